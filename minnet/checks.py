@@ -1,0 +1,44 @@
+"""The few checks of numbers that many constructors share. Each error says who, what was expected and what came."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def number(who: str, name: str, value: Any) -> float:
+    """A finite real number, as a Python float; TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{who}: expected {name} to be a number; got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{who}: expected {name} to be finite; got {value!r}")
+    return float(value)
+
+
+def positive(who: str, name: str, value: Any) -> float:
+    """A finite number above 0."""
+    if number(who, name, value) <= 0:
+        raise ValueError(f"{who}: expected {name} above 0; got {value!r}")
+    return float(value)
+
+
+def non_negative(who: str, name: str, value: Any) -> float:
+    """A finite number of at least 0."""
+    if number(who, name, value) < 0:
+        raise ValueError(f"{who}: expected {name} of at least 0; got {value!r}")
+    return float(value)
+
+
+def fraction(who: str, name: str, value: Any) -> float:
+    """A number from 0 up to, but not including, 1."""
+    if not 0 <= number(who, name, value) < 1:
+        raise ValueError(f"{who}: expected 0 <= {name} < 1; got {value!r}")
+    return float(value)
+
+
+def count(who: str, name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{who}: expected {name} to be a whole number; got {value!r}")
+    if value < least:
+        raise ValueError(f"{who}: expected {name} of at least {least}; got {value!r}")
+    return int(value)

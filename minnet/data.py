@@ -1,0 +1,175 @@
+"""Batches, splits and standardisation."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .kernels.flat import all_finite
+from .kernels.gather import gather_bytes
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def check_data(who: str, data: Any) -> Data:
+    """``data`` as two arrays of one length: x (n, ...) of finite floats or of uint8, and y (n, ...)."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"{who}: expected data as a pair (x, y); got {type(data).__name__}")
+    x, y = np.asarray(data[0]), np.asarray(data[1])
+    if x.ndim == 0 or y.ndim == 0 or len(x) == 0:
+        raise ValueError(f"{who}: expected at least one sample; got x of shape {x.shape}, y of shape {y.shape}")
+    if len(x) != len(y):
+        raise ValueError(f"{who}: expected x and y of one length; got {len(x)} and {len(y)}")
+    if x.dtype.kind != "f" and x.dtype != np.uint8:
+        raise TypeError(f"{who}: expected x of floating-point or uint8 values; got dtype {x.dtype}")
+    if x.dtype.kind == "f" and not all_finite(np.ascontiguousarray(x)):
+        raise ValueError(f"{who}: expected finite x; got NaN or infinity in sample {_first_non_finite(x)}")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"{who}: expected finite y; got NaN or infinity in sample {_first_non_finite(y)}")
+    return x, y
+
+
+def _first_non_finite(values: np.ndarray) -> int:
+    return int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+
+
+def split(data: Data, fractions: Sequence[float], *, seed: int = 0) -> list[Data]:
+    """Shuffle (x, y) together and cut it into parts without overlap, one a fraction; returns new arrays.
+
+    Fractions are above 0 and sum to at most 1 (what is left over is dropped); boundaries are rounded. ValueError
+    if a part would be empty.
+    """
+    x, y = check_data("split", data)
+    shares = [checks.positive("split", "each fraction", fraction) for fraction in fractions]
+    if not shares or math.fsum(shares) > 1 + 1e-9:
+        raise ValueError(f"split: expected fractions that sum to at most 1; got {tuple(fractions)}")
+    order = np.random.default_rng(seed).permutation(len(x))
+    ends = [round(len(x) * math.fsum(shares[: i + 1])) for i in range(len(shares))]
+    parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    if any(part.size == 0 for part in parts):
+        raise ValueError(f"split: expected every part to get a sample; got {len(x)} samples for {tuple(fractions)}")
+    return [(x[part], y[part]) for part in parts]
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """Shift and scale features to mean 0 and standard deviation 1, as measured on training data.
+
+    ``fit`` on the training part only, then call it on every part: CS231n's warning about preprocessing is that the
+    statistics of validation and test data must not be used.
+
+    Attributes:
+        mean, std: arrays that broadcast against samples; a feature that does not vary has std 1.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray, per: str = "feature") -> "Standardizer":
+        """Measure x (n, ...), floats or uint8 (read as x / 255).
+
+        ``per="feature"`` takes each element of a sample by itself, ``per="channel"`` each index of the last axis.
+        """
+        if per not in ("feature", "channel"):
+            raise ValueError(f"Standardizer.fit: expected per='feature' or 'channel'; got {per!r}")
+        values = _as_float(np.asarray(x))
+        if values.ndim < 2 or len(values) == 0:
+            raise ValueError(f"Standardizer.fit: expected samples of shape (n, ...); got shape {values.shape}")
+        axes = (0,) if per == "feature" else tuple(range(values.ndim - 1))
+        mean = values.mean(axis=axes, dtype=np.float64)
+        std = values.std(axis=axes, dtype=np.float64)
+        return cls(mean, np.where(std > 0, std, 1.0))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(x - mean) / std in a new array, float32 for float32 and uint8 input, float64 for float64."""
+        values = _as_float(np.asarray(x))
+        out = np.subtract(values, self.mean.astype(values.dtype))
+        out /= self.std.astype(values.dtype)
+        return out
+
+
+def _as_float(x: np.ndarray) -> np.ndarray:
+    if x.dtype == np.uint8:
+        return np.divide(x, 255, dtype=np.float32)
+    if x.dtype.kind != "f":
+        raise TypeError(f"Standardizer: expected floating-point or uint8 samples; got dtype {x.dtype}")
+    return x
+
+
+class Batches:
+    """Batches of (x, y), shuffled anew each epoch without replacement, gathered into the same arrays each time.
+
+    Args:
+        data: pair (x, y) of one length. uint8 x counts as image bytes and becomes x / 255 as it is gathered.
+        batch_size: samples a batch; the last batch of an epoch may be shorter.
+        seed: the order of epoch e is a function of (seed, e) alone, so a position is two integers, not a state.
+        shuffle: False keeps the order of the data.
+        dtype: of the x that come out.
+
+    Attributes:
+        epoch_index, position: the epoch and the number of samples of it that have been given out.
+    """
+
+    def __init__(
+        self, data: Data, batch_size: int, *, seed: int = 0, shuffle: bool = True, dtype: Any = np.float32
+    ) -> None:
+        x, y = check_data("Batches", data)
+        self.batch_size = min(checks.count("Batches", "batch_size", batch_size), len(x))
+        self.seed = checks.count("Batches", "seed", seed, least=0)
+        self.shuffle = shuffle
+        dtype = np.dtype(dtype)
+        self._x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(dtype, copy=False))
+        self._y = np.ascontiguousarray(y)
+        self._x_out = np.empty((self.batch_size, *x.shape[1:]), dtype)
+        self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)
+        self._order = np.arange(len(x))
+        self.epoch_index = self.position = 0
+        self._shuffle()
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self._x) / self.batch_size)
+
+    @property
+    def samples(self) -> int:
+        """Samples an epoch."""
+        return len(self._x)
+
+    def seek(self, epoch_index: int, position: int = 0) -> None:
+        """Go on from the given epoch and position, as if all before had been given out."""
+        checks.count("Batches.seek", "epoch_index", epoch_index, least=0)
+        if not 0 <= position < len(self._x):
+            raise ValueError(f"Batches.seek: expected 0 <= position < {len(self._x)}; got {position}")
+        self.epoch_index, self.position = epoch_index, position
+        self._shuffle()
+
+    def _shuffle(self) -> None:
+        self._order[:] = np.arange(len(self._order))
+        if self.shuffle:
+            np.random.default_rng((self.seed, self.epoch_index)).shuffle(self._order)
+
+    def next(self) -> Data:
+        """The next batch (x, y), epoch after epoch; valid until the next call."""
+        chosen = self._order[self.position : self.position + self.batch_size]
+        x, y = self._x_out[: len(chosen)], self._y_out[: len(chosen)]
+        if self._x.dtype == np.uint8:
+            gather_bytes(self._x.reshape(len(self._x), -1), chosen, x.reshape(len(x), -1))
+        else:
+            # mode="clip" because "raise" would go through a copy of the whole result.
+            np.take(self._x, chosen, axis=0, out=x, mode="clip")
+        np.take(self._y, chosen, axis=0, out=y, mode="clip")
+        self.position += len(chosen)
+        if self.position == len(self._x):
+            self.epoch_index, self.position = self.epoch_index + 1, 0
+            self._shuffle()
+        return x, y
+
+    def epoch(self) -> Iterator[Data]:
+        """The batches that are left of the current epoch, all of them at its start; each valid until the next."""
+        epoch = self.epoch_index
+        while self.epoch_index == epoch:
+            yield self.next()

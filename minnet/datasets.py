@@ -1,0 +1,140 @@
+"""Data sets: two that travel with the package, one that is computed, two read from a folder of the user's."""
+
+import gzip
+import math
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from . import checks
+from .data import Data
+
+_SPECIES = ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
+# The UCI file's own notes say what these two rows (counted from 1) are in Fisher's article.
+_IRIS_CORRECTIONS = {35: (4.9, 3.1, 1.5, 0.2), 38: (4.9, 3.6, 1.4, 0.1)}
+
+
+def iris() -> Data:
+    """Fisher's flowers: x (150, 4) float32 in cm (sepal length and width, petal length and width); y (150,) int64,
+    0 setosa, 1 versicolor, 2 virginica. UCI's file, with its two known errors corrected.
+    """
+    lines = (resources.files("minnet") / "bundled" / "iris.data").read_text().split()
+    rows = [line.split(",") for line in lines]
+    x = np.array([row[:4] for row in rows], np.float32)
+    y = np.array([_SPECIES.index(row[4]) for row in rows], np.int64)
+    for number, values in _IRIS_CORRECTIONS.items():
+        x[number - 1] = values
+    return x, y
+
+
+def digits() -> Data:
+    """Handwritten digits: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64. The test part of UCI's optical digits."""
+    text = (resources.files("minnet") / "bundled" / "optdigits.tes").read_text()
+    table = np.array([line.split(",") for line in text.split()], np.int64)
+    x = (table[:, :64] / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    return x, table[:, 64].copy()
+
+
+def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int = 0) -> Data:
+    """CS231n's toy data: ``arms`` spirals of ``points`` each; x (points * arms, 2) float32, y int64.
+
+    Arm j runs from radius 0 to 1 while its angle goes from 4 j to 4 (j + 1) radians, with N(0, noise^2) on the angle.
+    """
+    checks.count("spirals", "points", points)
+    checks.count("spirals", "arms", arms)
+    checks.non_negative("spirals", "noise", noise)
+    rng = np.random.default_rng(seed)
+    radius = np.tile(np.linspace(0, 1, points), arms)
+    label = np.repeat(np.arange(arms), points)
+    angle = 4 * (label + radius) + noise * rng.standard_normal(label.size)
+    x = np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1).astype(np.float32)
+    return x, label.astype(np.int64)
+
+
+_IDX_UINT8 = 0x08
+_MNIST = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def mnist(folder: str | Path) -> tuple[Data, Data]:
+    """(train, test) from the original IDX files in ``folder``, gzipped or not.
+
+    Images are uint8 (60000, 28, 28, 1) and (10000, 28, 28, 1); labels int64. FileNotFoundError for a missing file; ValueError,
+    naming the file, for one that is truncated, too long, or not what its name says.
+    """
+    parts = []
+    for images_name, labels_name in _MNIST.values():
+        images = _read_idx(Path(folder), images_name, axes=3)
+        labels = _read_idx(Path(folder), labels_name, axes=1)
+        if len(images) != len(labels):
+            raise ValueError(f"mnist: expected as many labels as images; got {len(labels)} and {len(images)}")
+        if len(labels) and labels.max() > 9:
+            raise ValueError(f"mnist: expected labels from 0 to 9 in {labels_name}; got {labels.max()}")
+        parts.append((images[..., np.newaxis], labels.astype(np.int64)))
+    return parts[0], parts[1]
+
+
+def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
+    """One IDX file of unsigned bytes: magic 0, 0, type, axes; then each axis as a big-endian uint32; then the data."""
+    path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
+    if path is None:
+        raise FileNotFoundError(f"mnist: expected {name} or {name}.gz in {folder}; found neither")
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, OSError) as error:
+        raise ValueError(f"mnist: expected a whole gzip file; {path} is damaged or truncated ({error})") from error
+    header = 4 + 4 * axes
+    if len(raw) < header or raw[:4] != bytes((0, 0, _IDX_UINT8, axes)):
+        raise ValueError(
+            f"mnist: expected {path} to start with the IDX magic number {bytes((0, 0, _IDX_UINT8, axes)).hex()}; "
+            f"got {raw[:4].hex()} in a file of {len(raw)} bytes"
+        )
+    shape = tuple(int(axis) for axis in np.frombuffer(raw, ">u4", count=axes, offset=4))
+    if len(raw) != header + math.prod(shape):
+        raise ValueError(
+            f"mnist: expected {header + math.prod(shape)} bytes in {path}, as its header says {shape}; got {len(raw)}"
+        )
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+
+
+_CIFAR_RECORD = 1 + 3 * 32 * 32  # label, then the red, green and blue planes
+_CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def cifar10(folder: str | Path) -> tuple[Data, Data]:
+    """(train, test) from the binary version of CIFAR-10 in ``folder``: data_batch_1.bin to _5.bin and test_batch.bin.
+
+    Images are uint8 (n, 32, 32, 3), channels last; labels int64, 0 airplane to 9 truck (``cifar10_classes()``). A file
+    ``test_first1000.bin`` of the same format serves where test_batch.bin is missing. FileNotFoundError for a
+    missing file; ValueError, naming the file, for one that is truncated or holds labels above 9.
+    """
+    folder = Path(folder)
+    train = [_read_cifar(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
+    test = folder / "test_batch.bin"
+    if not test.exists() and (folder / "test_first1000.bin").exists():
+        test = folder / "test_first1000.bin"
+    images = np.concatenate([x for x, _ in train])
+    return (images, np.concatenate([y for _, y in train])), _read_cifar(test)
+
+
+def cifar10_classes() -> tuple[str, ...]:
+    """Names of CIFAR-10's classes, by label."""
+    return _CIFAR_CLASSES
+
+
+def _read_cifar(path: Path) -> Data:
+    if not path.exists():
+        raise FileNotFoundError(f"cifar10: expected {path.name} in {path.parent}; it is not there")
+    raw = np.frombuffer(path.read_bytes(), np.uint8)
+    if raw.size == 0 or raw.size % _CIFAR_RECORD:
+        raise ValueError(
+            f"cifar10: expected whole records of {_CIFAR_RECORD} bytes in {path}; got {raw.size} bytes (truncated?)"
+        )
+    records = raw.reshape(-1, _CIFAR_RECORD)
+    if records[:, 0].max() > 9:
+        raise ValueError(f"cifar10: expected labels from 0 to 9 in {path}; got {records[:, 0].max()}")
+    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), records[:, 0].astype(np.int64)

@@ -1,0 +1,127 @@
+"""What happened in a run: one row a step and one an epoch."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from .files import write_whole
+
+Row = dict[str, Any]
+
+
+class Rows:
+    """Rows of one kind; ``rows["loss"]`` is the column of that name as a list."""
+
+    def __init__(self, rows: list[Row] | None = None) -> None:
+        self.rows: list[Row] = rows if rows is not None else []
+
+    def __getitem__(self, column: str) -> list[Any]:
+        if not any(column in row for row in self.rows):
+            raise KeyError(f"history: expected one of the columns {self.columns()}; got {column!r}")
+        return [row.get(column) for row in self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __contains__(self, column: str) -> bool:
+        return any(column in row for row in self.rows)
+
+    def columns(self) -> list[str]:
+        """Names of all columns, in the order in which they first appeared."""
+        return list(dict.fromkeys(column for row in self.rows for column in row))
+
+
+class History:
+    """The record of a run.
+
+    ``history["loss"]`` is a column of the epochs' rows, ``history.steps["loss"]`` one of the steps' rows.
+
+    Attributes:
+        epochs, steps: the rows, as ``Rows``.
+        stopped: why the run ended: ``"finished"``, ``"interrupted"``, or what a callback said; None while it runs.
+    """
+
+    def __init__(self) -> None:
+        self.epochs = Rows()
+        self.steps = Rows()
+        self.stopped: str | None = None
+
+    def __getitem__(self, column: str) -> list[Any]:
+        return self.epochs[column]
+
+    def __contains__(self, column: str) -> bool:
+        return column in self.epochs
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k} {v:.4g}" for k, v in self.epochs.rows[-1].items()) if len(self) else "no epoch yet"
+        return f"History({len(self.epochs)} epochs, {len(self.steps)} steps; {last})"
+
+    def save(self, path: str | Path) -> None:
+        """Write all rows to ``path``, whole or not at all: ``.csv`` (a column ``row`` says step or epoch) or ``.json``."""
+        path = Path(path)
+        if path.suffix == ".json":
+            document = {"stopped": self.stopped, "epochs": _plain(self.epochs), "steps": _plain(self.steps)}
+            write_whole(path, json.dumps(document, indent=1, allow_nan=False))
+        elif path.suffix == ".csv":
+            columns = list(dict.fromkeys([*self.steps.columns(), *self.epochs.columns()]))
+            lines = [["row", *columns]]
+            for kind, rows in (("step", self.steps), ("epoch", self.epochs)):
+                lines += [[kind, *(_cell(row.get(column)) for column in columns)] for row in rows.rows]
+            write_whole(path, "".join(",".join(line) + "\n" for line in lines))
+        else:
+            raise ValueError(f"History.save: expected a path ending in .csv or .json; got {path.name!r}")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "History":
+        """Read what ``save`` wrote; ValueError if it is something else."""
+        path = Path(path)
+        history = cls()
+        if path.suffix == ".json":
+            document = json.loads(path.read_text())
+            if not isinstance(document, dict) or not {"epochs", "steps"} <= document.keys():
+                raise ValueError(f"History.load: expected a history in {path}; got other JSON")
+            history.stopped = document.get("stopped")
+            history.epochs = Rows([_numbers(row) for row in document["epochs"]])
+            history.steps = Rows([_numbers(row) for row in document["steps"]])
+        elif path.suffix == ".csv":
+            with path.open(newline="") as file:
+                for line in csv.DictReader(file):
+                    kind = line.pop("row", None)
+                    if kind not in ("step", "epoch"):
+                        raise ValueError(f"History.load: expected rows of kind step or epoch in {path}; got {kind!r}")
+                    row = _numbers({column: cell for column, cell in line.items() if cell})
+                    (history.steps if kind == "step" else history.epochs).rows.append(row)
+        else:
+            raise ValueError(f"History.load: expected a path ending in .csv or .json; got {path.name!r}")
+        return history
+
+    def plot(self, path: str | Path) -> None:
+        """Draw loss and accuracy, training and validation, and the learning rate into an image file."""
+        from . import plots
+
+        plots.learning_curves(self, path)
+
+
+def _cell(value: Any) -> str:
+    """The shortest text that reads back as the same number."""
+    return "" if value is None else str(value)
+
+
+def _plain(rows: Rows) -> list[Row]:
+    """Rows that JSON can hold: NaN and infinity as text."""
+    return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in rows.rows]
+
+
+def _numbers(row: Row) -> Row:
+    """Cells back to int where they were int, to float elsewhere."""
+    result: Row = {}
+    for column, cell in row.items():
+        if isinstance(cell, str):
+            cell = int(cell) if cell.lstrip("-").isdigit() else float(cell)
+        result[column] = cell
+    return result

@@ -1,0 +1,78 @@
+"""Passes over a flat vector: norms, penalties, constraints, and whether every element is finite."""
+
+import math
+
+from .compile import kernel
+
+_BLOCK = 4096  # sums are taken in blocks, then over blocks in float64, so that float32 stays accurate
+
+
+@kernel
+def all_finite(x):
+    """Whether no element is NaN or infinite: 0 * x is 0 for a finite x and NaN for any other."""
+    xs = x.reshape(-1)
+    zero = x.dtype.type(0)
+    total = zero
+    for i in range(xs.size):
+        total += zero * xs[i]
+    return total == zero
+
+
+@kernel
+def sum_of_squares(x):
+    """Sum of x^2 as float64."""
+    total = 0.0
+    for start in range(0, x.size, _BLOCK):
+        part = x.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, x.size)):
+            part += x[i] * x[i]
+        total += part
+    return total
+
+
+@kernel
+def scale(x, factor):
+    """x *= factor."""
+    for i in range(x.size):
+        x[i] *= factor
+
+
+@kernel
+def add_l2(w, strength, dw):
+    """dw += strength * w; returns the sum of w^2 as float64."""
+    total = 0.0
+    for start in range(0, w.size, _BLOCK):
+        part = w.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, w.size)):
+            part += w[i] * w[i]
+            dw[i] += strength * w[i]
+        total += part
+    return total
+
+
+@kernel
+def add_l1(w, strength, dw):
+    """dw += strength * sign(w); returns the sum of |w| as float64."""
+    zero = w.dtype.type(0)
+    total = 0.0
+    for start in range(0, w.size, _BLOCK):
+        part = zero
+        for i in range(start, min(start + _BLOCK, w.size)):
+            part += abs(w[i])
+            dw[i] += strength if w[i] > zero else (-strength if w[i] < zero else zero)
+        total += part
+    return total
+
+
+@kernel
+def limit_unit_norms(W, bound):
+    """Scale each unit's incoming weights W[:, u] down to Euclidean norm bound where it is larger."""
+    for u in range(W.shape[1]):
+        squares = 0.0
+        for i in range(W.shape[0]):
+            squares += W[i, u] * W[i, u]
+        norm = math.sqrt(squares)
+        if norm > bound:
+            factor = W.dtype.type(bound / norm)
+            for i in range(W.shape[0]):
+                W[i, u] *= factor

@@ -1,0 +1,156 @@
+"""Losses: value and gradient in one pass over the scores.
+
+scores and dscores have shape (n, outputs); labels are int64 of shape (n,), targets have the shape and dtype of
+the scores; weights of shape (n,) sum to 1, so that each kernel returns a weighted mean over the batch (float64).
+"""
+
+import math
+
+from .compile import kernel
+
+
+@kernel
+def softmax_cross_entropy(scores, labels, weights, smoothing, dscores):
+    """-sum of q * log p, with p = softmax(scores) and q = (1 - smoothing) * onehot + smoothing / outputs.
+
+    Subtracting the row's largest score first changes nothing but the range: the largest exponent is 0.
+    """
+    outputs = scores.shape[1]
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    spread = smoothing / scores.dtype.type(outputs)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        top = scores[i, 0]
+        for j in range(1, outputs):
+            top = max(top, scores[i, j])
+        total, shifted = zero, zero
+        for j in range(outputs):
+            e = math.exp(scores[i, j] - top)
+            dscores[i, j] = e
+            total += e
+            shifted += scores[i, j] - top
+        label = labels[i]
+        log_total, scale = math.log(total), weights[i] / total
+        picked = (one - smoothing) * (scores[i, label] - top) + spread * shifted
+        loss += weights[i] * (log_total - picked)
+        for j in range(outputs):
+            dscores[i, j] = dscores[i, j] * scale - weights[i] * spread
+        dscores[i, label] -= weights[i] * (one - smoothing)
+    return loss
+
+
+@kernel
+def multiclass_hinge(scores, labels, weights, margin, dscores):
+    """Sum over the wrong classes j of max(0, s_j - s_y + margin)."""
+    zero = scores.dtype.type(0)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        label = labels[i]
+        bar = margin - scores[i, label]
+        row, pushed = zero, zero
+        for j in range(scores.shape[1]):
+            gap = scores[i, j] + bar
+            counts = not (gap <= zero) and j != label
+            dscores[i, j] = weights[i] if counts else zero
+            row += gap if counts else zero
+            pushed += weights[i] if counts else zero
+        dscores[i, label] = -pushed
+        loss += weights[i] * row
+    return loss
+
+
+@kernel
+def squared_hinge(scores, labels, weights, margin, dscores):
+    """Sum over the wrong classes j of max(0, s_j - s_y + margin)^2."""
+    zero, two = scores.dtype.type(0), scores.dtype.type(2)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        label = labels[i]
+        bar = margin - scores[i, label]
+        row, pushed = zero, zero
+        for j in range(scores.shape[1]):
+            gap = scores[i, j] + bar
+            counts = not (gap <= zero) and j != label
+            push = two * weights[i] * gap if counts else zero
+            dscores[i, j] = push
+            pushed += push
+            row += gap * gap if counts else zero
+        dscores[i, label] = -pushed
+        loss += weights[i] * row
+    return loss
+
+
+@kernel
+def logistic(scores, targets, weights, dscores):
+    """Sum over outputs of log(1 + exp(s)) - t s, as max(s, 0) - t s + log1p(exp(-|s|))."""
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        row = zero
+        for j in range(scores.shape[1]):
+            s, t = scores[i, j], targets[i, j]
+            e = math.exp(-abs(s))
+            row += (zero if s <= zero else s) - t * s + math.log1p(e)
+            p = one / (one + e) if s > zero else e / (one + e)
+            dscores[i, j] = weights[i] * (p - t)
+        loss += weights[i] * row
+    return loss
+
+
+@kernel
+def squared_error(scores, targets, weights, dscores):
+    """Sum over outputs of (s - t)^2."""
+    two = scores.dtype.type(2)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        row = scores.dtype.type(0)
+        for j in range(scores.shape[1]):
+            d = scores[i, j] - targets[i, j]
+            row += d * d
+            dscores[i, j] = two * weights[i] * d
+        loss += weights[i] * row
+    return loss
+
+
+@kernel
+def absolute_error(scores, targets, weights, dscores):
+    """Sum over outputs of |s - t|; the gradient at 0 is 0."""
+    zero = scores.dtype.type(0)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        row = zero
+        for j in range(scores.shape[1]):
+            d = scores[i, j] - targets[i, j]
+            row += abs(d)
+            dscores[i, j] = weights[i] if d > zero else (-weights[i] if d < zero else zero)
+        loss += weights[i] * row
+    return loss
+
+
+@kernel
+def huber(scores, targets, weights, delta, dscores):
+    """Sum over outputs of d^2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere, d = s - t."""
+    half = scores.dtype.type(0.5)
+    loss = 0.0
+    for i in range(scores.shape[0]):
+        row = scores.dtype.type(0)
+        for j in range(scores.shape[1]):
+            d = scores[i, j] - targets[i, j]
+            near = min(max(d, -delta), delta)
+            row += near * (d - half * near)
+            dscores[i, j] = weights[i] * near
+        loss += weights[i] * row
+    return loss
+
+
+@kernel
+def count_correct(scores, labels):
+    """How many rows have their largest score, the first of equals, at their label."""
+    right = 0
+    for i in range(scores.shape[0]):
+        best = 0
+        for j in range(1, scores.shape[1]):
+            if scores[i, j] > scores[i, best]:
+                best = j
+        right += best == labels[i]
+    return right

@@ -1,0 +1,87 @@
+"""Update rules: each one pass over flat arrays of one size and dtype, in place.
+
+``shrink`` is 1 - lr * decay, the factor of decoupled weight decay (1 for none). It stands in every kernel because a
+pass of its own would read and write the parameters once more. Where a published form adds eps under the root
+and another adds it to the root, the kernel has both and the rule passes 0 for one of them.
+"""
+
+import math
+
+from .compile import kernel
+
+
+@kernel
+def sgd(p, g, lr, shrink):
+    """p = shrink * p - lr * g."""
+    for i in range(p.size):
+        p[i] = shrink * p[i] - lr * g[i]
+
+
+@kernel
+def momentum(p, g, v, mu, gain, rate, shrink):
+    """v = mu * v + gain * g; p = shrink * p + rate * v."""
+    for i in range(p.size):
+        velocity = mu * v[i] + gain * g[i]
+        v[i] = velocity
+        p[i] = shrink * p[i] + rate * velocity
+
+
+@kernel
+def nesterov(p, g, v, mu, gain, rate, shrink):
+    """v = mu * v + gain * g; p = shrink * p + rate * (mu * v + gain * g)."""
+    for i in range(p.size):
+        push = gain * g[i]
+        velocity = mu * v[i] + push
+        v[i] = velocity
+        p[i] = shrink * p[i] + rate * (mu * velocity + push)
+
+
+@kernel
+def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
+    """v = mu * v - lr * g; x = shrink * x + v; p = x + mu * v, the point where the next gradient is taken."""
+    for i in range(p.size):
+        velocity = mu * v[i] - lr * g[i]
+        position = shrink * x[i] + velocity
+        v[i] = velocity
+        x[i] = position
+        p[i] = position + mu * velocity
+
+
+@kernel
+def adagrad(p, g, s, lr, eps_root, eps, shrink):
+    """s += g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+    for i in range(p.size):
+        squares = s[i] + g[i] * g[i]
+        s[i] = squares
+        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(squares + eps_root) + eps)
+
+
+@kernel
+def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
+    """s = rho * s + rest * g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+    for i in range(p.size):
+        squares = rho * s[i] + rest * g[i] * g[i]
+        s[i] = squares
+        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(squares + eps_root) + eps)
+
+
+@kernel
+def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
+    """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
+    for i in range(p.size):
+        squares = rho * s[i] + rest * g[i] * g[i]
+        update = math.sqrt((d[i] + eps) / (squares + eps)) * g[i]
+        s[i] = squares
+        d[i] = rho * d[i] + rest * update * update
+        p[i] = shrink * p[i] - lr * update
+
+
+@kernel
+def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
+    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = shrink p - rate * m / (root_fix * sqrt(v) + eps)."""
+    for i in range(p.size):
+        first = beta1 * m[i] + rest1 * g[i]
+        second = beta2 * v[i] + rest2 * g[i] * g[i]
+        m[i] = first
+        v[i] = second
+        p[i] = shrink * p[i] - rate * first / (root_fix * math.sqrt(second) + eps)

@@ -1,0 +1,204 @@
+"""Activation functions. All work element by element on any shape, except Maxout, which takes groups of features."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import checks
+from ..initializers import Constant
+from ..kernels import activation as kernels
+from ..memory import Memory
+from ..spec import Param, Plan, Shape
+from .base import Layer
+
+
+class Elementwise(Layer):
+    """A layer without parameters whose output has the shape of its input."""
+
+    def plan(self, in_shape: Shape) -> Plan:
+        return Plan(in_shape)
+
+
+@dataclass(frozen=True)
+class ReLU(Elementwise):
+    """y = max(x, 0). Nair and Hinton 2010. The gradient at 0 is 0."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.relu(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.relu_backward(x, dy, dx)
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Elementwise):
+    """y = x where x > 0, slope * x elsewhere. Maas, Hannun, Ng 2013."""
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        checks.number("LeakyReLU", "slope", self.slope)
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.leaky_relu(x, x.dtype.type(self.slope), y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.leaky_relu_backward(x, x.dtype.type(self.slope), dy, dx)
+
+
+@dataclass(frozen=True)
+class PReLU(Layer):
+    """y = x where x > 0, a * x elsewhere, with one learned slope a per feature of the last axis. He et al. 2015.
+
+    As in the paper, a starts at 0.25 and is exempt from weight decay.
+    """
+
+    start: float = 0.25
+
+    def __post_init__(self) -> None:
+        checks.number("PReLU", "start", self.start)
+
+    def plan(self, in_shape: Shape) -> Plan:
+        if not in_shape:
+            raise ValueError(f"expected at least one axis; got input shape {in_shape}")
+        return Plan(in_shape, (Param("a", in_shape[-1:], Constant(self.start), decay=False),))
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.prelu(x, m.a, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        kernels.prelu_backward_slope(x, dy, m.da)
+        if dx is not None:
+            kernels.prelu_backward_input(x, m.a, dy, dx)
+
+
+@dataclass(frozen=True)
+class ELU(Elementwise):
+    """y = x where x > 0, alpha * (exp(x) - 1) elsewhere. Clevert, Unterthiner, Hochreiter 2016."""
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.number("ELU", "alpha", self.alpha)
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.elu(x, x.dtype.type(self.alpha), x.dtype.type(1), y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.elu_backward(x, y, x.dtype.type(self.alpha), x.dtype.type(1), dy, dx)
+
+
+# Klambauer et al. 2017, eq. 14: the fixed point with mean 0 and variance 1.
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+@dataclass(frozen=True)
+class SELU(Elementwise):
+    """ELU scaled so that mean 0 and variance 1 are kept, given LeCunNormal weights. Klambauer et al. 2017."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.elu(x, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.elu_backward(x, y, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), dy, dx)
+
+
+@dataclass(frozen=True)
+class GELU(Elementwise):
+    """y = x * Phi(x), Phi the standard normal distribution function. Hendrycks and Gimpel 2016."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.gelu(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.gelu_backward(x, dy, dx)
+
+
+@dataclass(frozen=True)
+class GELUTanh(Elementwise):
+    """GELU with Phi approximated by a tanh, as in the same paper (section 2) and in GPT-2."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.gelu_tanh(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.gelu_tanh_backward(x, dy, dx)
+
+
+@dataclass(frozen=True)
+class SiLU(Elementwise):
+    """y = x * sigmoid(x), also called swish. Elfwing, Uchibe, Doya 2018."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.silu(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.silu_backward(x, dy, dx)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Elementwise):
+    """y = 1 / (1 + exp(-x))."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.sigmoid(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.sigmoid_backward(y, dy, dx)
+
+
+@dataclass(frozen=True)
+class Tanh(Elementwise):
+    """y = tanh(x)."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        np.tanh(x, out=y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.tanh_backward(y, dy, dx)
+
+
+@dataclass(frozen=True)
+class Softplus(Elementwise):
+    """y = log(1 + exp(x)). Dugas et al. 2001."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.softplus(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.softplus_backward(x, dy, dx)
+
+
+@dataclass(frozen=True)
+class Maxout(Layer):
+    """y[..., u] = max of the ``pieces`` neighbours x[..., u * pieces : (u + 1) * pieces]. Goodfellow et al. 2013.
+
+    ``Chain([Dense(pieces * units), Maxout(pieces)])`` is the paper's layer with its affine maps.
+    """
+
+    pieces: int = 2
+
+    def __post_init__(self) -> None:
+        checks.count("Maxout", "pieces", self.pieces)
+
+    def plan(self, in_shape: Shape) -> Plan:
+        if not in_shape or in_shape[-1] % self.pieces:
+            raise ValueError(f"expected a last axis divisible by pieces={self.pieces}; got input shape {in_shape}")
+        return Plan((*in_shape[:-1], in_shape[-1] // self.pieces))
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        kernels.maxout(x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            kernels.maxout_backward(x, y, dy, dx)

@@ -1,0 +1,48 @@
+"""What a layer is."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..memory import Memory
+from ..spec import Plan, Shape
+
+
+class Layer:
+    """A frozen description of one layer: subclasses are frozen dataclasses and own no arrays.
+
+    ``plan(in_shape)`` is pure and says what the layer needs (shapes without the batch axis);
+    ``forward(m, x, y)`` fills every element of y; ``backward(m, x, y, dy, dx)`` overwrites every parameter gradient
+    and, unless dx is None, every element of dx. ``m`` is the layer's memory; x and y are what forward saw.
+    All arrays are C-contiguous, of the net's dtype, with the batch axis first, and belong to the network.
+    """
+
+    def plan(self, in_shape: Shape) -> Plan:
+        """What this layer needs for an input of ``in_shape``; ValueError if it can't take that shape."""
+        raise NotImplementedError(f"{type(self).__name__} must define plan(in_shape)")
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        """Fill y, of shape (n, *plan.out), from x, of shape (n, *in_shape)."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(m, x, y)")
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        """Overwrite the parameter gradients in m and, unless it is None, dx, given dy."""
+        raise NotImplementedError(f"{type(self).__name__} must define backward(m, x, y, dy, dx)")
+
+    def bind(self, m: Memory) -> None:
+        """Called once for each batch size, when the memory is made; composites arrange their children here."""
+
+
+def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
+    """``layer.plan(in_shape)``, with the layer's class and place put in front of an error's text."""
+    if not isinstance(layer, Layer):
+        hint = " (give an instance, not the class)" if isinstance(layer, type) else ""
+        raise TypeError(f"layer {name}: expected a Layer; got {layer!r}{hint}")
+    try:
+        return layer.plan(in_shape)
+    except ValueError as error:
+        raise ValueError(f"{type(layer).__name__} {name}: {error}") from None
+
+
+Observer = Callable[[str, np.ndarray], None]

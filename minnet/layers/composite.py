@@ -1,0 +1,138 @@
+"""Layers made of layers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..memory import Memory
+from ..spec import Child, Plan, Scratch, Shape
+from .base import Layer, Observer, plan_layer
+
+
+@dataclass(frozen=True)
+class Chain(Layer):
+    """Layers one after the other. A network is a Chain that has memory.
+
+    The outputs of all layers but the last are kept for the backward pass. Of the gradients between them only
+    two are alive at a time, so they take turns in two places.
+    """
+
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, Layer) or not isinstance(self.layers, Iterable):
+            raise TypeError(f"Chain: expected a list of layers; got {self.layers!r}")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError("Chain: expected at least one layer; got an empty list")
+
+    def plan(self, in_shape: Shape) -> Plan:
+        children, shape = [], in_shape
+        for i, layer in enumerate(self.layers):
+            plan = plan_layer(layer, shape, str(i))
+            children.append(Child(str(i), layer, plan))
+            shape = plan.out
+        between = [child.plan.out for child in children[:-1]]
+        outputs = [Scratch(f"y{i}", out) for i, out in enumerate(between)]
+        gradients = [Scratch(f"dy{i}", out, share=f"gradient{i % 2}") for i, out in enumerate(between)]
+        return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children))
+
+    def bind(self, m: Memory) -> None:
+        between = range(len(self.layers) - 1)
+        m.outputs = [getattr(m, f"y{i}") for i in between]
+        m.gradients = [getattr(m, f"dy{i}") for i in between]
+        trained = [i for i, (_, child) in enumerate(m.children) if _has_gradients(child)]
+        m.first_trained = trained[0] if trained else len(self.layers)
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        last, child = m.children[-1]
+        for (layer, memory), output in zip(m.children, m.outputs, strict=False):  # all but the last
+            layer.forward(memory, x, output)
+            x = output
+        last.forward(child, x, y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        self.backward_observed(m, x, y, dy, dx, None)
+
+    def backward_observed(
+        self,
+        m: Memory,
+        x: np.ndarray,
+        y: np.ndarray,
+        dy: np.ndarray,
+        dx: np.ndarray | None,
+        observe: Observer | None,
+    ) -> None:
+        """``backward``, calling ``observe(name, dy)`` with the gradient that reaches each layer's output."""
+        # Below the first layer with parameters nobody asks for a gradient, unless dx is wanted.
+        stop = 0 if dx is not None else m.first_trained
+        for i in range(len(m.children) - 1, stop - 1, -1):
+            layer, memory = m.children[i]
+            if observe is not None:
+                observe(str(i), dy)
+            if i > 0:
+                before, d_before = m.outputs[i - 1], m.gradients[i - 1] if i > stop else None
+            else:
+                before, d_before = x, dx
+            layer.backward(memory, before, y, dy, d_before)
+            if d_before is not None:
+                y, dy = before, d_before
+
+
+def _has_gradients(m: Memory) -> bool:
+    return m.trained or any(_has_gradients(child) for _, child in m.children)
+
+
+@dataclass(frozen=True)
+class Residual(Layer):
+    """y = layers(x) + shortcut(x), with the identity as shortcut unless layers are given. He et al. 2016.
+
+    No activation follows the sum. Both paths must end in the same shape.
+    """
+
+    layers: Sequence[Layer] | Layer
+    shortcut: Sequence[Layer] | Layer | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", _as_chain(self.layers))
+        if self.shortcut is not None:
+            object.__setattr__(self, "shortcut", _as_chain(self.shortcut))
+
+    def plan(self, in_shape: Shape) -> Plan:
+        paths = [("layers", self.layers)] + ([("shortcut", self.shortcut)] if self.shortcut is not None else [])
+        children = tuple(Child(name, layer, plan_layer(layer, in_shape, name)) for name, layer in paths)
+        out = children[0].plan.out
+        other = children[1].plan.out if self.shortcut is not None else in_shape
+        if out != other:
+            raise ValueError(
+                f"expected both paths to end in one shape; got {out} from layers, {other} from the shortcut"
+            )
+        scratch = [Scratch("y_layers", out)]
+        if self.shortcut is not None:
+            scratch += [Scratch("y_shortcut", out), Scratch("dx_shortcut", in_shape)]
+        return Plan(out, scratch=tuple(scratch), children=children)
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        layers, memory = m.children[0]
+        layers.forward(memory, x, m.y_layers)
+        if self.shortcut is None:
+            np.add(m.y_layers, x, out=y)
+        else:
+            shortcut, memory = m.children[1]
+            shortcut.forward(memory, x, m.y_shortcut)
+            np.add(m.y_layers, m.y_shortcut, out=y)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        layers, memory = m.children[0]
+        layers.backward(memory, x, m.y_layers, dy, dx)
+        if self.shortcut is not None:
+            shortcut, memory = m.children[1]
+            d_shortcut = m.dx_shortcut if dx is not None else None
+            shortcut.backward(memory, x, m.y_shortcut, dy, d_shortcut)
+        if dx is not None:
+            np.add(dx, dy if self.shortcut is None else m.dx_shortcut, out=dx)
+
+
+def _as_chain(layers: Sequence[Layer] | Layer) -> Layer:
+    return layers if isinstance(layers, Layer) else Chain(layers)

@@ -1,0 +1,47 @@
+"""The fully connected layer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import checks
+from ..initializers import HeNormal, Zeros
+from ..kernels import dense as kernels
+from ..memory import Memory
+from ..spec import Initializer, Param, Plan, Shape
+from .base import Layer
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """y = x @ W + b, for x of shape (n, inputs) and y of shape (n, units).
+
+    W has shape (inputs, units) and starts as ``init`` says (He et al. 2015 unless told); b starts at 0.
+    """
+
+    units: int
+    init: Initializer = field(default_factory=HeNormal)
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        checks.count("Dense", "units", self.units)
+
+    def plan(self, in_shape: Shape) -> Plan:
+        if len(in_shape) != 1:
+            raise ValueError(f"expected one axis of features; got input shape {in_shape} (put Flatten() before it)")
+        params = [Param("W", (in_shape[0], self.units), self.init)]
+        if self.bias:
+            params.append(Param("b", (self.units,), Zeros(), decay=False))
+        return Plan((self.units,), tuple(params))
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        np.matmul(x, m.W, out=y)
+        if self.bias:
+            kernels.add_bias(y, m.b)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        np.matmul(x.T, dy, out=m.dW)
+        if self.bias:
+            kernels.column_sums(dy, m.db)
+        if dx is not None:
+            np.matmul(dy, m.W.T, out=dx)

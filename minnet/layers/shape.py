@@ -1,0 +1,48 @@
+"""Layers that only change the shape of a sample."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import checks
+from ..memory import Memory
+from ..spec import Plan, Shape
+from .base import Layer
+
+
+class _SameElements(Layer):
+    """Copies its input, element for element in C order, into an output of another shape."""
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        np.copyto(y, x.reshape(y.shape))
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if dx is not None:
+            np.copyto(dx, dy.reshape(dx.shape))
+
+
+@dataclass(frozen=True)
+class Flatten(_SameElements):
+    """All axes of a sample in one: (8, 8, 1) becomes (64,)."""
+
+    def plan(self, in_shape: Shape) -> Plan:
+        return Plan((math.prod(in_shape),))
+
+
+@dataclass(frozen=True)
+class Reshape(_SameElements):
+    """The sample's elements, in C order, in ``shape``."""
+
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(checks.count("Reshape", "each axis", axis) for axis in self.shape))
+
+    def plan(self, in_shape: Shape) -> Plan:
+        if math.prod(in_shape) != math.prod(self.shape):
+            raise ValueError(
+                f"expected {math.prod(self.shape)} elements for shape {self.shape}; "
+                f"got {math.prod(in_shape)}, input shape {in_shape}"
+            )
+        return Plan(self.shape)

@@ -1,0 +1,233 @@
+"""Losses: what is minimised, as a weighted mean over the batch, with its gradient in the same pass.
+
+Every loss takes scores of shape (n, outputs) and sample weights of shape (n,) (all equal if None). With weights w
+the value is sum(w_i * l_i) / sum(w_i): a sample of weight 2 counts as two samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .kernels import loss as kernels
+from .spec import Shape
+
+
+class Loss:
+    """What a loss is: a frozen dataclass that overrides the methods below.
+
+    ``loss(scores, targets)`` gives the value alone; ``value_and_gradient`` fills the gradient too.
+    """
+
+    def check_outputs(self, out_shape: Shape) -> None:
+        """ValueError unless a net that ends in ``out_shape`` (no batch axis) can be scored."""
+        if len(out_shape) != 1:
+            raise ValueError(f"{self}: expected the layers to end in one axis of outputs; got shape {out_shape}")
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        """The targets as the C-contiguous array that the kernel takes; TypeError or ValueError for bad ones."""
+        raise NotImplementedError(f"{type(self).__name__} must define check_targets(targets, out_shape, dtype)")
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        """Value; overwrites dscores. Targets are checked, weights (n,) sum to 1."""
+        raise NotImplementedError(f"{type(self).__name__} must define apply(scores, targets, weights, dscores)")
+
+    def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
+        """Fill out (n,) with the samples' weights, scaled to sum to 1; None counts every sample alike."""
+        if sample_weight is None:
+            out[:] = 1.0 / out.size
+            return
+        weights = np.asarray(sample_weight, np.float64)
+        if weights.shape != out.shape:
+            raise ValueError(f"{self}: expected sample weights of shape {out.shape}; got shape {weights.shape}")
+        _normalise(self, weights, out)
+
+    def correct(self, scores: np.ndarray, targets: np.ndarray) -> int | None:
+        """How many samples are classified correctly; None if the loss is no classification."""
+        return None
+
+    def value_and_gradient(
+        self, scores: np.ndarray, targets: Any, dscores: np.ndarray, sample_weight: Any = None
+    ) -> float:
+        """The loss of scores (n, outputs); overwrites dscores, of the same shape and dtype, with its gradient."""
+        self.check_outputs(scores.shape[1:])
+        checked = self.check_targets(targets, scores.shape[1:], scores.dtype)
+        _check_length(self, checked, scores.shape[0])
+        weights = np.empty(scores.shape[0], scores.dtype)
+        self.weigh(checked, sample_weight, weights)
+        return self.apply(scores, checked, weights, dscores)
+
+    def __call__(self, scores: np.ndarray, targets: Any, sample_weight: Any = None) -> float:
+        scores = np.ascontiguousarray(scores)
+        return self.value_and_gradient(scores, targets, np.empty_like(scores), sample_weight)
+
+
+def _check_length(who: object, targets: np.ndarray, n: int) -> None:
+    if targets.shape[0] != n:
+        raise ValueError(f"{who}: expected as many targets as samples, {n}; got {targets.shape[0]}")
+
+
+def _normalise(who: object, weights: np.ndarray, out: np.ndarray) -> None:
+    """out = weights / sum(weights), after checking that this makes sense."""
+    total = weights.sum()
+    if not np.isfinite(total) or weights.min() < 0 or total == 0:
+        raise ValueError(f"{who}: expected finite weights of at least 0, not all 0; got {weights}")
+    np.divide(weights, total, out=out, casting="same_kind")
+
+
+class _Classification(Loss):
+    """Integer labels of shape (n,), one of ``outputs`` classes each."""
+
+    def check_outputs(self, out_shape: Shape) -> None:
+        super().check_outputs(out_shape)
+        if out_shape[0] < 2:
+            raise ValueError(f"{self}: expected at least two outputs, one a class; got {out_shape[0]} (see Logistic)")
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        labels = np.asarray(targets)
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"{self}: expected integer labels; got dtype {labels.dtype}")
+        if labels.ndim != 1:
+            raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}")
+        if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
+            raise ValueError(
+                f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
+            )
+        return np.ascontiguousarray(labels, np.int64)
+
+    def correct(self, scores: np.ndarray, targets: np.ndarray) -> int | None:
+        return kernels.count_correct(scores, targets)
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(_Classification):
+    """-log of the softmax probability of the right class.
+
+    ``label_smoothing`` e trains towards (1 - e) * onehot + e / classes (Szegedy et al. 2016, section 7).
+    ``class_weights``, one a class, multiply the sample weights, so the mean is a weighted one, as in PyTorch;
+    together with label smoothing PyTorch weights each class's share of the smoothed target instead.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        checks.fraction("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing)
+        if self.class_weights is not None:
+            weights = tuple(checks.non_negative("SoftmaxCrossEntropy", "class weight", w) for w in self.class_weights)
+            object.__setattr__(self, "class_weights", weights)
+
+    def check_outputs(self, out_shape: Shape) -> None:
+        super().check_outputs(out_shape)
+        if self.class_weights is not None and len(self.class_weights) != out_shape[0]:
+            raise ValueError(f"{self}: expected {out_shape[0]} class weights; got {len(self.class_weights)}")
+
+    def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
+        super().weigh(targets, sample_weight, out)
+        if self.class_weights is not None:
+            _normalise(self, out * np.asarray(self.class_weights)[targets], out)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        smoothing = scores.dtype.type(self.label_smoothing)
+        return kernels.softmax_cross_entropy(scores, targets, weights, smoothing, dscores)
+
+
+@dataclass(frozen=True)
+class MulticlassHinge(_Classification):
+    """Sum over the wrong classes of max(0, s_j - s_y + margin): the SVM of Weston and Watkins 1999, as in CS231n."""
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("MulticlassHinge", "margin", self.margin)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.multiclass_hinge(scores, targets, weights, scores.dtype.type(self.margin), dscores)
+
+
+@dataclass(frozen=True)
+class SquaredHinge(_Classification):
+    """Sum over the wrong classes of max(0, s_j - s_y + margin)^2: the L2-SVM of the CS231n notes."""
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("SquaredHinge", "margin", self.margin)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.squared_hinge(scores, targets, weights, scores.dtype.type(self.margin), dscores)
+
+
+@dataclass(frozen=True)
+class Logistic(Loss):
+    """Binary cross-entropy on logits, summed over the outputs: each output answers a yes-or-no question of its own.
+
+    Targets are 0, 1 or a probability between, of shape (n, outputs), or (n,) for one output.
+    """
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        values = np.asarray(targets)
+        if values.dtype.kind not in "iufb":
+            raise TypeError(f"{self}: expected numbers from 0 to 1; got dtype {values.dtype}")
+        values = _with_outputs(self, values, out_shape)
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError(f"{self}: expected targets from 0 to 1; got {values.min()} to {values.max()}")
+        return np.ascontiguousarray(values, dtype)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.logistic(scores, targets, weights, dscores)
+
+    def correct(self, scores: np.ndarray, targets: np.ndarray) -> int | None:
+        return int(np.count_nonzero(((scores > 0) == (targets > 0.5)).all(axis=1)))
+
+
+class _Regression(Loss):
+    """Floating-point targets of shape (n, outputs), or (n,) for one output."""
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        values = np.asarray(targets)
+        if values.dtype.kind != "f":
+            raise TypeError(f"{self}: expected floating-point targets; got dtype {values.dtype}")
+        values = _with_outputs(self, values, out_shape)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{self}: expected finite targets; got NaN or infinity")
+        return np.ascontiguousarray(values, dtype)
+
+
+def _with_outputs(who: object, values: np.ndarray, out_shape: Shape) -> np.ndarray:
+    if values.ndim == 1 and out_shape == (1,):
+        values = values[:, np.newaxis]
+    if values.ndim == 0 or values.shape[1:] != out_shape:
+        raise ValueError(f"{who}: expected targets of shape (n, {out_shape[0]}); got shape {values.shape}")
+    return values
+
+
+@dataclass(frozen=True)
+class SquaredError(_Regression):
+    """Sum over outputs of (s - t)^2, as CS231n writes it; PyTorch and Keras divide by the number of outputs."""
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.squared_error(scores, targets, weights, dscores)
+
+
+@dataclass(frozen=True)
+class AbsoluteError(_Regression):
+    """Sum over outputs of |s - t|; PyTorch and Keras divide by the number of outputs."""
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.absolute_error(scores, targets, weights, dscores)
+
+
+@dataclass(frozen=True)
+class Huber(_Regression):
+    """Sum over outputs of d^2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere, d = s - t. Huber 1964."""
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("Huber", "delta", self.delta)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.huber(scores, targets, weights, scores.dtype.type(self.delta), dscores)

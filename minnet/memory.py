@@ -1,0 +1,95 @@
+"""The memory that a network hands to its layers.
+
+A ``Node`` holds one layer's arrays for as long as the network lives; a ``Memory`` is what the layer sees in a pass:
+those arrays as attributes, with the scratch cut to the batch at hand.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .spec import Plan
+
+
+class Run:
+    """What the passes of one network share: whether this pass trains, and which training pass it is."""
+
+    def __init__(self) -> None:
+        self.training = False
+        self.step = 0
+
+
+class Memory:
+    """One layer's memory for one batch size.
+
+    Attributes: each parameter by its name and its gradient with a ``d`` in front (``m.W``, ``m.dW``), buffers and
+    scratch by name, ``m.children`` (pairs of layer and memory), ``m.stream`` (uint64 key of this layer's noise),
+    ``m.training`` and ``m.step`` (the number of the training pass, which also keys the noise).
+    """
+
+    def __init__(self, run: Run, stream: np.uint64, arrays: dict[str, np.ndarray]) -> None:
+        self._run = run
+        self.stream = stream
+        self.children: list[tuple[Any, Memory]] = []
+        self.trained = False  # whether this layer itself has parameters
+        self.outputs: list[np.ndarray] = []  # a Chain's arrays between its layers, and their gradients
+        self.gradients: list[np.ndarray] = []
+        self.first_trained = 0  # a Chain's first layer with parameters
+        self.__dict__.update(arrays)
+
+    @property
+    def training(self) -> bool:
+        """Whether this pass trains: noise is drawn and statistics are those of the batch."""
+        return self._run.training
+
+    @property
+    def step(self) -> int:
+        """Number of the current training pass, from 0."""
+        return self._run.step
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"layer memory has no {name!r}; the plan declares {sorted(self.__dict__)}")
+
+
+class Node:
+    """One layer of a network with all the memory that it owns, and the nodes of the layers inside it."""
+
+    def __init__(self, layer: Any, plan: Plan, name: str, run: Run, seed: int) -> None:
+        self.layer, self.plan, self.name, self.run = layer, plan, name, run
+        # Noise is keyed by the layer's place, so that no two layers see the same.
+        key = np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())).generate_state(1, np.uint64)
+        self.stream = np.uint64(key[0])
+        self.arrays: dict[str, np.ndarray] = {}
+        self.storage: dict[str, np.ndarray] = {}
+        self.children = [
+            Node(child.layer, child.plan, f"{name}.{child.name}" if name else child.name, run, seed)
+            for child in plan.children
+        ]
+
+    def walk(self) -> list["Node"]:
+        """This node and all below it, in the order of the layers."""
+        return [self, *(node for child in self.children for node in child.walk())]
+
+    def allocate(self, capacity: int, dtype: np.dtype) -> None:
+        """Make scratch for batches of up to ``capacity``; entries that share memory get the largest one's size."""
+        sizes: dict[str, int] = {}
+        for scratch in self.plan.scratch:
+            size = math.prod(scratch.shape) * (capacity if scratch.per_sample else 1)
+            key = scratch.share or scratch.name
+            sizes[key] = max(sizes.get(key, 0), size)
+        self.storage = {key: np.empty(size, dtype) for key, size in sizes.items()}
+        for child in self.children:
+            child.allocate(capacity, dtype)
+
+    def memory(self, n: int) -> Memory:
+        """What this layer sees in a pass over ``n`` samples."""
+        arrays = dict(self.arrays)
+        for scratch in self.plan.scratch:
+            shape = (n, *scratch.shape) if scratch.per_sample else scratch.shape
+            arrays[scratch.name] = self.storage[scratch.share or scratch.name][: math.prod(shape)].reshape(shape)
+        m = Memory(self.run, self.stream, arrays)
+        m.children = [(child.layer, child.memory(n)) for child in self.children]
+        m.trained = bool(self.plan.params)
+        self.layer.bind(m)
+        return m

@@ -1,0 +1,479 @@
+"""The network: layers that describe, memory that it owns, and the passes over both."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .kernels import flat as kernels
+from .layers import Chain, Layer
+from .layers.base import Observer
+from .losses import Loss
+from .memory import Memory, Node, Run
+from .spec import Layout, Param, Shape
+
+_CHUNK = 256  # samples a pass when predicting or evaluating, so that memory does not grow with the data
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a loss was made of: the data loss and the penalties. ``total`` is what is minimised."""
+
+    data: float
+    l2: float = 0.0
+    l1: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """data + l2 + l1."""
+        return self.data + self.l2 + self.l1
+
+
+@dataclass
+class _Batch:
+    """Views for one batch size, made once and kept."""
+
+    memory: Memory
+    scores: np.ndarray  # (n, *out)
+    dscores: np.ndarray  # (n, *out)
+    weights: np.ndarray  # (n,)
+
+
+class Net:
+    """A network over flat vectors.
+
+    Args:
+        layers: the layers in order, or one Layer.
+        input_shape: shape of one sample, without the batch axis.
+        loss: what scores the output; None for a net that is only run and differentiated.
+        l2: strength of the penalty l2 / 2 * sum(w^2), as CS231n writes it.
+        l1: strength of the penalty l1 * sum(|w|).
+        max_norm: bound on the Euclidean norm of each unit's incoming weights, kept by the optimizer after
+            every step (Srivastava et al. 2014, section 5.1); None for no bound.
+        dtype: float32 or float64. A seed gives the same weights in both, up to rounding.
+        seed: of the initial weights and of the layers' noise.
+
+    Penalties and the norm bound apply to parameters tagged ``decay`` (weights, not biases or gains), which lie
+    together at the front of ``params``.
+
+    Attributes:
+        params, grads: flat vectors of shape (P,), what is trained and its gradient. Assigning copies into place.
+        buffers: flat vector of what is kept but not trained, such as running means.
+        step: number of training passes done by ``loss_and_grads``; it keys the layers' noise.
+        objective: parts of the loss that ``loss_and_grads`` or ``loss`` returned last.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer] | Layer,
+        input_shape: Sequence[int] | int,
+        loss: Loss | None = None,
+        *,
+        l2: float = 0.0,
+        l1: float = 0.0,
+        max_norm: float | None = None,
+        dtype: Any = np.float32,
+        seed: int = 0,
+    ) -> None:
+        self.layers = layers if isinstance(layers, Chain) else Chain([layers] if isinstance(layers, Layer) else layers)
+        axes = (input_shape,) if isinstance(input_shape, int) else input_shape
+        self.input_shape: Shape = tuple(checks.count("Net", "each axis of input_shape", axis) for axis in axes)
+        self.dtype = _check_dtype(dtype)
+        self.l2, self.l1 = checks.non_negative("Net", "l2", l2), checks.non_negative("Net", "l1", l1)
+        self.max_norm = None if max_norm is None else checks.positive("Net", "max_norm", max_norm)
+        self.seed = checks.count("Net", "seed", seed, least=0)
+        if loss is not None and not isinstance(loss, Loss):
+            raise TypeError(f"Net: expected loss to be a Loss such as SoftmaxCrossEntropy(); got {loss!r}")
+        self.loss_function = loss
+        plan = self.layers.plan(self.input_shape)
+        self.output_shape = plan.out
+        if loss is not None:
+            loss.check_outputs(plan.out)
+        self.objective = Objective(math.nan)
+        self._run = Run()
+        self._root = Node(self.layers, plan, "", self._run, self.seed)
+        self._own_vectors()
+        self._capacity = 0
+        self._batches: dict[int, _Batch] = {}
+        self._seen: tuple[np.ndarray, _Batch] | None = None  # what the last forward pass saw
+
+    def _own_vectors(self) -> None:
+        """Lay out and fill the flat vectors; give every node its named views."""
+        declared: list[tuple[str, Node, Param]] = [
+            (f"{node.name}.{param.name}", node, param) for node in self._root.walk() for param in node.plan.params
+        ]
+        # Draw in the order of the layers, then put what decays first, so that it is one run of the vector.
+        draws = {name: self._draw(i, name, param) for i, (name, _, param) in enumerate(declared)}
+        declared.sort(key=lambda entry: not entry[2].decay)
+        self.layout = Layout((name, param.shape) for name, _, param in declared)
+        self.decaying = sum(math.prod(param.shape) for _, _, param in declared if param.decay)
+        self._params = np.zeros(self.layout.size, self.dtype)
+        self._grads = np.zeros(self.layout.size, self.dtype)
+        params, grads = self.layout.views(self._params), self.layout.views(self._grads)
+        for name, node, param in declared:
+            params[name][...] = draws[name]
+            node.arrays[param.name] = params[name]
+            node.arrays[f"d{param.name}"] = grads[name]
+        kept = [
+            (f"{node.name}.{buffer.name}", node, buffer) for node in self._root.walk() for buffer in node.plan.buffers
+        ]
+        self.buffer_layout = Layout((name, buffer.shape) for name, _, buffer in kept)
+        self._buffers = np.zeros(self.buffer_layout.size, self.dtype)
+        buffers = self.buffer_layout.views(self._buffers)
+        for name, node, buffer in kept:
+            buffers[name].fill(buffer.fill)
+            node.arrays[buffer.name] = buffers[name]
+        self._limited = [
+            params[name].reshape(-1, param.shape[-1]) for name, _, param in declared if param.decay and param.shape
+        ]
+
+    def _draw(self, index: int, name: str, param: Param) -> np.ndarray:
+        values = np.asarray(param.init(np.random.default_rng((self.seed, index)), param.shape))
+        if values.shape != param.shape or not np.isfinite(values).all():
+            raise ValueError(
+                f"{name}: expected {param.init} to give finite values of shape {param.shape}; got {values}"
+            )
+        return values
+
+    # Memory ----------------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> np.ndarray:
+        """Flat vector (P,) of all trained values. Assigning copies into place, so views stay valid."""
+        return self._params
+
+    @params.setter
+    def params(self, values: np.ndarray) -> None:
+        _copy_into(self._params, values, "params")
+
+    @property
+    def grads(self) -> np.ndarray:
+        """Flat vector (P,) of the gradient that the last backward pass left. Assigning copies into place."""
+        return self._grads
+
+    @grads.setter
+    def grads(self, values: np.ndarray) -> None:
+        _copy_into(self._grads, values, "grads")
+
+    @property
+    def buffers(self) -> np.ndarray:
+        """Flat vector of what is kept but not trained. Assigning copies into place."""
+        return self._buffers
+
+    @buffers.setter
+    def buffers(self, values: np.ndarray) -> None:
+        _copy_into(self._buffers, values, "buffers")
+
+    @property
+    def step(self) -> int:
+        """Number of training passes done by ``loss_and_grads``; the layers' noise is a function of it."""
+        return self._run.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self._run.step = checks.count("Net", "step", value, least=0)
+
+    def named_parameters(self) -> dict[str, np.ndarray]:
+        """Views into ``params`` by name (``"0.W"``), valid as long as the net."""
+        return self.layout.views(self._params)
+
+    def named_gradients(self) -> dict[str, np.ndarray]:
+        """Views into ``grads`` by name, valid as long as the net."""
+        return self.layout.views(self._grads)
+
+    def named_buffers(self) -> dict[str, np.ndarray]:
+        """Views into ``buffers`` by name, valid as long as the net."""
+        return self.buffer_layout.views(self._buffers)
+
+    def activations(self) -> dict[str, np.ndarray]:
+        """Output of each top-level layer in the last forward pass, by place; valid until the next pass."""
+        if self._seen is None:
+            raise ValueError("activations: expected a forward pass first; got none")
+        _, batch = self._seen
+        return {str(i): y for i, y in enumerate([*batch.memory.outputs, batch.scores])}
+
+    def poison(self) -> None:
+        """Fill all scratch, activations and gradients with NaN, so that what a pass fails to write shows."""
+        self._grads.fill(np.nan)
+        for node in self._root.walk():
+            for storage in node.storage.values():
+                storage.fill(np.nan)
+        for batch in self._batches.values():
+            batch.scores.fill(np.nan)
+            batch.dscores.fill(np.nan)
+
+    def _batch(self, n: int) -> _Batch:
+        """Views for ``n`` samples; memory is made when a batch is larger than any before."""
+        if n > self._capacity:
+            self._root.allocate(n, self.dtype)
+            self._scores = np.empty((2, n, *self.output_shape), self.dtype)
+            self._batches.clear()
+            self._seen = None
+            self._capacity = n
+        if n not in self._batches:
+            weights = np.empty(n, self.dtype)
+            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights)
+        return self._batches[n]
+
+    # Passes ----------------------------------------------------------------------------------------------
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """Scores (n, *output_shape) of the samples x (n, *input_shape); valid until the next pass.
+
+        uint8 input counts as image bytes and is divided by 255; integers of other types are an error.
+        """
+        return self._forward(self._check_input(x), training)
+
+    def _forward(self, x: np.ndarray, training: bool) -> np.ndarray:
+        batch = self._batch(x.shape[0])
+        self._run.training = training
+        self.layers.forward(batch.memory, x, batch.scores)
+        self._seen = x, batch
+        return batch.scores
+
+    def backward(self, dscores: np.ndarray, dx: np.ndarray | None = None, observe: Observer | None = None) -> None:
+        """Overwrite ``grads``, given the gradient at the scores that the last ``forward`` returned.
+
+        Args:
+            dscores: shape and dtype of the scores.
+            dx: C-contiguous array of the input's shape and the net's dtype, to be filled with the gradient
+                with respect to the input; None if it is not needed.
+            observe: called with (place, gradient) as the gradient reaches each top-level layer's output, from
+                the last layer down; the array is valid during the call.
+        """
+        if self._seen is None:
+            raise ValueError("backward: expected a forward pass first; got none")
+        x, batch = self._seen
+        _check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
+        if dx is not None:
+            _check_array("backward", "dx", dx, x.shape, self.dtype)
+        self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
+
+    def loss_and_grads(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        sample_weight: Any = None,
+        dx: np.ndarray | None = None,
+        observe: Observer | None = None,
+    ) -> float:
+        """One training pass: the objective (data loss + penalties) of the batch; fills ``grads``.
+
+        x has shape (n, *input_shape); y is what the loss takes; dx and observe are as in ``backward``. Noise is
+        drawn for the current ``step``, which then moves on by one. Bad input raises TypeError or
+        ValueError before anything changes.
+        """
+        x, targets = self._check_input(x), self._check_targets(y, len(x))
+        if dx is not None:
+            _check_array("loss_and_grads", "dx", dx, x.shape, self.dtype)
+        batch = self._batch(x.shape[0])
+        loss = self._loss()
+        loss.weigh(targets, sample_weight, batch.weights)
+        scores = self._forward(x, training=True)
+        data = loss.apply(scores, targets, batch.weights, batch.dscores)
+        self.layers.backward_observed(batch.memory, x, scores, batch.dscores, dx, observe)
+        l2, l1 = self.add_penalties()
+        self.objective = Objective(data, l2, l1)
+        self._run.step += 1
+        return self.objective.total
+
+    def add_penalties(self) -> tuple[float, float]:
+        """Add the penalties' gradients to ``grads``; returns the values (L2, L1)."""
+        weights, grads = self._params[: self.decaying], self._grads[: self.decaying]
+        l2 = l1 = 0.0
+        if self.l2:
+            l2 = 0.5 * self.l2 * kernels.add_l2(weights, self.dtype.type(self.l2), grads)
+        if self.l1:
+            l1 = self.l1 * kernels.add_l1(weights, self.dtype.type(self.l1), grads)
+        return l2, l1
+
+    def penalties(self) -> tuple[float, float]:
+        """Values (L2, L1) of the penalties at the current weights."""
+        weights = self._params[: self.decaying]
+        l2 = 0.5 * self.l2 * kernels.sum_of_squares(weights) if self.l2 else 0.0
+        return l2, self.l1 * float(np.abs(weights).sum(dtype=np.float64)) if self.l1 else 0.0
+
+    def apply_constraints(self) -> None:
+        """Bring the weights of units beyond ``max_norm`` back to it; the optimizer calls this after a step."""
+        if self.max_norm is not None:
+            for W in self._limited:
+                kernels.limit_unit_norms(W, self.max_norm)
+
+    def loss(self, x: np.ndarray, y: np.ndarray, *, sample_weight: Any = None) -> float:
+        """The objective (data loss + penalties) of x and y in a pass that does not train."""
+        self.objective, _ = self._measure(x, y, sample_weight, _CHUNK)
+        return self.objective.total
+
+    def evaluate(
+        self, x: np.ndarray, y: np.ndarray, *, sample_weight: Any = None, batch_size: int = _CHUNK
+    ) -> dict[str, float]:
+        """``{"loss": data loss + penalties, "data_loss": ...}``, and ``"accuracy"`` where the loss classifies."""
+        objective, accuracy = self._measure(x, y, sample_weight, batch_size)
+        result = {"loss": objective.total, "data_loss": objective.data}
+        if accuracy is not None:
+            result["accuracy"] = accuracy
+        return result
+
+    def correct(self, y: np.ndarray) -> int | None:
+        """How many samples the scores of the last forward pass classify as y says; None if the loss does not classify."""
+        if self._seen is None:
+            raise ValueError("correct: expected a forward pass first; got none")
+        _, batch = self._seen
+        return self._loss().correct(batch.scores, self._check_targets(y, len(batch.scores)))
+
+    def predict(self, x: np.ndarray, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Scores (n, *output_shape) in a new array, computed ``batch_size`` samples at a time."""
+        self._check_shape(x)
+        checks.count("predict", "batch_size", batch_size)
+        scores = np.empty((len(x), *self.output_shape), self.dtype)
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            scores[part] = self.forward(x[part])
+        return scores
+
+    def _measure(self, x: np.ndarray, y: Any, sample_weight: Any, batch_size: int) -> tuple[Objective, float | None]:
+        loss = self._loss()
+        self._check_shape(x)
+        checks.count("evaluate", "batch_size", batch_size)
+        targets = self._check_targets(y, len(x))
+        weights = np.empty(len(x), np.float64)
+        loss.weigh(targets, sample_weight, weights)
+        data, right = 0.0, 0
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            scores = self._forward(self._check_input(x[part]), training=False)
+            batch = self._batch(len(scores))
+            # Scaled to sum to 1 within the chunk, which keeps small weights exact in float32.
+            share = weights[part].sum()
+            if share > 0:
+                np.divide(weights[part], share, out=batch.weights, casting="same_kind")
+                data += share * loss.apply(scores, targets[part], batch.weights, batch.dscores)
+            right += loss.correct(scores, targets[part]) or 0
+        counts = loss.correct(scores, targets[part]) is not None
+        return Objective(data, *self.penalties()), right / len(x) if counts else None
+
+    # Input -----------------------------------------------------------------------------------------------
+
+    def _loss(self) -> Loss:
+        if self.loss_function is None:
+            raise ValueError("Net: expected a net built with loss=...; this one has none")
+        return self.loss_function
+
+    def _check_shape(self, x: Any) -> None:
+        shape = np.shape(x)
+        if shape[1:] != self.input_shape or not shape:
+            raise ValueError(
+                f"Net: expected input of shape (n, {', '.join(map(str, self.input_shape))}); got shape {shape}"
+            )
+        if shape[0] == 0:
+            raise ValueError(f"Net: expected at least one sample; got shape {shape}")
+
+    def _check_input(self, x: Any) -> np.ndarray:
+        """x as a finite, C-contiguous array of the net's dtype; a copy only where it is not one already."""
+        self._check_shape(x)
+        x = np.asarray(x)
+        if x.dtype == np.uint8:
+            x = np.divide(x, 255, dtype=self.dtype)
+        elif x.dtype.kind != "f":
+            raise TypeError(f"Net: expected floating-point or uint8 input; got dtype {x.dtype}")
+        x = np.ascontiguousarray(x, self.dtype)
+        if not kernels.all_finite(x):
+            raise ValueError("Net: expected finite input; got NaN or infinity in x")
+        return x
+
+    def _check_targets(self, y: Any, n: int) -> np.ndarray:
+        targets = self._loss().check_targets(y, self.output_shape, self.dtype)
+        if len(targets) != n:
+            raise ValueError(f"Net: expected x and y of one length; got {n} samples in x, {len(targets)} in y")
+        return targets
+
+    # Words -----------------------------------------------------------------------------------------------
+
+    def first_non_finite(self) -> str | None:
+        """Where a NaN or infinity first shows, for an error's text: a parameter, else the output of a layer in the
+        last forward pass, else None.
+        """
+        for name, values in self.named_parameters().items():
+            if not np.isfinite(values).all():
+                return f"parameter {name}"
+        if self._seen is not None:
+            for place, values in self.activations().items():
+                if not np.isfinite(values).all():
+                    return f"output of layer {place} ({type(self.layers.layers[int(place)]).__name__})"
+        return None
+
+    def summary(self) -> str:
+        """A table of layers, output shapes and parameter counts, with the bytes that the net holds."""
+        rows = [("layer", "output shape", "parameters")]
+        for node in self._root.walk()[1:]:
+            depth = node.name.count(".")
+            label = f"{'  ' * depth}{node.name.rsplit('.', 1)[-1]} {type(node.layer).__name__}"
+            own = sum(math.prod(param.shape) for param in node.plan.params)
+            rows.append((label, str(node.plan.out), f"{own:,}" if own else "-"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        lines.insert(1, "-" * len(lines[0]))
+        per_sample, fixed = self._memory_per_batch()
+        item = self.dtype.itemsize
+        lines += [
+            lines[1],
+            f"input {self.input_shape}, output {self.output_shape}, {self.dtype.name}",
+            f"{self.layout.size:,} parameters, {_bytes(2 * self.layout.size * item)} with their gradients; "
+            f"{self.buffer_layout.size:,} buffer values",
+            f"activations and scratch: {_bytes(per_sample * item)} a sample, {_bytes(fixed * item)} besides",
+        ]
+        return "\n".join(lines)
+
+    def _memory_per_batch(self) -> tuple[int, int]:
+        """Elements of scratch and scores for each sample, and independently of the batch."""
+        per_sample, fixed = 2 * math.prod(self.output_shape), 0
+        for node in self._root.walk():
+            shared: dict[str, int] = {}
+            for scratch in node.plan.scratch:
+                size = math.prod(scratch.shape)
+                if scratch.per_sample:
+                    key = scratch.share or scratch.name
+                    shared[key] = max(shared.get(key, 0), size)
+                else:
+                    fixed += size
+            per_sample += sum(shared.values())
+        return per_sample, fixed
+
+    def __repr__(self) -> str:
+        return f"Net({len(self.layers.layers)} layers, {self.input_shape} -> {self.output_shape}, {self.layout.size:,} parameters, {self.dtype.name})"
+
+
+def _check_dtype(dtype: Any) -> np.dtype:
+    try:
+        resolved = np.dtype(dtype)
+    except TypeError:
+        resolved = None
+    if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"Net: expected dtype float32 or float64; got {dtype!r}")
+    return resolved
+
+
+def _copy_into(target: np.ndarray, values: Any, name: str) -> None:
+    if np.shape(values) != target.shape:
+        raise ValueError(f"Net: expected {name} of shape {target.shape}; got shape {np.shape(values)}")
+    np.copyto(target, values, casting="same_kind")
+
+
+def _check_array(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{who}: expected {name} as a C-contiguous array of shape {shape} and dtype {dtype}; "
+            f"got shape {array.shape}, dtype {array.dtype}"
+        )
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} GiB"

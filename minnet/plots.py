@@ -1,0 +1,131 @@
+"""Every figure. Matplotlib is imported here alone, and only when a figure is drawn."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .history import History
+
+# One look for all figures: a palette that survives grey printing and colour blindness (Okabe and Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLE: dict[Any, Any] = {
+    "figure.dpi": 120,
+    "savefig.bbox": "tight",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+}
+
+
+def figure(panels: int = 1, *, width: float = 4.2, height: float = 3.0) -> tuple[Any, list[Any]]:
+    """A Matplotlib figure with ``panels`` axes side by side, in minnet's style; sizes in inches a panel."""
+    import matplotlib
+    from cycler import cycler
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
+        drawn = Figure(figsize=(width * panels, height), layout="constrained")
+        return drawn, list(np.atleast_1d(drawn.subplots(1, panels)))
+
+
+def save(drawn: Any, path: str | Path) -> None:
+    """Write a figure to ``path``; its ending names the format."""
+    drawn.savefig(path, dpi=_STYLE["figure.dpi"], bbox_inches="tight")
+
+
+def learning_curves(history: "History", path: str | Path) -> None:
+    """Loss of every step with each epoch's validation loss; accuracy of training and validation; learning rate."""
+    has_accuracy = "accuracy" in history
+    drawn, axes = figure(3 if has_accuracy else 2)
+    steps = history.steps["step"]
+    axes[0].plot(steps, history.steps["loss"], alpha=0.35, linewidth=0.8, label="training, each step")
+    at = history["step"] if len(history) else []
+    for column, label in (("loss", "training, epoch mean"), ("val_loss", "validation")):
+        if column in history:
+            axes[0].plot(at, history[column], marker=".", label=label)
+    axes[0].set(title="Loss", xlabel="step", ylabel="loss (data + penalties)")
+    if min(history.steps["loss"]) > 0:
+        axes[0].set_yscale("log")
+    axes[0].legend()
+    if has_accuracy:
+        for column, label in (("accuracy", "training"), ("val_accuracy", "validation")):
+            if column in history:
+                axes[1].plot(at, [100 * value for value in history[column]], marker=".", label=label)
+        axes[1].set(title="Accuracy", xlabel="step", ylabel="correct (%)")
+        axes[1].legend()
+    axes[-1].plot(steps, history.steps["lr"])
+    axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
+    save(drawn, path)
+
+
+def curves(
+    path: str | Path,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+) -> None:
+    """Labelled lines (x, y) in one panel; ``log`` for a logarithmic y axis."""
+    drawn, (axis,) = figure()
+    for label, (x, y) in series.items():
+        axis.plot(x, y, label=label)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if log:
+        axis.set_yscale("log")
+    axis.legend()
+    save(drawn, path)
+
+
+def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, *, resolution: int = 200) -> None:
+    """The classes that nets over two features assign to the plane, one panel a net, with the samples on top.
+
+    ``nets`` maps titles to anything with ``predict(x)``; x has shape (n, 2), y (n,).
+    """
+    from matplotlib.colors import ListedColormap
+
+    classes = int(y.max()) + 1
+    colours = ListedColormap(COLOURS[:classes])
+    low, high = x.min(axis=0) - 0.1, x.max(axis=0) + 0.1
+    grid = np.stack(np.meshgrid(*(np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True))), axis=-1)
+    drawn, axes = figure(len(nets), width=3.4, height=3.4)
+    for axis, (title, net) in zip(axes, nets.items(), strict=True):
+        labels = net.predict(grid.reshape(-1, 2).astype(x.dtype)).argmax(axis=1).reshape(resolution, resolution)
+        axis.pcolormesh(
+            grid[..., 0], grid[..., 1], labels, cmap=colours, alpha=0.3, vmin=-0.5, vmax=classes - 0.5, rasterized=True
+        )
+        axis.scatter(*x.T, c=y, cmap=colours, vmin=-0.5, vmax=classes - 0.5, s=9, edgecolor="white", linewidth=0.3)
+        axis.set(title=title, xlabel="feature 1", ylabel="feature 2", aspect="equal")
+        axis.grid(False)
+    save(drawn, path)
+
+
+def histogram(
+    path: str | Path, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
+) -> None:
+    """Overlaid histograms with labelled vertical lines, such as a published figure among one's own."""
+    drawn, (axis,) = figure(width=5.0)
+    values = [value for group in groups.values() for value in group]
+    bins = np.linspace(min(*values, *marks.values()), max(*values, *marks.values()), 31)
+    for label, group in groups.items():
+        axis.hist(group, bins=bins, alpha=0.55, label=label)
+    for i, (label, at) in enumerate(marks.items()):
+        axis.axvline(at, color=COLOURS[-1], linestyle=("--", ":", "-.")[i % 3], label=label)
+    axis.set(title=title, xlabel=xlabel, ylabel="runs")
+    axis.legend()
+    save(drawn, path)
+
+
+def finite(values: Sequence[float]) -> list[float]:
+    """Values with NaN for what is not finite, so that a line breaks there instead of bending the axis."""
+    return [value if math.isfinite(value) else math.nan for value in values]
