@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Override what you need. A callback may read anything of the trainer, and stop it with ``trainer.stop(reason)``."""
+    """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``."""
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         """After each step."""

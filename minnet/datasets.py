@@ -29,7 +29,7 @@ def iris() -> Data:
 
 
 def digits() -> Data:
-    """Handwritten digits: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64. The test part of UCI's optical digits."""
+    """Handwritten digits, the test part of UCI's optical digits: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64."""
     text = (resources.files("minnet") / "bundled" / "optdigits.tes").read_text()
     table = np.array([line.split(",") for line in text.split()], np.int64)
     x = (table[:, :64] / 16).astype(np.float32).reshape(-1, 8, 8, 1)
@@ -62,8 +62,8 @@ _MNIST = {
 def mnist(folder: str | Path) -> tuple[Data, Data]:
     """(train, test) from the original IDX files in ``folder``, gzipped or not.
 
-    Images are uint8 (60000, 28, 28, 1) and (10000, 28, 28, 1); labels int64. FileNotFoundError for a missing file; ValueError,
-    naming the file, for one that is truncated, too long, or not what its name says.
+    Images are uint8 (60000, 28, 28, 1) and (10000, 28, 28, 1); labels int64. FileNotFoundError for a missing file;
+    ValueError, naming the file, for one that is truncated, too long, or not what its name says.
     """
     parts = []
     for images_name, labels_name in _MNIST.values():

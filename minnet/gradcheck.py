@@ -34,9 +34,10 @@ class TensorCheck:
     Attributes:
         name: of the parameter, or ``"input"``.
         error: largest relative error over the coordinates, as the course defines it.
-        verdict: from the part of the error that round-off cannot explain: ``"correct"`` (below 1e-7), ``"fine with
-            kinks"`` (below 1e-4), ``"doubtful"`` (below 1e-2), ``"wrong"``; ``"unwritten"`` if an element was not
-            written; ``"round-off"`` if the numerical gradient is too noisy to judge (single precision).
+        excess: the same without the part of each difference that round-off explains.
+        verdict: from the excess: ``"correct"`` (below 1e-7), ``"fine with kinks"`` (below 1e-4), ``"doubtful"`` (below
+            1e-2), ``"wrong"``; ``"unwritten"`` if an element was not written; ``"round-off"`` if the numerical
+            gradient is too noisy to judge (single precision).
         worst: index of the coordinate that decided, with its analytic and numeric value.
         round_off: bound on the round-off in the numerical gradient.
         count: coordinates compared.
@@ -44,6 +45,7 @@ class TensorCheck:
 
     name: str
     error: float
+    excess: float
     verdict: str
     worst: Index
     analytic: float
@@ -139,6 +141,10 @@ def numerical_gradient(f: Callable[[], Any], x: np.ndarray, h: float = 1e-5) -> 
         width = above_at - below_at
         if width == 0:
             raise ValueError(f"numerical_gradient: expected h to change x; h={h} vanishes beside {kept!r} in {x.dtype}")
+        if not (np.isfinite(above).all() and np.isfinite(below).all()):
+            raise FloatingPointError(
+                f"numerical_gradient: expected finite values; got NaN or infinity at coordinate {i}"
+            )
         gradient[i] = (above - below).sum() / width
         round_off[i] = _ROUND_OFF * eps * np.maximum(np.abs(above), np.abs(below)).sum() / width
     return gradient.reshape(x.shape), round_off.reshape(x.shape)
@@ -150,23 +156,24 @@ def compare(name: str, analytic: np.ndarray, numeric: np.ndarray, round_off: np.
     if a.shape != n.shape:
         raise ValueError(f"{name}: expected an analytic gradient of shape {n.shape}; got shape {a.shape}")
     noise = np.broadcast_to(np.asarray(round_off, np.float64), a.shape)
-    error = relative_error(a, n)
-    size = np.maximum(np.abs(a), np.abs(n))
-    excess = np.maximum(np.abs(a - n) - noise, 0.0) / np.where(size == 0, 1.0, size)
-    if np.isnan(a).any():
-        worst = int(np.argmax(np.isnan(a)))
-        verdict, value = "unwritten", math.inf
+    if not np.isfinite(a).all():
+        worst = int(np.argmin(np.isfinite(a)))
+        verdict, largest, unexplained = "unwritten" if np.isnan(a.flat[worst]) else "wrong", math.inf, math.inf
     else:
+        error = relative_error(a, n)
+        size = np.maximum(np.abs(a), np.abs(n))
+        excess = np.maximum(np.abs(a - n) - noise, 0.0) / np.where(size == 0, 1.0, size)
         # Where the excess is 0 everywhere, the plain error names the worst coordinate.
         worst = int(np.argmax(excess if excess.any() else error))
-        value = float(error.max())
-        verdict = _verdict(float(excess.max()), float(noise.max()), float(size.max()))
+        largest, unexplained = float(error.max()), float(excess.max())
+        verdict = _verdict(unexplained, float(noise.max()), float(size.max()))
     index = tuple(int(i) for i in np.unravel_index(worst, a.shape))
-    return TensorCheck(name, value, verdict, index, float(a[index]), float(n[index]), float(noise.max()), a.size)
+    values = float(a[index]), float(n[index])
+    return TensorCheck(name, largest, unexplained, verdict, index, *values, float(noise.max()), a.size)
 
 
 def _verdict(excess: float, noise: float, size: float) -> str:
-    if not excess < _WRONG:  # also where it is NaN
+    if excess >= _WRONG:
         return "wrong"
     if noise > _BLUNT and noise > _DOUBTFUL * size:
         return "round-off"
@@ -236,7 +243,7 @@ def check_layer(
     if np.isnan(scores).any():
         index = tuple(int(i) for i in np.argwhere(np.isnan(scores))[0])
         return GradientCheck(
-            (TensorCheck("output", math.inf, "unwritten", index, math.nan, math.nan, 0.0, scores.size),)
+            (TensorCheck("output", math.inf, math.inf, "unwritten", index, math.nan, math.nan, 0.0, scores.size),)
         )
     dx = np.full_like(x, np.nan)
     net.backward(cotangent, dx)
@@ -263,8 +270,7 @@ def check_net(
         inputs: whether to check the gradient with respect to x too.
         h: step of the central difference.
     """
-    twin = Net(net.layers, net.input_shape, net.loss_function, l2=net.l2, l1=net.l1, dtype=dtype, seed=net.seed)
-    twin.params, twin.buffers, twin.step = net.params, net.buffers, net.step
+    twin = net.twin(dtype)
     point = np.array(x, twin.dtype, order="C")
     buffers, step = twin.buffers.copy(), net.step
     twin.loss_and_grads(point, y)  # makes the memory that poison() fills

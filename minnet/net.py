@@ -195,6 +195,21 @@ class Net:
         _, batch = self._seen
         return {str(i): y for i, y in enumerate([*batch.memory.outputs, batch.scores])}
 
+    def twin(self, dtype: Any = None) -> "Net":
+        """A net with memory of its own and the same layers, loss, weights, buffers and step, in ``dtype`` if given."""
+        other = type(self)(
+            self.layers,
+            self.input_shape,
+            self.loss_function,
+            l2=self.l2,
+            l1=self.l1,
+            max_norm=self.max_norm,
+            dtype=self.dtype if dtype is None else dtype,
+            seed=self.seed,
+        )
+        other.params, other.buffers, other.step = self.params, self.buffers, self.step
+        return other
+
     def poison(self) -> None:
         """Fill all scratch, activations and gradients with NaN, so that what a pass fails to write shows."""
         self._grads.fill(np.nan)
@@ -319,7 +334,7 @@ class Net:
         return result
 
     def correct(self, y: np.ndarray) -> int | None:
-        """How many samples the scores of the last forward pass classify as y says; None if the loss does not classify."""
+        """How many samples the last forward pass's scores classify as y says; None if the loss does not classify."""
         if self._seen is None:
             raise ValueError("correct: expected a forward pass first; got none")
         _, batch = self._seen
@@ -444,7 +459,8 @@ class Net:
         return per_sample, fixed
 
     def __repr__(self) -> str:
-        return f"Net({len(self.layers.layers)} layers, {self.input_shape} -> {self.output_shape}, {self.layout.size:,} parameters, {self.dtype.name})"
+        shapes = f"{self.input_shape} -> {self.output_shape}"
+        return f"Net({len(self.layers.layers)} layers, {shapes}, {self.layout.size:,} parameters, {self.dtype.name})"
 
 
 def _check_dtype(dtype: Any) -> np.dtype:

@@ -104,8 +104,8 @@ class Optimizer:
     def step(self, lr: Any) -> None:
         """One update with learning rate ``lr``: a number, or a schedule, which is asked for this step (from 0).
 
-        ValueError for a rate that is negative or not finite; FloatingPointError if clipping meets a gradient that is not
-        finite. Neither changes anything.
+        ValueError for a rate that is negative or not finite; FloatingPointError if clipping meets a gradient that is
+        not finite. Neither changes anything.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         if self.clip_norm is not None:

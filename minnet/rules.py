@@ -150,8 +150,8 @@ class Adagrad(Rule):
 class RMSprop(Rule):
     """s = rho * s + (1 - rho) * g^2; p -= lr * g / (sqrt(s) + eps). Tieleman and Hinton 2012, lecture 6e.
 
-    CS231n and PyTorch: the defaults (CS231n tries rho 0.9, 0.99, 0.999). Keras: ``rho=0.9, eps=1e-7, eps_in_root=True``,
-    which divides by sqrt(s + eps).
+    CS231n and PyTorch: the defaults (CS231n tries rho 0.9, 0.99, 0.999). Keras: ``rho=0.9, eps=1e-7,
+    eps_in_root=True``, which divides by sqrt(s + eps).
     """
 
     rho: float = 0.99

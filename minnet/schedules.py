@@ -27,8 +27,8 @@ class Event:
 class Schedule:
     """A frozen dataclass that gives a rate for any time t >= 0, measured in steps.
 
-    Subclasses define ``at(t)``, where t may fall between steps (``in_epochs`` needs that), and ``marks(until)``, the times
-    below ``until`` at which something happens.
+    Subclasses define ``at(t)``, where t may fall between steps (``in_epochs`` needs that), and ``marks(until)``, the
+    times below ``until`` at which something happens.
     """
 
     def at(self, t: float) -> float:
@@ -236,8 +236,8 @@ class Cosine(Schedule):
 class WarmRestarts(Schedule):
     """Cosine cycles that start anew from the top: SGDR, Loshchilov and Hutter 2017, eq. 5.
 
-    The first cycle takes ``period`` steps, each later one ``lengthen`` times the one before; the top of cycle i (from 0) is
-    floor + (lr - floor) * decay^i. The floor itself would be reached at the very step at which the next
+    The first cycle takes ``period`` steps, each later one ``lengthen`` times the one before; the top of cycle i
+    (from 0) is floor + (lr - floor) * decay^i. The floor itself would be reached at the very step at which the next
     cycle starts.
     """
 

@@ -16,7 +16,7 @@ Initializer = Callable[[np.random.Generator, Shape], np.ndarray]
 
 @dataclass(frozen=True)
 class Param:
-    """A trained array. ``decay`` says whether weight penalties, decay and norm limits apply: not to biases and gains."""
+    """A trained array. ``decay``: whether penalties, weight decay and norm limits apply; not to biases and gains."""
 
     name: str
     shape: Shape

@@ -68,7 +68,10 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """Each sample to mean 0 and variance 1 over the last axis, then a learned gain and shift. Ba, Kiros, Hinton 2016."""
+    """Each sample to mean 0 and variance 1 over the last axis, then a learned gain and shift.
+
+    Ba, Kiros, Hinton 2016.
+    """
 
     eps: float = 1e-5
 

@@ -1,0 +1,176 @@
+"""Every layer's backward pass against numerical gradients, and what a new layer gets by one row in this table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import minnet as mn
+
+# (layer, shape of one sample): odd sizes, one feature, several axes.
+LAYERS = [
+    (mn.Dense(4), (5,)),
+    (mn.Dense(1), (1,)),
+    (mn.Dense(3, bias=False), (17,)),
+    (mn.ReLU(), (7,)),
+    (mn.ReLU(), (3, 1, 5)),
+    (mn.LeakyReLU(0.2), (7,)),
+    (mn.PReLU(), (7,)),
+    (mn.PReLU(), (2, 3, 5)),
+    (mn.ELU(0.7), (7,)),
+    (mn.SELU(), (7,)),
+    (mn.GELU(), (7,)),
+    (mn.GELUTanh(), (7,)),
+    (mn.SiLU(), (7,)),
+    (mn.Sigmoid(), (7,)),
+    (mn.Tanh(), (7,)),
+    (mn.Softplus(), (7,)),
+    (mn.Maxout(2), (6,)),
+    (mn.Maxout(3), (2, 9)),
+    (mn.Dropout(0.4), (7,)),
+    (mn.Dropout(0.0), (3, 5)),
+    (mn.BatchNorm(), (5,)),
+    (mn.BatchNorm(momentum=0.5, eps=1e-3), (2, 3, 4)),
+    (mn.LayerNorm(), (5,)),
+    (mn.LayerNorm(eps=1e-3), (3, 6)),
+    (mn.Flatten(), (2, 3, 5)),
+    (mn.Reshape((5, 2)), (10,)),
+    (mn.Chain([mn.Dense(6), mn.Tanh(), mn.Dense(3)]), (4,)),
+    (mn.Chain([mn.Flatten(), mn.ReLU(), mn.Dense(3)]), (2, 2)),
+    (mn.Residual([mn.Dense(5), mn.Tanh(), mn.Dense(5)]), (5,)),
+    (mn.Residual([mn.Sigmoid()]), (5,)),
+    (mn.Residual([mn.Dense(3), mn.BatchNorm()], shortcut=[mn.Dense(3, bias=False)]), (5,)),
+    (mn.Residual(mn.Residual([mn.Dense(4), mn.Dropout(0.3)])), (4,)),
+]
+IDS = [f"{layer}-{shape}" for layer, shape in LAYERS]
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=IDS)
+def test_backward_equals_the_numerical_gradient(layer, shape, batch, training):
+    mn.check_layer(layer, shape, batch=batch, training=training).assert_passed()
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=IDS)
+def test_backward_in_float32_follows_float64(layer, shape):
+    gradients = {}
+    rng = np.random.default_rng(3)
+    x, cotangent = rng.standard_normal((4, *shape)), None
+    for dtype in (np.float64, np.float32):
+        net = mn.Net([layer], shape, dtype=dtype)
+        scores = net.forward(x.astype(dtype), training=True)
+        if cotangent is None:
+            cotangent = rng.standard_normal(scores.shape)
+        dx = np.empty(x.shape, dtype)
+        net.backward(cotangent.astype(dtype), dx)
+        gradients[dtype] = np.concatenate([net.grads, dx.reshape(-1)])
+    exact = gradients[np.float64]
+    # Sums of at most some dozens of terms: 100 roundings, relative to the largest gradient.
+    bound = 100 * np.finfo(np.float32).eps * max(1.0, np.abs(exact).max())
+    np.testing.assert_allclose(gradients[np.float32], exact, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize(
+    "layer", [mn.Sigmoid(), mn.Tanh(), mn.Softplus(), mn.SiLU(), mn.GELU(), mn.GELUTanh(), mn.ELU()]
+)
+def test_activations_survive_extreme_inputs(layer):
+    x = np.array([[-1000.0, -88.0, 0.0, 88.0, 1000.0]], np.float32)
+    net = mn.Net([layer], 5)
+    dx = np.empty_like(x)
+    with np.errstate(all="raise"):
+        y = net.forward(x).copy()
+        net.backward(np.ones_like(y), dx)
+    low = -1.0 if isinstance(layer, mn.ELU | mn.Tanh) else 0.0
+    high = 1.0 if isinstance(layer, mn.Sigmoid | mn.Tanh) else 1000.0
+    assert y[0, 0] == pytest.approx(low, abs=1e-6)
+    assert y[0, -1] == pytest.approx(high)
+    # Saturated on the left; on the right saturated too, or a straight line.
+    assert dx[0, 0] == pytest.approx(0.0, abs=1e-6)
+    assert dx[0, -1] == pytest.approx(0.0 if high == 1.0 else 1.0, abs=1e-6)
+
+
+def test_a_layer_of_ones_own_is_checked_like_any_other():
+    @dataclass(frozen=True)
+    class Scale(mn.Layer):
+        def plan(self, in_shape):
+            return mn.Plan(in_shape, (mn.Param("g", in_shape, mn.initializers.Constant(1.0), decay=False),))
+
+        def forward(self, m, x, y):
+            np.multiply(x, m.g, out=y)
+
+        def backward(self, m, x, y, dy, dx):
+            np.einsum("ni,ni->i", x, dy, out=m.dg)
+            if dx is not None:
+                np.multiply(dy, m.g, out=dx)
+
+    mn.check_layer(Scale(), (5,)).assert_passed()
+
+
+def test_dropout_keeps_the_expected_value_and_is_silent_in_evaluation():
+    net = mn.Net([mn.Dropout(0.25)], 10_000)
+    x = np.ones((4, 10_000), np.float32)
+    np.testing.assert_array_equal(net.forward(x), x)
+    y = net.forward(x, training=True).copy()
+    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
+    # 40000 draws of variance 0.25 / 0.75: five standard errors.
+    assert abs(y.mean() - 1) < 5 * np.sqrt(0.25 / 0.75 / y.size)
+    np.testing.assert_array_equal(net.forward(x, training=True), y)  # the step has not moved on
+    net.step += 1
+    assert (net.forward(x, training=True) != y).any()
+
+
+def test_two_dropout_layers_draw_different_noise():
+    net = mn.Net([mn.Dropout(0.5), mn.Dropout(0.5)], 1000)
+    x = np.ones((1, 1000), np.float32)
+    kept = np.count_nonzero(net.forward(x, training=True))
+    # One noise for both would keep a half; independent noise keeps a quarter: 250, five standard errors.
+    assert abs(kept - 250) < 5 * np.sqrt(1000 * 0.25 * 0.75)
+
+
+def test_batch_norm_evaluates_with_running_statistics():
+    rng = np.random.default_rng(0)
+    net = mn.Net([mn.BatchNorm(momentum=0.5)], 3, dtype=np.float64)
+    x = rng.normal(2.0, 3.0, (50, 3))
+    for _ in range(60):  # 0.5^60 of the starting statistics is below round-off
+        net.forward(x, training=True)
+    buffers = net.named_buffers()
+    np.testing.assert_allclose(buffers["0.running_mean"], x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(buffers["0.running_var"], x.var(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(net.forward(x), (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5), atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mn.Dense(0), "Dense: expected units of at least 1; got 0"),
+        (lambda: mn.Dense(2.5), "Dense: expected units to be a whole number; got 2.5"),
+        (lambda: mn.Dropout(1.0), "Dropout: expected 0 <= rate < 1; got 1.0"),
+        (lambda: mn.BatchNorm(momentum=1.0), "BatchNorm: expected 0 <= momentum < 1; got 1.0"),
+        (lambda: mn.LayerNorm(eps=0.0), "LayerNorm: expected eps above 0; got 0.0"),
+        (lambda: mn.LeakyReLU(float("nan")), "LeakyReLU: expected slope to be finite; got nan"),
+        (lambda: mn.Chain([]), "Chain: expected at least one layer"),
+        (
+            lambda: mn.Net([mn.Dense(3)], (8, 8, 1)),
+            r"Dense 0: expected one axis of features; got input shape \(8, 8, 1\)",
+        ),
+        (lambda: mn.Net([mn.Maxout(2)], 5), r"Maxout 0: expected a last axis divisible by pieces=2"),
+        (lambda: mn.Net([mn.Reshape((4,))], 5), r"Reshape 0: expected 4 elements for shape \(4,\); got 5"),
+        (
+            lambda: mn.Net([mn.Dense(3), mn.Residual([mn.Dense(4)])], 5),
+            "Residual 1: expected both paths to end in one shape",
+        ),
+        (
+            lambda: mn.Net([mn.Residual([mn.Flatten(), mn.Chain([mn.Dense(3), mn.Reshape((7,))])])], 5),
+            "Residual 0: Chain layers: Chain 1: Reshape 1: expected 7 elements",
+        ),
+    ],
+)
+def test_bad_layers_are_refused_where_they_are_made(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_a_class_in_place_of_a_layer_is_named():
+    with pytest.raises(TypeError, match=r"layer 0: expected a Layer; got .*ReLU.*give an instance"):
+        mn.Net([mn.ReLU], 5)

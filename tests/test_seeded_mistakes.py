@@ -1,0 +1,156 @@
+"""The power of the gradient check: typical mistakes, seeded into every layer's backward pass, are all caught.
+
+Each class is a right layer with one mistake. ``pytest tests/test_seeded_mistakes.py -v`` prints the list.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import minnet as mn
+
+MISTAKES = []
+
+
+def seed(base, arguments, shape, name, spoil):
+    """A layer whose backward pass is right, and is then spoiled."""
+
+    def backward(self, m, x, y, dy, dx):
+        base.backward(self, m, x, y, dy, dx)
+        spoil(m, x, y, dy, dx)
+
+    cls = dataclass(frozen=True)(type(base.__name__, (base,), {"backward": backward}))
+    MISTAKES.append(pytest.param(cls(*arguments), shape, id=f"{base.__name__}: {name}"))
+
+
+def scale(array, factor):
+    array *= factor
+
+
+def copy(target, source):
+    target[...] = source
+
+
+# Dense: square, so that a lost transpose still has the right shape.
+seed(mn.Dense, [5], (5,), "lost transpose of W in dx", lambda m, x, y, dy, dx: copy(dx, dy @ m.W))
+seed(mn.Dense, [5], (5,), "lost transpose in dW", lambda m, x, y, dy, dx: copy(m.dW, (x.T @ dy).T))
+seed(mn.Dense, [3], (5,), "db summed over the wrong axis", lambda m, x, y, dy, dx: copy(m.db, dy.sum(axis=1)))
+seed(mn.Dense, [4], (5,), "factor 2 in dW", lambda m, x, y, dy, dx: scale(m.dW, 2))
+seed(mn.Dense, [4], (5,), "dW averaged twice over the batch", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
+seed(mn.Dense, [4], (5,), "db forgotten", lambda m, x, y, dy, dx: copy(m.db, 0))
+seed(mn.Dense, [4], (5,), "dx forgotten", lambda m, x, y, dy, dx: copy(dx, np.nan))
+seed(mn.Dense, [4], (5,), "last column of dW not written", lambda m, x, y, dy, dx: copy(m.dW[:, -1], np.nan))
+seed(mn.Dense, [4], (5,), "dW accumulated onto what was there", lambda m, x, y, dy, dx: copy(m.dW, m.dW + m.W))
+
+# Elementwise activations: each mistake is one that its formula invites.
+seed(mn.ReLU, [], (7,), "mask by the sign of dy", lambda m, x, y, dy, dx: copy(dx, dy * (dy > 0)))
+seed(mn.ReLU, [], (7,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
+seed(mn.ReLU, [], (7,), "mask turned round", lambda m, x, y, dy, dx: copy(dx, dy * (x <= 0)))
+seed(
+    mn.ReLU, [], (7,), "stale mask, of another sample", lambda m, x, y, dy, dx: copy(dx, dy * np.roll(x > 0, 1, axis=0))
+)
+seed(mn.LeakyReLU, [0.1], (7,), "slope 0", lambda m, x, y, dy, dx: copy(dx, dy * (x > 0)))
+seed(
+    mn.LeakyReLU, [0.1], (7,), "slope on the wrong side", lambda m, x, y, dy, dx: copy(dx, dy * np.where(x > 0, 0.1, 1))
+)
+seed(mn.PReLU, [], (7,), "da over all x", lambda m, x, y, dy, dx: copy(m.da, (dy * x).sum(axis=0)))
+seed(mn.PReLU, [], (7,), "da summed over everything", lambda m, x, y, dy, dx: copy(m.da, m.da.sum()))
+seed(mn.PReLU, [], (7,), "slope forgotten in dx", lambda m, x, y, dy, dx: copy(dx, dy * (x > 0)))
+seed(mn.ELU, [0.7], (7,), "y in place of y + alpha", lambda m, x, y, dy, dx: copy(dx, dy * np.where(x > 0, 1, y)))
+seed(mn.ELU, [0.7], (7,), "alpha forgotten", lambda m, x, y, dy, dx: copy(dx, dy * np.where(x > 0, 1, np.exp(x))))
+seed(mn.SELU, [], (7,), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 1 / 1.0507009873554805))
+seed(mn.GELU, [], (7,), "density term forgotten", lambda m, x, y, dy, dx: copy(dx, dy * y / x))
+seed(mn.GELUTanh, [], (7,), "inner derivative forgotten", lambda m, x, y, dy, dx: copy(dx, dy * y / x))
+seed(mn.SiLU, [], (7,), "product rule forgotten", lambda m, x, y, dy, dx: copy(dx, dy * y / x))
+seed(mn.Sigmoid, [], (7,), "y (1 - x) in place of y (1 - y)", lambda m, x, y, dy, dx: copy(dx, dy * y * (1 - x)))
+seed(mn.Sigmoid, [], (7,), "sign", lambda m, x, y, dy, dx: scale(dx, -1))
+seed(mn.Tanh, [], (7,), "1 - y in place of 1 - y^2", lambda m, x, y, dy, dx: copy(dx, dy * (1 - y)))
+seed(mn.Softplus, [], (7,), "sigmoid of y", lambda m, x, y, dy, dx: copy(dx, dy / (1 + np.exp(-y))))
+seed(mn.Maxout, [2], (6,), "gradient to both pieces", lambda m, x, y, dy, dx: copy(dx, np.repeat(dy, 2, axis=1)))
+seed(mn.Maxout, [2], (6,), "off by one piece", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)))
+
+# Noise.
+seed(mn.Dropout, [0.4], (9,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
+seed(mn.Dropout, [0.4], (9,), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 0.6))
+seed(
+    mn.Dropout,
+    [0.4],
+    (9,),
+    "stale mask, of another sample",
+    lambda m, x, y, dy, dx: copy(dx, dy * np.roll(y / x, 1, axis=0)),
+)
+
+# Normalisation.
+
+
+def batch_norm_without(part):
+    def spoil(m, x, y, dy, dx):
+        xhat = (x - m.mean) * m.inv_std
+        terms = {"mean": dy.mean(axis=0), "variance": xhat * (dy * xhat).mean(axis=0)}
+        copy(dx, m.gamma * m.inv_std * (dy - sum(value for name, value in terms.items() if name != part)))
+
+    return spoil
+
+
+seed(mn.BatchNorm, [], (5,), "term of the mean missing", batch_norm_without("mean"))
+seed(mn.BatchNorm, [], (5,), "term of the variance missing", batch_norm_without("variance"))
+seed(mn.BatchNorm, [], (5,), "gamma missing in dx", lambda m, x, y, dy, dx: scale(dx, 1 / m.gamma))
+seed(mn.BatchNorm, [], (5,), "dgamma of x, not of xhat", lambda m, x, y, dy, dx: copy(m.dgamma, (dy * x).sum(axis=0)))
+seed(mn.BatchNorm, [], (5,), "dbeta averaged", lambda m, x, y, dy, dx: scale(m.dbeta, 1 / len(x)))
+seed(
+    mn.BatchNorm,
+    [],
+    (5,),
+    "running statistics in dx",
+    lambda m, x, y, dy, dx: copy(dx, dy * m.gamma / np.sqrt(m.running_var)),
+)
+
+
+def layer_norm_over_the_batch(m, x, y, dy, dx):
+    xhat, g = (x - m.mean[:, None]) * m.inv_std[:, None], dy * m.gamma
+    copy(dx, m.inv_std[:, None] * (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)))
+
+
+seed(mn.LayerNorm, [], (5,), "means over the batch", layer_norm_over_the_batch)
+seed(mn.LayerNorm, [], (5,), "gamma missing in dx", lambda m, x, y, dy, dx: copy(dx, dy * m.inv_std[:, None]))
+seed(mn.LayerNorm, [], (5,), "dbeta over the features", lambda m, x, y, dy, dx: copy(m.dbeta, dy.sum()))
+
+# Shapes and composites.
+seed(
+    mn.Flatten,
+    [],
+    (2, 3),
+    "Fortran order",
+    lambda m, x, y, dy, dx: copy(dx, dy.reshape(len(x), 3, 2).transpose(0, 2, 1)),
+)
+seed(mn.Reshape, [(3, 2)], (2, 3), "transposed", lambda m, x, y, dy, dx: copy(dx, dy.transpose(0, 2, 1)))
+seed(mn.Residual, [[mn.Dense(4)]], (4,), "identity path forgotten", lambda m, x, y, dy, dx: copy(dx, dx - dy))
+seed(mn.Residual, [[mn.Dense(4)]], (4,), "identity path twice", lambda m, x, y, dy, dx: copy(dx, dx + dy))
+seed(
+    mn.Residual,
+    [[mn.Dense(3)], [mn.Dense(3)]],
+    (4,),
+    "shortcut's dx forgotten",
+    lambda m, x, y, dy, dx: copy(dx, dx - m.dx_shortcut),
+)
+seed(
+    mn.Chain,
+    [[mn.Dense(4), mn.Dense(4)]],
+    (4,),
+    "dx of the second layer",
+    lambda m, x, y, dy, dx: copy(dx, m.gradients[0]),
+)
+
+
+@pytest.mark.parametrize(("layer", "shape"), MISTAKES)
+def test_a_seeded_mistake_is_caught(layer, shape):
+    result = mn.check_layer(layer, shape)
+    assert not result.passed, f"slipped through:\n{result}"
+
+
+def test_every_layer_has_a_seeded_mistake():
+    layers = {
+        name for name in mn.__all__ if isinstance(getattr(mn, name), type) and issubclass(getattr(mn, name), mn.Layer)
+    }
+    assert {type(param.values[0]).__name__ for param in MISTAKES} == layers - {"Layer"}
