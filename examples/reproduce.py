@@ -235,7 +235,7 @@ def small_weights_kill_activations(out: Path) -> Row:
                 words.append(f"{kind}: {middle[1]:.2g}, {middle[2]:.2g}, {middle[3]:.2g} ... {middle[8]:.2g}")
         axis.plot(published.keys(), published.values(), "kx", label="published")
         axis.set(title=f"{kind}, width {width}", xlabel="layer", ylabel="variance", yscale="log")
-        axis.legend()
+        plots.legend(axis)
     plots.save(drawn, out / "n15_variance.png")
     return Row(
         "3.1e-4, 1.2e-6, 5.5e-10 ... 8.6e-25; scaled: 0.70, 0.60, 0.84 ... 0.25",
@@ -499,6 +499,12 @@ def as_html(rows: list[tuple[Claim, Row]], seconds: float) -> str:
     )
 
 
+def as_markdown(rows: list[tuple[Claim, Row]]) -> str:
+    lines = ["| claim | statement | published | measured | verdict |", "|---|---|---|---|---|"]
+    lines += [f"| {c.name} | {c.statement} | {r.published} | {r.measured} | {r.verdict} |" for c, r in rows]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -523,6 +529,7 @@ def main() -> None:
         sys.stdout.flush()
     page = arguments.out / "index.html"
     write_whole(page, as_html(rows, time.perf_counter() - start))
+    write_whole(arguments.out / "table.md", as_markdown(rows))
     print(f"{len(rows)} claims in {time.perf_counter() - start:.0f} s; figures and table: {page}")
 
 

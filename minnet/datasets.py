@@ -29,7 +29,7 @@ def iris() -> Data:
 
 
 def digits() -> Data:
-    """Handwritten digits, the test part of UCI's optical digits: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64."""
+    """UCI's optical digits, the test part: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64."""
     text = (resources.files("minnet") / "bundled" / "optdigits.tes").read_text()
     table = np.array([line.split(",") for line in text.split()], np.int64)
     x = (table[:, :64] / 16).astype(np.float32).reshape(-1, 8, 8, 1)

@@ -270,6 +270,9 @@ def check_net(
         inputs: whether to check the gradient with respect to x too.
         h: step of the central difference.
     """
+    loss = net.loss_function
+    if loss is None:
+        raise ValueError("check_net: expected a net built with loss=...; this one has none (see check_layer)")
     twin = net.twin(dtype)
     point = np.array(x, twin.dtype, order="C")
     buffers, step = twin.buffers.copy(), net.step
@@ -278,13 +281,16 @@ def check_net(
     twin.buffers, twin.step = buffers, step
     dx = np.full_like(point, np.nan)
     twin.loss_and_grads(point, y, dx=dx)
-    grads = twin.grads.copy()
+    unused = np.empty((len(point), *twin.output_shape), twin.dtype)
+
+    twin.step = step
 
     def objective() -> float:
-        twin.buffers, twin.step = buffers, step
-        return twin.loss_and_grads(point, y)
+        twin.buffers = buffers
+        scores = twin.forward(point, training=True)
+        return loss.value_and_gradient(scores, y, unused) + sum(twin.penalties())
 
-    checked = _check_tensors(twin, point, dx, objective, h, grads)
+    checked = _check_tensors(twin, point, dx, objective, h)
     return checked if inputs else GradientCheck(tuple(t for t in checked.tensors if t.name != "input"))
 
 
@@ -294,10 +300,9 @@ def _check_tensors(
     dx: np.ndarray,
     f: Callable[[], Any],
     h: float,
-    grads: np.ndarray | None = None,
 ) -> GradientCheck:
     """Compare each named gradient of the net, and dx, with differences of f, which reads net.params and x."""
-    analytic = net.layout.views(net.grads.copy() if grads is None else grads)
+    analytic = net.named_gradients()
     pairs: Iterable[tuple[str, np.ndarray, np.ndarray]] = [
         *((name, values, analytic[name]) for name, values in net.named_parameters().items()),
         ("input", x, dx),

@@ -62,7 +62,7 @@ class History:
         return f"History({len(self.epochs)} epochs, {len(self.steps)} steps; {last})"
 
     def save(self, path: str | Path) -> None:
-        """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row`` says step or epoch) or ``.json``."""
+        """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``."""
         path = Path(path)
         if path.suffix == ".json":
             document = {"stopped": self.stopped, "epochs": _plain(self.epochs), "steps": _plain(self.steps)}

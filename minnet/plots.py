@@ -1,6 +1,5 @@
 """Every figure. Matplotlib is imported here alone, and only when a figure is drawn."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ _STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "lines.linewidth": 1.5,
-    "legend.frameon": False,
 }
 
 
@@ -35,6 +33,11 @@ def figure(panels: int = 1, *, width: float = 4.2, height: float = 3.0) -> tuple
     with matplotlib.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
         drawn = Figure(figsize=(width * panels, height), layout="constrained")
         return drawn, list(np.atleast_1d(drawn.subplots(1, panels)))
+
+
+def legend(axis: Any) -> None:
+    """A legend without a frame. Matplotlib reads its defaults when it is made, so the style stands here."""
+    axis.legend(frameon=False, fontsize=8)
 
 
 def save(drawn: Any, path: str | Path) -> None:
@@ -55,13 +58,13 @@ def learning_curves(history: "History", path: str | Path) -> None:
     axes[0].set(title="Loss", xlabel="step", ylabel="loss (data + penalties)")
     if min(history.steps["loss"]) > 0:
         axes[0].set_yscale("log")
-    axes[0].legend()
+    legend(axes[0])
     if has_accuracy:
         for column, label in (("accuracy", "training"), ("val_accuracy", "validation")):
             if column in history:
                 axes[1].plot(at, [100 * value for value in history[column]], marker=".", label=label)
         axes[1].set(title="Accuracy", xlabel="step", ylabel="correct (%)")
-        axes[1].legend()
+        legend(axes[1])
     axes[-1].plot(steps, history.steps["lr"])
     axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
     save(drawn, path)
@@ -83,7 +86,7 @@ def curves(
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if log:
         axis.set_yscale("log")
-    axis.legend()
+    legend(axis)
     save(drawn, path)
 
 
@@ -122,10 +125,5 @@ def histogram(
     for i, (label, at) in enumerate(marks.items()):
         axis.axvline(at, color=COLOURS[-1], linestyle=("--", ":", "-.")[i % 3], label=label)
     axis.set(title=title, xlabel=xlabel, ylabel="runs")
-    axis.legend()
+    legend(axis)
     save(drawn, path)
-
-
-def finite(values: Sequence[float]) -> list[float]:
-    """Values with NaN for what is not finite, so that a line breaks there instead of bending the axis."""
-    return [value if math.isfinite(value) else math.nan for value in values]

@@ -1,0 +1,27 @@
+"""Every Python block of the README runs as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[0] for block in BLOCKS])
+def test_a_code_block_of_the_readme_runs(block, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_readme_opens_with_two_commands_of_one_line_each():
+    first = README.read_text().split("```")[1].strip().splitlines()
+    assert [line.split(" && ")[1].split()[0] for line in first] == ["python", "pytest"]
+
+
+def test_figures_and_files_that_the_readme_names_exist():
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []

@@ -1,0 +1,54 @@
+"""The main job's table is computed, and its quick claims hold."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "reproduce.py"
+
+
+@pytest.fixture(scope="module")
+def reproduce():
+    spec = importlib.util.spec_from_file_location("reproduce", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["reproduce"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["reproduce"]
+
+
+@pytest.mark.parametrize("name", ["N1", "N2", "N9", "N10", "N15", "N18"])
+def test_a_quick_claim_holds(reproduce, name, tmp_path):
+    chosen = next(c for c in reproduce.CLAIMS if c.name == name)
+    row = chosen.test(tmp_path)
+    assert row.verdict == "holds", row
+    assert all((tmp_path / figure).stat().st_size > 5000 for figure in row.figures)
+
+
+def test_a_claim_is_refuted_where_the_code_is_wrong(reproduce, tmp_path, monkeypatch):
+    # With weights twenty times larger the first loss is not that of chance.
+    normal = reproduce.mn.initializers.Normal
+    monkeypatch.setattr(reproduce.mn.initializers, "Normal", lambda std: normal(20 * std))
+    chosen = next(c for c in reproduce.CLAIMS if c.name == "N9")
+    assert chosen.test(tmp_path).verdict == "does not hold"
+
+
+def test_the_script_writes_table_page_and_figures(tmp_path):
+    command = [sys.executable, str(SCRIPT), "N9", "N10", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "N9: with small weights" in done.stdout
+    assert "2 claims in" in done.stdout
+    assert done.stderr == ""  # no progress bar where nobody watches
+    page = (tmp_path / "index.html").read_text()
+    assert "<td>N10</td>" in page
+    assert (tmp_path / "table.md").read_text().count("\n") == 4
+
+
+def test_an_unknown_claim_is_named():
+    done = subprocess.run([sys.executable, str(SCRIPT), "N99"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "expected claims of N1, N2" in done.stderr
+    assert "got N99" in done.stderr
