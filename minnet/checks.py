@@ -35,6 +35,13 @@ def fraction(who: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def share(who: str, name: str, value: Any) -> float:
+    """A number above 0 and up to 1."""
+    if not 0 < number(who, name, value) <= 1:
+        raise ValueError(f"{who}: expected 0 < {name} <= 1; got {value!r}")
+    return float(value)
+
+
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral):

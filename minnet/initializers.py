@@ -7,7 +7,7 @@ gives the same network in both precisions. Normal distributions are not truncate
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Constant:
 class Zeros(Constant):
     """Every element 0: for biases and shifts."""
 
-    value: float = 0.0
+    value: float = field(default=0.0, init=False)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,9 @@ class GlorotNormal:
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        checks.non_negative("GlorotNormal", "gain", self.gain)
+
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return self.gain * math.sqrt(2 / sum(fans(shape))) * rng.standard_normal(shape)
 
@@ -84,6 +87,9 @@ class GlorotUniform:
     """U(-r, r) with r = sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 16, with gain."""
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.non_negative("GlorotUniform", "gain", self.gain)
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         bound = self.gain * math.sqrt(6 / sum(fans(shape)))
@@ -133,6 +139,9 @@ class Orthogonal:
     """
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.non_negative("Orthogonal", "gain", self.gain)
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         if len(shape) < 2:

@@ -30,6 +30,8 @@ class Optimizer:
     """
 
     def __init__(self, net: Net, rule: Rule, *, weight_decay: float = 0.0, clip_norm: float | None = None) -> None:
+        if not isinstance(net, Net):
+            raise TypeError(f"Optimizer: expected a Net (see Optimizer.over for arrays); got {type(net).__name__}")
         self._set_up(net.params, net.grads, net.decaying, rule, weight_decay, clip_norm)
         self._after_step: Callable[[], None] | None = net.apply_constraints if net.max_norm is not None else None
 
@@ -45,8 +47,13 @@ class Optimizer:
     ) -> "Optimizer":
         """An optimizer of any two flat, contiguous arrays of one size and dtype (float32 or float64)."""
         for name, array in (("params", params), ("grads", grads)):
-            if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind != "f":
-                raise ValueError(f"Optimizer: expected {name} as a flat array of floats; got {array!r}")
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"Optimizer: expected {name} as a flat array; got {type(array).__name__}")
+            if array.ndim != 1 or array.dtype not in (np.float32, np.float64):
+                raise ValueError(
+                    f"Optimizer: expected {name} as a flat array of float32 or float64; "
+                    f"got shape {array.shape}, dtype {array.dtype}"
+                )
             if not array.flags.c_contiguous or not array.flags.writeable:
                 raise ValueError(f"Optimizer: expected {name} contiguous and writeable; got strides {array.strides}")
         if params.shape != grads.shape or params.dtype != grads.dtype:
@@ -119,7 +126,11 @@ class Optimizer:
     def _clip(self, bound: float) -> None:
         norm = math.sqrt(kernels.sum_of_squares(self._grads))
         if not math.isfinite(norm):
-            raise FloatingPointError(f"Optimizer: expected a finite gradient to clip; got norm {norm}")
+            largest = np.abs(self._grads).max()
+            if not math.isfinite(largest):
+                raise FloatingPointError(f"Optimizer: expected a finite gradient to clip; got norm {norm}")
+            # The squares overflowed, not the gradient itself.
+            norm = float(largest) * math.sqrt(kernels.sum_of_squares(self._grads / largest))
         self.grad_norm = norm
         if norm > bound:
             kernels.scale(self._grads, self._grads.dtype.type(bound / norm))

@@ -32,7 +32,11 @@ class Rule:
     def apply(
         self, params: np.ndarray, grads: np.ndarray, state: np.ndarray, *, lr: float, t: int, decay: float
     ) -> None:
-        """Update params (P,) and state (slots, P) in place, given grads (P,), for step t = 1, 2, ..."""
+        """Update params (P,) and state (slots, P) in place, given grads (P,), for step t = 1, 2, ...
+
+        The rule itself applies ``decay``. With weight decay the optimizer calls once for the elements that decay and
+        once for the rest, so a rule works element by element.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define apply(params, grads, state, *, lr, t, decay)")
 
 

@@ -47,12 +47,12 @@ class Schedule:
         checks.count(type(self).__name__, "steps", steps, least=0)
         found = set()
         for time, kind in self.marks(steps + 1):
-            step = math.ceil(time) - (1 if kind == "trough" else 0)
+            step = math.ceil(time * (1 - _HAIR)) - (1 if kind == "trough" else 0)
             if 0 <= step < steps:
                 found.add(Event(step, kind))
         return sorted(found)
 
-    def in_epochs(self, steps_per_epoch: int, staircase: bool = False) -> "InEpochs":
+    def in_epochs(self, steps_per_epoch: int, staircase: bool = False) -> "Schedule":
         """This schedule with its lengths in epochs; ``staircase`` holds each epoch's first rate throughout it."""
         return InEpochs(self, steps_per_epoch, staircase)
 
@@ -70,6 +70,14 @@ class Schedule:
 def as_schedule(lr: "Schedule | float") -> Schedule:
     """``lr`` itself if it is a schedule, a constant one if it is a number."""
     return lr if isinstance(lr, Schedule) else Constant(lr)
+
+
+_HAIR = 1e-11  # rounding in sums and products of lengths stays below this share of a time
+
+
+def _late(t: float) -> float:
+    """t, a hair later: a boundary at 0.1 + 0.2 is reached at 0.3."""
+    return t * (1 + _HAIR)
 
 
 def _mix(low: float, high: float, share: float) -> float:
@@ -105,10 +113,10 @@ class Step(Schedule):
     def __post_init__(self) -> None:
         checks.non_negative("Step", "lr", self.lr)
         checks.positive("Step", "every", self.every)
-        checks.positive("Step", "factor", self.factor)
+        checks.share("Step", "factor", self.factor)
 
     def at(self, t: float) -> float:
-        return self.lr * self.factor ** math.floor(t / self.every)
+        return float(self.lr) * self.factor ** math.floor(_late(t) / self.every)
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         return _periods(until, self.every, "boundary")
@@ -136,7 +144,7 @@ class Piecewise(Schedule):
             checks.non_negative("Piecewise", "each value", value)
 
     def at(self, t: float) -> float:
-        return float(self.values[bisect.bisect_right(self.boundaries, t)])
+        return float(self.values[bisect.bisect_right(self.boundaries, _late(t))])
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         return [(boundary, "boundary") for boundary in self.boundaries if boundary < until]
@@ -249,7 +257,7 @@ class WarmRestarts(Schedule):
 
     def __post_init__(self) -> None:
         checks.positive("WarmRestarts", "period", self.period)
-        checks.positive("WarmRestarts", "decay", self.decay)
+        checks.share("WarmRestarts", "decay", self.decay)
         if checks.number("WarmRestarts", "lengthen", self.lengthen) < 1:
             raise ValueError(f"WarmRestarts: expected lengthen of at least 1; got {self.lengthen}")
         _check_range("WarmRestarts", "floor", self.floor, "lr", self.lr)
@@ -265,15 +273,15 @@ class WarmRestarts(Schedule):
             cycle = int(t / self.period)
         else:
             cycle = int(math.log1p(t / self.period * (self.lengthen - 1)) / math.log(self.lengthen))
-        while self._cycle_start(cycle + 1) <= t:
+        while self._cycle_start(cycle + 1) <= _late(t):
             cycle += 1
-        while cycle > 0 and self._cycle_start(cycle) > t:
+        while cycle > 0 and self._cycle_start(cycle) > _late(t):
             cycle -= 1
         return cycle
 
     def at(self, t: float) -> float:
         cycle = self._cycle(t)
-        part = (t - self._cycle_start(cycle)) / (self.period * self.lengthen**cycle)
+        part = max(0.0, t - self._cycle_start(cycle)) / (self.period * self.lengthen**cycle)
         top = _mix(self.floor, self.lr, self.decay**cycle)
         return _mix(self.floor, top, (1 + math.cos(math.pi * part)) / 2)
 
@@ -336,8 +344,7 @@ class ExpRange(Triangular):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < checks.number("ExpRange", "gamma", self.gamma) <= 1:
-            raise ValueError(f"ExpRange: expected 0 < gamma <= 1; got {self.gamma}")
+        checks.share("ExpRange", "gamma", self.gamma)
 
     def amplitude(self, cycle: int, t: float) -> float:
         return self.gamma**t
@@ -358,9 +365,16 @@ class Warmup(Schedule):
         _check_schedule("Warmup", self.then)
 
     def at(self, t: float) -> float:
-        if t < self.steps:
+        if _late(t) < self.steps:
             return self.then.at(0) * (t + 1) / (self.steps + 1)
-        return self.then.at(t - self.steps)
+        return self.then.at(max(0.0, t - self.steps))
+
+    def in_epochs(self, steps_per_epoch: int, staircase: bool = False) -> Schedule:
+        # Of each part: the line's first step is one step from 0, not one epoch.
+        if staircase:
+            return InEpochs(self, steps_per_epoch, staircase)
+        then = self.then.in_epochs(steps_per_epoch)
+        return Warmup(self.steps * steps_per_epoch, then)
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         if 0 < self.steps < until:
@@ -400,16 +414,26 @@ class Join(Schedule):
             start += steps
 
     def at(self, t: float) -> float:
-        start, schedule = [part for part in self._starts() if part[0] <= t][-1]
-        return schedule.at(t - start)
+        start, schedule = [part for part in self._starts() if part[0] <= _late(t)][-1]
+        return schedule.at(max(0.0, t - start))
+
+    def in_epochs(self, steps_per_epoch: int, staircase: bool = False) -> Schedule:
+        if staircase:
+            return InEpochs(self, steps_per_epoch, staircase)
+        return Join([(schedule.in_epochs(steps_per_epoch), steps * steps_per_epoch) for schedule, steps in self.parts])  # type: ignore[misc]
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
-        starts = [part for part in self._starts() if part[0] < until]
-        for (start, schedule), (end, _) in zip(starts, [*starts[1:], (until, None)], strict=True):
+        start = 0.0
+        for schedule, steps in self.parts:  # type: ignore[misc]
+            if start >= until:
+                return
             if start > 0:
                 yield start, "boundary"
-            for time, kind in schedule.marks(end - start):
-                yield start + time, kind
+            # A cycle that ends with its part has its trough, though its restart belongs to the next part.
+            for time, kind in schedule.marks(min(_late(steps), until - start)):
+                if kind == "trough" or _late(time) < steps:
+                    yield start + time, kind
+            start += steps
 
 
 @dataclass(frozen=True)
@@ -428,6 +452,9 @@ class Scaled(Schedule):
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         return self.schedule.marks(until)
+
+    def in_epochs(self, steps_per_epoch: int, staircase: bool = False) -> Schedule:
+        return Scaled(self.schedule.in_epochs(steps_per_epoch, staircase), self.factor)
 
 
 @dataclass(frozen=True)
@@ -448,7 +475,7 @@ class InEpochs(Schedule):
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         for epoch, kind in self.schedule.marks(until / self.steps_per_epoch):
-            yield epoch * self.steps_per_epoch, kind
+            yield (math.ceil(epoch * (1 - _HAIR)) if self.staircase else epoch) * self.steps_per_epoch, kind
 
 
 def _check_schedule(who: str, schedule: object) -> None:
