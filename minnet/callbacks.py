@@ -54,6 +54,8 @@ class EarlyStopping(Callback):
         if self.monitor not in row:
             raise ValueError(f"EarlyStopping: expected one of the columns {list(row)} to monitor; got {self.monitor!r}")
         value = float(row[self.monitor])
+        if row["epoch"] == 1:  # a run of its own, whatever this object saw before
+            self.best = self.best_epoch = self._kept = None
         if self._improves(value):
             self.best, self.best_epoch = value, row["epoch"]
             self._kept = trainer.net.params.copy(), trainer.net.buffers.copy()

@@ -4,6 +4,8 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def number(who: str, name: str, value: Any) -> float:
     """A finite real number, as a Python float; TypeError or ValueError otherwise."""
@@ -49,3 +51,22 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{who}: expected {name} of at least {least}; got {value!r}")
     return int(value)
+
+
+def precision(who: str, value: Any) -> np.dtype:
+    """float32 or float64 as a dtype; ValueError for all else, None too, which NumPy would read as float64."""
+    try:
+        resolved = np.dtype(np.void if value is None else value)
+    except (TypeError, ValueError):
+        resolved = np.dtype(np.void)
+    if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"{who}: expected dtype float32 or float64; got {value!r}")
+    return resolved
+
+
+def array(who: str, name: str, values: Any) -> np.ndarray:
+    """``values`` as an array; ValueError for nested lists of uneven lengths."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{who}: expected {name} as an array; got {type(values).__name__} ({error})") from None

@@ -1,7 +1,7 @@
 """Batches, splits and standardisation."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,27 @@ from .kernels.gather import gather_bytes
 Data = tuple[np.ndarray, np.ndarray]
 
 
-def check_data(who: str, data: Any) -> Data:
-    """``data`` as two arrays of one length: x (n, ...) of finite floats or of uint8, and y (n, ...)."""
+def check_data(who: str, data: Any, dtype: Any = None) -> Data:
+    """``data`` as two arrays of one length: x (n, ...) of finite floats or of uint8, and y (n, ...).
+
+    With ``dtype``, x must be finite in that precision too.
+    """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"{who}: expected data as a pair (x, y); got {type(data).__name__}")
-    x, y = np.asarray(data[0]), np.asarray(data[1])
+    x, y = checks.array(who, "x", data[0]), checks.array(who, "y", data[1])
     if x.ndim == 0 or y.ndim == 0 or len(x) == 0:
         raise ValueError(f"{who}: expected at least one sample; got x of shape {x.shape}, y of shape {y.shape}")
     if len(x) != len(y):
         raise ValueError(f"{who}: expected x and y of one length; got {len(x)} and {len(y)}")
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         raise TypeError(f"{who}: expected x of floating-point or uint8 values; got dtype {x.dtype}")
-    if x.dtype.kind == "f" and not all_finite(np.ascontiguousarray(x)):
-        raise ValueError(f"{who}: expected finite x; got NaN or infinity in sample {_first_non_finite(x)}")
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what overflows shows as infinity
+            values = np.ascontiguousarray(x, x.dtype if dtype is None else dtype)
+        # Of the floats, kernels know float32 and float64.
+        finite = all_finite(values) if values.dtype in (np.float32, np.float64) else np.isfinite(values).all()
+        if not finite:
+            raise ValueError(f"{who}: expected finite x; got NaN or infinity in sample {_first_non_finite(values)}")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(f"{who}: expected finite y; got NaN or infinity in sample {_first_non_finite(y)}")
     return x, y
@@ -43,10 +51,12 @@ def split(data: Data, fractions: Sequence[float], *, seed: int = 0) -> list[Data
     if a part would be empty.
     """
     x, y = check_data("split", data)
+    if not isinstance(fractions, Iterable):
+        raise TypeError(f"split: expected a sequence of fractions; got {fractions!r}")
     shares = [checks.positive("split", "each fraction", fraction) for fraction in fractions]
     if not shares or math.fsum(shares) > 1 + 1e-9:
         raise ValueError(f"split: expected fractions that sum to at most 1; got {tuple(fractions)}")
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = np.random.default_rng(checks.count("split", "seed", seed, least=0)).permutation(len(x))
     ends = [round(len(x) * math.fsum(shares[: i + 1])) for i in range(len(shares))]
     parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     if any(part.size == 0 for part in parts):
@@ -63,10 +73,12 @@ class Standardizer:
 
     Attributes:
         mean, std: arrays that broadcast against samples; a feature that does not vary has std 1.
+        sample_shape: shape of one sample.
     """
 
     mean: np.ndarray
     std: np.ndarray
+    sample_shape: tuple[int, ...]
 
     @classmethod
     def fit(cls, x: np.ndarray, per: str = "feature") -> "Standardizer":
@@ -79,14 +91,23 @@ class Standardizer:
         values = _as_float(np.asarray(x))
         if values.ndim < 2 or len(values) == 0:
             raise ValueError(f"Standardizer.fit: expected samples of shape (n, ...); got shape {values.shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"Standardizer.fit: expected finite samples; got NaN or infinity in sample {_first_non_finite(values)}"
+            )
         axes = (0,) if per == "feature" else tuple(range(values.ndim - 1))
-        mean = values.mean(axis=axes, dtype=np.float64)
-        std = values.std(axis=axes, dtype=np.float64)
-        return cls(mean, np.where(std > 0, std, 1.0))
+        # The mean of equal numbers may be off by a rounding, and their deviation then above 0: ask whether they vary.
+        low, high = values.min(axis=axes), values.max(axis=axes)
+        mean = np.where(low < high, values.mean(axis=axes, dtype=np.float64), low)
+        std = np.where(low < high, values.std(axis=axes, dtype=np.float64), 1.0)
+        return cls(mean, std, values.shape[1:])
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(x - mean) / std in a new array, float32 for float32 and uint8 input, float64 for float64."""
         values = _as_float(np.asarray(x))
+        if values.ndim == 0 or values.shape[1:] != self.sample_shape:
+            wanted = ", ".join(map(str, self.sample_shape))
+            raise ValueError(f"Standardizer: expected samples of shape (n, {wanted}); got shape {values.shape}")
         out = np.subtract(values, self.mean.astype(values.dtype))
         out /= self.std.astype(values.dtype)
         return out
@@ -117,16 +138,17 @@ class Batches:
     def __init__(
         self, data: Data, batch_size: int, *, seed: int = 0, shuffle: bool = True, dtype: Any = np.float32
     ) -> None:
-        x, y = check_data("Batches", data)
+        dtype = checks.precision("Batches", dtype)
+        x, y = check_data("Batches", data, dtype)
         self.batch_size = min(checks.count("Batches", "batch_size", batch_size), len(x))
         self.seed = checks.count("Batches", "seed", seed, least=0)
         self.shuffle = shuffle
-        dtype = np.dtype(dtype)
         self._x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(dtype, copy=False))
         self._y = np.ascontiguousarray(y)
         self._x_out = np.empty((self.batch_size, *x.shape[1:]), dtype)
         self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)
-        self._order = np.arange(len(x))
+        self._sorted = np.arange(len(x))
+        self._order = self._sorted.copy()
         self.epoch_index = self.position = 0
         self._shuffle()
 
@@ -142,13 +164,13 @@ class Batches:
     def seek(self, epoch_index: int, position: int = 0) -> None:
         """Go on from the given epoch and position, as if all before had been given out."""
         checks.count("Batches.seek", "epoch_index", epoch_index, least=0)
-        if not 0 <= position < len(self._x):
-            raise ValueError(f"Batches.seek: expected 0 <= position < {len(self._x)}; got {position}")
+        if checks.count("Batches.seek", "position", position, least=0) >= len(self._x):
+            raise ValueError(f"Batches.seek: expected position < {len(self._x)}; got {position}")
         self.epoch_index, self.position = epoch_index, position
         self._shuffle()
 
     def _shuffle(self) -> None:
-        self._order[:] = np.arange(len(self._order))
+        np.copyto(self._order, self._sorted)
         if self.shuffle:
             np.random.default_rng((self.seed, self.epoch_index)).shuffle(self._order)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import zlib
 from importlib import resources
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int =
     checks.count("spirals", "points", points)
     checks.count("spirals", "arms", arms)
     checks.non_negative("spirals", "noise", noise)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checks.count("spirals", "seed", seed, least=0))
     radius = np.tile(np.linspace(0, 1, points), arms)
     label = np.repeat(np.arange(arms), points)
     angle = 4 * (label + radius) + noise * rng.standard_normal(label.size)
@@ -71,7 +72,11 @@ def mnist(folder: str | Path) -> tuple[Data, Data]:
         labels = _read_idx(Path(folder), labels_name, axes=1)
         if len(images) != len(labels):
             raise ValueError(f"mnist: expected as many labels as images; got {len(labels)} and {len(images)}")
-        if len(labels) and labels.max() > 9:
+        if len(images) == 0 or images.shape[1:] != (28, 28):
+            raise ValueError(
+                f"mnist: expected at least one image of 28 x 28 in {images_name}; got shape {images.shape}"
+            )
+        if labels.max() > 9:
             raise ValueError(f"mnist: expected labels from 0 to 9 in {labels_name}; got {labels.max()}")
         parts.append((images[..., np.newaxis], labels.astype(np.int64)))
     return parts[0], parts[1]
@@ -84,7 +89,7 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
         raise FileNotFoundError(f"mnist: expected {name} or {name}.gz in {folder}; found neither")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"mnist: expected a whole gzip file; {path} is damaged or truncated ({error})") from error
     header = 4 + 4 * axes
     if len(raw) < header or raw[:4] != bytes((0, 0, _IDX_UINT8, axes)):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +83,29 @@ class History:
         path = Path(path)
         history = cls()
         if path.suffix == ".json":
-            document = json.loads(path.read_text())
-            if not isinstance(document, dict) or not {"epochs", "steps"} <= document.keys():
+            try:
+                document = json.loads(path.read_text())
+            except ValueError as error:
+                raise ValueError(f"History.load: expected JSON in {path}; got {error}") from None
+            if not isinstance(document, dict) or not all(_is_rows(document.get(kind)) for kind in ("epochs", "steps")):
                 raise ValueError(f"History.load: expected a history in {path}; got other JSON")
             history.stopped = document.get("stopped")
             history.epochs = Rows([_numbers(row) for row in document["epochs"]])
             history.steps = Rows([_numbers(row) for row in document["steps"]])
         elif path.suffix == ".csv":
             with path.open(newline="") as file:
-                for line in csv.DictReader(file):
-                    kind = line.pop("row", None)
+                header, *lines = list(csv.reader(file)) or [[]]
+                if header[:1] != ["row"]:
+                    raise ValueError(f"History.load: expected a first column 'row' in {path}; got {header}")
+                for kind, *cells in lines:
                     if kind not in ("step", "epoch"):
                         raise ValueError(f"History.load: expected rows of kind step or epoch in {path}; got {kind!r}")
-                    row = _numbers({column: cell for column, cell in line.items() if cell})
+                    if len(cells) != len(header) - 1:
+                        raise ValueError(f"History.load: expected {len(header)} cells a row in {path}; got {cells}")
+                    try:
+                        row = _numbers({column: cell for column, cell in zip(header[1:], cells, strict=True) if cell})
+                    except ValueError as error:
+                        raise ValueError(f"History.load: expected numbers in {path}; got {error}") from None
                     (history.steps if kind == "step" else history.epochs).rows.append(row)
         else:
             raise ValueError(f"History.load: expected a path ending in .csv or .json; got {path.name!r}")
@@ -104,6 +115,8 @@ class History:
         """Draw loss and accuracy, training and validation, and the learning rate into an image file."""
         from . import plots
 
+        if not len(self.steps):
+            raise ValueError("History.plot: expected at least one step; got none")
         plots.learning_curves(self, path)
 
 
@@ -112,9 +125,24 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _is_rows(rows: Any) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+
+
+def _number(column: str, value: Any) -> Any:
+    """NumPy's numbers as Python's, so that JSON takes them."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        # float32 by its shortest text: 0.1 stays 0.1.
+        return float(str(value))
+    raise TypeError(f"History.save: expected numbers in column {column!r}; got {value!r}")
+
+
 def _plain(rows: Rows) -> list[Row]:
     """Rows that JSON can hold: NaN and infinity as text."""
-    return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in rows.rows]
+    plain = [{k: _number(k, v) for k, v in row.items()} for row in rows.rows]
+    return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in plain]
 
 
 def _numbers(row: Row) -> Row:

@@ -6,12 +6,14 @@ the value is sum(w_i * l_i) / sum(w_i): a sample of weight 2 counts as two sampl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from . import checks
 from .kernels import loss as kernels
+from .kernels.flat import all_finite, scale
 from .spec import Shape
 
 
@@ -37,16 +39,22 @@ class Loss:
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
         """Fill out (n,) with the samples' weights, scaled to sum to 1; None counts every sample alike."""
         if sample_weight is None:
-            out[:] = 1.0 / out.size
+            out.fill(1.0 / out.size)
             return
-        weights = np.asarray(sample_weight, np.float64)
+        try:
+            weights = np.asarray(sample_weight, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"{self}: expected sample weights as numbers; got {sample_weight!r}") from None
         if weights.shape != out.shape:
             raise ValueError(f"{self}: expected sample weights of shape {out.shape}; got shape {weights.shape}")
-        _normalise(self, weights, out)
+        total = float(weights.sum())
+        if not np.isfinite(total) or weights.min() < 0 or total == 0:
+            raise ValueError(f"{self}: expected finite weights of at least 0, not all 0; got {weights}")
+        kernels.normalise(weights, total, out)
 
-    def correct(self, scores: np.ndarray, targets: np.ndarray) -> int | None:
-        """How many samples are classified correctly; None if the loss is no classification."""
-        return None
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        """Fill out (n,), booleans: whether each sample is classified correctly. False if the loss does not classify."""
+        return False
 
     def value_and_gradient(
         self, scores: np.ndarray, targets: Any, dscores: np.ndarray, sample_weight: Any = None
@@ -69,14 +77,6 @@ def _check_length(who: object, targets: np.ndarray, n: int) -> None:
         raise ValueError(f"{who}: expected as many targets as samples, {n}; got {targets.shape[0]}")
 
 
-def _normalise(who: object, weights: np.ndarray, out: np.ndarray) -> None:
-    """out = weights / sum(weights), after checking that this makes sense."""
-    total = weights.sum()
-    if not np.isfinite(total) or weights.min() < 0 or total == 0:
-        raise ValueError(f"{who}: expected finite weights of at least 0, not all 0; got {weights}")
-    np.divide(weights, total, out=out, casting="same_kind")
-
-
 class _Classification(Loss):
     """Integer labels of shape (n,), one of ``outputs`` classes each."""
 
@@ -97,8 +97,9 @@ class _Classification(Loss):
             )
         return np.ascontiguousarray(labels, np.int64)
 
-    def correct(self, scores: np.ndarray, targets: np.ndarray) -> int | None:
-        return kernels.count_correct(scores, targets)
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        kernels.hits(scores, targets, out)
+        return True
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ class SoftmaxCrossEntropy(_Classification):
             weights = tuple(checks.non_negative("SoftmaxCrossEntropy", "class weight", w) for w in self.class_weights)
             object.__setattr__(self, "class_weights", weights)
 
+    @cached_property
+    def _class_weights(self) -> np.ndarray:
+        return np.array(self.class_weights, np.float64)
+
     def check_outputs(self, out_shape: Shape) -> None:
         super().check_outputs(out_shape)
         if self.class_weights is not None and len(self.class_weights) != out_shape[0]:
@@ -127,7 +132,10 @@ class SoftmaxCrossEntropy(_Classification):
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
         super().weigh(targets, sample_weight, out)
         if self.class_weights is not None:
-            _normalise(self, out * np.asarray(self.class_weights)[targets], out)
+            total = kernels.weigh_classes(targets, self._class_weights, out)
+            if total == 0:
+                raise ValueError(f"{self}: expected some sample of a class that weighs more than 0; got none")
+            scale(out, out.dtype.type(1 / total))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         smoothing = scores.dtype.type(self.label_smoothing)
@@ -179,8 +187,9 @@ class Logistic(Loss):
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         return kernels.logistic(scores, targets, weights, dscores)
 
-    def correct(self, scores: np.ndarray, targets: np.ndarray) -> int | None:
-        return int(np.count_nonzero(((scores > 0) == (targets > 0.5)).all(axis=1)))
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        kernels.logistic_hits(scores, targets, out)
+        return True
 
 
 class _Regression(Loss):
@@ -190,10 +199,11 @@ class _Regression(Loss):
         values = np.asarray(targets)
         if values.dtype.kind != "f":
             raise TypeError(f"{self}: expected floating-point targets; got dtype {values.dtype}")
-        values = _with_outputs(self, values, out_shape)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{self}: expected finite targets; got NaN or infinity")
-        return np.ascontiguousarray(values, dtype)
+        with np.errstate(over="ignore"):  # what overflows shows as infinity
+            values = np.ascontiguousarray(_with_outputs(self, values, out_shape), dtype)
+        if not all_finite(values):
+            raise ValueError(f"{self}: expected finite targets; got NaN or infinity in {dtype}")
+        return values
 
 
 def _with_outputs(who: object, values: np.ndarray, out_shape: Shape) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The network: layers that describe, memory that it owns, and the passes over both."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class _Batch:
     scores: np.ndarray  # (n, *out)
     dscores: np.ndarray  # (n, *out)
     weights: np.ndarray  # (n,)
+    hits: np.ndarray  # (n,), whether each sample is classified correctly
 
 
 class Net:
@@ -79,9 +80,9 @@ class Net:
         seed: int = 0,
     ) -> None:
         self.layers = layers if isinstance(layers, Chain) else Chain([layers] if isinstance(layers, Layer) else layers)
-        axes = (input_shape,) if isinstance(input_shape, int) else input_shape
+        axes = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
         self.input_shape: Shape = tuple(checks.count("Net", "each axis of input_shape", axis) for axis in axes)
-        self.dtype = _check_dtype(dtype)
+        self.dtype = checks.precision("Net", dtype)
         self.l2, self.l1 = checks.non_negative("Net", "l2", l2), checks.non_negative("Net", "l1", l1)
         self.max_norm = None if max_norm is None else checks.positive("Net", "max_norm", max_norm)
         self.seed = checks.count("Net", "seed", seed, least=0)
@@ -195,20 +196,22 @@ class Net:
         _, batch = self._seen
         return {str(i): y for i, y in enumerate([*batch.memory.outputs, batch.scores])}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Net":
+        return self.twin()
+
+    def __copy__(self) -> "Net":
+        return self.twin()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The memory is views into views; a copy builds its own.
+        arguments = self.layers, self.input_shape, self.loss_function
+        options = {name: getattr(self, name) for name in ("l2", "l1", "max_norm", "dtype", "seed")}
+        return _rebuild, (type(self), arguments, options, self._params, self._buffers, self.step)
+
     def twin(self, dtype: Any = None) -> "Net":
         """A net with memory of its own and the same layers, loss, weights, buffers and step, in ``dtype`` if given."""
-        other = type(self)(
-            self.layers,
-            self.input_shape,
-            self.loss_function,
-            l2=self.l2,
-            l1=self.l1,
-            max_norm=self.max_norm,
-            dtype=self.dtype if dtype is None else dtype,
-            seed=self.seed,
-        )
-        other.params, other.buffers, other.step = self.params, self.buffers, self.step
-        return other
+        rebuild, (kind, arguments, options, *state) = self.__reduce__()
+        return rebuild(kind, arguments, options if dtype is None else {**options, "dtype": dtype}, *state)
 
     def poison(self) -> None:
         """Fill all scratch, activations and gradients with NaN, so that what a pass fails to write shows."""
@@ -229,8 +232,8 @@ class Net:
             self._seen = None
             self._capacity = n
         if n not in self._batches:
-            weights = np.empty(n, self.dtype)
-            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights)
+            weights, hits = np.empty(n, self.dtype), np.empty(n, np.bool_)
+            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, hits)
         return self._batches[n]
 
     # Passes ----------------------------------------------------------------------------------------------
@@ -264,7 +267,7 @@ class Net:
         x, batch = self._seen
         _check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
         if dx is not None:
-            _check_array("backward", "dx", dx, x.shape, self.dtype)
+            _check_place("backward", "dx", dx, x.shape, self.dtype)
         self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
 
     def loss_and_grads(
@@ -284,7 +287,7 @@ class Net:
         """
         x, targets = self._check_input(x), self._check_targets(y, len(x))
         if dx is not None:
-            _check_array("loss_and_grads", "dx", dx, x.shape, self.dtype)
+            _check_place("loss_and_grads", "dx", dx, x.shape, self.dtype)
         batch = self._batch(x.shape[0])
         loss = self._loss()
         loss.weigh(targets, sample_weight, batch.weights)
@@ -338,7 +341,8 @@ class Net:
         if self._seen is None:
             raise ValueError("correct: expected a forward pass first; got none")
         _, batch = self._seen
-        return self._loss().correct(batch.scores, self._check_targets(y, len(batch.scores)))
+        counts = self._loss().hits(batch.scores, self._check_targets(y, len(batch.scores)), batch.hits)
+        return int(np.count_nonzero(batch.hits)) if counts else None
 
     def predict(self, x: np.ndarray, *, batch_size: int = _CHUNK) -> np.ndarray:
         """Scores (n, *output_shape) in a new array, computed ``batch_size`` samples at a time."""
@@ -357,19 +361,21 @@ class Net:
         targets = self._check_targets(y, len(x))
         weights = np.empty(len(x), np.float64)
         loss.weigh(targets, sample_weight, weights)
-        data, right = 0.0, 0
+        plain = np.empty(len(x), np.float64)  # without the weights of classes, for the accuracy
+        Loss.weigh(loss, targets, sample_weight, plain)
+        data, right, counts = 0.0, 0.0, False
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             scores = self._forward(self._check_input(x[part]), training=False)
             batch = self._batch(len(scores))
             # Scaled to sum to 1 within the chunk, which keeps small weights exact in float32.
-            share = weights[part].sum()
+            share = float(weights[part].sum())
             if share > 0:
                 np.divide(weights[part], share, out=batch.weights, casting="same_kind")
                 data += share * loss.apply(scores, targets[part], batch.weights, batch.dscores)
-            right += loss.correct(scores, targets[part]) or 0
-        counts = loss.correct(scores, targets[part]) is not None
-        return Objective(data, *self.penalties()), right / len(x) if counts else None
+            counts = loss.hits(scores, targets[part], batch.hits)
+            right += float(plain[part] @ batch.hits) if counts else 0.0
+        return Objective(data, *self.penalties()), right if counts else None
 
     # Input -----------------------------------------------------------------------------------------------
 
@@ -379,7 +385,7 @@ class Net:
         return self.loss_function
 
     def _check_shape(self, x: Any) -> None:
-        shape = np.shape(x)
+        shape = checks.array("Net", "input", x).shape
         if shape[1:] != self.input_shape or not shape:
             raise ValueError(
                 f"Net: expected input of shape (n, {', '.join(map(str, self.input_shape))}); got shape {shape}"
@@ -395,7 +401,10 @@ class Net:
             x = np.divide(x, 255, dtype=self.dtype)
         elif x.dtype.kind != "f":
             raise TypeError(f"Net: expected floating-point or uint8 input; got dtype {x.dtype}")
-        x = np.ascontiguousarray(x, self.dtype)
+        if x.dtype != self.dtype:
+            with np.errstate(over="ignore"):  # what overflows shows as infinity
+                x = x.astype(self.dtype)
+        x = np.ascontiguousarray(x)
         if not kernels.all_finite(x):
             raise ValueError("Net: expected finite input; got NaN or infinity in x")
         return x
@@ -463,28 +472,39 @@ class Net:
         return f"Net({len(self.layers.layers)} layers, {shapes}, {self.layout.size:,} parameters, {self.dtype.name})"
 
 
-def _check_dtype(dtype: Any) -> np.dtype:
-    try:
-        resolved = np.dtype(dtype)
-    except TypeError:
-        resolved = None
-    if resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"Net: expected dtype float32 or float64; got {dtype!r}")
-    return resolved
+def _rebuild(
+    kind: type[Net], arguments: tuple, options: dict[str, Any], params: np.ndarray, buffers: np.ndarray, step: int
+) -> Net:
+    net = kind(*arguments, **options)
+    net.params, net.buffers, net.step = params, buffers, step
+    return net
 
 
 def _copy_into(target: np.ndarray, values: Any, name: str) -> None:
     if np.shape(values) != target.shape:
         raise ValueError(f"Net: expected {name} of shape {target.shape}; got shape {np.shape(values)}")
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"Net: expected {name} as real numbers; got dtype {values.dtype}")
     np.copyto(target, values, casting="same_kind")
 
 
 def _check_array(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{who}: expected {name} as an array of shape {shape} and dtype {dtype}; got {type(array).__name__}"
+        )
     if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
         raise ValueError(
             f"{who}: expected {name} as a C-contiguous array of shape {shape} and dtype {dtype}; "
             f"got shape {array.shape}, dtype {array.dtype}"
         )
+
+
+def _check_place(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    _check_array(who, name, array, shape, dtype)
+    if not array.flags.writeable:
+        raise ValueError(f"{who}: expected {name} to be writeable; got a read-only array")
 
 
 def _bytes(size: float) -> str:

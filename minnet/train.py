@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy as np
 
 from . import checks
 from .callbacks import Callback
@@ -25,6 +27,26 @@ class Record:
     lr: float
 
 
+class _State:
+    """A copy of all that a step changes in a net and an optimizer, in memory of its own."""
+
+    def __init__(self, net: Net, optimizer: Optimizer) -> None:
+        self.params, self.buffers, self.slots = net.params.copy(), net.buffers.copy(), optimizer.state.copy()
+        self.net_step, self.steps = net.step, optimizer.steps
+
+    def take(self, net: Net, optimizer: Optimizer) -> None:
+        """Copy the state as it is now."""
+        np.copyto(self.params, net.params)
+        np.copyto(self.buffers, net.buffers)
+        np.copyto(self.slots, optimizer.state)
+        self.net_step, self.steps = net.step, optimizer.steps
+
+    def put_back(self, net: Net, optimizer: Optimizer) -> None:
+        """Make the state what it was."""
+        net.params, net.buffers, net.step = self.params, self.buffers, self.net_step
+        optimizer.state, optimizer.steps = self.slots, self.steps
+
+
 class Trainer:
     """An iterator over training steps: ``for record in trainer: ...``.
 
@@ -39,8 +61,9 @@ class Trainer:
         weight_decay, clip_norm: see ``Optimizer``.
         callbacks: told of every step and epoch.
 
-    A loss that is not finite raises FloatingPointError, which names the parameter or layer where it began, and
-    leaves the net and the optimizer as they were at the start of that epoch.
+    A loss, or a parameter at the end of an epoch, that is not finite raises FloatingPointError, which names the
+    parameter or layer where it began. Net and optimizer are left as they were at the start of that epoch, or of the one
+    before if the first loss of that epoch was the one at fault.
     """
 
     def __init__(
@@ -59,14 +82,22 @@ class Trainer:
         clip_norm: float | None = None,
         callbacks: Iterable[Callback] = (),
     ) -> None:
+        if not isinstance(net, Net):
+            raise TypeError(f"Trainer: expected a Net; got {net!r}")
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"Trainer: expected callbacks as a list; got {callbacks!r}")
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"Trainer: expected callbacks that are Callback objects; got {callback!r}")
         if net.loss_function is None:
             raise ValueError("Trainer: expected a net built with loss=...; this one has none")
         if (epochs is None) == (steps is None):
             raise ValueError(f"Trainer: expected either epochs or steps; got epochs={epochs}, steps={steps}")
         self.net = net
         self.lr = as_schedule(lr)
-        self.validation = None if validation is None else check_data("Trainer validation", validation)
-        for x, y in (check_data("Trainer", data), *([self.validation] if self.validation else [])):
+        self.validation = None if validation is None else check_data("Trainer validation", validation, net.dtype)
+        for x, y in (check_data("Trainer", data, net.dtype), *([self.validation] if self.validation else [])):
             if x.shape[1:] != net.input_shape:
                 raise ValueError(f"Trainer: expected samples of shape {net.input_shape}; got {x.shape[1:]}")
             net.loss_function.check_targets(y, net.output_shape, net.dtype)
@@ -77,29 +108,39 @@ class Trainer:
             self.steps = checks.count("Trainer", "epochs", epochs) * per_epoch
         else:
             self.steps = checks.count("Trainer", "steps", steps)
-        self.callbacks = list(callbacks)
         self.history = History()
         self.step = 0
         self._epoch_loss, self._epoch_samples = 0.0, 0
         self._epoch_right: int | None = 0
-        self._keep()
+        # States at the start of an epoch, in two places that take turns: the one to go back to, and the latest,
+        # which takes over once its first loss is known to be finite.
+        self._good, self._latest = _State(net, self.optimizer), _State(net, self.optimizer)
+        self._unproven = False
 
     def __iter__(self) -> Iterator[Record]:
         return self
 
     def __next__(self) -> Record:
         if self.history.stopped is not None:
+            self.end(self.history.stopped)
             raise StopIteration
         if self.step == self.steps:
             self.end("finished")
             raise StopIteration
+        lr = checks.non_negative("Trainer", "lr", self.lr(self.step))  # before anything moves
         epoch = self.batches.epoch_index + 1
         x, y = self.batches.next()
-        lr = self.lr(self.step)
-        loss = self.net.loss_and_grads(x, y)
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so itself
+            loss = self.net.loss_and_grads(x, y)
         if not math.isfinite(loss):
-            self._fail(loss, epoch)
-        self.optimizer.step(lr)
+            place = self.net.first_non_finite() or "the loss itself"
+            self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
+        if self._unproven:  # but now known to give a finite loss
+            self._good, self._latest, self._unproven = self._latest, self._good, False
+        try:
+            self.optimizer.step(lr)
+        except FloatingPointError as error:
+            self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
         self.step += 1
         record = Record(self.step, epoch, loss, lr)
         self._note(record, y)
@@ -134,6 +175,10 @@ class Trainer:
             self.end(self.history.stopped)
 
     def _end_epoch(self, record: Record) -> None:
+        params = self.net.params
+        if not math.isfinite(params.min(initial=0)) or not math.isfinite(params.max(initial=0)):
+            place = self.net.first_non_finite()
+            self._fail("finite parameters", f"NaN or infinity after step {self.step}, first seen in {place}")
         row = {"epoch": record.epoch, "step": record.step, "loss": self._epoch_loss / self._epoch_samples}
         if self._epoch_right is not None:
             row["accuracy"] = self._epoch_right / self._epoch_samples
@@ -144,22 +189,17 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_epoch(self, row)
         self._epoch_loss, self._epoch_right, self._epoch_samples = 0.0, 0, 0
-        self._keep()
+        self._latest.take(self.net, self.optimizer)
+        self._unproven = True
 
-    def _keep(self) -> None:
-        """Remember the state at an epoch's start, to go back to if a loss is not finite."""
-        net, optimizer = self.net, self.optimizer
-        self._good = (net.params.copy(), net.buffers.copy(), net.step), (optimizer.state.copy(), optimizer.steps)
-
-    def _fail(self, loss: float, epoch: int) -> None:
-        place = self.net.first_non_finite() or "the loss itself"
-        net, optimizer = self.net, self.optimizer
-        (net.params, net.buffers, net.step), (optimizer.state, optimizer.steps) = self._good
-        message = f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}"
-        self.end(message)
+    def _fail(self, expected: str, got: str) -> NoReturn:
+        self._good.put_back(self.net, self.optimizer)
+        self.end(got)
+        place = f"The net is as it was after step {self._good.steps}."
+        if not np.array_equal(self.net.params, self._good.params):
+            place = "The net has the weights that a callback put back."
         raise FloatingPointError(
-            f"Trainer: expected a finite loss; got {message}. The net is as it was after step {optimizer.steps}. "
-            "Try a lower learning rate or clip_norm."
+            f"Trainer: expected {expected}; got {got}. {place} Try a lower learning rate or clip_norm."
         )
 
 

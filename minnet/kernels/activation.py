@@ -238,7 +238,7 @@ def maxout(x, y):
         best = xs[i, 0]
         for p in range(1, pieces):
             v = xs[i, p]
-            best = best if v <= best else v
+            best = v if v > best or v != v else best
         ys[i] = best
 
 

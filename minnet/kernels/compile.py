@@ -16,3 +16,8 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     from becoming vector code.
     """
     return njit(function, cache=True, fastmath=FAST, error_model="numpy")
+
+
+def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel whose divisions stay divisions: "arcp" makes x / c into x * (1 / c), which is off by a rounding."""
+    return njit(function, cache=True, fastmath=FAST - {"arcp"}, error_model="numpy")

@@ -144,13 +144,39 @@ def huber(scores, targets, weights, delta, dscores):
 
 
 @kernel
-def count_correct(scores, labels):
-    """How many rows have their largest score, the first of equals, at their label."""
-    right = 0
+def hits(scores, labels, out):
+    """out[i] = whether row i has its largest score, the first of equals, at its label."""
     for i in range(scores.shape[0]):
         best = 0
         for j in range(1, scores.shape[1]):
             if scores[i, j] > scores[i, best]:
                 best = j
-        right += best == labels[i]
-    return right
+        out[i] = best == labels[i]
+
+
+@kernel
+def logistic_hits(scores, targets, out):
+    """out[i] = whether each score of row i is above 0 just where its target is above a half."""
+    zero, half = scores.dtype.type(0), scores.dtype.type(0.5)
+    for i in range(scores.shape[0]):
+        right = True
+        for j in range(scores.shape[1]):
+            right &= (scores[i, j] > zero) == (targets[i, j] > half)
+        out[i] = right
+
+
+@kernel
+def weigh_classes(labels, class_weights, weights):
+    """weights[i] *= class_weights[labels[i]]; returns their sum as float64."""
+    total = 0.0
+    for i in range(labels.size):
+        weights[i] *= weights.dtype.type(class_weights[labels[i]])
+        total += weights[i]
+    return total
+
+
+@kernel
+def normalise(weights, total, out):
+    """out = weights / total, from float64 weights."""
+    for i in range(weights.size):
+        out[i] = out.dtype.type(weights[i] / total)

@@ -41,8 +41,8 @@ def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
         raise TypeError(f"layer {name}: expected a Layer; got {layer!r}{hint}")
     try:
         return layer.plan(in_shape)
-    except ValueError as error:
-        raise ValueError(f"{type(layer).__name__} {name}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{type(layer).__name__} {name}: {error}") from error
 
 
 Observer = Callable[[str, np.ndarray], None]

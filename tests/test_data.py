@@ -1,0 +1,365 @@
+"""Batches, splits and standardisation: who gets which sample, in which order, and as which number."""
+
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import minnet as mn
+from minnet.data import Batches, Standardizer, split
+
+
+def numbered(n, dtype=np.float32):
+    """Samples that carry their own number: x[i] = (i, 1000 + i), y[i] = 2 i."""
+    ids = np.arange(n)
+    return np.stack([ids, 1000 + ids], axis=1).astype(dtype), 2 * ids
+
+
+def read_epoch(batches):
+    """The numbers of the samples of the rest of this epoch, batch by batch, checked to be whole pairs."""
+    result = []
+    for x, y in batches.epoch():
+        np.testing.assert_array_equal(x[:, 1], x[:, 0] + 1000)
+        np.testing.assert_array_equal(y, 2 * x[:, 0])
+        result.append(x[:, 0].astype(int).tolist())
+    return result
+
+
+def flat(lists):
+    return list(itertools.chain.from_iterable(lists))
+
+
+# Batches ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 5), (11, 4), (7, 1), (5, 5), (3, 10), (1, 1)])
+def test_each_epoch_gives_out_every_sample_once(n, batch_size):
+    batches = Batches(numbered(n), batch_size, seed=3)
+    sizes = [batch_size] * (n // batch_size) + ([n % batch_size] if n % batch_size else [])
+    assert (len(batches), batches.samples) == (len(sizes), n)
+    for epoch in range(3):
+        assert (batches.epoch_index, batches.position) == (epoch, 0)
+        given = read_epoch(batches)
+        assert [len(batch) for batch in given] == sizes
+        assert sorted(flat(given)) == list(range(n))
+
+
+def test_the_order_is_a_function_of_the_seed_and_the_epoch():
+    def orders(seed):
+        batches = Batches(numbered(20), 6, seed=seed)
+        return [flat(read_epoch(batches)) for _ in range(4)]
+
+    first = orders(5)
+    assert first == orders(5)
+    assert len({tuple(order) for order in first + orders(6)}) == 8, "two epochs or two seeds share an order"
+    assert list(range(20)) not in first
+
+
+def test_the_batch_size_does_not_change_the_order():
+    assert flat(read_epoch(Batches(numbered(20), 6, seed=2))) == flat(read_epoch(Batches(numbered(20), 20, seed=2)))
+
+
+def test_every_order_of_four_samples_is_equally_likely():
+    batches = Batches(numbered(4), 4, seed=0)
+    count = Counter(tuple(flat(read_epoch(batches))) for _ in range(2400))
+    assert len(count) == 24
+    # Each count is binomial with mean 100 and standard deviation 9.8: five of those, for 24 draws.
+    assert all(abs(times - 100) < 49 for times in count.values())
+
+
+def test_without_shuffling_the_order_is_that_of_the_data():
+    batches = Batches(numbered(7), 3, shuffle=False)
+    for _ in range(2):
+        assert read_epoch(batches) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_seek_goes_on_exactly_as_if_never_interrupted(shuffle):
+    data = numbered(11)
+
+    def follow(batches):
+        places, given = [], []
+        for _ in range(9):
+            places.append((batches.epoch_index, batches.position))
+            given.append(batches.next()[1].tolist())
+        return places, given
+
+    places, given = follow(Batches(data, 4, seed=7, shuffle=shuffle))
+    for i, place in enumerate(places):
+        other = Batches(data, 4, seed=7, shuffle=shuffle)
+        other.next()  # whatever it did before
+        other.seek(*place)
+        again = [other.next()[1].tolist() for _ in range(9 - i)]
+        assert again == given[i:]
+
+
+def test_seek_into_the_middle_of_a_batch_gives_the_rest_of_the_epoch():
+    whole = flat(read_epoch(Batches(numbered(11), 4, seed=7)))
+    batches = Batches(numbered(11), 4, seed=7)
+    batches.seek(0, 3)
+    assert read_epoch(batches) == [whole[3:7], whole[7:11]]
+    assert (batches.epoch_index, batches.position) == (1, 0)
+
+
+def test_epoch_after_next_gives_what_is_left():
+    batches = Batches(numbered(11), 4, seed=1)
+    taken = (batches.next()[1] // 2).tolist()
+    assert sorted(taken + flat(read_epoch(batches))) == list(range(11))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8], ids=["floats", "bytes"])
+def test_batches_come_in_the_same_arrays_each_time(dtype):
+    x = np.random.default_rng(0).integers(0, 256, (11, 2, 3)).astype(dtype)
+    batches = Batches((x, np.arange(11)), 4)
+    seen = [(bx.ctypes.data, by.ctypes.data, bx.flags.c_contiguous) for _ in range(3) for bx, by in batches.epoch()]
+    assert len(set(seen)) == 1
+    assert seen[0][2]
+
+
+def test_writing_to_a_batch_leaves_the_data_alone():
+    x, y = numbered(8)
+    before = x.copy(), y.copy()
+    for bx, by in Batches((x, y), 8, shuffle=False).epoch():
+        bx[...] = -1
+        by[...] = -1
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("source", [np.float32, np.float64])
+def test_floats_are_cast_to_the_dtype_asked_for(source, dtype):
+    x = np.random.default_rng(1).standard_normal((6, 3)).astype(source)
+    bx, _ = Batches((x, np.arange(6)), 6, shuffle=False, dtype=dtype).next()
+    assert bx.dtype == dtype
+    np.testing.assert_array_equal(bx, x.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bytes_become_exactly_x_over_255(dtype):
+    x = np.arange(256, dtype=np.uint8).reshape(64, 2, 2)
+    bx, _ = Batches((x, np.arange(64)), 64, shuffle=False, dtype=dtype).next()
+    assert bx.dtype == dtype
+    # Python divides in double precision; rounding that to single once more is still the nearest single, because
+    # a double has more than twice the digits and two.
+    exact = np.array([value / 255 for value in range(256)]).astype(dtype).reshape(64, 2, 2)
+    np.testing.assert_array_equal(bx, exact)
+
+
+def test_bytes_train_and_evaluate_as_the_same_numbers():
+    x = np.arange(256, dtype=np.uint8).reshape(64, 4)
+    bx, _ = Batches((x, np.arange(64)), 64, shuffle=False).next()
+    net = mn.Net(mn.Flatten(), 4)
+    np.testing.assert_array_equal(net.predict(x), bx)
+
+
+@pytest.mark.parametrize("y_dtype", [np.int64, np.uint8, np.float64])
+def test_targets_keep_their_dtype_and_shape(y_dtype):
+    y = np.arange(12).reshape(6, 2).astype(y_dtype)
+    _, by = Batches((np.zeros((6, 1), np.float32), y), 6, shuffle=False).next()
+    assert by.dtype == y_dtype
+    np.testing.assert_array_equal(by, y)
+
+
+BAD_SEEKS = [
+    ((-1, 0), ValueError, "epoch_index.*at least 0; got -1"),
+    ((1.0, 0), TypeError, "epoch_index.*whole number; got 1.0"),
+    ((0, -1), ValueError, "position.*; got -1"),
+    ((0, 10), ValueError, "position < 10; got 10"),
+    ((0, 1.5), TypeError, "position.*whole number; got 1.5"),
+    ((0, "3"), TypeError, "position.*whole number; got '3'"),
+    ((0, None), TypeError, "position.*whole number; got None"),
+]
+
+
+@pytest.mark.parametrize(("place", "error", "text"), BAD_SEEKS, ids=lambda v: str(v) if isinstance(v, tuple) else "")
+def test_a_bad_seek_says_so_and_moves_nothing(place, error, text):
+    batches = Batches(numbered(10), 3, seed=1)
+    batches.next()
+    expected = (batches.epoch_index, batches.position)
+    with pytest.raises(error, match=f"^Batches.seek: expected .*{text}"):
+        batches.seek(*place)
+    assert (batches.epoch_index, batches.position) == expected
+    whole = flat(read_epoch(Batches(numbered(10), 3, seed=1)))
+    assert flat(read_epoch(batches)) == whole[3:]
+
+
+# split --------------------------------------------------------------------------------------------------
+
+SPLITS = [
+    (10, (0.8, 0.2)),
+    (10, (0.5, 0.3, 0.2)),
+    (7, (0.5, 0.5)),
+    (10, (0.1, 0.2, 0.7)),  # 0.1 + 0.2 is more than 0.3 in binary
+    (100, (1 / 3, 1 / 3, 1 / 3)),
+    (5, (1,)),
+    (9, (0.3, 0.3)),  # the rest is dropped
+]
+
+
+@pytest.mark.parametrize(("n", "fractions"), SPLITS)
+def test_the_parts_of_a_split_are_disjoint_and_as_large_as_asked(n, fractions):
+    parts = split(numbered(n), fractions, seed=1)
+    assert len(parts) == len(fractions)
+    for (x, y), fraction in zip(parts, fractions, strict=True):
+        assert abs(len(x) - fraction * n) <= 1, "more than one rounding away"
+        np.testing.assert_array_equal(x[:, 1], x[:, 0] + 1000)
+        np.testing.assert_array_equal(y, 2 * x[:, 0])
+    ids = [int(i) for x, _ in parts for i in x[:, 0]]
+    assert len(ids) == len(set(ids)), "a sample is in two parts"
+    if math.isclose(sum(fractions), 1):
+        assert sorted(ids) == list(range(n))
+    else:
+        assert abs(len(ids) - sum(fractions) * n) <= 1
+
+
+def test_a_split_is_shuffled_and_depends_on_the_seed_alone():
+    def order(seed):
+        return [y.tolist() for _, y in split(numbered(30), (0.5, 0.5), seed=seed)]
+
+    assert order(4) == order(4)
+    assert order(4) != order(5)
+    assert flat(order(4)) != list(range(0, 60, 2))
+
+
+def test_the_parts_of_a_split_are_new_arrays_of_the_same_kind():
+    x, y = numbered(6, np.uint8)
+    before = x.copy(), y.copy()
+    for part_x, part_y in split((x, y), (0.5, 0.5)):
+        assert (part_x.dtype, part_y.dtype) == (x.dtype, y.dtype)
+        part_x[...] = 0
+        part_y[...] = 0
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+BAD_FRACTIONS = [
+    ((0.7, 0.4), ValueError, r"sum to at most 1; got \(0.7, 0.4\)"),
+    ((), ValueError, r"fractions.*; got \(\)"),
+    ((0.5, 0.0), ValueError, "fraction above 0; got 0.0"),
+    ((0.5, -0.1), ValueError, "fraction above 0; got -0.1"),
+    ((math.nan,), ValueError, "fraction to be finite; got nan"),
+    (("half",), TypeError, "fraction to be a number; got 'half'"),
+    ((0.97, 0.03), ValueError, "every part to get a sample; got 10 samples"),
+    (0.8, TypeError, "fractions.*; got 0.8"),
+    (None, TypeError, "fractions.*; got None"),
+]
+
+
+@pytest.mark.parametrize(("fractions", "error", "text"), BAD_FRACTIONS, ids=[str(row[0]) for row in BAD_FRACTIONS])
+def test_bad_fractions_are_refused(fractions, error, text):
+    with pytest.raises(error, match=f"^split: expected .*{text}"):
+        split(numbered(10), fractions)
+
+
+@pytest.mark.parametrize(("seed", "error"), [(-1, ValueError), (1.5, TypeError), ("a", TypeError)])
+def test_a_bad_seed_of_a_split_is_refused(seed, error):
+    with pytest.raises(error, match=f"^split: expected seed .*; got {seed!r}"):
+        split(numbered(10), (0.5, 0.5), seed=seed)
+
+
+# Standardizer -------------------------------------------------------------------------------------------
+
+
+def moments(values):
+    """Mean and standard deviation of some numbers, in scalars."""
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_per_feature_each_feature_gets_mean_0_and_deviation_1(dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((40, 3, 2)) * [[1, 10], [0.1, 3], [5, 2]] + [[0, 100], [1, -5], [7, 0]]).astype(dtype)
+    standardize = Standardizer.fit(x)
+    out = standardize(x)
+    assert out.dtype == dtype
+    eps = np.finfo(dtype).eps
+    for i, j in itertools.product(range(3), range(2)):
+        mean, std = moments(x[:, i, j].astype(float).tolist())
+        # Sums of 40 numbers in double precision: 40 roundings at most.
+        assert standardize.mean[i, j] == pytest.approx(mean, rel=40 * np.finfo(float).eps, abs=1e-14)
+        assert standardize.std[i, j] == pytest.approx(std, rel=40 * np.finfo(float).eps)
+        # The mean is rounded to dtype before it is taken away (error eps |mean|), then three more roundings.
+        bound = eps * (abs(mean) + np.abs(x[:, i, j]).max()) / std + 4 * eps * np.abs(out[:, i, j]).max()
+        np.testing.assert_allclose(out[:, i, j], [(v - mean) / std for v in x[:, i, j].astype(float)], 0, bound)
+
+
+def test_per_channel_all_places_share_the_statistics_of_their_channel():
+    x = np.random.default_rng(1).standard_normal((5, 4, 3, 2)) * [1, 20] + [3, -40]
+    standardize = Standardizer.fit(x, per="channel")
+    assert standardize.mean.shape == standardize.std.shape == (2,)
+    out = standardize(x)
+    for c in range(2):
+        mean, std = moments(x[..., c].ravel().tolist())
+        assert (standardize.mean[c], standardize.std[c]) == pytest.approx((mean, std), rel=1e-13)
+        np.testing.assert_allclose(out[..., c], (x[..., c] - mean) / std, rtol=0, atol=1e-13)
+
+
+def test_other_parts_are_scaled_by_the_statistics_of_the_training_part():
+    rng = np.random.default_rng(2)
+    train, other = rng.standard_normal((30, 4)), 5 + 3 * rng.standard_normal((8, 4))
+    standardize = Standardizer.fit(train)
+    together = standardize(other)
+    for i, j in itertools.product(range(8), range(4)):
+        mean, std = moments(train[:, j].tolist())
+        assert together[i, j] == pytest.approx((other[i, j] - mean) / std, rel=1e-12)
+    one_by_one = np.concatenate([standardize(other[i : i + 1]) for i in range(8)])
+    np.testing.assert_array_equal(together, one_by_one)
+
+
+@pytest.mark.parametrize("per", ["feature", "channel"])
+@pytest.mark.parametrize("value", [0.0, 0.1, -7.3, 1e6 / 3])
+@pytest.mark.parametrize("n", [3, 10, 1001])
+def test_a_feature_that_does_not_vary_becomes_0_and_its_scale_stays(n, value, per):
+    # The mean of equal numbers is not always that number in floating point: 0.1 three times has mean 0.1 + 1.4e-17.
+    x = np.full((n, 2), value)
+    x[:, 1] = np.arange(n)
+    standardize = Standardizer.fit(x, per=per)
+    assert standardize.std[0] == 1
+    assert np.abs(standardize(x)[:, 0]).max() <= 4 * np.finfo(float).eps * abs(value)
+
+
+@pytest.mark.parametrize("per", ["feature", "channel"])
+def test_bytes_are_standardized_as_x_over_255(per):
+    x = np.random.default_rng(3).integers(0, 256, (50, 2, 2, 3)).astype(np.uint8)
+    floats = np.divide(x, 255, dtype=np.float32)
+    ours, theirs = Standardizer.fit(x, per=per), Standardizer.fit(floats, per=per)
+    np.testing.assert_array_equal(ours.mean, theirs.mean)
+    np.testing.assert_array_equal(ours.std, theirs.std)
+    out = ours(x)
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, theirs(floats))
+
+
+def test_standardizing_leaves_its_input_alone():
+    x = np.random.default_rng(4).standard_normal((5, 2))
+    before = x.copy()
+    out = Standardizer.fit(x)(x)
+    np.testing.assert_array_equal(x, before)
+    assert not np.shares_memory(out, x)
+
+
+BAD_FITS = [
+    (np.zeros((0, 3)), "feature", ValueError, r"samples of shape \(n, ...\); got shape \(0, 3\)"),
+    (np.zeros(3), "feature", ValueError, r"samples of shape \(n, ...\); got shape \(3,\)"),
+    (np.zeros((2, 3), int), "feature", TypeError, "floating-point or uint8 samples; got dtype int64"),
+    (np.zeros((2, 3)), "row", ValueError, "per='feature' or 'channel'; got 'row'"),
+    (np.array([[1.0, math.nan]]), "feature", ValueError, "finite .*; got NaN or infinity"),
+    (np.array([[1.0, math.inf]]), "channel", ValueError, "finite .*; got NaN or infinity"),
+]
+
+
+@pytest.mark.parametrize(("x", "per", "error", "text"), BAD_FITS, ids=[row[3][:20] for row in BAD_FITS])
+def test_a_standardizer_is_not_fitted_on_bad_data(x, per, error, text):
+    with pytest.raises(error, match=f"^Standardizer(.fit)?: expected {text}"):
+        Standardizer.fit(x, per=per)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (6, 1), (6,), (6, 2, 4), ()], ids=str)
+def test_a_standardizer_takes_no_samples_of_another_shape(shape):
+    standardize = Standardizer.fit(np.random.default_rng(5).standard_normal((6, 4)))
+    with pytest.raises(ValueError, match=r"^Standardizer: expected samples of shape \(n, 4\); got shape"):
+        standardize(np.zeros(shape))

@@ -1,0 +1,331 @@
+"""The rooms of the package and the doors between them: who may import whom, and when.
+
+Imports are read from the source with ``ast``, so nothing has to be run, and a forbidden import is named with its file.
+"""
+
+import ast
+import inspect
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import minnet as mn
+
+PACKAGE = Path(mn.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+MODULES["minnet"] = MODULES.pop("__init__")
+
+# What each room may import of minnet when it is imported itself. A package stands for all its modules. A new module
+# needs a row, which is the moment to ask whether it stands in the right place.
+DOORS = {
+    "checks": set(),
+    "files": set(),
+    "spec": set(),
+    "kernels": {"kernels.compile"},
+    "initializers": {"checks", "spec"},
+    "schedules": {"checks"},
+    "memory": {"spec"},
+    "rules": {"checks", "spec", "kernels", "schedules"},
+    "losses": {"checks", "spec", "kernels"},
+    "layers": {"checks", "spec", "kernels", "initializers", "memory", "layers"},
+    "net": {"checks", "spec", "kernels", "memory", "layers", "losses", "initializers", "schedules", "rules"},
+    "data": {"checks", "kernels"},
+    "datasets": {"checks", "data", "files"},
+    "history": {"checks", "files"},
+    "optimizer": {"checks", "spec", "kernels", "rules", "schedules", "net"},
+    "callbacks": {"checks", "files"},
+    "gradcheck": {"checks", "spec", "layers", "losses", "memory", "net"},
+    "train": {
+        *("checks", "files", "spec", "rules", "schedules", "net", "optimizer"),
+        *("data", "history", "callbacks"),
+    },
+    "plots": {"files", "history"},
+}
+# Doors that open only when a function is called: a figure asked of what it shows.
+LATE_DOORS = {("history", "plots")}
+
+OUTSIDE = {"numpy", "numba", *sys.stdlib_module_names}
+# Other packages, and the room that may import them, inside its functions only.
+LATE_OUTSIDE = {"matplotlib": {"plots"}, "cycler": {"plots"}, "tqdm": {"train"}, "safetensors": set(), "torch": set()}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: of minnet (``target`` without the package's name), or of another package."""
+
+    target: str
+    inside: bool  # of minnet
+    late: bool  # within a function
+    typing: bool  # under ``if TYPE_CHECKING``
+    line: int
+
+
+def imports_of(module, source, is_package=False):
+    """All imports of a module's source, with relative ones resolved."""
+    found = []
+
+    def add(name, node, late, typing):
+        inside = name == "minnet" or name.startswith("minnet.")
+        found.append(Import(name.removeprefix("minnet").lstrip("."), inside, late, typing, node.lineno))
+
+    def visit(node, late, typing):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    add(alias.name, child, late, typing)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    parts = ("minnet." + module).split(".") if module != "minnet" else ["minnet"]
+                    keep = len(parts) - child.level + (1 if is_package else 0)
+                    base = ".".join([*parts[:keep], *([child.module] if child.module else [])])
+                for alias in child.names:
+                    # ``from . import checks`` imports a module, ``from .spec import Plan`` a name in one.
+                    whole = f"{base}.{alias.name}".removeprefix("minnet.")
+                    add(f"minnet.{whole}" if whole in MODULES else base, child, late, typing)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                for part in child.body:
+                    visit(ast.Module([part], []), late, True)
+                visit(ast.Module(child.orelse, []), late, typing)
+            else:
+                visit(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda), typing)
+
+    visit(ast.parse(source), False, False)
+    return found
+
+
+ALL_IMPORTS = {
+    name: imports_of(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
+    for name, path in MODULES.items()
+}
+
+
+def room_of(module):
+    return module.split(".")[0]
+
+
+def allowed(module, target):
+    """Whether the row of ``module`` names ``target`` or its room."""
+    return bool({target, room_of(target)} & DOORS[room_of(module)])
+
+
+def faults(module, imports):
+    """Imports of minnet that the table does not allow."""
+    for i in imports:
+        if not i.inside or i.typing or (i.late and (room_of(module), room_of(i.target)) in LATE_DOORS):
+            continue
+        if not allowed(module, i.target):
+            doors = sorted(DOORS[room_of(module)])
+            yield f"{module}, line {i.line}: expected imports of {doors} only; got {i.target or 'minnet itself'}"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"minnet"}))
+def test_a_module_imports_only_what_its_room_may(module):
+    assert room_of(module) in DOORS, f"{module} has no row in the table of doors"
+    assert not list(faults(module, ALL_IMPORTS[module]))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("spec", "from . import checks"),
+        ("kernels.flat", "from .norm import batch_norm"),
+        ("kernels.flat", "from ..spec import Plan"),
+        ("rules", "from .net import Net"),
+        ("layers.dense", "from ..losses import Loss"),
+        ("layers.dense", "import minnet.net"),
+        ("layers.dense", "def plan(self):\n    from ..net import Net"),
+        ("checks", "from minnet import spec"),
+        ("net", "from . import train"),
+        ("train", "import minnet"),
+        ("train", "if late:\n    from .plots import figure"),
+    ],
+)
+def test_a_forbidden_door_would_be_seen(module, source):
+    assert list(faults(module, imports_of(module, source)))
+
+
+def test_the_table_of_doors_names_every_room_and_has_no_circle():
+    assert set(DOORS) == {room_of(module) for module in MODULES} - {"minnet"}
+    done = set()
+    while len(done) < len(DOORS):
+        ready = {room for room, opens in DOORS.items() if {room_of(t) for t in opens} - {room} <= done} - done
+        assert ready, f"a circle among {sorted(set(DOORS) - done)}"
+        done |= ready
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_other_packages_are_imported_only_where_they_are_used(module):
+    for i in ALL_IMPORTS[module]:
+        package = room_of(i.target)
+        if i.inside or i.typing or package in OUTSIDE:
+            continue
+        assert package in LATE_OUTSIDE, f"{module}, line {i.line}: imports {i.target}, which is no dependency"
+        assert room_of(module) in LATE_OUTSIDE[package], f"{module}, line {i.line}: imports {i.target}"
+        assert i.late, f"{module}, line {i.line}: imports {i.target} at import, not where it is used"
+
+
+def test_numba_is_known_to_the_kernels_alone():
+    users = {module for module, imports in ALL_IMPORTS.items() if any(room_of(i.target) == "numba" for i in imports)}
+    assert users == {"kernels.compile"}
+
+
+def test_the_package_imports_names_and_does_nothing_else():
+    body = ast.parse(MODULES["minnet"].read_text(encoding="utf-8")).body
+    kinds = {type(node) for node in body[1:]}
+    assert isinstance(body[0], ast.Expr)  # the docstring
+    assert kinds <= {ast.ImportFrom, ast.Assign}
+    assert {node.targets[0].id for node in body if isinstance(node, ast.Assign)} == {"__version__", "__all__"}
+
+
+# Public names ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", mn.__all__)
+def test_a_public_name_exists_and_says_what_it_is(name):
+    value = getattr(mn, name)
+    text = inspect.getdoc(value)
+    assert text
+    assert not text.startswith(f"{name}("), "a signature that dataclass made, not a docstring"
+
+
+@pytest.mark.parametrize("name", mn.__all__)
+def test_the_public_methods_of_a_public_class_say_what_they_do(name):
+    value = getattr(mn, name)
+    if inspect.isclass(value):
+        silent = [m for m in dir(value) if not m.startswith("_") and inspect.isfunction(getattr(value, m))]
+        # A method that overrides a documented one inherits its docstring, and so does inspect.getdoc.
+        assert [m for m in silent if not inspect.getdoc(getattr(value, m))] == []
+
+
+def test_all_is_sorted_unique_and_complete():
+    assert len(set(mn.__all__)) == len(mn.__all__)
+    bound = {
+        alias.asname or alias.name
+        for node in ast.parse(MODULES["minnet"].read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert bound == set(mn.__all__)
+
+
+# What no file may do -----------------------------------------------------------------------------------------
+
+ROOT = PACKAGE.parent
+SOURCES = [
+    *MODULES.values(),
+    *(path for folder in ("examples", "bench") for path in sorted((ROOT / folder).rglob("*.py"))),
+]
+RANDOM = {"default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "Philox"}
+
+
+def offences(source):
+    """Uses of a global random state, of pickle, and of text run as code."""
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            base = ast.unparse(node.value)
+            names = [f"{'numpy.random' if base == 'np.random' else base}.{node.attr}"]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
+            names = [node.func.id]
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            names = ["pickle"]
+        for name in names:
+            package, *rest = name.split(".")
+            if package in ("pickle", "cloudpickle", "dill", "marshal", "shelve", "random", "eval", "exec"):
+                yield f"line {node.lineno}: {name}"
+            if package == "numpy" and rest[:1] == ["random"] and rest[1:] and rest[1] not in RANDOM:
+                yield f"line {node.lineno}: {name}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_global_random_state_no_pickle_no_code_from_text(path):
+    assert not list(offences(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "np.random.seed(0)",
+        "x = numpy.random.normal(size=3)",
+        "from numpy.random import rand",
+        "import random",
+        "import pickle",
+        "from pickle import loads",
+        "np.load(path, allow_pickle=True)",
+        "eval(text)",
+    ],
+)
+def test_an_offence_would_be_seen(source):
+    assert list(offences(source))
+
+
+# A fresh process ---------------------------------------------------------------------------------------------
+
+FRESH = """
+import sys
+import time
+from numba.core import event
+
+start = time.process_time()
+with event.install_recorder("numba:compile") as compiled:
+    import minnet
+seconds = time.process_time() - start
+
+loaded = sorted({name.split(".")[0] for name in sys.modules})
+kernels = [
+    value
+    for name, module in sys.modules.items() if name.startswith("minnet.kernels")
+    for value in vars(module).values() if hasattr(value, "py_func")
+]
+print(len(compiled.buffer), len(kernels), sum(len(kernel.signatures) for kernel in kernels), seconds)
+print(*loaded)
+
+# The recorder does see a compilation.
+import numpy as np
+
+with event.install_recorder("numba:compile") as compiled:
+    minnet.Net([minnet.ReLU()], 3).predict(np.ones((2, 3), np.float32))
+print(len(compiled.buffer))
+"""
+
+
+@pytest.fixture(scope="module")
+def fresh_import(tmp_path_factory):
+    """What a new interpreter with an empty kernel cache says about ``import minnet``."""
+    cache = tmp_path_factory.mktemp("cache")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", FRESH], env=environment, capture_output=True, text=True, check=True)
+    counts, loaded, later = run.stdout.splitlines()
+    return [float(word) for word in counts.split()], loaded.split(), int(later)
+
+
+def test_importing_minnet_compiles_nothing(fresh_import):
+    (compiled, kernels, signatures, _), _, later = fresh_import
+    assert kernels > 30
+    assert (compiled, signatures) == (0, 0)
+    assert later > 0
+
+
+def test_importing_minnet_takes_little_more_than_importing_numba(fresh_import):
+    (*_, seconds), _, _ = fresh_import
+    # Processor time, so that a busy machine does not count; some 0.06 s where NumPy and Numba take 0.3.
+    assert seconds < 0.35
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "cycler", "tqdm", "torch", "safetensors", "scipy", "pandas"])
+def test_importing_minnet_does_not_import(package, fresh_import):
+    _, loaded, _ = fresh_import
+    assert {"minnet", "numpy", "numba"} <= set(loaded)
+    assert package not in loaded

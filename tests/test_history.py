@@ -1,0 +1,281 @@
+"""The history of a run: its rows, its files, its figure."""
+
+import csv
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+import minnet as mn
+from minnet.history import History
+
+# Numbers that text formats tend to bend: not finite, tiny, negative zero, thirds, integers beyond 2^53.
+AWKWARD = [math.nan, math.inf, -math.inf, 0.1, 1 / 3, -0.0, 5e-324, 1.7976931348623157e308, 1e22, 3.0]
+
+
+def made_by_hand():
+    """A history of steps with awkward losses and of two epochs, of which only the second was validated."""
+    history = History()
+    for i, loss in enumerate(AWKWARD):
+        history.steps.rows.append({"step": i + 1, "epoch": 1 + i // 5, "loss": loss, "lr": 1e-3})
+    history.epochs.rows.append({"epoch": 1, "step": 5, "loss": math.nan, "lr": 1e-3})
+    history.epochs.rows.append({"epoch": 2, "step": 10, "loss": -math.inf, "val_loss": 2**53 + 1, "lr": 1e-3})
+    history.stopped = "finished"
+    return history
+
+
+def trained(validation=True, loss=None, epochs=2):
+    """A real run of ``epochs`` times 3 steps."""
+    rng = np.random.default_rng(0)
+    loss = mn.SoftmaxCrossEntropy() if loss is None else loss
+    x = rng.standard_normal((11, 4)).astype(np.float32)
+    y = x[:, :3].copy() if isinstance(loss, mn.SquaredError) else rng.integers(0, 3, 11)
+    net = mn.Net(mn.Dense(3), 4, loss)
+    data = (x, y)
+    return mn.fit(
+        net, data, rule=mn.SGD(), lr=0.1, batch_size=4, epochs=epochs, validation=data if validation else None
+    )
+
+
+def exact(rows):
+    """Rows as text that tells int from float, 0.0 from -0.0, and lets NaN equal NaN."""
+    return [
+        [(column, repr(float(value) if isinstance(value, float) else value)) for column, value in row.items()]
+        for row in rows.rows
+    ]
+
+
+# Rows ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_one_row_a_step_and_one_an_epoch():
+    history = trained(epochs=2)
+    assert history.steps["step"] == [1, 2, 3, 4, 5, 6]
+    assert history.steps["epoch"] == [1, 1, 1, 2, 2, 2]
+    assert history["epoch"] == [1, 2]
+    assert history["step"] == [3, 6]
+    assert (len(history), len(history.steps), history.stopped) == (2, 6, "finished")
+
+
+def test_the_rows_of_a_run_hold_plain_numbers():
+    history = trained()
+    for row in history.steps.rows + history.epochs.rows:
+        assert {column: type(value) for column, value in row.items() if type(value) not in (int, float)} == {}
+
+
+def test_a_column_has_a_place_for_every_row():
+    history = made_by_hand()
+    assert history["val_loss"] == [None, 2**53 + 1]
+    assert history.epochs.columns() == ["epoch", "step", "loss", "lr", "val_loss"]
+    assert "val_loss" in history
+    assert "val_loss" not in history.steps
+    assert "val_accuracy" not in history
+
+
+@pytest.mark.parametrize("rows", ["epochs", "steps"])
+def test_an_unknown_column_names_those_that_exist(rows):
+    with pytest.raises(KeyError, match=r"history: expected one of the columns \['.*'loss'.*\]; got 'los'"):
+        getattr(made_by_hand(), rows)["los"]
+
+
+def test_the_text_of_a_history_says_how_long_and_how_it_went():
+    assert repr(History()) == "History(0 epochs, 0 steps; no epoch yet)"
+    assert repr(made_by_hand()).startswith("History(2 epochs, 10 steps; epoch 2, step 10, loss -inf")
+
+
+# Files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+@pytest.mark.parametrize("make", [made_by_hand, trained, History])
+def test_what_is_saved_is_loaded_again_to_the_last_bit(tmp_path, make, suffix):
+    history, path = make(), tmp_path / f"run{suffix}"
+    history.save(path)
+    loaded = History.load(path)
+    # A CSV file has one order of columns for both kinds of rows, so only JSON keeps each row's own.
+    order = sorted if suffix == ".csv" else list
+    for rows in ("steps", "epochs"):
+        ours, theirs = exact(getattr(history, rows)), exact(getattr(loaded, rows))
+        assert [order(row) for row in theirs] == [order(row) for row in ours]
+    if suffix == ".json":
+        assert loaded.stopped == history.stopped
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_saving_what_was_loaded_writes_the_same_file(tmp_path, suffix):
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    made_by_hand().save(str(first))
+    History.load(str(first)).save(second)
+    assert second.read_text() == first.read_text()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_numbers_of_numpy_that_a_callback_adds_are_saved(tmp_path, suffix):
+    history, path = made_by_hand(), tmp_path / f"run{suffix}"
+    row = history.epochs.rows[0]
+    row |= {"norm": np.float32(0.1), "ratio": np.float64(1 / 3), "dead": np.int64(7), "worst": np.float32("nan")}
+    history.save(path)
+    loaded = History.load(path)
+    assert np.float32(loaded["norm"][0]) == np.float32(0.1)
+    assert (loaded["ratio"][0], loaded["dead"][0]) == (1 / 3, 7)
+    assert math.isnan(loaded["worst"][0])
+
+
+def test_the_csv_file_can_be_read_by_others(tmp_path):
+    history = trained()
+    history.save(tmp_path / "run.csv")
+    with open(tmp_path / "run.csv", newline="") as file:
+        header, *lines = csv.reader(file)
+    assert header[:5] == ["row", "step", "epoch", "loss", "lr"]
+    assert [line[0] for line in lines] == ["step"] * 6 + ["epoch"] * 2
+    assert all(len(line) == len(header) for line in lines)
+    assert [float(line[header.index("loss")]) for line in lines[:6]] == history.steps["loss"]
+    assert [float(line[header.index("val_accuracy")]) for line in lines[6:]] == history["val_accuracy"]
+    assert {line[header.index("val_loss")] for line in lines[:6]} == {""}
+
+
+def test_the_json_file_is_json_by_the_standard(tmp_path):
+    made_by_hand().save(tmp_path / "run.json")
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    document = json.loads((tmp_path / "run.json").read_text(), parse_constant=refuse)
+    assert document["stopped"] == "finished"
+    assert document["steps"][3] == {"step": 4, "epoch": 1, "loss": 0.1, "lr": 0.001}
+    assert len(document["epochs"]) == 2
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "ctrl-c"])
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch, suffix, failing, error):
+    path = tmp_path / f"run{suffix}"
+    made_by_hand().save(path)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(type(error)):
+        trained().save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path], "something was left lying about"
+
+
+def test_a_value_that_no_file_can_hold_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "run.json"
+    made_by_hand().save(path)
+    before = path.read_bytes()
+    history = made_by_hand()
+    history.epochs.rows[0]["weights"] = np.zeros(3)
+    with pytest.raises(TypeError, match=r"^History.save: expected .*weights.*; got"):
+        history.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_replaces_an_older_file(tmp_path):
+    path = tmp_path / "run.csv"
+    path.write_text("something long and old\n" * 100)
+    made_by_hand().save(path)
+    assert "old" not in path.read_text()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["run.txt", "run", "run.csv.gz"])
+def test_an_unknown_ending_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"^History.save: expected .*\.csv or \.json; got '{name}'"):
+        made_by_hand().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=rf"^History.load: expected .*\.csv or \.json; got '{name}'"):
+        History.load(tmp_path / name)
+
+
+FOREIGN = {
+    "other JSON": (".json", '{"loss": [1, 2]}'),
+    "a JSON list": (".json", "[1, 2]"),
+    "half a JSON file": (".json", '{"stopped": null, "epochs": [{"epoch": 1'),
+    "JSON rows that are none": (".json", '{"epochs": [1, 2], "steps": []}'),
+    "JSON rows under one name": (".json", '{"epochs": 3, "steps": []}'),
+    "an empty CSV file": (".csv", ""),
+    "another table": (".csv", "a,b\n1,2\n"),
+    "another table without rows": (".csv", "a,b\n"),
+    "rows of another kind": (".csv", "row,loss\nbatch,2\n"),
+    "a row with too many cells": (".csv", "row,loss\nstep,1,2\n"),
+    "a row cut short": (".csv", "row,step,loss\nstep,1\n"),
+    "words for numbers": (".csv", "row,loss\nstep,low\n"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_file_that_is_no_history_is_refused_by_name(tmp_path, case):
+    suffix, text = FOREIGN[case]
+    path = tmp_path / f"other{suffix}"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^History.load: expected .*other{suffix}"):
+        History.load(path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_a_missing_file_is_named(tmp_path, suffix):
+    with pytest.raises(FileNotFoundError, match=f"run{suffix}"):
+        History.load(tmp_path / f"run{suffix}")
+
+
+# Figure -------------------------------------------------------------------------------------------------
+
+
+def broken_off():
+    """A run that diverged before its first epoch ended."""
+    history = History()
+    for i, loss in enumerate([1.0, 1e30, math.inf, math.nan]):
+        history.steps.rows.append({"step": i + 1, "epoch": 1, "loss": loss, "lr": 0.1})
+    return history
+
+
+CURVES = {
+    "with validation": trained,
+    "without validation": lambda: trained(validation=False),
+    "without accuracy": lambda: trained(loss=mn.SquaredError()),
+    "diverged": broken_off,
+}
+
+
+@pytest.mark.parametrize("case", CURVES)
+def test_plot_writes_an_image(tmp_path, case):
+    path = tmp_path / "curves.png"
+    CURVES[case]().plot(path)
+    from matplotlib.image import imread
+
+    image = imread(path)
+    assert min(image.shape[:2]) > 200, "pixels"
+    assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 10, "an empty sheet"
+
+
+def test_plot_takes_the_format_from_the_ending(tmp_path):
+    trained().plot(str(tmp_path / "curves.svg"))
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+
+
+def test_plotting_leaves_matplotlib_as_it_was(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    trained().plot(tmp_path / "curves.png")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_history_without_steps_cannot_be_plotted(tmp_path):
+    with pytest.raises(ValueError, match=r"^History.plot: expected at least one step; got"):
+        History().plot(tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_format_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="xyz"):
+        trained().plot(tmp_path / "curves.xyz")
+    assert not list(tmp_path.iterdir())
