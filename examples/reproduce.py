@@ -306,7 +306,7 @@ def nesterov_forms_agree(out: Path) -> Row:
 )
 def spiral_case_study(out: Path) -> Row:
     accuracy: dict[str, list[float]] = {"linear": [], "2 layers": []}
-    for seed in range(5):
+    for seed in range(20):
         x, y = mn.datasets.spirals(seed=seed)
         small = mn.initializers.Normal(0.01)
         linear = mn.Net([mn.Dense(3, init=small)], 2, mn.SoftmaxCrossEntropy(), l2=1e-3, seed=seed)
@@ -326,11 +326,15 @@ def spiral_case_study(out: Path) -> Row:
         if seed == 0:
             titles = {f"{kind}: {accuracy[kind][0]:.0%}": net for kind, net in (("linear", linear), ("2 layers", deep))}
             plots.regions(out / "spiral.png", titles, x, y)
-    middle = {kind: float(np.median(values)) for kind, values in accuracy.items()}
+    # Published to a whole percent, from one seed.
+    inside = all(
+        min(accuracy[kind]) - 0.005 <= published <= max(accuracy[kind]) + 0.005
+        for kind, published in (("linear", 0.49), ("2 layers", 0.98))
+    )
     return Row(
         "49 %; 98 %",
-        "; ".join(f"{np.median(v):.1%} ({min(v):.1%} to {max(v):.1%})" for v in accuracy.values()) + ", 5 seeds",
-        verdict(0.44 <= middle["linear"] <= 0.56 and middle["2 layers"] >= 0.97),
+        "; ".join(f"{np.median(v):.1%} ({min(v):.1%} to {max(v):.1%})" for v in accuracy.values()) + ", 20 seeds",
+        "within the spread of seeds" if inside else "outside the spread of seeds",
         ["spiral.png"],
     )
 

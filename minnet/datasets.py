@@ -102,7 +102,7 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
         raise ValueError(
             f"mnist: expected {header + math.prod(shape)} bytes in {path}, as its header says {shape}; got {len(raw)}"
         )
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy()  # what frombuffer gives is read-only
 
 
 _CIFAR_RECORD = 1 + 3 * 32 * 32  # label, then the red, green and blue planes

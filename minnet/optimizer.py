@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -92,6 +92,12 @@ class Optimizer:
         self._runs = [
             (params[part], grads[part], self._state[:, part], decay) for part, decay in runs if params[part].size
         ]
+
+    def __reduce__(self) -> NoReturn:
+        # A copy would update arrays that no net sees.
+        raise TypeError(
+            "Optimizer: expected to stay with its arrays; copy the net, then state and steps of its optimizer"
+        )
 
     @property
     def state(self) -> np.ndarray:

@@ -67,11 +67,6 @@ class Schedule:
     __rmul__ = __mul__
 
 
-def as_schedule(lr: "Schedule | float") -> Schedule:
-    """``lr`` itself if it is a schedule, a constant one if it is a number."""
-    return lr if isinstance(lr, Schedule) else Constant(lr)
-
-
 _HAIR = 1e-11  # rounding in sums and products of lengths stays below this share of a time
 
 

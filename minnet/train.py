@@ -14,7 +14,17 @@ from .history import History
 from .net import Net
 from .optimizer import Optimizer
 from .rules import Rule
-from .schedules import Schedule, as_schedule
+from .schedules import Constant, Schedule
+
+
+def _for_net(who: str, data: Data, net: Net) -> Data:
+    """(x, y), checked, with y as the net's loss takes it, so that no step has to convert it."""
+    x, y = check_data(who, data, net.dtype)
+    if x.shape[1:] != net.input_shape:
+        raise ValueError(f"{who}: expected samples of shape {net.input_shape}; got {x.shape[1:]}")
+    if net.loss_function is None:
+        raise ValueError(f"{who}: expected a net built with loss=...; this one has none")
+    return x, net.loss_function.check_targets(y, net.output_shape, net.dtype)
 
 
 @dataclass(frozen=True)
@@ -90,18 +100,12 @@ class Trainer:
         for callback in self.callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(f"Trainer: expected callbacks that are Callback objects; got {callback!r}")
-        if net.loss_function is None:
-            raise ValueError("Trainer: expected a net built with loss=...; this one has none")
         if (epochs is None) == (steps is None):
             raise ValueError(f"Trainer: expected either epochs or steps; got epochs={epochs}, steps={steps}")
         self.net = net
-        self.lr = as_schedule(lr)
-        self.validation = None if validation is None else check_data("Trainer validation", validation, net.dtype)
-        for x, y in (check_data("Trainer", data, net.dtype), *([self.validation] if self.validation else [])):
-            if x.shape[1:] != net.input_shape:
-                raise ValueError(f"Trainer: expected samples of shape {net.input_shape}; got {x.shape[1:]}")
-            net.loss_function.check_targets(y, net.output_shape, net.dtype)
-        self.batches = Batches(data, batch_size, seed=seed, dtype=net.dtype)
+        self.lr = lr if isinstance(lr, Schedule) else Constant(checks.non_negative("Trainer", "lr", lr))
+        self.validation = None if validation is None else _for_net("Trainer validation", validation, net)
+        self.batches = Batches(_for_net("Trainer", data, net), batch_size, seed=seed, dtype=net.dtype)
         self.optimizer = Optimizer(net, rule, weight_decay=weight_decay, clip_norm=clip_norm)
         per_epoch = len(self.batches)
         if epochs is not None:

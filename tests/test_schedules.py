@@ -27,7 +27,6 @@ from minnet.schedules import (
     Triangular2,
     WarmRestarts,
     Warmup,
-    as_schedule,
 )
 
 LATE = 10**9
@@ -302,16 +301,6 @@ def test_scaling_multiplies_rates_and_moves_no_event(inner):
         assert isinstance(scaled, Scaled)
         assert [scaled(step) for step in range(10)] == [3 * inner(step) for step in range(10)]
         assert scaled.events(10) == inner.events(10)
-
-
-def test_numbers_are_schedules_to_those_who_take_either():
-    cosine = Cosine(0.1, 10)
-    assert as_schedule(cosine) is cosine
-    assert as_schedule(0.25) == Constant(0.25)
-    with pytest.raises(ValueError, match=r"expected lr of at least 0; got -0\.1"):
-        as_schedule(-0.1)
-    with pytest.raises(TypeError, match=r"expected lr to be a number; got '0\.1'"):
-        as_schedule("0.1")
 
 
 @dataclasses.dataclass(frozen=True)

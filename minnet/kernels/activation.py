@@ -1,7 +1,7 @@
 """Activation functions, element by element, and their backward passes.
 
 ``x`` is the input, ``y`` the output, ``dy`` the gradient that comes in and ``dx`` the one that goes out: C-contiguous
-arrays of one shape and dtype. Comparisons are written so that a NaN passes through instead of becoming 0.
+arrays of one shape and dtype. Forward comparisons are written so that a NaN passes through instead of becoming 0.
 """
 
 import math
