@@ -44,6 +44,7 @@ from .net import Net, Objective
 from .optimizer import Optimizer
 from .rules import SGD, Adadelta, Adagrad, Adam, Momentum, Nesterov, NesterovLookAhead, RMSprop, Rule
 from .spec import Buffer, Param, Plan, Scratch
+from .threads import get_num_threads, set_num_threads
 from .train import Record, Trainer, fit
 
 __version__ = "0.1.0"
@@ -106,10 +107,12 @@ __all__ = [
     "data",
     "datasets",
     "fit",
+    "get_num_threads",
     "initializers",
     "losses",
     "numerical_gradient",
     "relative_error",
     "rules",
     "schedules",
+    "set_num_threads",
 ]

@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.product import new_work
 from .spec import Plan
 
 
 class Run:
-    """What the passes of one network share: whether this pass trains, and which training pass it is."""
+    """What the passes of one network share: whether this pass trains, which training pass it is, and working memory.
 
-    def __init__(self) -> None:
+    ``work`` and ``offsets`` are what matrix products need; they hold nothing between two kernels.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
         self.training = False
         self.step = 0
+        self.work, self.offsets = new_work(dtype)
+        self.nothing = np.empty(0, dtype)
 
 
 class Memory:
@@ -25,12 +31,14 @@ class Memory:
 
     Attributes: each parameter by its name and its gradient with a ``d`` in front (``m.W``, ``m.dW``), buffers and
     scratch by name, ``m.children`` (pairs of layer and memory), ``m.stream`` (uint64 key of this layer's noise),
-    ``m.training`` and ``m.step`` (the number of the training pass, which also keys the noise).
+    ``m.training`` and ``m.step`` (the number of the training pass, which also keys the noise), ``m.work`` and
+    ``m.offsets`` (what products need), ``m.nothing`` (an empty array in the net's dtype).
     """
 
     def __init__(self, run: Run, stream: np.uint64, arrays: dict[str, np.ndarray]) -> None:
         self._run = run
         self.stream = stream
+        self.work, self.offsets, self.nothing = run.work, run.offsets, run.nothing
         self.children: list[tuple[Any, Memory]] = []
         self.trained = False  # whether this layer itself has parameters
         self.outputs: list[np.ndarray] = []  # a Chain's arrays between its layers, and their gradients

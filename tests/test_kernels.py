@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import minnet.kernels
-from minnet.kernels import activation, dense, flat, gather, loss, norm, update
+from minnet.kernels import activation, dense, flat, gather, loss, norm, product, update
 from minnet.kernels.compile import FAST
 from minnet.kernels.dropout import dropout
 
@@ -30,7 +30,7 @@ KERNELS = {
 EPS32 = float(np.finfo(np.float32).eps)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
-SCRATCH = {"partial", "partial_gain"}  # arguments that only lend memory
+SCRATCH = {"partial", "partial_gain", "work", "offsets"}  # arguments that only lend memory
 ROWS = [(1, 1), (3, 5), (131, 9)]  # one element; odd; two blocks of 64 rows and a remainder
 FLAT = [(1,), (33,), (8201,)]  # one element; vector registers and a remainder; two blocks of 4096 and a remainder
 
@@ -248,10 +248,32 @@ def maxout_backward(x, y, dy, dx):
 # Dense, gathering, dropout -----------------------------------------------------------------------------------
 
 
-@twin_of(dense.add_bias, lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s[1])])
-def add_bias(y, b):
-    for r, c in np.ndindex(y.shape):
-        y[r, c] = y[r, c] + b[c]
+# (M, K, N): one of everything; odd and smaller than a block; more rows, columns and depth than one tile takes.
+PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70)]
+
+
+def make_product(transposed, small=False):
+    def make(rng, shape):
+        M, K, N = shape
+        A = (rng.standard_normal((M, K)), K, 1) if "A" not in transposed else (rng.standard_normal((K, M)), 1, M)
+        B = (rng.standard_normal((K, N)), N, 1) if "B" not in transposed else (rng.standard_normal((N, K)), 1, K)
+        bias = rng.standard_normal(N if not transposed else 0)
+        work, offsets = product.new_work(np.dtype(np.float32))  # the larger of the two precisions
+        return [*A, *B, bias, empty((M, N)), K, *(() if small else (np.zeros(work.shape), offsets))]
+
+    return make
+
+
+def product_twin(A, a_row, a_col, B, b_row, b_col, bias, C, K, *scratch):
+    a, b = A.reshape(-1), B.reshape(-1)
+    for i, j in np.ndindex(C.shape):
+        terms = [a[i * a_row + k * a_col] * b[k * b_row + j * b_col] for k in range(K)]
+        C[i, j] = math.fsum([*terms, *bias[j : j + 1]])
+
+
+for _transposed in ("", "A", "B"):
+    twin_of(product.matmul, make_product(_transposed), shapes=PRODUCTS, sums=True)(product_twin)
+    twin_of(product.small_matmul, make_product(_transposed, small=True), shapes=PRODUCTS, sums=True)(product_twin)
 
 
 @twin_of(dense.column_sums, lambda rng, s: [rng.standard_normal(s), empty(s[1])], sums=True)

@@ -4,14 +4,6 @@ from .compile import kernel
 
 
 @kernel
-def add_bias(y, b):
-    """y[i, j] += b[j]."""
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            y[i, j] += b[j]
-
-
-@kernel
 def column_sums(dy, db):
     """db[j] = sum over i of dy[i, j]."""
     db[:] = dy.dtype.type(0)

@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import checks
 from ..initializers import HeNormal, Zeros
-from ..kernels import dense as kernels
+from ..kernels.dense import column_sums
+from ..kernels.product import multiply
 from ..memory import Memory
 from ..spec import Initializer, Param, Plan, Shape
 from .base import Layer
@@ -35,13 +36,14 @@ class Dense(Layer):
         return Plan((self.units,), tuple(params))
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        np.matmul(x, m.W, out=y)
-        if self.bias:
-            kernels.add_bias(y, m.b)
+        inputs, units = m.W.shape
+        bias = m.b if self.bias else m.nothing
+        multiply(x, inputs, 1, m.W, units, 1, bias, y, inputs, m.work, m.offsets)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        np.matmul(x.T, dy, out=m.dW)
+        inputs, units = m.W.shape
+        multiply(x, 1, inputs, dy, units, 1, m.nothing, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
         if self.bias:
-            kernels.column_sums(dy, m.db)
+            column_sums(dy, m.db)
         if dx is not None:
-            np.matmul(dy, m.W.T, out=dx)
+            multiply(dy, units, 1, m.W, 1, units, m.nothing, dx, units, m.work, m.offsets)  # dy @ W.T

@@ -1,0 +1,20 @@
+"""How many threads the kernels use. Results are the same bits for any number."""
+
+from numba import config
+from numba import get_num_threads as _get
+from numba import set_num_threads as _set
+
+from . import checks
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels use up to ``n`` threads; ValueError for less than 1 or more than the machine's cores."""
+    most = config.NUMBA_NUM_THREADS
+    if checks.count("set_num_threads", "n", n) > most:
+        raise ValueError(f"set_num_threads: expected at most {most} threads; got {n}")
+    _set(n)
+
+
+def get_num_threads() -> int:
+    """Number of threads that kernels may use."""
+    return int(_get())

@@ -1,0 +1,109 @@
+"""Matrix products: the micro-kernel at every width of vector, whole networks at narrower ones, and the threads."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numba import njit
+
+import minnet as mn
+from minnet.kernels import product
+
+EPS = {np.float32: 2**-23, np.float64: 2**-52}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("rows", "vectors", "vector_bytes"), [(14, 2, 64), (1, 1, 64), (6, 2, 32), (4, 1, 32), (14, 2, 16)]
+)
+def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, dtype):
+    block = product.make_block(rows, vectors, vector_bytes)
+
+    @njit
+    def run(A, offsets, B, C, ldc, n1, step1, n2, step2, add):
+        block(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+
+    rng = np.random.default_rng(0)
+    width = vectors * vector_bytes // np.dtype(dtype).itemsize
+    n1, step1, n2, step2, ldc = 3, 17, 5, 2, width + 3
+    A, B = rng.standard_normal(200).astype(dtype), rng.standard_normal((n1 * n2, width)).astype(dtype)
+    offsets = rng.integers(0, 100, rows)
+    C = rng.standard_normal((rows, ldc)).astype(dtype)
+    expected = C.astype(np.float64)
+    exact_A, exact_B = A.astype(np.float64), B.astype(np.float64)
+    for i in range(rows):
+        terms = [
+            exact_A[offsets[i] + a * step1 + b * step2] * exact_B[a * n2 + b] for a in range(n1) for b in range(n2)
+        ]
+        expected[i, :width] = sum(terms)
+    for add in (0, 1):
+        run(A, offsets, B.reshape(-1), C.reshape(-1), ldc, n1, step1, n2, step2, add)
+        np.testing.assert_allclose(C, expected * (1 + add * (np.arange(ldc) < width)), atol=200 * EPS[dtype])
+
+
+# Depths around a panel's 256, rows and columns around a block's 14 and a panel's 32, rows 4096 bytes apart.
+SHAPES = [(14, 256, 32), (13, 255, 31), (15, 257, 33), (300, 40, 100), (29, 1024, 16), (3, 600, 290)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("M", "K", "N"), SHAPES)
+def test_the_three_products_of_a_dense_layer_equal_numpys(M, K, N, dtype):
+    rng = np.random.default_rng(0)
+    net = mn.Net([mn.Dense(N)], K, dtype=dtype)
+    net.params = rng.standard_normal(net.params.size).astype(dtype)
+    x, dy = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((M, N)).astype(dtype)
+    y, dx = net.forward(x), np.empty_like(x)
+    W, b = (values.astype(np.float64) for values in net.named_parameters().values())
+    bound = 12 * EPS[dtype]
+    np.testing.assert_allclose(y, x.astype(np.float64) @ W + b, atol=bound * K)
+    net.backward(dy, dx)
+    np.testing.assert_allclose(net.named_gradients()["0.W"], x.astype(np.float64).T @ dy, atol=bound * M)
+    np.testing.assert_allclose(dx, dy.astype(np.float64) @ W.T, atol=bound * N)
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_narrower_vectors_give_the_same_networks(vector_bytes, tmp_path):
+    if vector_bytes > product.VECTOR_BYTES:
+        pytest.skip(f"this processor has no vectors of {vector_bytes} bytes")
+    program = (
+        "import numpy as np, minnet as mn\n"
+        "x, y = mn.datasets.digits()\n"
+        "layers = [mn.Flatten(), mn.Dense(50), mn.Tanh(), mn.Dense(10)]\n"
+        "net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype='f8')\n"
+        "net.loss_and_grads(x[:37], y[:37])\n"
+        "print(repr(float(np.abs(net.grads).sum())))\n"
+    )
+    environment = os.environ | {"MINNET_VECTOR_BYTES": str(vector_bytes), "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    x, y = mn.datasets.digits()
+    net = mn.Net([mn.Flatten(), mn.Dense(50), mn.Tanh(), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype="f8")
+    net.loss_and_grads(x[:37], y[:37])
+    assert float(done.stdout) == pytest.approx(float(np.abs(net.grads).sum()), rel=1e-12)
+
+
+def test_200_steps_give_the_same_bits_with_one_thread_two_and_again():
+    if mn.get_num_threads() < 2:
+        pytest.skip("one core: there is no second thread to compare with")
+    x, y = mn.datasets.digits()
+    ends = []
+    for threads in (1, 2, 2):
+        mn.set_num_threads(threads)
+        try:
+            layers = [mn.Flatten(), mn.Dense(200), mn.BatchNorm(), mn.ReLU(), mn.Dropout(0.3), mn.Dense(10)]
+            net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy())
+            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=100, progress=False)
+        finally:
+            mn.set_num_threads(2)
+        ends.append(np.concatenate([net.params, net.buffers]))
+    np.testing.assert_array_equal(ends[0], ends[1])
+    np.testing.assert_array_equal(ends[1], ends[2])
+
+
+@pytest.mark.parametrize(("n", "message"), [(0, "expected n of at least 1; got 0"), (10_000, "threads; got 10000")])
+def test_a_bad_number_of_threads_is_refused(n, message):
+    before = mn.get_num_threads()
+    with pytest.raises(ValueError, match=message):
+        mn.set_num_threads(n)
+    assert mn.get_num_threads() == before
