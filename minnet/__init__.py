@@ -45,7 +45,7 @@ from .optimizer import Optimizer
 from .rules import SGD, Adadelta, Adagrad, Adam, Momentum, Nesterov, NesterovLookAhead, RMSprop, Rule
 from .spec import Buffer, Param, Plan, Scratch
 from .threads import get_num_threads, set_num_threads
-from .train import Record, Trainer, fit
+from .train import DivergenceError, Record, Trainer, fit
 
 __version__ = "0.1.0"
 
@@ -63,6 +63,7 @@ __all__ = [
     "Callback",
     "Chain",
     "Dense",
+    "DivergenceError",
     "Dropout",
     "EarlyStopping",
     "Flatten",

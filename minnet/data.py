@@ -156,11 +156,6 @@ class Batches:
         """Batches an epoch."""
         return math.ceil(len(self._x) / self.batch_size)
 
-    @property
-    def samples(self) -> int:
-        """Samples an epoch."""
-        return len(self._x)
-
     def seek(self, epoch_index: int, position: int = 0) -> None:
         """Go on from the given epoch and position, as if all before had been given out."""
         checks.count("Batches.seek", "epoch_index", epoch_index, least=0)

@@ -36,8 +36,9 @@ class TensorCheck:
         error: largest relative error over the coordinates, as the course defines it.
         excess: the same without the part of each difference that round-off explains.
         verdict: from the excess: ``"correct"`` (below 1e-7), ``"fine with kinks"`` (below 1e-4), ``"doubtful"`` (below
-            1e-2), ``"wrong"``; ``"unwritten"`` if an element was not written; ``"round-off"`` if the numerical
-            gradient is too noisy to judge (single precision).
+            1e-2), ``"wrong"``; ``"unwritten"`` if an element was not written. Where the whole tensor lies within
+            round-off, the check has no power: ``"zero"`` if it cannot be told from 0 in double precision (it passes: a
+            bias in front of a batch norm is such a case), ``"round-off"`` in single precision (it does not).
         worst: index of the coordinate that decided, with its analytic and numeric value.
         round_off: bound on the round-off in the numerical gradient.
         count: coordinates compared.
@@ -55,18 +56,19 @@ class TensorCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the verdict is correct or fine with kinks."""
-        return self.verdict in ("correct", "fine with kinks")
+        """Whether the verdict is correct, fine with kinks, or zero."""
+        return self.verdict in ("correct", "fine with kinks", "zero")
 
     def __str__(self) -> str:
         at = ", ".join(map(str, self.worst))
         return (
-            f"{self.name}: {self.verdict}, relative error {self.error:.2e}; worst at [{at}]: "
-            f"analytic {self.analytic:.10g}, numeric {self.numeric:.10g} ({self.count} coordinates)"
+            f"{self.name}: {self.verdict}, relative error {self.error:.2e}, {self.excess:.2e} beyond round-off; "
+            f"worst at [{at}]: analytic {self.analytic:.10g}, numeric {self.numeric:.10g} +- {self.round_off:.1e} "
+            f"({self.count} coordinates)"
         )
 
 
-_SEVERITY = ("correct", "fine with kinks", "round-off", "doubtful", "wrong", "unwritten")
+_SEVERITY = ("correct", "zero", "fine with kinks", "round-off", "doubtful", "wrong", "unwritten")
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,10 @@ class GradientCheck:
 
 
 def relative_error(analytic: Any, numeric: Any) -> np.ndarray:
-    """|a - n| / max(|a|, |n|) by element, 0 where both are 0 (CS231n)."""
+    """|a - n| / max(|a|, |n|) by element, 0 where both are 0 (CS231n); ValueError for arrays of two shapes."""
     a, n = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
+    if a.shape != n.shape:
+        raise ValueError(f"relative_error: expected arrays of one shape; got {a.shape} and {n.shape}")
     size = np.maximum(np.abs(a), np.abs(n))
     return np.abs(a - n) / np.where(size == 0, 1.0, size)
 
@@ -120,10 +124,14 @@ def numerical_gradient(f: Callable[[], Any], x: np.ndarray, h: float = 1e-5) -> 
         x: float array, C-contiguous and writeable, that f reads.
         h: the step.
 
+    TypeError or ValueError for another x or h; FloatingPointError if f gives NaN or infinity.
+
     Returns:
         (gradient, round_off): arrays of x's shape, float64; the second bounds the first's round-off.
     """
     checks.positive("numerical_gradient", "h", h)
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        raise TypeError(f"numerical_gradient: expected x as an array of floats; got {x!r}")
     flat = x.reshape(-1)
     if not np.shares_memory(flat, x):
         raise ValueError("numerical_gradient: expected a C-contiguous x")
@@ -177,6 +185,8 @@ def _verdict(excess: float, noise: float, size: float) -> str:
         return "wrong"
     if noise > _BLUNT and noise > _DOUBTFUL * size:
         return "round-off"
+    if noise > size > 0:
+        return "zero"
     if excess < _CORRECT:
         return "correct"
     return "fine with kinks" if excess < _DOUBTFUL else "doubtful"
@@ -245,8 +255,14 @@ def check_layer(
         return GradientCheck(
             (TensorCheck("output", math.inf, math.inf, "unwritten", index, math.nan, math.nan, 0.0, scores.size),)
         )
+    # A layer may be asked for its parameters' gradients alone. They must not depend on that.
+    net.backward(cotangent)
+    alone = net.grads.copy()
+    net.grads.fill(np.nan)
     dx = np.full_like(x, np.nan)
     net.backward(cotangent, dx)
+    if not np.array_equal(alone, net.grads):
+        net.grads = alone
 
     def weighted_output() -> np.ndarray:
         net.buffers = buffers
@@ -274,7 +290,7 @@ def check_net(
     if loss is None:
         raise ValueError("check_net: expected a net built with loss=...; this one has none (see check_layer)")
     twin = net.twin(dtype)
-    point = np.array(x, twin.dtype, order="C")
+    point = np.array(twin.as_input(x))
     buffers, step = twin.buffers.copy(), net.step
     twin.loss_and_grads(point, y)  # makes the memory that poison() fills
     twin.poison()

@@ -1,6 +1,7 @@
 """What happened in a run: one row a step and one an epoch."""
 
 import csv
+import io
 import json
 import math
 from numbers import Integral, Real
@@ -63,17 +64,22 @@ class History:
         return f"History({len(self.epochs)} epochs, {len(self.steps)} steps; {last})"
 
     def save(self, path: str | Path) -> None:
-        """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``."""
+        """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.
+
+        All columns must hold numbers. CSV does not keep ``stopped``.
+        """
         path = Path(path)
         if path.suffix == ".json":
             document = {"stopped": self.stopped, "epochs": _plain(self.epochs), "steps": _plain(self.steps)}
             write_whole(path, json.dumps(document, indent=1, allow_nan=False))
         elif path.suffix == ".csv":
             columns = list(dict.fromkeys([*self.steps.columns(), *self.epochs.columns()]))
-            lines = [["row", *columns]]
+            text = io.StringIO()
+            table = csv.writer(text, lineterminator="\n")
+            table.writerow(["row", *columns])
             for kind, rows in (("step", self.steps), ("epoch", self.epochs)):
-                lines += [[kind, *(_cell(row.get(column)) for column in columns)] for row in rows.rows]
-            write_whole(path, "".join(",".join(line) + "\n" for line in lines))
+                table.writerows([kind, *(_number(c, row[c]) if c in row else "" for c in columns)] for row in rows.rows)
+            write_whole(path, text.getvalue())
         else:
             raise ValueError(f"History.save: expected a path ending in .csv or .json; got {path.name!r}")
 
@@ -120,17 +126,12 @@ class History:
         plots.learning_curves(self, path)
 
 
-def _cell(value: Any) -> str:
-    """The shortest text that reads back as the same number."""
-    return "" if value is None else str(value)
-
-
 def _is_rows(rows: Any) -> bool:
     return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _number(column: str, value: Any) -> Any:
-    """NumPy's numbers as Python's, so that JSON takes them."""
+    """NumPy's numbers as Python's, whose shortest text reads back as the same number."""
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):

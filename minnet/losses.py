@@ -59,7 +59,20 @@ class Loss:
     def value_and_gradient(
         self, scores: np.ndarray, targets: Any, dscores: np.ndarray, sample_weight: Any = None
     ) -> float:
-        """The loss of scores (n, outputs); overwrites dscores, of the same shape and dtype, with its gradient."""
+        """The loss of scores (n, outputs), float32 or float64; overwrites dscores, an array like it, with its gradient.
+
+        TypeError or ValueError, with dscores as it was, for scores, targets or weights that do not fit.
+        """
+        for name, array in (("scores", scores), ("dscores", dscores)):
+            if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+                raise TypeError(f"{self}: expected {name} as an array of float32 or float64; got {array!r}")
+            if array.ndim == 0 or len(array) == 0 or not array.flags.c_contiguous:
+                raise ValueError(f"{self}: expected C-contiguous {name} of at least one row; got shape {array.shape}")
+        if dscores.shape != scores.shape or dscores.dtype != scores.dtype or not dscores.flags.writeable:
+            raise ValueError(
+                f"{self}: expected a writeable dscores of shape {scores.shape} and dtype {scores.dtype}; "
+                f"got shape {dscores.shape}, dtype {dscores.dtype}"
+            )
         self.check_outputs(scores.shape[1:])
         checked = self.check_targets(targets, scores.shape[1:], scores.dtype)
         _check_length(self, checked, scores.shape[0])
@@ -68,7 +81,7 @@ class Loss:
         return self.apply(scores, checked, weights, dscores)
 
     def __call__(self, scores: np.ndarray, targets: Any, sample_weight: Any = None) -> float:
-        scores = np.ascontiguousarray(scores)
+        scores = np.ascontiguousarray(scores)  # a list of floats will do as well
         return self.value_and_gradient(scores, targets, np.empty_like(scores), sample_weight)
 
 
@@ -172,7 +185,8 @@ class SquaredHinge(_Classification):
 class Logistic(Loss):
     """Binary cross-entropy on logits, summed over the outputs: each output answers a yes-or-no question of its own.
 
-    Targets are 0, 1 or a probability between, of shape (n, outputs), or (n,) for one output.
+    Targets are 0, 1 or a probability between, of shape (n, outputs), or (n,) for one output. A sample counts as correct
+    if all its outputs are.
     """
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:

@@ -41,9 +41,6 @@ class Memory:
         self.work, self.offsets, self.nothing = run.work, run.offsets, run.nothing
         self.children: list[tuple[Any, Memory]] = []
         self.trained = False  # whether this layer itself has parameters
-        self.outputs: list[np.ndarray] = []  # a Chain's arrays between its layers, and their gradients
-        self.gradients: list[np.ndarray] = []
-        self.first_trained = 0  # a Chain's first layer with parameters
         self.__dict__.update(arrays)
 
     @property

@@ -223,6 +223,14 @@ class Net:
             batch.scores.fill(np.nan)
             batch.dscores.fill(np.nan)
 
+    def reserve(self, n: int) -> None:
+        """Make memory for batches of up to ``n`` samples now, instead of when the first of that size comes."""
+        self._batch(checks.count("Net.reserve", "n", n))
+
+    def reserve_for_evaluation(self) -> None:
+        """Make the memory that ``evaluate`` and ``predict`` use, so that they change nothing in mid-run."""
+        self.reserve(_CHUNK)
+
     def _batch(self, n: int) -> _Batch:
         """Views for ``n`` samples; memory is made when a batch is larger than any before."""
         if n > self._capacity:
@@ -243,7 +251,7 @@ class Net:
 
         uint8 input counts as image bytes and is divided by 255; integers of other types are an error.
         """
-        return self._forward(self._check_input(x), training)
+        return self._forward(self.as_input(x), training)
 
     def _forward(self, x: np.ndarray, training: bool) -> np.ndarray:
         batch = self._batch(x.shape[0])
@@ -285,7 +293,7 @@ class Net:
         drawn for the current ``step``, which then moves on by one. Bad input raises TypeError or
         ValueError before anything changes.
         """
-        x, targets = self._check_input(x), self._check_targets(y, len(x))
+        x, targets = self.as_input(x), self._check_targets(y, len(x))
         if dx is not None:
             _check_place("loss_and_grads", "dx", dx, x.shape, self.dtype)
         batch = self._batch(x.shape[0])
@@ -361,12 +369,12 @@ class Net:
         targets = self._check_targets(y, len(x))
         weights = np.empty(len(x), np.float64)
         loss.weigh(targets, sample_weight, weights)
-        plain = np.empty(len(x), np.float64)  # without the weights of classes, for the accuracy
-        Loss.weigh(loss, targets, sample_weight, plain)
+        # For the accuracy: how much each sample counts, without the weights of classes.
+        counted = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
         data, right, counts = 0.0, 0.0, False
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
-            scores = self._forward(self._check_input(x[part]), training=False)
+            scores = self._forward(self.as_input(x[part]), training=False)
             batch = self._batch(len(scores))
             # Scaled to sum to 1 within the chunk, which keeps small weights exact in float32.
             share = float(weights[part].sum())
@@ -374,8 +382,8 @@ class Net:
                 np.divide(weights[part], share, out=batch.weights, casting="same_kind")
                 data += share * loss.apply(scores, targets[part], batch.weights, batch.dscores)
             counts = loss.hits(scores, targets[part], batch.hits)
-            right += float(plain[part] @ batch.hits) if counts else 0.0
-        return Objective(data, *self.penalties()), right if counts else None
+            right += float(counted[part] @ batch.hits) if counts else 0.0
+        return Objective(data, *self.penalties()), right / float(counted.sum()) if counts else None
 
     # Input -----------------------------------------------------------------------------------------------
 
@@ -393,8 +401,11 @@ class Net:
         if shape[0] == 0:
             raise ValueError(f"Net: expected at least one sample; got shape {shape}")
 
-    def _check_input(self, x: Any) -> np.ndarray:
-        """x as a finite, C-contiguous array of the net's dtype; a copy only where it is not one already."""
+    def as_input(self, x: Any) -> np.ndarray:
+        """x as the passes take it: finite, C-contiguous, of the net's dtype; a copy only where it is not so already.
+
+        uint8 becomes x / 255. TypeError for other integers, ValueError for a wrong shape, NaN or infinity.
+        """
         self._check_shape(x)
         x = np.asarray(x)
         if x.dtype == np.uint8:

@@ -60,7 +60,7 @@ def learning_curves(history: "History", path: str | Path) -> None:
         axes[0].set_yscale("log")
     legend(axes[0])
     if has_accuracy:
-        for column, label in (("accuracy", "training"), ("val_accuracy", "validation")):
+        for column, label in (("accuracy", "training, epoch mean"), ("val_accuracy", "validation")):
             if column in history:
                 axes[1].plot(at, [100 * value for value in history[column]], marker=".", label=label)
         axes[1].set(title="Accuracy", xlabel="step", ylabel="correct (%)")
@@ -116,14 +116,17 @@ def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndar
 def histogram(
     path: str | Path, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
 ) -> None:
-    """Overlaid histograms with labelled vertical lines, such as a published figure among one's own."""
+    """Histograms side by side with labelled vertical lines, such as a published figure among one's own."""
+    from matplotlib.ticker import MaxNLocator
+
     drawn, (axis,) = figure(width=5.0)
     values = [value for group in groups.values() for value in group]
-    bins = np.linspace(min(*values, *marks.values()), max(*values, *marks.values()), 31)
-    for label, group in groups.items():
-        axis.hist(group, bins=bins, alpha=0.55, label=label)
+    bins = np.linspace(min(*values, *marks.values()), max(*values, *marks.values()), 21)
+    axis.hist(list(groups.values()), bins=bins, label=list(groups))
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     for i, (label, at) in enumerate(marks.items()):
         axis.axvline(at, color=COLOURS[-1], linestyle=("--", ":", "-.")[i % 3], label=label)
     axis.set(title=title, xlabel=xlabel, ylabel="runs")
+    axis.margins(y=0.35)  # room for the legend above the bars
     legend(axis)
     save(drawn, path)

@@ -239,9 +239,9 @@ class Cosine(Schedule):
 class WarmRestarts(Schedule):
     """Cosine cycles that start anew from the top: SGDR, Loshchilov and Hutter 2017, eq. 5.
 
-    The first cycle takes ``period`` steps, each later one ``lengthen`` times the one before; the top of cycle i
-    (from 0) is floor + (lr - floor) * decay^i. The floor itself would be reached at the very step at which the next
-    cycle starts.
+    The first cycle takes ``period`` steps (the paper's T_0), each later one ``lengthen`` (T_mult) times the one before;
+    the top of cycle i (from 0) is floor + (lr - floor) * decay^i, with lr its eta_max and floor its eta_min. The floor
+    itself would be reached at the very step at which the next cycle starts.
     """
 
     lr: float
@@ -292,7 +292,8 @@ class WarmRestarts(Schedule):
 class Triangular(Schedule):
     """From low up to high in ``half_cycle`` steps, down again in as many, and so on. Smith 2017, section 3.2.
 
-    cycle = floor(1 + t / (2 s)); x = |t / s - 2 cycle + 1|; low + (high - low) * max(0, 1 - x), s = half_cycle.
+    cycle = floor(1 + t / (2 s)); x = |t / s - 2 cycle + 1|; low + (high - low) * max(0, 1 - x), s = half_cycle. In the
+    paper's words low is base_lr, high max_lr and half_cycle stepsize.
     """
 
     low: float

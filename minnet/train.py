@@ -37,6 +37,14 @@ class Record:
     lr: float
 
 
+class DivergenceError(FloatingPointError):
+    """A loss, gradient or parameter became NaN or infinite; ``history`` is that of the run so far."""
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
 class _State:
     """A copy of all that a step changes in a net and an optimizer, in memory of its own."""
 
@@ -71,9 +79,9 @@ class Trainer:
         weight_decay, clip_norm: see ``Optimizer``.
         callbacks: told of every step and epoch.
 
-    A loss, or a parameter at the end of an epoch, that is not finite raises FloatingPointError, which names the
-    parameter or layer where it began. Net and optimizer are left as they were at the start of that epoch, or of the one
-    before if the first loss of that epoch was the one at fault.
+    A loss, or a parameter at the end of an epoch, that is not finite raises DivergenceError, a FloatingPointError that
+    names the parameter or layer where it began and holds the history. Net and optimizer are left as they were at the
+    start of that epoch, or of the one before if the first loss of that epoch was the one at fault.
     """
 
     def __init__(
@@ -112,6 +120,8 @@ class Trainer:
             self.steps = checks.count("Trainer", "epochs", epochs) * per_epoch
         else:
             self.steps = checks.count("Trainer", "steps", steps)
+        if self.validation is not None:
+            net.reserve_for_evaluation()
         self.history = History()
         self.step = 0
         self._epoch_loss, self._epoch_samples = 0.0, 0
@@ -202,9 +212,8 @@ class Trainer:
         place = f"The net is as it was after step {self._good.steps}."
         if not np.array_equal(self.net.params, self._good.params):
             place = "The net has the weights that a callback put back."
-        raise FloatingPointError(
-            f"Trainer: expected {expected}; got {got}. {place} Try a lower learning rate or clip_norm."
-        )
+        message = f"Trainer: expected {expected}; got {got}. {place} Try a lower learning rate or clip_norm."
+        raise DivergenceError(message, self.history)
 
 
 def fit(

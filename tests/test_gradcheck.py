@@ -87,9 +87,12 @@ def test_round_off_is_no_error_in_a_gradient_that_is_zero():
     # A bias in front of a batch norm has gradient 0; what is computed is round-off on both sides.
     net = mn.Net([mn.Dense(6), mn.BatchNorm(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy(), dtype=np.float64)
     rng = np.random.default_rng(0)
-    result = mn.check_net(net, rng.standard_normal((5, 4)), rng.integers(0, 3, 5))
-    assert np.abs(net.named_gradients()["0.b"]).max() < 1e-12
+    x, y = rng.standard_normal((5, 4)), rng.integers(0, 3, 5)
+    result = mn.check_net(net, x, y)
+    net.loss_and_grads(x, y)
+    assert 0 < np.abs(net.named_gradients()["0.b"]).max() < 1e-12
     result.assert_passed()
+    assert next(t for t in result.tensors if t.name == "0.b").verdict == "zero"
 
 
 def test_a_whole_net_is_checked_with_penalties_noise_and_input():
@@ -147,3 +150,41 @@ def test_x_is_put_back_when_the_function_fails():
 def test_a_gradient_that_is_not_finite_is_wrong():
     result = mn.check_gradient(cubes, np.ones(2), np.array([3.0, math.inf]))
     assert result.verdict == "wrong"
+
+
+def test_what_round_off_hides_is_not_called_correct():
+    # The gradient is 1e-5, the round-off of the difference about as much.
+    result = mn.check_gradient(lambda v: 1e5 + 1e-5 * float(v.sum()), np.ones(3), np.zeros(3))
+    assert result.verdict == "zero"
+    assert "relative error 1.00e+00" in str(result)
+
+
+def test_bytes_are_checked_as_the_net_sees_them():
+    x, y = mn.datasets.digits()
+    net = mn.Net([mn.Flatten(), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype=np.float64)
+    levels = (255 * x[:3]).astype(np.uint8)
+    worst = [t.analytic for t in mn.check_net(net, levels, y[:3]).tensors]
+    assert worst == [t.analytic for t in mn.check_net(net, levels / 255, y[:3]).tensors]
+    with pytest.raises(TypeError, match="expected floating-point or uint8 input; got dtype int64"):
+        mn.check_net(net, levels.astype(np.int64), y[:3])
+
+
+def test_a_layer_that_fails_without_dx_is_found():
+    class NeedsInput(mn.Dense):
+        def backward(self, m, x, y, dy, dx):
+            super().backward(m, x, y, dy, dx)
+            if dx is None:
+                m.dW *= 2
+
+    assert mn.check_layer(NeedsInput(3), (4,)).worst.name == "0.W"
+
+
+@pytest.mark.parametrize("x", [[1.0, 2.0], np.ones(2, int), None])
+def test_a_numerical_gradient_needs_an_array_of_floats(x):
+    with pytest.raises(TypeError, match="numerical_gradient: expected x as an array of floats; got"):
+        mn.numerical_gradient(lambda: 0.0, x)
+
+
+def test_a_relative_error_needs_one_shape():
+    with pytest.raises(ValueError, match=r"relative_error: expected arrays of one shape; got \(2,\) and \(3,\)"):
+        mn.relative_error(np.ones(2), np.ones(3))

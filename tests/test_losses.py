@@ -172,3 +172,31 @@ def test_bad_losses_are_refused_where_they_are_made():
         mn.Huber(delta=0)
     with pytest.raises(ValueError, match="expected 4 class weights; got 2"):
         mn.Net([mn.Dense(4)], 3, mn.SoftmaxCrossEntropy(class_weights=[1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("scores", "dscores", "error", "message"),
+    [
+        (np.zeros((2, 3), int), np.zeros((2, 3)), TypeError, "expected scores as an array of float32 or float64"),
+        (
+            np.zeros((2, 3), np.float16),
+            np.zeros((2, 3)),
+            TypeError,
+            "expected scores as an array of float32 or float64",
+        ),
+        (np.zeros((2, 3)), np.zeros((2, 2)), ValueError, r"expected a writeable dscores of shape \(2, 3\)"),
+        (np.zeros((2, 3)), np.zeros((2, 3), np.float32), ValueError, "and dtype float64; got .* dtype float32"),
+        (np.zeros((0, 3)), np.zeros((0, 3)), ValueError, "scores of at least one row"),
+        (np.zeros((3, 2)).T, np.zeros((2, 3)), ValueError, "expected C-contiguous scores"),
+    ],
+)
+def test_scores_that_no_kernel_can_take_are_refused(scores, dscores, error, message):
+    before = dscores.copy()
+    with pytest.raises(error, match=message):
+        mn.SoftmaxCrossEntropy().value_and_gradient(scores, np.zeros(len(scores), int), dscores)
+    np.testing.assert_array_equal(dscores, before)
+
+
+def test_integer_scores_are_refused_by_a_call_too():
+    with pytest.raises(TypeError, match="expected scores as an array of float32 or float64"):
+        mn.MulticlassHinge(0.5)(np.array([[2, 0, 1]]), [0])

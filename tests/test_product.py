@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 import minnet as mn
-from minnet.kernels import product
+from minnet.kernels import simd
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
 
@@ -19,7 +19,7 @@ EPS = {np.float32: 2**-23, np.float64: 2**-52}
     ("rows", "vectors", "vector_bytes"), [(14, 2, 64), (1, 1, 64), (6, 2, 32), (4, 1, 32), (14, 2, 16)]
 )
 def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, dtype):
-    block = product.make_block(rows, vectors, vector_bytes)
+    block = simd.make_block(rows, vectors, vector_bytes)
 
     @njit
     def run(A, offsets, B, C, ldc, n1, step1, n2, step2, add):
@@ -65,7 +65,7 @@ def test_the_three_products_of_a_dense_layer_equal_numpys(M, K, N, dtype):
 
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 def test_narrower_vectors_give_the_same_networks(vector_bytes, tmp_path):
-    if vector_bytes > product.VECTOR_BYTES:
+    if vector_bytes > simd.VECTOR_BYTES:
         pytest.skip(f"this processor has no vectors of {vector_bytes} bytes")
     program = (
         "import numpy as np, minnet as mn\n"

@@ -638,3 +638,19 @@ def test_the_bar_is_shown_on_a_terminal_unless_refused(monkeypatch, progress, sh
 
 def test_the_bar_does_not_change_the_run(capsys):
     assert state(run(progress=True)[0]) == state(run(progress=False)[0])
+
+
+def test_a_run_that_diverges_keeps_its_history():
+    net = make_net()
+    with pytest.raises(mn.DivergenceError) as caught:
+        mn.fit(net, make_data(), rule=mn.SGD(), lr=1e30, batch_size=8, epochs=50, progress=False)
+    assert len(caught.value.history.steps) >= 1
+    assert caught.value.history.stopped in str(caught.value)
+
+
+def test_validation_makes_no_array_in_mid_run():
+    net = make_net()
+    trainer = mn.Trainer(net, make_data(), rule=mn.SGD(), lr=0.01, batch_size=8, epochs=2, validation=make_data())
+    memory = net._capacity
+    for _ in trainer:
+        assert net._capacity == memory

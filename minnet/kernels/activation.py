@@ -6,7 +6,7 @@ arrays of one shape and dtype. Forward comparisons are written so that a NaN pas
 
 import math
 
-from .compile import kernel
+from .compile import helper, kernel
 
 
 @kernel
@@ -109,7 +109,7 @@ def elu_backward(x, y, alpha, scale, dy, dx):
         dxs[i] = slope * dys[i]
 
 
-@kernel
+@helper
 def _sigmoid(v):
     """1 / (1 + exp(-v)); the exponent is never positive, so nothing overflows."""
     one = type(v)(1)

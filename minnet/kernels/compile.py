@@ -1,6 +1,7 @@
 """How every kernel is compiled."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -9,25 +10,41 @@ from numba import njit
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
+def _source_stamp() -> tuple[float, int]:
+    """Changes with any file of this package."""
+    files = [path.stat() for path in Path(__file__).parent.glob("*.py")]
+    return max(file.st_mtime for file in files), sum(file.st_size for file in files)
+
+
+_STAMP = _source_stamp()
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    compiled = njit(function, cache=True, error_model="numpy", **options)
+    # Numba throws kept code away when the kernel's own file changes. Helpers come from other files too.
+    compiled._cache._cache_file._source_stamp = _STAMP
+    return compiled
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, once for each combination of dtypes, and keep the machine code on disk.
 
     ``error_model="numpy"``: a division by zero gives infinity; Python's check for it would stop a loop
     from becoming vector code.
     """
-    return njit(function, cache=True, fastmath=FAST, error_model="numpy")
+    return _compile(function, fastmath=FAST)
 
 
 def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel whose divisions stay divisions: "arcp" makes x / c into x * (1 / c), which is off by a rounding."""
-    return njit(function, cache=True, fastmath=FAST - {"arcp"}, error_model="numpy")
+    return _compile(function, fastmath=FAST - {"arcp"})
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel with a ``prange`` over tasks that write to places of their own."""
-    return njit(function, cache=True, fastmath=FAST, error_model="numpy", parallel=True)
+    return _compile(function, fastmath=FAST, parallel=True)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Part of a kernel in the same file: compiled into it, not kept on disk by itself, which would only take time."""
+    """Part of kernels: compiled into them, not kept on disk by itself, which would only take time."""
     return njit(function, fastmath=FAST, error_model="numpy")

@@ -6,7 +6,7 @@ read at a counter instead of stepped, so any element's noise can be had at any t
 
 import numpy as np
 
-from .compile import kernel
+from .compile import helper, kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -14,7 +14,7 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
-@kernel
+@helper
 def _mix(z):
     """SplitMix64's finaliser: a bijection of 64-bit integers in which every input bit reaches every output bit."""
     z = (z ^ (z >> _S30)) * _MIX1

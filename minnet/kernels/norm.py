@@ -7,12 +7,12 @@ so that float32 stays accurate for the hundred thousand rows of an image batch.
 
 import math
 
-from .compile import kernel
+from .compile import helper, kernel
 
 _BLOCK = 64
 
 
-@kernel
+@helper
 def _block_sums(x, start, stop, partial):
     partial[:] = x.dtype.type(0)
     for r in range(start, stop):
@@ -20,7 +20,7 @@ def _block_sums(x, start, stop, partial):
             partial[c] += x[r, c]
 
 
-@kernel
+@helper
 def _block_squares(x, mean, start, stop, partial):
     partial[:] = x.dtype.type(0)
     for r in range(start, stop):
@@ -73,7 +73,7 @@ def batch_norm(x, mean, var, eps, gamma, beta, inv_std, y):
             ys[r, c] = gamma[c] * ((xs[r, c] - mean[c]) * inv_std[c]) + beta[c]
 
 
-@kernel
+@helper
 def _block_backward_sums(x, dy, mean, inv_std, start, stop, partial_gain, partial):
     partial_gain[:] = x.dtype.type(0)
     partial[:] = x.dtype.type(0)

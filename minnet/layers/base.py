@@ -30,7 +30,7 @@ class Layer:
         """Overwrite the parameter gradients in m and, unless it is None, dx, given dy."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(m, x, y, dy, dx)")
 
-    def bind(self, m: Memory) -> None:
+    def bind(self, m: Any) -> None:
         """Called once for each batch size, when the memory is made; composites arrange their children here."""
 
 

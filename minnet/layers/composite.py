@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Chain(Layer):
         gradients = [Scratch(f"dy{i}", out, share=f"gradient{i % 2}") for i, out in enumerate(between)]
         return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children))
 
-    def bind(self, m: Memory) -> None:
+    def bind(self, m: Any) -> None:
         between = range(len(self.layers) - 1)
         m.outputs = [getattr(m, f"y{i}") for i in between]
         m.gradients = [getattr(m, f"dy{i}") for i in between]

@@ -26,6 +26,8 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         checks.count("Dense", "units", self.units)
+        if not callable(self.init) or isinstance(self.init, type):
+            raise TypeError(f"Dense: expected init to be an initializer such as Normal(0.01); got {self.init!r}")
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 1:
