@@ -258,14 +258,14 @@ def maxout_backward(x, y, dy, dx):
 PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70)]
 
 
-def make_product(transposed, small=False):
+def make_product(transposed):
     def make(rng, shape):
         M, K, N = shape
         A = (rng.standard_normal((M, K)), K, 1) if "A" not in transposed else (rng.standard_normal((K, M)), 1, M)
         B = (rng.standard_normal((K, N)), N, 1) if "B" not in transposed else (rng.standard_normal((N, K)), 1, K)
         bias = rng.standard_normal(N if not transposed else 0)
         work, offsets = product.new_work(np.dtype(np.float32))  # the larger of the two precisions
-        return [*A, *B, bias, empty((M, N)), K, *(() if small else (np.zeros(work.shape), offsets))]
+        return [*A, *B, bias, empty((M, N)), K, np.zeros((len(work), max(work.shape[1], K * N))), offsets]
 
     return make
 
@@ -278,9 +278,8 @@ def product_twin(A, a_row, a_col, B, b_row, b_col, bias, C, K, *scratch):
 
 
 for _transposed in ("", "A", "B"):
-    for _kernel in (product.matmul, product.matmul_parallel):
+    for _kernel in (product.small_matmul, product.matmul, product.matmul_parallel):
         twin_of(_kernel, make_product(_transposed), shapes=PRODUCTS, sums=True)(product_twin)
-    twin_of(product.small_matmul, make_product(_transposed, small=True), shapes=PRODUCTS, sums=True)(product_twin)
 
 
 @twin_of(dense.column_sums, lambda rng, s: [rng.standard_normal(s), empty(s[1])], sums=True)

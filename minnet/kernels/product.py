@@ -12,7 +12,7 @@ from .simd import ROWS, VECTOR_BYTES, copy_vectors, pack, tile
 
 _PANEL_DEPTH = 256  # k of a packed panel: 32 KB of float32 on AVX-512
 _SMALL = 4000  # multiply-adds up to which plain loops are quicker than packing
-_SHALLOW = 4  # ... and terms of a sum
+_THIN = 4  # ... and so many rows, or terms of a sum
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
 _BLOCK = ROWS[0]
 
@@ -94,24 +94,34 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
 
 
 @kernel
-def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K):
-    """What ``matmul`` computes, by plain loops: for products too small to pack."""
+def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
+    """What ``matmul`` computes, row by row in plain loops: for few rows or few terms, where packing does not pay."""
     M, N = C.shape
     a, b = A.reshape(-1), B.reshape(-1)
-    for i in range(M):
-        for j in range(N):
-            C[i, j] = bias[j] if bias.size > 0 else C.dtype.type(0)
+    if b_col != 1:  # the loop over columns needs them side by side
         for k in range(K):
-            factor = a[i * a_row + k * a_col]
             for j in range(N):
-                C[i, j] += factor * b[k * b_row + j * b_col]
+                work[0, k * N + j] = b[k * b_row + j * b_col]
+        b, b_row = work[0], N
+    for i in range(M):
+        if bias.size > 0:
+            for j in range(N):
+                C[i, j] = bias[j]
+        else:
+            for j in range(N):
+                C[i, j] = C.dtype.type(0)
+        for k in range(K):
+            factor, row = a[i * a_row + k * a_col], b[k * b_row : k * b_row + N]
+            for j in range(N):
+                C[i, j] += factor * row[j]
 
 
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
     """C = A' @ B' + bias by the kernel that suits the sizes. They decide, never the number of threads."""
     size = C.size * K
-    if K <= _SHALLOW or size <= _SMALL:
-        small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K)
+    fits = b_col == 1 or C.shape[1] * K <= work.shape[1]
+    if fits and (size <= _SMALL or K <= _THIN or len(C) <= _THIN):
+        small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets)
     elif size <= _SERIAL:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets)
     else:
