@@ -19,10 +19,10 @@ class Run:
     ``work`` and ``offsets`` are what matrix products need; they hold nothing between two kernels.
     """
 
-    def __init__(self, dtype: np.dtype) -> None:
+    def __init__(self, dtype: np.dtype, work: int) -> None:
         self.training = False
         self.step = 0
-        self.work, self.offsets = new_work(dtype)
+        self.work, self.offsets = new_work(dtype, work)
         self.nothing = np.empty(0, dtype)
 
 

@@ -94,7 +94,7 @@ class Net:
         if loss is not None:
             loss.check_outputs(plan.out)
         self.objective = Objective(math.nan)
-        self._run = Run(self.dtype)
+        self._run = Run(self.dtype, plan.most_work())
         self._root = Node(self.layers, plan, "", self._run, self.seed)
         self._own_vectors()
         self._capacity = 0

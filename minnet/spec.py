@@ -58,13 +58,21 @@ class Child:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a layer needs for one input shape, and the shape that it makes of it."""
+    """What a layer needs for one input shape, and the shape that it makes of it.
+
+    ``work`` is how many elements of ``m.work`` each thread needs, where that may be more than a matrix product does.
+    """
 
     out: Shape
     params: tuple[Param, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     scratch: tuple[Scratch, ...] = ()
     children: tuple[Child, ...] = ()
+    work: int = 0
+
+    def most_work(self) -> int:
+        """The largest ``work`` of this plan and all below it."""
+        return max([self.work, *(child.plan.most_work() for child in self.children)])
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import minnet.kernels
-from minnet.kernels import activation, dense, flat, gather, loss, norm, product, update
+from minnet.kernels import activation, conv, dense, flat, gather, loss, norm, pool, product, update
 from minnet.kernels.compile import FAST
 from minnet.kernels.dropout import dropout
 
@@ -36,7 +36,7 @@ KERNELS = {
 EPS32 = float(np.finfo(np.float32).eps)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
-SCRATCH = {"partial", "partial_gain", "work", "offsets"}  # arguments that only lend memory
+SCRATCH = {"partial", "partial_gain", "panels", "work", "offsets"}  # arguments that only lend memory
 ROWS = [(1, 1), (3, 5), (131, 9)]  # one element; odd; two blocks of 64 rows and a remainder
 FLAT = [(1,), (33,), (8201,)]  # one element; vector registers and a remainder; two blocks of 4096 and a remainder
 
@@ -90,7 +90,7 @@ def largest(values):
 @DTYPES
 @pytest.mark.parametrize(("name", "twin", "make", "shape", "terms"), TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
-    given = [in_precision(value, dtype) for value in make(np.random.default_rng(shape), shape)]
+    given = [in_precision(value, dtype) for value in make(np.random.default_rng([abs(n) for n in shape]), shape)]
     kernel_args = [value.copy() if isinstance(value, np.ndarray) else value for value in given]
     twin_args = [in_double(value) for value in given]
     expected_value, value = twin(*twin_args), KERNELS[name](*kernel_args)
@@ -249,6 +249,181 @@ def maxout_backward(x, y, dy, dx):
     for r, u in np.ndindex(y.shape):
         pieces = list(x[r, u * PIECES : (u + 1) * PIECES])
         dx[r, u * PIECES + pieces.index(max(pieces))] = dy[r, u]
+
+
+# Convolution and pooling -------------------------------------------------------------------------------------
+
+# (images, height, width, channels, filters, kernel height and width, stride, dilation, groups)
+CONVOLUTIONS = [
+    (1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
+    (3, 5, 6, 3, 2, 2, 3, 2, 1, 1),
+    (9, 6, 5, 2, 34, 3, 2, 1, 1, 1),  # more images than parts, more filters than a panel
+    (2, 7, 6, 4, 6, 2, 3, 2, 2, 2),
+]
+
+
+def make_conv(rng, shape):
+    n, rows, columns, channels, filters, kh, kw, stride, dilation, groups = shape
+    out = [(size - (k - 1) * dilation - 1) // stride + 1 for size, k in ((rows, kh), (columns, kw))]
+    x, W = rng.standard_normal((n, rows, columns, channels)), rng.standard_normal((kh, kw, channels // groups, filters))
+    panels = np.zeros(conv.panels_size(W[..., 0].size, filters // groups, groups))
+    work, offsets = product.new_work(np.dtype(np.float32), conv.conv_work_size(out[0] * out[1]))
+    y = empty((n, *out, filters))
+    return [x, W, rng.standard_normal(filters), y, groups, stride, dilation, panels, np.zeros(work.shape), offsets]
+
+
+def taps(x_shape, W_shape, y_shape, groups, stride, dilation):
+    """(index into y, index into W, index into x) of every product in a convolution."""
+    each = y_shape[3] // groups
+    for n, i, j, f in np.ndindex(y_shape):
+        for a, b, c in np.ndindex(W_shape[:3]):
+            place = n, stride * i + dilation * a, stride * j + dilation * b, f // each * W_shape[2] + c
+            yield (n, i, j, f), (a, b, c, f), place
+
+
+@twin_of(conv.conv, make_conv, shapes=CONVOLUTIONS, sums=True)
+def convolution(x, W, bias, y, groups, stride, dilation, *scratch):
+    y[:] = bias
+    for out, weight, place in taps(x.shape, W.shape, y.shape, groups, stride, dilation):
+        y[out] += W[weight] * x[place]
+
+
+def make_conv_weights(rng, shape):
+    x, W, bias, y, groups, stride, dilation, _, work, offsets = make_conv(rng, shape)
+    partial = np.zeros((conv.PARTS, W.size + bias.size))
+    dW, db = empty(W.shape), empty(bias.shape)
+    return [x, rng.standard_normal(y.shape), dW, db, groups, stride, dilation, partial, work, offsets]
+
+
+@twin_of(conv.conv_backward_weights, make_conv_weights, shapes=CONVOLUTIONS, sums=True)
+def conv_backward_weights(x, dy, dW, db, groups, stride, dilation, *scratch):
+    dW[:] = 0
+    for out, weight, place in taps(x.shape, dW.shape, dy.shape, groups, stride, dilation):
+        dW[weight] += dy[out] * x[place]
+    for f in range(db.size):
+        db[f] = math.fsum(dy[..., f].reshape(-1))
+
+
+PADS = [(1, 1, 1, 1, 0, 0, 1), (2, 3, 4, 3, 2, 1, 1), (2, 3, 2, 2, 1, 0, 3), (1, 4, 3, 2, -1, -2, 2)]
+
+
+def make_pad(rng, shape):
+    n, rows, columns, channels, top, left, step = shape
+    out = empty((n, max(top, 0) + step * rows, max(left, 0) + step * columns, channels))
+    return [rng.standard_normal(shape[:4]), top, left, step, out]
+
+
+@twin_of(conv.pad, make_pad, shapes=PADS)
+def pad(x, top, left, step, out):
+    out[:] = 0
+    for n, i, j, c in np.ndindex(x.shape):
+        row, column = top + step * i, left + step * j
+        if row >= 0 and column >= 0:
+            out[n, row, column, c] = x[n, i, j, c]
+
+
+def make_turn(rng, shape):
+    kh, kw, inputs, filters, groups = shape
+    return [rng.standard_normal(shape[:4]), groups, empty((kh, kw, filters // groups, inputs * groups))]
+
+
+@twin_of(conv.turn, make_turn, shapes=[(1, 1, 1, 1, 1), (2, 3, 4, 5, 1), (3, 2, 2, 6, 3)])
+def turn(W, groups, out):
+    each = W.shape[3] // groups
+    for a, b, c, f in np.ndindex(W.shape):
+        out[W.shape[0] - 1 - a, W.shape[1] - 1 - b, f % each, f // each * W.shape[2] + c] = W[a, b, c, f]
+
+
+# (images, height, width, channels, size, stride, padding)
+POOLS = [(1, 1, 1, 1, 1, 1, 0), (2, 5, 4, 3, 2, 2, 0), (3, 6, 5, 17, 3, 2, 1), (2, 4, 5, 2, 3, 1, 2)]
+
+
+def make_pool(rng, shape):
+    n, rows, columns, channels, size, stride, padding = shape
+    out = [(length + 2 * padding - size) // stride + 1 for length in (rows, columns)]
+    return [rng.permutation(n * rows * columns * channels).reshape(shape[:4]).astype(float), empty((n, *out, channels))]
+
+
+def windows(x_shape, y_shape, size, stride, padding):
+    """(index into y, the indices into x of its window) for every output."""
+    for n, i, j, c in np.ndindex(y_shape):
+        places = [
+            (n, a, b, c)
+            for a in range(i * stride - padding, i * stride - padding + size)
+            for b in range(j * stride - padding, j * stride - padding + size)
+            if 0 <= a < x_shape[1] and 0 <= b < x_shape[2]
+        ]
+        yield (n, i, j, c), places
+
+
+@twin_of(pool.max_pool, lambda rng, s: [*make_pool(rng, s), *s[4:]], shapes=POOLS)
+def max_pool(x, y, *window):
+    for out, places in windows(x.shape, y.shape, *window):
+        y[out] = max(x[place] for place in places)
+
+
+def make_max_pool_backward(rng, shape):
+    x, y = make_pool(rng, shape)
+    max_pool(x, y, *shape[4:])
+    return [x, y, rng.standard_normal(y.shape), empty(x.shape), *shape[4:], np.zeros((64, shape[3]))]
+
+
+@twin_of(pool.max_pool_backward, make_max_pool_backward, shapes=POOLS)
+def max_pool_backward(x, y, dy, dx, size, stride, padding, work):
+    dx[:] = 0
+    for out, places in windows(x.shape, y.shape, size, stride, padding):
+        dx[max(places, key=lambda place: x[place])] += dy[out]
+
+
+for _counted in (True, False):
+
+    @twin_of(pool.mean_pool, lambda rng, s, c=_counted: [*make_pool(rng, s), *s[4:], c], shapes=POOLS)
+    def mean_pool(x, y, size, stride, padding, counted):
+        for out, places in windows(x.shape, y.shape, size, stride, padding):
+            y[out] = math.fsum(x[place] for place in places) / (size * size if counted else len(places))
+
+    @twin_of(
+        pool.mean_pool_backward,
+        lambda rng, s, c=_counted: [rng.standard_normal(make_pool(rng, s)[1].shape), empty(s[:4]), *s[4:], c],
+        shapes=POOLS,
+    )
+    def mean_pool_backward(dy, dx, size, stride, padding, counted):
+        dx[:] = 0
+        for out, places in windows(dx.shape, dy.shape, size, stride, padding):
+            for place in places:
+                dx[place] += dy[out] / (size * size if counted else len(places))
+
+
+IMAGES = [(1, 1, 1, 1), (2, 3, 5, 4)]
+
+
+@twin_of(pool.global_mean, lambda rng, s: [rng.standard_normal(s), empty((s[0], s[3]))], shapes=IMAGES, sums=True)
+def global_mean(x, y):
+    for n, c in np.ndindex(y.shape):
+        y[n, c] = math.fsum(x[n, :, :, c].reshape(-1)) / x[n, :, :, c].size
+
+
+@twin_of(pool.global_mean_backward, lambda rng, s: [rng.standard_normal((s[0], s[3])), empty(s)], shapes=IMAGES)
+def global_mean_backward(dy, dx):
+    for n, i, j, c in np.ndindex(dx.shape):
+        dx[n, i, j, c] = dy[n, c] / (dx.shape[1] * dx.shape[2])
+
+
+def scaled_images(shape):
+    return (shape[0], 3 * shape[1], 3 * shape[2], shape[3])
+
+
+@twin_of(pool.upsample, lambda rng, s: [rng.standard_normal(s), 3, empty(scaled_images(s))], shapes=IMAGES)
+def upsample(x, factor, y):
+    for n, i, j, c in np.ndindex(y.shape):
+        y[n, i, j, c] = x[n, i // factor, j // factor, c]
+
+
+@twin_of(pool.upsample_backward, lambda rng, s: [rng.standard_normal(scaled_images(s)), 3, empty(s)], shapes=IMAGES)
+def upsample_backward(dy, factor, dx):
+    dx[:] = 0
+    for n, i, j, c in np.ndindex(dy.shape):
+        dx[n, i // factor, j // factor, c] += dy[n, i, j, c]
 
 
 # Dense, gathering, dropout -----------------------------------------------------------------------------------

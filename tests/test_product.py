@@ -83,7 +83,20 @@ def test_narrower_vectors_give_the_same_networks(vector_bytes, tmp_path):
     assert float(done.stdout) == pytest.approx(float(np.abs(net.grads).sum()), rel=1e-12)
 
 
-def test_200_steps_give_the_same_bits_with_one_thread_two_and_again():
+DENSE = [mn.Flatten(), mn.Dense(200), mn.BatchNorm(), mn.ReLU(), mn.Dropout(0.3), mn.Dense(10)]
+IMAGES = [
+    mn.Conv2D(8, 3),
+    mn.BatchNorm(),
+    mn.ReLU(),
+    mn.MaxPool2D(2),
+    mn.Conv2D(12, 3, stride=2),
+    mn.Flatten(),
+    mn.Dense(10),
+]
+
+
+@pytest.mark.parametrize("layers", [DENSE, IMAGES], ids=["dense", "images"])
+def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers):
     if mn.get_num_threads() < 2:
         pytest.skip("one core: there is no second thread to compare with")
     x, y = mn.datasets.digits()
@@ -91,9 +104,8 @@ def test_200_steps_give_the_same_bits_with_one_thread_two_and_again():
     for threads in (1, 2, 2):
         mn.set_num_threads(threads)
         try:
-            layers = [mn.Flatten(), mn.Dense(200), mn.BatchNorm(), mn.ReLU(), mn.Dropout(0.3), mn.Dense(10)]
             net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy())
-            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=100, progress=False)
+            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=50, progress=False)
         finally:
             mn.set_num_threads(2)
         ends.append(np.concatenate([net.params, net.buffers]))

@@ -79,6 +79,11 @@ seed(mn.Softplus, [], (7,), "sigmoid of y", lambda m, x, y, dy, dx: copy(dx, dy 
 seed(mn.Maxout, [2], (6,), "gradient to both pieces", lambda m, x, y, dy, dx: copy(dx, np.repeat(dy, 2, axis=1)))
 seed(mn.Maxout, [2], (6,), "off by one piece", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)))
 
+
+def spread_out(dy):
+    return dy.repeat(2, axis=1).repeat(2, axis=2)
+
+
 # Noise.
 seed(mn.Dropout, [0.4], (9,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
 seed(mn.Dropout, [0.4], (9,), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 0.6))
@@ -124,6 +129,20 @@ def layer_norm_over_the_batch(m, x, y, dy, dx):
 seed(mn.LayerNorm, [], (5,), "means over the batch", layer_norm_over_the_batch)
 seed(mn.LayerNorm, [], (5,), "gamma missing in dx", lambda m, x, y, dy, dx: copy(dx, dy * m.inv_std[:, None]))
 seed(mn.LayerNorm, [], (5,), "dbeta over the features", lambda m, x, y, dy, dx: copy(m.dbeta, dy.sum()))
+
+# Images.
+seed(mn.Conv2D, [3, 3], (4, 5, 3), "kernel not turned in dx", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1, ::-1]))
+seed(mn.Conv2D, [2, 3], (4, 4, 2), "dx one pixel off", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)))
+seed(mn.Conv2D, [2, 3], (4, 4, 2), "dW one tap off", lambda m, x, y, dy, dx: copy(m.dW, np.roll(m.dW, 1, axis=0)))
+seed(mn.Conv2D, [2, 3], (4, 4, 2), "dW of one image", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
+seed(mn.Conv2D, [2, 2], (4, 4, 2), "db averaged over pixels", lambda m, x, y, dy, dx: scale(m.db, 1 / 16))
+seed(mn.MaxPool2D, [2], (4, 4, 2), "gradient to the whole window", lambda m, x, y, dy, dx: copy(dx, spread_out(dy)))
+seed(mn.MaxPool2D, [2], (4, 4, 2), "off by one pixel", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=2)))
+seed(mn.AvgPool2D, [2], (4, 4, 2), "window's size forgotten", lambda m, x, y, dy, dx: scale(dx, 4))
+seed(mn.AvgPool2D, [3, 2, 1], (5, 5, 1), "padding not counted", lambda m, x, y, dy, dx: scale(dx[:, 0, 0], 9 / 4))
+seed(mn.GlobalAvgPool2D, [], (3, 4, 2), "sum in place of mean", lambda m, x, y, dy, dx: scale(dx, 12))
+seed(mn.Upsample, [2], (2, 3, 2), "one of the copies only", lambda m, x, y, dy, dx: copy(dx, dy[:, ::2, ::2]))
+seed(mn.ZeroPad, [1], (2, 3, 2), "cropped at the wrong corner", lambda m, x, y, dy, dx: copy(dx, dy[:, :-2, :-2]))
 
 # Shapes and composites.
 seed(

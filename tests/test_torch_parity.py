@@ -416,3 +416,65 @@ def test_a_deep_mixed_net_equals_pytorchs_over_fifty_steps(torch):
         # its own size, so either side walks at random; the normalisation takes the walk out again.
         if name != "0.b":
             np.testing.assert_allclose(view, weights[name].detach().numpy(), rtol=0, atol=1e-10, err_msg=name)
+
+
+def channels_first(images):
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1))
+
+
+IMAGE_LAYERS = {
+    "conv same": (
+        mn.Conv2D(5, 3),
+        lambda F, x, p: F.conv2d(x, p["W"], p["b"], padding=1),
+    ),
+    "conv strided": (
+        mn.Conv2D(34, 3, stride=2, padding=2, bias=False),
+        lambda F, x, p: F.conv2d(x, p["W"], stride=2, padding=2),
+    ),
+    "conv dilated": (
+        mn.Conv2D(4, (3, 2), padding="valid", dilation=2),
+        lambda F, x, p: F.conv2d(x, p["W"], p["b"], dilation=2),
+    ),
+    "conv grouped": (
+        mn.Conv2D(6, 3, groups=3, padding=1),
+        lambda F, x, p: F.conv2d(x, p["W"], p["b"], padding=1, groups=3),
+    ),
+    "depthwise": (
+        mn.Conv2D(6, 3, groups=6, padding=1, stride=2),
+        lambda F, x, p: F.conv2d(x, p["W"], p["b"], padding=1, groups=6, stride=2),
+    ),
+    "max pool": (mn.MaxPool2D(3, 2, 1), lambda F, x, p: F.max_pool2d(x, 3, 2, 1)),
+    "mean pool": (mn.AvgPool2D(3, 2, 1), lambda F, x, p: F.avg_pool2d(x, 3, 2, 1)),
+    "mean pool, uncounted": (
+        mn.AvgPool2D(3, 2, 1, count_padding=False),
+        lambda F, x, p: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    ),
+    "upsample": (mn.Upsample(2), lambda F, x, p: F.interpolate(x, scale_factor=2, mode="nearest")),
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", IMAGE_LAYERS)
+def test_a_layer_of_images_equals_pytorchs(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with it is not tested")
+    layer, function = IMAGE_LAYERS[name]
+    rng = np.random.default_rng(0)
+    net = mn.Net([layer], (9, 8, 6), dtype=np.float64)
+    net.params = rng.standard_normal(net.params.size)
+    x = rng.standard_normal((3, 9, 8, 6))
+    y = net.forward(x, training=True).copy()
+    dy, dx = rng.standard_normal(y.shape), np.empty_like(x)
+    net.backward(dy, dx)
+
+    given = torch.tensor(channels_first(x), requires_grad=True)
+    # W (kh, kw, C, F) is (F, C, kh, kw) there.
+    values = {key.removeprefix("0."): value for key, value in net.named_parameters().items()}
+    axes = {"W": (3, 2, 0, 1), "b": (0,)}
+    params = {key: torch.tensor(value.transpose(axes[key]).copy(), requires_grad=True) for key, value in values.items()}
+    out = function(torch.nn.functional, given, params)
+    out.backward(torch.tensor(channels_first(dy)))
+    np.testing.assert_allclose(channels_first(y), out.detach().numpy(), atol=1e-12)
+    np.testing.assert_allclose(channels_first(dx), given.grad.numpy(), atol=1e-12)
+    for key, gradient in net.named_gradients().items():
+        key = key.removeprefix("0.")
+        np.testing.assert_allclose(gradient.transpose(axes[key]), params[key].grad.numpy(), atol=1e-11)

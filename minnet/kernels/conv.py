@@ -1,10 +1,9 @@
 """Two-dimensional convolution on the micro-kernel: images (n, H, W, C), weights (kh, kw, C / groups, F), channels last.
 
-The kernels see images that already have their borders (``pad``) and work image by image, so that an image's pixels, taken
-14 at a time in any rows, form a block. Sums over images are taken in a fixed number of parts, whatever the threads.
+The kernels see images that already have their borders (``pad``) and work image by image: any of its pixels, as many as
+a block has rows, form a block. Sums over images are taken in a fixed number of parts, whatever the threads.
 """
 
-import numpy as np
 from numba import get_thread_id, prange
 
 from .compile import helper, parallel_kernel
@@ -27,7 +26,7 @@ def conv_work_size(pixels: int) -> int:
 
 @parallel_kernel
 def pad(x, top, left, step, out):
-    """out = 0 but for out[:, top + step * i, left + step * j] = x[:, i, j], where that lies within; steps > 1 spread."""
+    """out = 0 but for out[:, top + step * i, left + step * j] = x[:, i, j], where that lies within."""
     n, rows, columns, channels = x.shape
     for image in prange(n):
         out[image] = out.dtype.type(0)
@@ -95,11 +94,29 @@ def _conv_image(x, bias, y, kh, kw, inputs, groups, stride, dilation, panels, wo
                 to = first * filters + g * each + column
                 add = 1 if bias.size > 0 else 0
                 if whole:
-                    tile(rows, cols, lanes, source, offsets, panels[at:], target, to, filters, n1, step1, n2, 1, add, work)
+                    tile(
+                        rows,
+                        cols,
+                        lanes,
+                        source,
+                        offsets,
+                        panels[at:],
+                        target,
+                        to,
+                        filters,
+                        n1,
+                        step1,
+                        n2,
+                        1,
+                        add,
+                        work,
+                    )
                 else:
                     for i in range(kh):
                         panel = panels[at + i * kw * inputs * panel_width :]
-                        tile(rows, cols, lanes, source, offsets, panel, target, to, filters, n1, step1, n2, 1, add, work)
+                        tile(
+                            rows, cols, lanes, source, offsets, panel, target, to, filters, n1, step1, n2, 1, add, work
+                        )
                         add = 1
                         for r in range(rows):
                             offsets[r] += dilation * width * channels

@@ -1,7 +1,5 @@
 """Pooling over windows of images (n, H, W, C), channels last. Windows may overlap and stick out over the border."""
 
-import numpy as np
-
 from numba import get_thread_id, prange
 
 from .compile import helper, kernel, parallel_kernel

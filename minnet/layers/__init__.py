@@ -16,24 +16,30 @@ from .activation import (
 )
 from .base import Layer
 from .composite import Chain, Residual
+from .conv import Conv2D
 from .dense import Dense
 from .noise import Dropout
 from .norm import BatchNorm, LayerNorm
+from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .shape import Flatten, Reshape
 
 __all__ = [
     "ELU",
     "GELU",
     "SELU",
+    "AvgPool2D",
     "BatchNorm",
     "Chain",
+    "Conv2D",
     "Dense",
     "Dropout",
     "Flatten",
     "GELUTanh",
+    "GlobalAvgPool2D",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "MaxPool2D",
     "Maxout",
     "PReLU",
     "ReLU",
@@ -43,4 +49,6 @@ __all__ = [
     "Sigmoid",
     "Softplus",
     "Tanh",
+    "Upsample",
+    "ZeroPad",
 ]
