@@ -14,6 +14,7 @@ from .layers.base import Observer
 from .losses import Loss
 from .memory import Memory, Node, Run
 from .spec import Layout, Param, Shape
+from .summary import summarise
 
 _CHUNK = 256  # samples a pass when predicting or evaluating, so that memory does not grow with the data
 
@@ -443,40 +444,7 @@ class Net:
 
     def summary(self) -> str:
         """A table of layers, output shapes and parameter counts, with the bytes that the net holds."""
-        rows = [("layer", "output shape", "parameters")]
-        for node in self._root.walk()[1:]:
-            depth = node.name.count(".")
-            label = f"{'  ' * depth}{node.name.rsplit('.', 1)[-1]} {type(node.layer).__name__}"
-            own = sum(math.prod(param.shape) for param in node.plan.params)
-            rows.append((label, str(node.plan.out), f"{own:,}" if own else "-"))
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
-        lines.insert(1, "-" * len(lines[0]))
-        per_sample, fixed = self._memory_per_batch()
-        item = self.dtype.itemsize
-        lines += [
-            lines[1],
-            f"input {self.input_shape}, output {self.output_shape}, {self.dtype.name}",
-            f"{self.layout.size:,} parameters, {_bytes(2 * self.layout.size * item)} with their gradients; "
-            f"{self.buffer_layout.size:,} buffer values",
-            f"activations and scratch: {_bytes(per_sample * item)} a sample, {_bytes(fixed * item)} besides",
-        ]
-        return "\n".join(lines)
-
-    def _memory_per_batch(self) -> tuple[int, int]:
-        """Elements of scratch and scores for each sample, and independently of the batch."""
-        per_sample, fixed = 2 * math.prod(self.output_shape), 0
-        for node in self._root.walk():
-            shared: dict[str, int] = {}
-            for scratch in node.plan.scratch:
-                size = math.prod(scratch.shape)
-                if scratch.per_sample:
-                    key = scratch.share or scratch.name
-                    shared[key] = max(shared.get(key, 0), size)
-                else:
-                    fixed += size
-            per_sample += sum(shared.values())
-        return per_sample, fixed
+        return summarise(self._root, self.input_shape, self.layout.size, self.buffer_layout.size, self.dtype)
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"
@@ -516,11 +484,3 @@ def _check_place(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np
     _check_array(who, name, array, shape, dtype)
     if not array.flags.writeable:
         raise ValueError(f"{who}: expected {name} to be writeable; got a read-only array")
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.4g} {unit}"
-        size /= 1024
-    return f"{size:.4g} GiB"
