@@ -224,13 +224,12 @@ class Net:
             batch.scores.fill(np.nan)
             batch.dscores.fill(np.nan)
 
-    def reserve(self, n: int) -> None:
-        """Make memory for batches of up to ``n`` samples now, instead of when the first of that size comes."""
-        self._batch(checks.count("Net.reserve", "n", n))
+    def reserve(self, n: int = _CHUNK) -> None:
+        """Make memory for batches of up to ``n`` samples now, instead of when the first of that size comes.
 
-    def reserve_for_evaluation(self) -> None:
-        """Make the memory that ``evaluate`` and ``predict`` use, so that they change nothing in mid-run."""
-        self.reserve(_CHUNK)
+        The default is what ``evaluate`` and ``predict`` take at a time unless told.
+        """
+        self._batch(checks.count("Net.reserve", "n", n))
 
     def _batch(self, n: int) -> _Batch:
         """Views for ``n`` samples; memory is made when a batch is larger than any before."""

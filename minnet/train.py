@@ -121,7 +121,7 @@ class Trainer:
         else:
             self.steps = checks.count("Trainer", "steps", steps)
         if self.validation is not None:
-            net.reserve_for_evaluation()
+            net.reserve()  # so that evaluating makes no memory in mid-run
         self.history = History()
         self.step = 0
         self._epoch_loss, self._epoch_samples = 0.0, 0

@@ -100,14 +100,14 @@ def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers):
     if mn.get_num_threads() < 2:
         pytest.skip("one core: there is no second thread to compare with")
     x, y = mn.datasets.digits()
-    ends = []
+    ends, before = [], mn.get_num_threads()
     for threads in (1, 2, 2):
         mn.set_num_threads(threads)
         try:
             net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy())
             mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=50, progress=False)
         finally:
-            mn.set_num_threads(2)
+            mn.set_num_threads(before)
         ends.append(np.concatenate([net.params, net.buffers]))
     np.testing.assert_array_equal(ends[0], ends[1])
     np.testing.assert_array_equal(ends[1], ends[2])
