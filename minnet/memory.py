@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .kernels.product import new_work
-from .spec import Plan
+from .spec import Plan, Shape
 
 
 class Run:
@@ -24,6 +24,7 @@ class Run:
         self.step = 0
         self.work, self.offsets = new_work(dtype, work)
         self.nothing = np.empty(0, dtype)
+        self.no_floor, self.zero = dtype.type(-np.inf), dtype.type(0)
 
 
 class Memory:
@@ -32,13 +33,17 @@ class Memory:
     Attributes: each parameter by its name and its gradient with a ``d`` in front (``m.W``, ``m.dW``), buffers and
     scratch by name, ``m.children`` (pairs of layer and memory), ``m.stream`` (uint64 key of this layer's noise),
     ``m.training`` and ``m.step`` (the number of the training pass, which also keys the noise), ``m.work`` and
-    ``m.offsets`` (what products need), ``m.nothing`` (an empty array in the net's dtype).
+    ``m.offsets`` (what products need), ``m.nothing`` (an empty array in the net's dtype), ``m.floor`` (what a layer
+    that ``floors`` raises its output to: 0 where it takes a ReLU over, else -infinity, ``m.no_floor``),
+    ``m.input_floor`` (the same of the input).
     """
 
-    def __init__(self, run: Run, stream: np.uint64, arrays: dict[str, np.ndarray]) -> None:
+    def __init__(self, run: Run, stream: np.uint64, in_shape: Shape, out: Shape, arrays: dict[str, np.ndarray]) -> None:
         self._run = run
-        self.stream = stream
+        self.stream, self.in_shape, self.out = stream, in_shape, out
         self.work, self.offsets, self.nothing = run.work, run.offsets, run.nothing
+        self.no_floor, self.zero = run.no_floor, run.zero
+        self.floor = self.input_floor = run.no_floor
         self.children: list[tuple[Any, Memory]] = []
         self.trained = False  # whether this layer itself has parameters
         self.__dict__.update(arrays)
@@ -60,15 +65,15 @@ class Memory:
 class Node:
     """One layer of a network with all the memory that it owns, and the nodes of the layers inside it."""
 
-    def __init__(self, layer: Any, plan: Plan, name: str, run: Run, seed: int) -> None:
-        self.layer, self.plan, self.name, self.run = layer, plan, name, run
+    def __init__(self, layer: Any, plan: Plan, in_shape: Shape, name: str, run: Run, seed: int) -> None:
+        self.layer, self.plan, self.in_shape, self.name, self.run = layer, plan, in_shape, name, run
         # Noise is keyed by the layer's place, so that no two layers see the same.
         key = np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())).generate_state(1, np.uint64)
         self.stream = np.uint64(key[0])
         self.arrays: dict[str, np.ndarray] = {}
         self.storage: dict[str, np.ndarray] = {}
         self.children = [
-            Node(child.layer, child.plan, f"{name}.{child.name}" if name else child.name, run, seed)
+            Node(child.layer, child.plan, child.in_shape, f"{name}.{child.name}" if name else child.name, run, seed)
             for child in plan.children
         ]
 
@@ -93,7 +98,7 @@ class Node:
         for scratch in self.plan.scratch:
             shape = (n, *scratch.shape) if scratch.per_sample else scratch.shape
             arrays[scratch.name] = self.storage[scratch.share or scratch.name][: math.prod(shape)].reshape(shape)
-        m = Memory(self.run, self.stream, arrays)
+        m = Memory(self.run, self.stream, self.in_shape, self.plan.out, arrays)
         m.children = [(child.layer, child.memory(n)) for child in self.children]
         m.trained = bool(self.plan.params)
         self.layer.bind(m)

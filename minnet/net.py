@@ -96,7 +96,7 @@ class Net:
             loss.check_outputs(plan.out)
         self.objective = Objective(math.nan)
         self._run = Run(self.dtype, plan.most_work())
-        self._root = Node(self.layers, plan, "", self._run, self.seed)
+        self._root = Node(self.layers, plan, self.input_shape, "", self._run, self.seed)
         self._own_vectors()
         self._capacity = 0
         self._batches: dict[int, _Batch] = {}
@@ -191,11 +191,15 @@ class Net:
         return self.buffer_layout.views(self._buffers)
 
     def activations(self) -> dict[str, np.ndarray]:
-        """Output of each top-level layer in the last forward pass, by place; valid until the next pass."""
+        """Output of each top-level layer in the last forward pass, by place; valid until the next pass.
+
+        Left out are layers whose ReLU works in place (see ``Chain``): there is only the ReLU's output.
+        """
         if self._seen is None:
             raise ValueError("activations: expected a forward pass first; got none")
         _, batch = self._seen
-        return {str(i): y for i, y in enumerate([*batch.memory.outputs, batch.scores])}
+        outputs = enumerate([*batch.memory.outputs, batch.scores])
+        return {str(i): y for i, y in outputs if not self.layers.fused(i + 1)}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Net":
         return self.twin()

@@ -53,6 +53,7 @@ class Child:
 
     name: str
     layer: Any
+    in_shape: Shape
     plan: "Plan"
 
 

@@ -1,8 +1,11 @@
 """Pooling over windows of images (n, H, W, C), channels last. Windows may overlap and stick out over the border."""
 
-from numba import get_thread_id, prange
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .compile import helper, kernel, parallel_kernel
+from .simd import VECTOR_BYTES, Emitter
 
 
 @helper
@@ -12,45 +15,99 @@ def _span(i, size, stride, padding, length):
     return max(start, 0), min(start + size, length)
 
 
+@intrinsic
+def _largest(typingctx, X, x, row, column, rows, columns, Y, y):
+    """One vector Y[y:] = largest of the vectors X[x + a * row + b * column:], a < rows, b < columns; a NaN wins."""
+    n = types.intp
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
+        _, x, row, column, rows, columns, _, y = args
+        largest = e.function("maximum", 2)
+        source, row, column = e.address(0, x), e.scaled(row), e.scaled(column)
+        best = cgutils.alloca_once_value(builder, e.load(source))
+        with cgutils.for_range(builder, rows) as outer, cgutils.for_range(builder, columns) as inner:
+            here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
+            value = e.load(builder.add(source, here))
+            builder.store(builder.call(largest, [builder.load(best), value]), best)
+        e.store(builder.load(best), e.address(6, y))
+        return context.get_dummy_value()
+
+    return types.void(X, n, n, n, n, n, Y, n), codegen
+
+
+@intrinsic
+def _to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, floor):
+    """Add the vector DY[y:] to DX where X first equals Y[y:] in the window, unless that is floor or less."""
+    n = types.intp
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
+        _, x, row, column, rows, columns, _, _, y, _, floor = args
+        source, target, row, column = e.address(0, x), e.address(9, x), e.scaled(row), e.scaled(column)
+        best, gradient = e.load(e.address(6, y)), e.load(e.address(7, y))
+        free = cgutils.alloca_once_value(builder, builder.fcmp_ordered(">", best, e.broadcast(floor)))
+        with cgutils.for_range(builder, rows) as outer, cgutils.for_range(builder, columns) as inner:
+            here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
+            place, left = builder.add(target, here), builder.load(free)
+            equal = builder.fcmp_ordered("==", e.load(builder.add(source, here)), best)
+            held = e.load(place)
+            e.store(builder.select(builder.and_(left, equal), builder.fadd(held, gradient), held), place)
+            builder.store(builder.and_(left, builder.not_(equal)), free)
+        return context.get_dummy_value()
+
+    return types.void(X, n, n, n, n, n, Y, DY, n, DX, X.dtype), codegen
+
+
 @parallel_kernel
 def max_pool(x, y, size, stride, padding):
     """y = largest value of each window; a NaN wins. Positions outside of the image never do."""
+    channels = x.shape[3]
+    whole = channels - channels % (VECTOR_BYTES // x.itemsize)  # what vector code takes
     for image in prange(x.shape[0]):
+        source, target = x[image].reshape(-1), y[image].reshape(-1)
         for i in range(y.shape[1]):
             top, bottom = _span(i, size, stride, padding, x.shape[1])
             for j in range(y.shape[2]):
                 left, right = _span(j, size, stride, padding, x.shape[2])
-                out = y[image, i, j]
-                out[:] = x[image, top, left]
-                for a in range(top, bottom):
-                    for b in range(left, right):
-                        values = x[image, a, b]
-                        for c in range(out.size):
-                            v = values[c]
-                            out[c] = out[c] if v <= out[c] else (v if v > out[c] or v != v else out[c])
+                at, to = (top * x.shape[2] + left) * channels, (i * y.shape[2] + j) * channels
+                for c in range(0, whole, VECTOR_BYTES // x.itemsize):
+                    _largest(
+                        source, at + c, x.shape[2] * channels, channels, bottom - top, right - left, target, to + c
+                    )
+                for c in range(whole, channels):
+                    best = x[image, top, left, c]
+                    for a in range(top, bottom):
+                        for b in range(left, right):
+                            v = x[image, a, b, c]
+                            best = v if v > best or v != v else best
+                    target[to + c] = best
 
 
 @parallel_kernel
-def max_pool_backward(x, y, dy, dx, size, stride, padding, work):
-    """Each dy goes to the first position of its window that holds the largest value; work keeps who has been served."""
+def max_pool_backward(x, y, dy, dx, size, stride, padding, floor):
+    """Each dy goes to the first position of its window that holds the largest value, if that is above floor."""
+    channels = x.shape[3]
+    whole = channels - channels % (VECTOR_BYTES // x.itemsize)
     for image in prange(x.shape[0]):
-        free = work[get_thread_id()]
         dx[image] = dx.dtype.type(0)
-        one, zero = dx.dtype.type(1), dx.dtype.type(0)
+        source, best, gradient = x[image].reshape(-1), y[image].reshape(-1), dy[image].reshape(-1)
+        target = dx[image].reshape(-1)
         for i in range(y.shape[1]):
             top, bottom = _span(i, size, stride, padding, x.shape[1])
             for j in range(y.shape[2]):
                 left, right = _span(j, size, stride, padding, x.shape[2])
-                best, gradient = y[image, i, j], dy[image, i, j]
-                for c in range(best.size):
-                    free[c] = one
-                for a in range(top, bottom):
-                    for b in range(left, right):
-                        values, target = x[image, a, b], dx[image, a, b]
-                        for c in range(best.size):
-                            wins = values[c] == best[c]
-                            target[c] += gradient[c] * free[c] if wins else zero
-                            free[c] = zero if wins else free[c]
+                at, to = (top * x.shape[2] + left) * channels, (i * y.shape[2] + j) * channels
+                rows, columns, step = bottom - top, right - left, x.shape[2] * channels
+                for c in range(0, whole, VECTOR_BYTES // x.itemsize):
+                    _to_largest(source, at + c, step, channels, rows, columns, best, gradient, to + c, target, floor)
+                for c in range(whole, channels):
+                    free = best[to + c] > floor
+                    for a in range(top, bottom):
+                        for b in range(left, right):
+                            wins = free and x[image, a, b, c] == best[to + c]
+                            dx[image, a, b, c] += gradient[to + c] if wins else dx.dtype.type(0)
+                            free = free and not wins
 
 
 @helper

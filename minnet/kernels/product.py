@@ -1,6 +1,6 @@
 """Matrix products on the micro-kernel.
 
-Work is cut into tiles that do not depend on the number of threads, and sums that cross tiles are added in a fixed
+Work is cut into tasks that do not depend on the number of threads, and sums that cross tasks are added in a fixed
 order: results are the same bits for any number of threads.
 """
 
@@ -8,93 +8,130 @@ import numpy as np
 from numba import config, get_thread_id, prange
 
 from .compile import helper, kernel, parallel_kernel
-from .simd import ROWS, VECTOR_BYTES, copy_vectors, pack, tile
+from .simd import ROWS, VECTOR_BYTES, copy_vectors, pack, prefetch, tile
 
-_PANEL_DEPTH = 256  # k of a packed panel: 32 KB of float32 on AVX-512
+_DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
+_TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
+_TASKS = 16  # into which large work is cut, or more
 _SMALL = 4000  # multiply-adds up to which plain loops are quicker than packing
 _THIN = 4  # ... and so many rows, or terms of a sum
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
 _BLOCK = ROWS[0]
+_CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same few sets of the first-level cache
 
 
 @helper
-def _matmul_task(A, a_row, a_col, B, b_row, b_col, C, bias, first, last, column, N, K, work, offsets):
-    """Rows first to last of one panel of columns of C = A @ B + bias; steps in elements."""
-    lanes = VECTOR_BYTES // A.itemsize
-    cols = min(N - column, 2 * lanes)
-    depth_max = _PANEL_DEPTH * 2 * lanes
-    panel, spare = work[:depth_max], work[depth_max : depth_max + _BLOCK * 2 * lanes]
-    rows_copy = work[depth_max + _BLOCK * 2 * lanes :]
-    # Rows whose distance is a multiple of 2 KiB fall into the same few sets of the first-level cache.
-    crowded = a_col == 1 and (a_row * A.itemsize) % 2048 == 0
-    for k in range(0, K, _PANEL_DEPTH):
-        depth = min(_PANEL_DEPTH, K - k)
-        pack(B, k * b_row + column * b_col, b_row, b_col, depth, cols, lanes, panel)
-        for i in range(first, last, _BLOCK):
-            rows = min(_BLOCK, last - i)
-            if k == 0 and bias.size > 0:
-                for r in range(i, i + rows):
-                    for j in range(cols):
-                        C[r * N + column + j] = bias[column + j]
-            add = 1 if k > 0 or bias.size > 0 else 0
-            source = A
-            for r in range(rows):
-                offsets[r] = (i + r) * a_row + k * a_col
-            if crowded and depth == _PANEL_DEPTH:
-                source = rows_copy
-                for r in range(rows):
-                    target = r * (_PANEL_DEPTH + 2 * lanes)
-                    for j in range(0, depth, 2 * lanes):
-                        copy_vectors(A, offsets[r] + j, rows_copy, target + j)
-                    offsets[r] = target
-            tile(rows, cols, lanes, source, offsets, panel, C, i * N + column, N, 1, 0, depth, a_col, add, spare)
+def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
+    """Where rows first to first + rows of A' start, at term k: offsets into A, or into ``copy`` where they crowd.
+
+    Returns whether they were copied, and the distance of two terms.
+    """
+    width, length, step = 2 * lanes, depth + 2 * lanes, 1
+    copied = a_col != 1 or (a_row * A.itemsize) % _CROWDED == 0
+    if a_col != 1:  # a transpose: panels as of B, so that the terms of a block lie close together
+        step = width
+        for i in range(0, rows, width):
+            start, cols = (first + i) * a_row + k * a_col, min(width, rows - i)
+            pack(A, start, a_col, a_row, depth, cols, width, lanes, copy, i * depth)
+            for r in range(i, i + cols):
+                offsets[r] = i * depth + r - i
+    else:
+        for r in range(rows):
+            offsets[r] = (first + r) * a_row + k
+            if copied:
+                whole = depth - depth % width
+                for j in range(0, whole, width):
+                    copy_vectors(A, offsets[r] + j, copy, r * length + j)
+                for j in range(whole, depth):
+                    copy[r * length + j] = A[offsets[r] + j]
+                offsets[r] = r * length
+    for r in range(rows, rows + _BLOCK):
+        offsets[r] = offsets[rows - 1]
+    return copied, step
 
 
 @helper
 def _plan(M, N, itemsize):
-    """(tasks, panels, parts, rows of a part): how C is cut, whatever the number of threads."""
+    """(parts, groups): into how many row parts and groups of panels of columns C is cut."""
     width = 2 * (VECTOR_BYTES // itemsize)
-    panels, blocks = (N + width - 1) // width, (M + _BLOCK - 1) // _BLOCK
-    # Many panels give work to all by themselves; where they are few, rows are cut finer.
-    rows = _BLOCK * (10 if panels >= 8 else min(10, max(2, (blocks + 3) // 4)))
-    parts = (M + rows - 1) // rows
-    return panels * parts, panels, parts, rows
+    panels = (N + width - 1) // width
+    parts = (M + _TASK_ROWS - 1) // _TASK_ROWS
+    if panels < _TASKS:  # too few columns to go round
+        parts = max(parts, 2)
+    return parts, min(panels, (_TASKS + parts - 1) // parts)
 
 
 @helper
-def _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
-    """One task of the plan; neighbours share a panel's columns where panels are many, else rows."""
+def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
+    """Rows first to last of a panel that lies at B[at:]."""
+    for row in range(first, last):
+        for column in range(0, cols + lanes - 1, lanes):
+            prefetch(B, at + row * row_step + min(column, cols - 1))
+
+
+@helper
+def _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+    """One task of the plan: a part of the rows by a group of panels."""
     M, N = C.shape
-    _, panels, parts, rows = _plan(M, N, C.itemsize)
-    panel, part = (task // parts, task % parts) if panels >= 8 else (task % panels, task // panels)
-    first, last, column = part * rows, min(M, (part + 1) * rows), panel * 2 * (VECTOR_BYTES // C.itemsize)
     a, b, c = A.reshape(-1), B.reshape(-1), C.reshape(-1)
-    _matmul_task(a, a_row, a_col, b, b_row, b_col, c, bias, first, last, column, N, K, work, offsets)
+    lanes = VECTOR_BYTES // C.itemsize
+    width, panels = 2 * lanes, (N + 2 * lanes - 1) // (2 * lanes)
+    parts, groups = _plan(M, N, C.itemsize)
+    part, group = task // groups, task % groups
+    first, last = part * M // parts, (part + 1) * M // parts
+    first_column, last_column = group * panels // groups * width, min(N, (group + 1) * panels // groups * width)
+    start, spare, copy = _DEPTH * width, (_DEPTH + 1) * width, (_DEPTH + 1 + _BLOCK) * width
+    for k in range(0, K, _DEPTH):
+        depth = min(_DEPTH, K - k)
+        copied, step = _rows_at(a, a_row, a_col, first, last - first, k, depth, lanes, work[copy:], offsets)
+        source = work[copy:] if copied else a
+        bottom = floor if k + depth == K else -C.dtype.type(np.inf)
+        for column in range(first_column, last_column, width):
+            cols = min(width, N - column)
+            panel_width = width if cols > lanes else lanes
+            pack(b, k * b_row + column * b_col, b_row, b_col, depth, cols, panel_width, lanes, work, 0)
+            for j in range(width):
+                work[start + j] = bias[column + j] if bias.size > 0 and j < cols else C.dtype.type(0)
+            # While this panel is at work, its successor comes: the next columns, or the next terms of the first ones.
+            more = column + width < last_column
+            successor = k * b_row + column + width if more else (k + depth) * b_row + first_column
+            for i in range(first, last, _BLOCK):
+                if b_col == 1:
+                    share, whole = i - first, last - first + _BLOCK
+                    _prefetch_rows(
+                        b, successor, b_row, width, lanes, depth * share // whole, depth * (share + _BLOCK) // whole
+                    )
+                to, rows, o = i * N + column, min(_BLOCK, last - i), i - first
+                D, d, ldd = (work, start, 0) if k == 0 else (c, to, N)
+                tile(
+                    rows, cols, lanes, source, offsets, o, work, 0, panel_width, D, d, ldd, c, to, N,
+                    1, 0, depth, step, bottom, work[spare:copy],
+                )  # fmt: skip
 
 
 @parallel_kernel
-def matmul_parallel(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
-    """C = A' @ B' + bias for C (M, N), A' (M, K) and B' (K, N).
+def matmul_parallel(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+    """C = max(A' @ B' + bias, floor) for C (M, N), A' (M, K) and B' (K, N).
 
     A and B are any 2-d arrays; A'[i, k] is the element i * a_row + k * a_col of A in C order, likewise B': transposes
     are read where they lie. bias (N,) may be empty. work and offsets are scratch as ``new_work`` makes it.
     """
-    tasks, _, _, _ = _plan(C.shape[0], C.shape[1], C.itemsize)
-    for task in prange(tasks):
+    parts, groups = _plan(C.shape[0], C.shape[1], C.itemsize)
+    for task in prange(parts * groups):
         thread = get_thread_id()
-        _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, C, K, work[thread], offsets[thread])
+        _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[thread], offsets[thread])
 
 
 @kernel
-def matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
+def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """``matmul_parallel`` on the calling thread alone: the same tasks, the same bits."""
-    tasks, _, _, _ = _plan(C.shape[0], C.shape[1], C.itemsize)
-    for task in range(tasks):
-        _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, C, K, work[0], offsets[0])
+    parts, groups = _plan(C.shape[0], C.shape[1], C.itemsize)
+    for task in range(parts * groups):
+        _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0])
 
 
 @kernel
-def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
+def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """What ``matmul`` computes, row by row in plain loops: for few rows or few terms, where packing does not pay."""
     M, N = C.shape
     a, b = A.reshape(-1), B.reshape(-1)
@@ -114,25 +151,28 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
             factor, row = a[i * a_row + k * a_col], b[k * b_row : k * b_row + N]
             for j in range(N):
                 C[i, j] += factor * row[j]
+        for j in range(N):
+            C[i, j] = floor if C[i, j] < floor else C[i, j]
 
 
-def multiply(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets):
-    """C = A' @ B' + bias by the kernel that suits the sizes. They decide, never the number of threads."""
+def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+    """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes. They decide, never the number of threads."""
     size = C.size * K
     fits = b_col == 1 or C.shape[1] * K <= work.shape[1]
     if fits and (size <= _SMALL or K <= _THIN or len(C) <= _THIN):
-        small_matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets)
+        small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     elif size <= _SERIAL:
-        matmul(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets)
+        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
-        matmul_parallel(A, a_row, a_col, B, b_row, b_col, bias, C, K, work, offsets)
+        matmul_parallel(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scratch for products: work (threads, n) of ``dtype`` and offsets (threads, rows of a block) int64.
+    """Scratch for products: work (threads, n) of ``dtype`` and offsets (threads, rows of a task and a block) int64.
 
-    n is at least ``elements``, and enough for a packed panel, a block of results and a block of copied rows.
+    n is at least ``elements``, and enough for a packed panel, a row to start from, a block of results and the rows of
+    a task.
     """
     threads, width = config.NUMBA_NUM_THREADS, 2 * (VECTOR_BYTES // dtype.itemsize)
-    least = (_PANEL_DEPTH + ROWS[0]) * width + ROWS[0] * (_PANEL_DEPTH + width)
-    return np.empty((threads, max(least, elements)), dtype), np.empty((threads, ROWS[0]), np.int64)
+    least = (_DEPTH + 1 + ROWS[0]) * width + (_TASK_ROWS + width) * (_DEPTH + width)
+    return np.empty((threads, max(least, elements)), dtype), np.empty((threads, _TASK_ROWS + ROWS[0]), np.int64)

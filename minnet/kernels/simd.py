@@ -2,16 +2,17 @@
 
 The micro-kernel keeps a block of P rows by V vectors of sums in registers,
 
-    sums[i][v] += A[offset[i] + k1 * step1 + k2 * step2] * B[k][v],
+    C[i][v] = max(floor, D[i][v] + sum over k1, k2 of A[offset[i] + k1 * step1 + k2 * step2] * B[k1, k2][v]),
 
-A broadcast, B loaded as vectors from a packed panel. The offsets make any P positions of A one block: rows of a matrix,
+A broadcast, B loaded as vectors. The offsets make any P positions of A one block: rows of a matrix,
 or pixels of an image whose patches are read where they lie, so a convolution needs no im2col. With channels last, the
-row of a patch (kernel width * channels) is contiguous: k2 runs along it, k1 over the rows of the kernel.
+row of a patch (kernel width * channels) is contiguous: k2 runs along it, k1 over the rows of the kernel. D is where
+sums start: C itself, or one row for all (a bias, zeros). floor is 0 for a ReLU and -infinity for none.
 """
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsFloat
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -29,84 +30,111 @@ VECTOR_BYTES = int(
 # Rows of a block: 14 x 2 sums, 2 of B and 1 broadcast fit 32 registers, 6 x 2 fit the 16 of AVX2.
 ROWS = (6, 4, 2, 1) if VECTOR_BYTES == 32 else (14, 8, 4, 2)
 
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+
+
+class Emitter:
+    """What all vector code here needs: addresses into flat arrays, loads and stores of vectors of their dtype."""
+
+    def __init__(self, context, builder, signature, args, dtype, vector_bytes):
+        self.context, self.builder, self.signature, self.args = context, builder, signature, args
+        self.size = dtype.bitwidth // 8
+        self.bytes, self.lanes = vector_bytes, vector_bytes // self.size
+        self.scalar = ir.FloatType() if self.size == 4 else ir.DoubleType()
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+
+    def const(self, n):
+        return ir.Constant(_I64, n)
+
+    def scaled(self, index, size=None):
+        """Elements in bytes."""
+        return self.builder.mul(index, self.const(size or self.size))
+
+    def address(self, n, at, size=None):
+        """Of the element ``at`` of argument ``n``, an array."""
+        array = self.context.make_array(self.signature.args[n])(self.context, self.builder, self.args[n])
+        return self.builder.add(self.builder.ptrtoint(array.data, _I64), self.scaled(at, size))
+
+    def load(self, where, kind=None):
+        value = self.builder.load(self.builder.inttoptr(where, (kind or self.vector).as_pointer()))
+        value.align = self.size
+        return value
+
+    def store(self, value, where):
+        self.builder.store(value, self.builder.inttoptr(where, self.vector.as_pointer())).align = self.size
+
+    def broadcast(self, value):
+        undefined, zeros = ir.Constant(self.vector, ir.Undefined), ir.Constant(ir.VectorType(_I32, self.lanes), None)
+        lane = self.builder.insert_element(undefined, value, ir.Constant(_I32, 0))
+        return self.builder.shuffle_vector(lane, undefined, zeros)
+
+    def constant(self, number):
+        """A vector of one number."""
+        return ir.Constant(self.vector, [number] * self.lanes)
+
+    def function(self, name, arguments):
+        """LLVM's function of that name on vectors, such as fma (a * b + c, rounded once)."""
+        kind = ir.FunctionType(self.vector, [self.vector] * arguments)
+        full_name = f"llvm.{name}.v{self.lanes}f{8 * self.size}"
+        return cgutils.get_or_insert_function(self.builder.module, kind, full_name)
+
+    def phi(self, kind, *incoming):
+        node = self.builder.phi(kind)
+        for value, source in incoming:
+            node.add_incoming(value, source)
+        return node
+
 
 def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]:
     """The micro-kernel for a block of ``rows`` by ``vectors`` registers, as vector code.
 
-    ``block(A, offsets, B, C, ldc, n1, step1, n2, step2, add)``: A, B, C are flat arrays of one dtype, offsets int64
-    elements into A; B holds n1 * n2 rows of ``vectors`` registers; C gets the sums, at rows ldc elements apart, added
-    to what it held if add is not 0.
+    ``block(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)``: A, B, C, D are flat arrays
+    of one dtype, used from the elements b, c, d on; offsets int64 elements into A, used from o on; B holds n1 * n2
+    rows; rows of B, C and D lie ldb, ldc and ldd elements apart. A NaN stays one.
     """
 
     @intrinsic
-    def block(typingctx, A, offsets, B, C, ldc, n1, step1, n2, step2, add):
-        bits = A.dtype.bitwidth
-        size, lanes = bits // 8, vector_bytes // (bits // 8)
-        signature = types.void(A, offsets, B, C, *[types.intp] * 6)
-        i64, i32 = ir.IntType(64), ir.IntType(32)
-        scalar = ir.FloatType() if bits == 32 else ir.DoubleType()
-        vector = ir.VectorType(scalar, lanes)
+    def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
+        size_t = types.intp
+        signature = types.void(
+            A, offsets, size_t, B, size_t, size_t, D, size_t, size_t, C, size_t, size_t, *[size_t] * 4, A.dtype
+        )
 
         def codegen(context, builder, signature, args):
-            def const(n):
-                return ir.Constant(i64, n)
+            e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
+            _, _, o, _, b, ldb, _, d, ldd, _, c, ldc, n1, step1, n2, step2, floor = args
+            zero = e.const(0)
+            a, table, b = e.address(0, zero), e.address(1, o, 8), e.address(3, b)
+            step1, step2, ldb, ldd, ldc = (e.scaled(n) for n in (step1, step2, ldb, ldd, ldc))
 
-            def address(n):
-                array = context.make_array(signature.args[n])(context, builder, args[n])
-                return builder.ptrtoint(array.data, i64)
+            def places(start, step):
+                each = [builder.add(start, builder.mul(step, e.const(i))) for i in range(rows)]
+                return [builder.add(row, e.const(v * vector_bytes)) for row in each for v in range(vectors)]
 
-            def load(where, kind):
-                value = builder.load(builder.inttoptr(where, kind.as_pointer()))
-                value.align = size
-                return value
-
-            def store(value, where):
-                builder.store(value, builder.inttoptr(where, vector.as_pointer())).align = size
-
-            def phi(kind, *incoming):
-                node = builder.phi(kind)
-                for value, source in incoming:
-                    node.add_incoming(value, source)
-                return node
-
-            a, table, b, c = (address(n) for n in range(4))
-            ldc, n1, step1, n2, step2, add = args[4:]
-            step1, step2, ldc = (builder.mul(n, const(size)) for n in (step1, step2, ldc))
-            fma = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{bits}"
-            )
-            a_rows = [
-                builder.add(a, builder.mul(load(builder.add(table, const(8 * i)), i64), const(size)))
-                for i in range(rows)
-            ]
-            c_rows = [builder.add(c, builder.mul(ldc, const(i))) for i in range(rows)]
-            places = [builder.add(row, const(v * vector_bytes)) for row in c_rows for v in range(vectors)]
-
+            starts, targets = places(e.address(6, d), ldd), places(e.address(9, c), ldc)
+            a_rows = [builder.add(a, e.scaled(e.load(builder.add(table, e.const(8 * i)), _I64))) for i in range(rows)]
+            before = [e.load(place) for place in starts]
             start = builder.block
-            held, outer, inner, after, done = (
-                builder.append_basic_block(name) for name in ("held", "k1", "k2", "after", "done")
-            )
-            builder.cbranch(builder.icmp_signed("!=", add, const(0)), held, outer)
-            builder.position_at_end(held)
-            before = [load(place, vector) for place in places]
+            outer, inner, after, done = (builder.append_basic_block(name) for name in ("k1", "k2", "after", "done"))
             builder.branch(outer)
 
             builder.position_at_end(outer)
-            k1, a1, b1 = (phi(i64, (first, start), (first, held)) for first in (const(0), const(0), b))
-            sums1 = [phi(vector, (ir.Constant(vector, None), start), (value, held)) for value in before]
+            k1, a1, b1 = (e.phi(_I64, (first, start)) for first in (zero, zero, b))
+            sums1 = [e.phi(e.vector, (value, start)) for value in before]
             builder.branch(inner)
 
             builder.position_at_end(inner)
-            k2, a2, b2 = phi(i64, (const(0), outer)), phi(i64, (a1, outer)), phi(i64, (b1, outer))
-            sums2 = [phi(vector, (value, outer)) for value in sums1]
-            columns = [load(builder.add(b2, const(v * vector_bytes)), vector) for v in range(vectors)]
-            undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, lanes), [0] * lanes)
+            k2, a2, b2 = (e.phi(_I64, (first, outer)) for first in (zero, a1, b1))
+            sums2 = [e.phi(e.vector, (value, outer)) for value in sums1]
+            columns = [e.load(builder.add(b2, e.const(v * vector_bytes))) for v in range(vectors)]
             sums = []
             for i in range(rows):
-                lane = builder.insert_element(undefined, load(builder.add(a_rows[i], a2), scalar), ir.Constant(i32, 0))
-                broadcast = builder.shuffle_vector(lane, undefined, zeros)
-                sums += [builder.call(fma, [broadcast, columns[v], sums2[i * vectors + v]]) for v in range(vectors)]
-            next_k2, next_b = builder.add(k2, const(1)), builder.add(b2, const(vectors * vector_bytes))
+                factor = e.broadcast(e.load(builder.add(a_rows[i], a2), e.scalar))
+                sums += [
+                    builder.call(e.function("fma", 3), [factor, columns[v], sums2[i * vectors + v]])
+                    for v in range(vectors)
+                ]
+            next_k2, next_b = builder.add(k2, e.const(1)), builder.add(b2, ldb)
             for node, value in (
                 (k2, next_k2),
                 (a2, builder.add(a2, step2)),
@@ -117,7 +145,7 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
             builder.cbranch(builder.icmp_signed("<", next_k2, n2), inner, after)
 
             builder.position_at_end(after)
-            next_k1 = builder.add(k1, const(1))
+            next_k1 = builder.add(k1, e.const(1))
             for node, value in (
                 (k1, next_k1),
                 (a1, builder.add(a1, step1)),
@@ -128,8 +156,9 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
             builder.cbranch(builder.icmp_signed("<", next_k1, n1), outer, done)
 
             builder.position_at_end(done)
-            for value, place in zip(sums, places, strict=True):
-                store(value, place)
+            bottom = e.broadcast(floor)
+            for value, place in zip(sums, targets, strict=True):
+                e.store(builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value), place)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -142,55 +171,147 @@ def make_copy(vector_bytes: int) -> Callable[..., Any]:
 
     @intrinsic
     def copy(typingctx, B, at, panel, to):
-        size = B.dtype.bitwidth // 8
-        signature = types.void(B, types.intp, panel, types.intp)
-
         def codegen(context, builder, signature, args):
-            i64 = ir.IntType(64)
-            vector = ir.VectorType(ir.FloatType() if size == 4 else ir.DoubleType(), vector_bytes // size).as_pointer()
-
-            def address(n, index, offset):
-                array = context.make_array(signature.args[n])(context, builder, args[n])
-                start = builder.add(builder.ptrtoint(array.data, i64), builder.mul(index, ir.Constant(i64, size)))
-                return builder.inttoptr(builder.add(start, ir.Constant(i64, offset)), vector)
-
-            for offset in (0, vector_bytes):
-                value = builder.load(address(0, args[1], offset))
-                value.align = size
-                builder.store(value, address(2, args[3], offset)).align = size
+            e = Emitter(context, builder, signature, args, B.dtype, vector_bytes)
+            source, target = e.address(0, args[1]), e.address(2, args[3])
+            for offset in (e.const(0), e.const(vector_bytes)):
+                e.store(e.load(builder.add(source, offset)), builder.add(target, offset))
             return context.get_dummy_value()
 
-        return signature, codegen
+        return types.void(B, types.intp, panel, types.intp), codegen
 
     return copy
 
 
+def make_transpose(vector_bytes: int) -> Callable[..., Any]:
+    """``transpose(B, at, step, panel, to, width)``: panel[to + k * width + j] = B[at + j * step + k], j, k < lanes.
+
+    A square of lanes x lanes values changes rows and columns in registers: in round s, lanes whose numbers differ in
+    bit s alone change places between rows whose numbers do.
+    """
+
+    @intrinsic
+    def transpose(typingctx, B, at, step, panel, to, width):
+        signature = types.void(B, types.intp, types.intp, panel, types.intp, types.intp)
+
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, B.dtype, vector_bytes)
+            source, target = e.address(0, args[1]), e.address(3, args[4])
+            step, width = e.scaled(args[2]), e.scaled(args[5])
+            lanes = range(e.lanes)
+            rows = [e.load(builder.add(source, builder.mul(step, e.const(j)))) for j in lanes]
+            mask_type, bit = ir.VectorType(_I32, e.lanes), 1
+            while bit < e.lanes:
+                low = ir.Constant(mask_type, [n if not n & bit else e.lanes + n - bit for n in lanes])
+                high = ir.Constant(mask_type, [n + bit if not n & bit else e.lanes + n for n in lanes])
+                mixed = list(rows)
+                for j in lanes:
+                    if not j & bit:
+                        mixed[j] = builder.shuffle_vector(rows[j], rows[j + bit], low)
+                        mixed[j + bit] = builder.shuffle_vector(rows[j], rows[j + bit], high)
+                rows, bit = mixed, bit * 2
+            for k in lanes:
+                e.store(rows[k], builder.add(target, builder.mul(width, e.const(k))))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return transpose
+
+
+@intrinsic
+def prefetch(typingctx, B, at):
+    """Ask for the cache line of B[at], a flat array, ahead of its use; at may lie outside of B."""
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args, B.dtype, VECTOR_BYTES)
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, into_second_level, data = (ir.Constant(number, n) for n in (0, 2, 1))
+        builder.call(ask, [builder.inttoptr(e.address(0, args[1]), byte), read, into_second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(B, types.intp), codegen
+
+
+def make_transform(matrix: Sequence[Sequence[SupportsFloat]], vector_bytes: int) -> Callable[..., Any]:
+    """``transform(X, x, x_row, x_column, Y, y, y_row, y_column)``: Y' = L X' L^T for the constant matrix L.
+
+    X' and Y' are small matrices of vectors in flat arrays of one dtype: X'[i][j] starts at X[x + i * x_row + j *
+    x_column], likewise Y'. Terms with a factor 0 cost nothing, with 1 or -1 no multiplication.
+    """
+    factors = [[float(factor) for factor in row] for row in matrix]
+
+    @intrinsic
+    def transform(typingctx, X, x, x_row, x_column, Y, y, y_row, y_column):
+        n = types.intp
+        signature = types.void(X, n, n, n, Y, n, n, n)
+
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, X.dtype, vector_bytes)
+            source, target = e.address(0, args[1]), e.address(4, args[5])
+            x_row, x_column, y_row, y_column = (e.scaled(args[n]) for n in (2, 3, 6, 7))
+
+            def place(start, row, i, column, j):
+                return builder.add(builder.add(start, builder.mul(row, e.const(i))), builder.mul(column, e.const(j)))
+
+            def combine(row, values):
+                total = None
+                for factor, value in zip(row, values, strict=True):
+                    if factor == 0:
+                        continue
+                    if total is None:
+                        total = value if factor == 1 else builder.fmul(e.constant(factor), value)
+                    elif factor in (1, -1):
+                        total = (builder.fadd if factor == 1 else builder.fsub)(total, value)
+                    else:
+                        total = builder.call(e.function("fma", 3), [e.constant(factor), value, total])
+                return total
+
+            inputs = range(len(factors[0]))
+            columns = []
+            for j in inputs:
+                column = [e.load(place(source, x_row, i, x_column, j)) for i in inputs]
+                columns.append([combine(row, column) for row in factors])
+            for i in range(len(factors)):
+                for j, row in enumerate(factors):
+                    value = combine(row, [column[i] for column in columns])
+                    e.store(value, place(target, y_row, i, y_column, j))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return transform
+
+
 copy_vectors = make_copy(VECTOR_BYTES)
+transpose_square = make_transpose(VECTOR_BYTES)
 _R0, _R1, _R2, _R3 = ROWS
 _wide0, _wide1, _wide2, _wide3 = (make_block(rows, 2, VECTOR_BYTES) for rows in ROWS)
 _slim0, _slim1, _slim2, _slim3 = (make_block(rows, 1, VECTOR_BYTES) for rows in ROWS)
 
 
 @helper
-def _block(rows, wide, A, offsets, B, C, ldc, n1, step1, n2, step2, add):
-    """The smallest block of at least ``rows`` rows, two vectors wide or one."""
+def block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
+    """The smallest block of at least ``rows`` rows, two vectors wide or one. It writes all its rows."""
     if wide:
         if rows > _R1:
-            _wide0(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+            _wide0(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
         elif rows > _R2:
-            _wide1(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+            _wide1(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
         elif rows > _R3:
-            _wide2(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+            _wide2(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
         else:
-            _wide3(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+            _wide3(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
     elif rows > _R1:
-        _slim0(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+        _slim0(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
     elif rows > _R2:
-        _slim1(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+        _slim1(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
     elif rows > _R3:
-        _slim2(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+        _slim2(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
     else:
-        _slim3(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+        _slim3(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
 
 
 @helper
@@ -200,33 +321,53 @@ def block_rows_for(rows):
 
 
 @helper
-def tile(rows, cols, lanes, A, offsets, panel, C, at, ldc, n1, step1, n2, step2, add, spare):
-    """C[at + i * ldc + j] for i < rows, j < cols; what sticks out of C goes through ``spare``."""
-    block_rows, wide = block_rows_for(rows), cols > lanes
-    width = 2 * lanes if wide else lanes
-    for i in range(rows, block_rows):
-        offsets[i] = offsets[rows - 1]
-    if rows == block_rows and cols == width:
-        _block(rows, wide, A, offsets, panel, C[at:], ldc, n1, step1, n2, step2, add)
-        return
-    _block(rows, wide, A, offsets, panel, spare, width, n1, step1, n2, step2, 0)
-    for i in range(rows):
-        target, source = at + i * ldc, i * width
-        for j in range(cols):
-            C[target + j] = spare[source + j] + (C[target + j] if add != 0 else C.dtype.type(0))
+def largest_block(rows):
+    """Rows of the largest block that has no more than ``rows``, an even number."""
+    return _R0 if rows >= _R0 else (_R1 if rows >= _R1 else (_R2 if rows >= _R2 else _R3))
 
 
 @helper
-def pack(B, at, row_step, column_step, depth, cols, lanes, panel):
-    """panel[k, j] = B[at + k * row_step + j * column_step], in rows of one or two vectors, zeros in what is left."""
-    width = 2 * lanes if cols > lanes else lanes
+def tile(rows, cols, lanes, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, spare):
+    """``block`` for rows x cols of C; what sticks out of C goes through ``spare``.
+
+    offsets must be valid for all rows of the block, and with ldd = 0 the row of D for all its columns.
+    """
+    wide = cols > lanes
+    width = 2 * lanes if wide else lanes
+    if rows == block_rows_for(rows) and cols == width:
+        block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
+        return
+    if ldd == 0:
+        block(rows, wide, A, offsets, o, B, b, ldb, D, d, 0, spare, 0, width, n1, step1, n2, step2, floor)
+    else:
+        for i in range(rows):
+            for j in range(cols):
+                spare[i * width + j] = D[d + i * ldd + j]
+        block(rows, wide, A, offsets, o, B, b, ldb, spare, 0, width, spare, 0, width, n1, step1, n2, step2, floor)
+    for i in range(rows):
+        for j in range(cols):
+            C[c + i * ldc + j] = spare[i * width + j]
+
+
+@helper
+def pack(B, at, row_step, column_step, depth, cols, width, lanes, panel, to):
+    """panel[to + k * width + j] = B[at + k * row_step + j * column_step] for k < depth, j < cols, 0 in what is left.
+
+    width is one vector or two.
+    """
     if column_step == 1 and cols == 2 * lanes:
         for k in range(depth):
-            copy_vectors(B, at + k * row_step, panel, k * width)
+            copy_vectors(B, at + k * row_step, panel, to + k * width)
         return
-    if cols < width:
-        panel[: depth * width] = panel.dtype.type(0)
-    for j in range(cols):
-        source = at + j * column_step
-        for k in range(depth):
-            panel[k * width + j] = B[source + k * row_step]
+    whole_rows, whole_columns = 0, 0  # what vector code has done
+    if row_step == 1:
+        whole_rows, whole_columns = depth - depth % lanes, cols - cols % lanes
+        for k in range(0, whole_rows, lanes):
+            for j in range(0, whole_columns, lanes):
+                transpose_square(B, at + k + j * column_step, column_step, panel, to + k * width + j, width)
+    for k in range(depth):
+        target, source = to + k * width, at + k * row_step
+        for j in range(whole_columns if k < whole_rows else 0, cols):
+            panel[target + j] = B[source + j * column_step]
+        for j in range(cols, width):
+            panel[target + j] = panel.dtype.type(0)

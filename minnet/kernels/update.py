@@ -7,28 +7,62 @@ and another adds it to the root, the kernel has both and the rule passes 0 for o
 
 import math
 
-from .compile import kernel
+from numba import prange
+
+from .compile import helper, parallel_kernel
+
+_CHUNK = 16384  # elements that a thread takes at a time
+_SERIAL = 65536  # up to so many, waking a second thread costs more than it brings
 
 
-@kernel
-def sgd(p, g, lr, shrink):
-    """p = shrink * p - lr * g."""
+@helper
+def _chunks(size):
+    return (size + _CHUNK - 1) // _CHUNK
+
+
+@helper
+def _bounds(chunk, size):
+    return chunk * _CHUNK, min(size, (chunk + 1) * _CHUNK)
+
+
+@helper
+def _sgd(p, g, lr, shrink):
     for i in range(p.size):
         p[i] = shrink * p[i] - lr * g[i]
 
 
-@kernel
-def momentum(p, g, v, mu, gain, rate, shrink):
-    """v = mu * v + gain * g; p = shrink * p + rate * v."""
+@parallel_kernel
+def sgd(p, g, lr, shrink):
+    """p = shrink * p - lr * g."""
+    if p.size <= _SERIAL:
+        _sgd(p, g, lr, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _sgd(p[a:b], g[a:b], lr, shrink)
+
+
+@helper
+def _momentum(p, g, v, mu, gain, rate, shrink):
     for i in range(p.size):
         velocity = mu * v[i] + gain * g[i]
         v[i] = velocity
         p[i] = shrink * p[i] + rate * velocity
 
 
-@kernel
-def nesterov(p, g, v, mu, gain, rate, shrink):
-    """v = mu * v + gain * g; p = shrink * p + rate * (mu * v + gain * g)."""
+@parallel_kernel
+def momentum(p, g, v, mu, gain, rate, shrink):
+    """v = mu * v + gain * g; p = shrink * p + rate * v."""
+    if p.size <= _SERIAL:
+        _momentum(p, g, v, mu, gain, rate, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _momentum(p[a:b], g[a:b], v[a:b], mu, gain, rate, shrink)
+
+
+@helper
+def _nesterov(p, g, v, mu, gain, rate, shrink):
     for i in range(p.size):
         push = gain * g[i]
         velocity = mu * v[i] + push
@@ -36,9 +70,19 @@ def nesterov(p, g, v, mu, gain, rate, shrink):
         p[i] = shrink * p[i] + rate * (mu * velocity + push)
 
 
-@kernel
-def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
-    """v = mu * v - lr * g; x = shrink * x + v; p = x + mu * v, the point where the next gradient is taken."""
+@parallel_kernel
+def nesterov(p, g, v, mu, gain, rate, shrink):
+    """v = mu * v + gain * g; p = shrink * p + rate * (mu * v + gain * g)."""
+    if p.size <= _SERIAL:
+        _nesterov(p, g, v, mu, gain, rate, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _nesterov(p[a:b], g[a:b], v[a:b], mu, gain, rate, shrink)
+
+
+@helper
+def _nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
     for i in range(p.size):
         velocity = mu * v[i] - lr * g[i]
         position = shrink * x[i] + velocity
@@ -47,27 +91,57 @@ def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
         p[i] = position + mu * velocity
 
 
-@kernel
-def adagrad(p, g, s, lr, eps_root, eps, shrink):
-    """s += g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+@parallel_kernel
+def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
+    """v = mu * v - lr * g; x = shrink * x + v; p = x + mu * v, the point where the next gradient is taken."""
+    if p.size <= _SERIAL:
+        _nesterov_look_ahead(p, g, v, x, mu, lr, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], mu, lr, shrink)
+
+
+@helper
+def _adagrad(p, g, s, lr, eps_root, eps, shrink):
     for i in range(p.size):
         squares = s[i] + g[i] * g[i]
         s[i] = squares
         p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(squares + eps_root) + eps)
 
 
-@kernel
-def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
-    """s = rho * s + rest * g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+@parallel_kernel
+def adagrad(p, g, s, lr, eps_root, eps, shrink):
+    """s += g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+    if p.size <= _SERIAL:
+        _adagrad(p, g, s, lr, eps_root, eps, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _adagrad(p[a:b], g[a:b], s[a:b], lr, eps_root, eps, shrink)
+
+
+@helper
+def _rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
     for i in range(p.size):
         squares = rho * s[i] + rest * g[i] * g[i]
         s[i] = squares
         p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(squares + eps_root) + eps)
 
 
-@kernel
-def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
-    """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
+@parallel_kernel
+def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
+    """s = rho * s + rest * g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+    if p.size <= _SERIAL:
+        _rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _rmsprop(p[a:b], g[a:b], s[a:b], rho, rest, lr, eps_root, eps, shrink)
+
+
+@helper
+def _adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
     for i in range(p.size):
         squares = rho * s[i] + rest * g[i] * g[i]
         update = math.sqrt((d[i] + eps) / (squares + eps)) * g[i]
@@ -76,12 +150,33 @@ def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
         p[i] = shrink * p[i] - lr * update
 
 
-@kernel
-def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
-    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = shrink p - rate * m / (root_fix * sqrt(v) + eps)."""
+@parallel_kernel
+def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
+    """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
+    if p.size <= _SERIAL:
+        _adadelta(p, g, s, d, rho, rest, lr, eps, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rho, rest, lr, eps, shrink)
+
+
+@helper
+def _adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
     for i in range(p.size):
         first = beta1 * m[i] + rest1 * g[i]
         second = beta2 * v[i] + rest2 * g[i] * g[i]
         m[i] = first
         v[i] = second
         p[i] = shrink * p[i] - rate * first / (root_fix * math.sqrt(second) + eps)
+
+
+@parallel_kernel
+def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
+    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = shrink p - rate * m / (root_fix * sqrt(v) + eps)."""
+    if p.size <= _SERIAL:
+        _adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
+    else:
+        for chunk in prange(_chunks(p.size)):
+            a, b = _bounds(chunk, p.size)
+            _adam(p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)

@@ -18,6 +18,11 @@ class Layer:
     All arrays are C-contiguous, of the net's dtype, with the batch axis first, and belong to the network.
     """
 
+    #: Whether forward raises what is below m.floor to it, which makes a ReLU that follows free.
+    floors = False
+    #: Whether backward leaves dx 0 where x is m.input_floor, which makes the backward pass of a ReLU before it free.
+    masks = False
+
     def plan(self, in_shape: Shape) -> Plan:
         """What this layer needs for an input of ``in_shape``; ValueError if it can't take that shape."""
         raise NotImplementedError(f"{type(self).__name__} must define plan(in_shape)")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..memory import Memory
 from ..spec import Child, Plan, Scratch, Shape
+from .activation import ReLU
 from .base import Layer, Observer, plan_layer
 
 
@@ -16,7 +17,8 @@ class Chain(Layer):
     """Layers one after the other. A network is a Chain that has memory.
 
     The outputs of all layers but the last are kept for the backward pass. Of the gradients between them only
-    two are alive at a time, so they take turns in two places.
+    two are alive at a time, so they take turns in two places. A ReLU behind a layer that ``floors`` is left to that
+    layer, and works in its place: the input of such a ReLU is not kept.
     """
 
     layers: Sequence[Layer]
@@ -32,25 +34,37 @@ class Chain(Layer):
         children, shape = [], in_shape
         for i, layer in enumerate(self.layers):
             plan = plan_layer(layer, shape, str(i))
-            children.append(Child(str(i), layer, plan))
+            children.append(Child(str(i), layer, shape, plan))
             shape = plan.out
-        between = [child.plan.out for child in children[:-1]]
-        outputs = [Scratch(f"y{i}", out) for i, out in enumerate(between)]
-        gradients = [Scratch(f"dy{i}", out, share=f"gradient{i % 2}") for i, out in enumerate(between)]
+        outputs, gradients, place = [], [], 0
+        for i, child in enumerate(children[:-1]):
+            place += not self.fused(i)
+            outputs.append(Scratch(f"y{i}", child.plan.out, share=f"output{place}"))
+            gradients.append(Scratch(f"dy{i}", child.plan.out, share=f"gradient{place % 2}"))
         return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children))
+
+    def fused(self, i: int) -> bool:
+        """Whether layer i is a ReLU that the layer before it takes over. The last layer's output lies elsewhere."""
+        within = 0 < i < len(self.layers) - 1
+        return within and isinstance(self.layers[i], ReLU) and self.layers[i - 1].floors
 
     def bind(self, m: Any) -> None:
         between = range(len(self.layers) - 1)
         m.outputs = [getattr(m, f"y{i}") for i in between]
         m.gradients = [getattr(m, f"dy{i}") for i in between]
+        m.steps = [(*m.children[i], m.outputs[i]) for i in between if not self.fused(i)]
+        for i in between:
+            if self.fused(i):
+                m.children[i - 1][1].floor = m.zero
+                m.children[i + 1][1].input_floor = m.zero
         trained = [i for i, (_, child) in enumerate(m.children) if _has_gradients(child)]
         m.first_trained = trained[0] if trained else len(self.layers)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        last, child = m.children[-1]
-        for (layer, memory), output in zip(m.children, m.outputs, strict=False):  # all but the last
+        for layer, memory, output in m.steps:
             layer.forward(memory, x, output)
             x = output
+        last, child = m.children[-1]
         last.forward(child, x, y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
@@ -70,7 +84,9 @@ class Chain(Layer):
         stop = 0 if dx is not None else m.first_trained
         for i in range(len(m.children) - 1, stop - 1, -1):
             layer, memory = m.children[i]
-            if observe is not None:
+            if self.fused(i) and self.layers[i + 1].masks:
+                continue
+            if observe is not None and not self.fused(i):
                 observe(str(i), dy)
             if i > 0:
                 before, d_before = m.outputs[i - 1], m.gradients[i - 1] if i > stop else None
@@ -102,7 +118,7 @@ class Residual(Layer):
 
     def plan(self, in_shape: Shape) -> Plan:
         paths = [("layers", self.layers)] + ([("shortcut", self.shortcut)] if self.shortcut is not None else [])
-        children = tuple(Child(name, layer, plan_layer(layer, in_shape, name)) for name, layer in paths)
+        children = tuple(Child(name, layer, in_shape, plan_layer(layer, in_shape, name)) for name, layer in paths)
         out = children[0].plan.out
         other = children[1].plan.out if self.shortcut is not None else in_shape
         if out != other:

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..initializers import HeNormal, Zeros
-from ..kernels import conv as kernels
+from ..kernels.conv import turn
 from ..memory import Memory
 from ..spec import Initializer, Param, Plan, Scratch, Shape
 from .base import Layer
+from .convolution import Geometry, convolution, weights_gradient
 
 Borders = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 Padding = str | int | Borders
@@ -72,6 +74,8 @@ class Conv2D(Layer):
             (Krizhevsky et al. 2012). groups = C is the depthwise convolution.
     """
 
+    floors = True
+
     filters: int
     kernel: int | tuple[int, int]
     stride: int = 1
@@ -99,63 +103,48 @@ class Conv2D(Layer):
         assert isinstance(self.kernel, tuple)
         return self.kernel
 
-    def _reach(self) -> tuple[int, int]:
-        """Rows and columns from the window's first tap to its last, both included."""
-        kh, kw = self._size
-        return (kh - 1) * self.dilation + 1, (kw - 1) * self.dilation + 1
+    def _geometry(self, in_shape: Shape) -> Geometry:
+        reach = tuple((size - 1) * self.dilation + 1 for size in self._size)
+        (top, bottom), (left, right) = borders(self.padding, in_shape[:2], reach, self.stride)
+        padded = in_shape[0] + top + bottom, in_shape[1] + left + right
+        if padded[0] < reach[0] or padded[1] < reach[1]:
+            raise ValueError(f"expected images of at least {reach} with their borders; got {padded}")
+        out = tuple((length - r) // self.stride + 1 for length, r in zip(padded, reach, strict=True))
+        return Geometry(
+            in_shape, (*out, self.filters), self._size, top, left, self.stride, dilation=self.dilation,
+            groups=self.groups,
+        )  # fmt: skip
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
-        rows, columns, channels = in_shape
-        if channels % self.groups:
+        if in_shape[2] % self.groups:
             raise ValueError(f"expected channels divisible by groups={self.groups}; got input shape {in_shape}")
-        (kh, kw), reach = self._size, self._reach()
-        (top, bottom), (left, right) = borders(self.padding, (rows, columns), reach, self.stride)
-        padded = rows + top + bottom, columns + left + right
-        if padded[0] < reach[0] or padded[1] < reach[1]:
-            raise ValueError(f"expected images of at least {reach} with their borders; got {padded}")
-        out = tuple((length - r) // self.stride + 1 for length, r in zip(padded, reach, strict=True))
-        inputs, each = channels // self.groups, self.filters // self.groups
-        params = [Param("W", (kh, kw, inputs, self.filters), self.init)]
+        g = self._geometry(in_shape)
+        params = [Param("W", g.weights, self.init)]
         if self.bias:
             params.append(Param("b", (self.filters,), Zeros(), decay=False))
-        weights = kh * kw * inputs * self.filters
-        fixed = {
-            "panels": (kernels.panels_size(kh * kw * inputs, each, self.groups),),
-            "turned": (kh, kw, each, channels),
-            "turned_panels": (kernels.panels_size(kh * kw * each, inputs, self.groups),),
-            "partial": (kernels.PARTS, weights + (self.filters if self.bias else 0)),
-        }
-        spread = rows + reach[0] - 1, columns + reach[1] - 1
+        passes = convolution(g), convolution(g.turned()), weights_gradient(g)
         return Plan(
-            (*out, self.filters),
+            g.out_shape,
             params=tuple(params),
+            # The three passes take turns in one place.
             scratch=(
-                Scratch("padded", (*padded, channels)),
-                Scratch("spread", (*spread, self.filters)),
-                *(Scratch(name, shape, per_sample=False) for name, shape in fixed.items()),
+                *(Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place") for i, p in enumerate(passes)),
+                Scratch("turned", g.turned().weights, per_sample=False),
             ),
-            work=kernels.conv_work_size(out[0] * out[1]),
+            work=max(p.work for p in passes),
         )
+
+    def bind(self, m: Any) -> None:
+        g = self._geometry(m.in_shape)
+        m.forward, m.backward_input, m.backward_weights = convolution(g), convolution(g.turned()), weights_gradient(g)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        (top, _), (left, _) = borders(self.padding, x.shape[1:3], self._reach(), self.stride)
-        kernels.pad(x, top, left, 1, m.padded)
-        bias = m.b if self.bias else m.nothing
-        kernels.conv(m.padded, m.W, bias, y, self.groups, self.stride, self.dilation, m.panels, m.work, m.offsets)
+        m.forward.run(x, m.W, m.b if self.bias else m.nothing, m.floor, y, m.place0, m.work)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        db = m.db if self.bias else m.nothing
-        kernels.conv_backward_weights(
-            m.padded, dy, m.dW, db, self.groups, self.stride, self.dilation, m.partial, m.work, m.offsets
-        )
-        if dx is None:
-            return
-        # The input's gradient is a convolution of dy, spread by the stride, with the turned kernel.
-        (top, _), (left, _) = borders(self.padding, x.shape[1:3], self._reach(), self.stride)
-        kernels.turn(m.W, self.groups, m.turned)
-        kernels.pad(dy, self._reach()[0] - 1 - top, self._reach()[1] - 1 - left, self.stride, m.spread)
-        kernels.conv(
-            m.spread, m.turned, m.nothing, dx, self.groups, 1, self.dilation, m.turned_panels, m.work, m.offsets
-        )
+        m.backward_weights.run(x, dy, m.dW, m.db if self.bias else m.nothing, m.place2, m.work)
+        if dx is not None:
+            turn(m.W, self.groups, m.turned)
+            m.backward_input.run(dy, m.turned, m.nothing, m.no_floor, dx, m.place1, m.work)

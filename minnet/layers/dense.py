@@ -20,6 +20,8 @@ class Dense(Layer):
     W has shape (inputs, units) and starts as ``init`` says (He et al. 2015 unless told); b starts at 0.
     """
 
+    floors = True
+
     units: int
     init: Initializer = field(default_factory=HeNormal)
     bias: bool = True
@@ -40,12 +42,12 @@ class Dense(Layer):
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         inputs, units = m.W.shape
         bias = m.b if self.bias else m.nothing
-        multiply(x, inputs, 1, m.W, units, 1, bias, y, inputs, m.work, m.offsets)
+        multiply(x, inputs, 1, m.W, units, 1, bias, m.floor, y, inputs, m.work, m.offsets)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         inputs, units = m.W.shape
-        multiply(x, 1, inputs, dy, units, 1, m.nothing, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
+        multiply(x, 1, inputs, dy, units, 1, m.nothing, m.no_floor, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
         if self.bias:
             column_sums(dy, m.db)
         if dx is not None:
-            multiply(dy, units, 1, m.W, 1, units, m.nothing, dx, units, m.work, m.offsets)  # dy @ W.T
+            multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, dx, units, m.work, m.offsets)  # dy @ W.T

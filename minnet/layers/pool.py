@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
-from ..kernels import conv as conv_kernels
 from ..kernels import pool as kernels
+from ..kernels.borders import pad
 from ..memory import Memory
 from ..spec import Plan, Shape
 from .base import Layer
@@ -46,6 +46,8 @@ class MaxPool2D(_Window):
     Of equal values the first in reading order gets the gradient.
     """
 
+    masks = True
+
     size: int
     stride: int | None = None
     padding: int = 0
@@ -55,7 +57,7 @@ class MaxPool2D(_Window):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.max_pool_backward(x, y, dy, dx, self.size, self.stride, self.padding, m.work)
+            kernels.max_pool_backward(x, y, dy, dx, self.size, self.stride, self.padding, m.input_floor)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class ZeroPad(Layer):
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         (top, _), (left, _) = borders(self.padding, x.shape[1:3], (1, 1), 1)
-        conv_kernels.pad(x, top, left, 1, y)
+        pad(x, top, left, y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:

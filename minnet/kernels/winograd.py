@@ -1,0 +1,302 @@
+"""Winograd's convolution: 3x3 and 5x5 kernels at stride 1 with 4 and 2.8 times fewer multiplications.
+
+A tile of t x t inputs d, its m x m outputs y and the r x r weights g of a channel and a filter, t = m + r - 1, satisfy
+
+    y = A^T [(G g G^T) * (B^T d B)] A,
+
+the product in brackets element by element (Lavin and Gray 2016, after Winograd 1980). Summed over channels it becomes a
+matrix product for each of the t^2 elements. Its gradient with respect to g is G^T [(B^T d B) * (A dy A^T)] G. Tiles are
+6 x 6: 4 x 4 outputs of a 3x3 kernel, 2 x 2 of a 5x5 one. All work stays within a few images at a time, small enough
+for the second-level cache.
+
+Transformed arrays are blocked: [element][panel][tile or channel][width], a panel being ``width`` channels, one vector
+or two, so that all that the micro-kernel reads and writes is contiguous. Channels and filters fill whole vectors.
+"""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from .borders import with_borders
+from .compile import helper, parallel_kernel
+from .simd import ROWS, VECTOR_BYTES, block, largest_block, make_transform
+
+_BLOCK = ROWS[0]
+TILE = 6  # t
+ELEMENTS = TILE * TILE
+SIZES = (3, 5)  # r
+PARTS = 8  # of a batch, in each of which the weights' gradient is summed by itself
+_LANES = VECTOR_BYTES // 4  # at the most, in float32
+_CACHE = 400_000  # elements that the transformed images of one task may take
+
+Matrix = list[list[Fraction]]
+
+
+def matrices(r: int, points: Sequence[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
+    """B^T (t, t), G (t, r) and A^T (m, t) for kernels of r x r from t - 1 points, infinity being the last one.
+
+    y is a polynomial product, turned round: G and A^T evaluate at the points, B^T holds the polynomials of Lagrange's
+    interpolation (Blahut 2010, chapter 5).
+    """
+    t, m = len(points) + 1, len(points) + 2 - r
+
+    def product(roots: Sequence[Fraction]) -> list[Fraction]:
+        coefficients = [Fraction(1)]
+        for root in roots:
+            shifted = [Fraction(0), *coefficients]
+            coefficients = [high - root * low for high, low in zip(shifted, [*coefficients, Fraction(0)], strict=True)]
+        return coefficients + [Fraction(0)] * (t - len(coefficients))
+
+    others = [[b for b in points if b != a] for a in points]
+    scale = [math.prod((a - b for b in rest), start=Fraction(1)) for a, rest in zip(points, others, strict=True)]
+    B = [product(rest) for rest in others] + [product(points)]
+    G = [[a**k / s for k in range(r)] for a, s in zip(points, scale, strict=True)]
+    G.append([Fraction(0)] * (r - 1) + [Fraction(1)])
+    A = [[a**i for a in points] + [Fraction(int(i == m - 1))] for i in range(m)]
+    return B, G, A
+
+
+def _transposed(matrix: Matrix) -> Matrix:
+    return [list(column) for column in zip(*matrix, strict=True)]
+
+
+# Small and balanced numbers keep float32 close: twice the error of summing one term after the other.
+_POINTS = [Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2)]
+(_B, _G3, _A3), (_, _G5, _A5) = (matrices(r, _POINTS) for r in SIZES)
+_transform_input = make_transform(_B, VECTOR_BYTES)
+_weights3, _weights5 = make_transform(_G3, VECTOR_BYTES), make_transform(_G5, VECTOR_BYTES)
+_output3, _output5 = make_transform(_A3, VECTOR_BYTES), make_transform(_A5, VECTOR_BYTES)
+_d_output3, _d_output5 = (make_transform(_transposed(A), VECTOR_BYTES) for A in (_A3, _A5))
+_d_weights3, _d_weights5 = (make_transform(_transposed(G), VECTOR_BYTES) for G in (_G3, _G5))
+
+
+def suits(kernel: tuple[int, int], channels: int, filters: int) -> bool:
+    """Whether there are transforms for the kernel, and channels and filters fill whole vectors."""
+    return kernel[0] == kernel[1] and kernel[0] in SIZES and channels % _LANES == 0 and filters % _LANES == 0
+
+
+def _width(channels, lanes):
+    """Of a panel: two vectors where that leaves none over."""
+    return 2 * lanes if channels % (2 * lanes) == 0 else lanes
+
+
+_panel_width = helper(_width)
+
+
+def grid(rows: int, columns: int, r: int) -> tuple[int, int]:
+    """Tiles, down and across, that cover so many outputs."""
+    m = TILE + 1 - r
+    return -(-rows // m), -(-columns // m)
+
+
+def images_at_a_time(tiles: int, channels: int, filters: int) -> int:
+    """So many images of so many tiles are transformed together, by sizes alone."""
+    return max(1, _CACHE // (ELEMENTS * tiles * (channels + filters)))
+
+
+def work_size(down: int, across: int, r: int, channels: int, filters: int, images: int) -> int:
+    """Elements of ``work`` that a thread needs: a row of zeros, an image, its outputs, and all tiles transformed."""
+    m = TILE + 1 - r
+    image = (down * m + r - 1) * (across * m + r - 1) * channels
+    transformed = ELEMENTS * (images * down * across + _BLOCK) * (channels + filters)
+    return 2 * VECTOR_BYTES + image + down * across * m * m * filters + transformed
+
+
+@lru_cache(maxsize=256)
+def offsets(tiles: int, channels: int, itemsize: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each tile of a panel, and each channel of a transformed array starts; the last ones once more a block."""
+    width, c = _width(channels, VECTOR_BYTES // itemsize), np.arange(channels)
+    tile_starts, channel_starts = np.arange(tiles) * width, c // width * tiles * width + c % width
+    return np.pad(tile_starts, (0, _BLOCK), mode="edge"), np.pad(channel_starts, (0, _BLOCK), mode="edge")
+
+
+@helper
+def _places(work, r, down, across, channels, filters, tiles):
+    """Parts of a thread's work: zeros, image with borders, outputs, and both transformed."""
+    m = TILE + 1 - r
+    rows, columns = down * m, across * m
+    image = 2 * VECTOR_BYTES
+    outputs = image + (rows + r - 1) * (columns + r - 1) * channels
+    first = outputs + rows * columns * filters
+    second = first + ELEMENTS * (tiles + _BLOCK) * channels
+    return (
+        work[:image],
+        work[image:outputs].reshape((rows + r - 1, columns + r - 1, channels)),
+        work[outputs:first].reshape((rows, columns, filters)),
+        work[first:second],
+        work[second:],
+    )
+
+
+@helper
+def _transform_image(image, r, down, across, first, tiles, V):
+    """Tiles of one image with its borders, transformed to number ``first`` and the following of so many."""
+    _, columns, channels = image.shape
+    lanes, m, flat = VECTOR_BYTES // image.itemsize, TILE + 1 - r, image.reshape(-1)
+    width, element = _panel_width(channels, lanes), tiles * channels
+    for i in range(down):
+        for j in range(across):
+            for c in range(0, channels, lanes):
+                x = (i * m * columns + j * m) * channels + c
+                y = c // width * tiles * width + (first + i * across + j) * width + c % width
+                _transform_input(flat, x, columns * channels, channels, V, y, TILE * element, element)
+
+
+@helper
+def _transform_d_outputs(dy, r, down, across, first, tiles, M):
+    """A dy A^T for all tiles of one image."""
+    _, columns, filters = dy.shape
+    lanes, m, flat = VECTOR_BYTES // dy.itemsize, TILE + 1 - r, dy.reshape(-1)
+    width, element = _panel_width(filters, lanes), tiles * filters
+    for i in range(down):
+        for j in range(across):
+            for f in range(0, filters, lanes):
+                x = (i * m * columns + j * m) * filters + f
+                y = f // width * tiles * width + (first + i * across + j) * width + f % width
+                if r == 3:
+                    _d_output3(flat, x, columns * filters, filters, M, y, TILE * element, element)
+                else:
+                    _d_output5(flat, x, columns * filters, filters, M, y, TILE * element, element)
+
+
+@helper
+def _inverse_transform(M, r, down, across, first, tiles, outputs):
+    """Outputs of one image from its tiles."""
+    _, columns, filters = outputs.shape
+    lanes, m, flat = VECTOR_BYTES // M.itemsize, TILE + 1 - r, outputs.reshape(-1)
+    width, element = _panel_width(filters, lanes), tiles * filters
+    for i in range(down):
+        for j in range(across):
+            for f in range(0, filters, lanes):
+                x = f // width * tiles * width + (first + i * across + j) * width + f % width
+                y = (i * m * columns + j * m) * filters + f
+                if r == 3:
+                    _output3(M, x, TILE * element, element, flat, y, columns * filters, filters)
+                else:
+                    _output5(M, x, TILE * element, element, flat, y, columns * filters, filters)
+
+
+@helper
+def _products(V, U, M, count, tiles, channels, filters, starts, zeros):
+    """M = V U for each element: count tiles by channels, channels by filters."""
+    lanes = VECTOR_BYTES // V.itemsize
+    depth, width = _panel_width(channels, lanes), _panel_width(filters, lanes)
+    for element in range(ELEMENTS):
+        source = V[element * tiles * channels :]
+        for f in range(0, filters, width):
+            at, to = element * channels * filters + f * channels, element * tiles * filters + f * tiles
+            # A block that sticks out writes where the next one will, or behind the last.
+            for first in range(0, count, _BLOCK):
+                block(
+                    min(_BLOCK, count - first), width > lanes, source, starts, first, U, at, width, zeros, 0, 0,
+                    M, to + first * width, width, channels // depth, tiles * depth, depth, 1, -V.dtype.type(np.inf),
+                )  # fmt: skip
+
+
+@helper
+def _add_products(V, M, dU, count, tiles, channels, filters, starts):
+    """dU += V^T M for each element: channels by count tiles, count tiles by filters."""
+    lanes = VECTOR_BYTES // V.itemsize
+    depth, width = _panel_width(channels, lanes), _panel_width(filters, lanes)
+    for element in range(ELEMENTS):
+        source = V[element * tiles * channels :]
+        for f in range(0, filters, width):
+            at, to = element * tiles * filters + f * tiles, element * channels * filters + f * channels
+            c = 0
+            while c < channels:  # in blocks that fit, as what stuck out would be added to others
+                rows = largest_block(channels - c)
+                block(
+                    rows, width > lanes, source, starts, c, M, at, width, dU, to + c * width, width,
+                    dU, to + c * width, width, 1, 0, count, depth, -V.dtype.type(np.inf),
+                )  # fmt: skip
+                c += rows
+
+
+@parallel_kernel
+def winograd_weights(W, U):
+    """U = G W G^T, blocked (36, panels, C, width), of W (r, r, C, F)."""
+    r, _, channels, filters = W.shape
+    lanes, flat = VECTOR_BYTES // W.itemsize, W.reshape(-1)
+    width, element = _panel_width(filters, lanes), channels * filters
+    for c in prange(channels):
+        for f in range(0, filters, lanes):
+            x, y = c * filters + f, f // width * channels * width + c * width + f % width
+            if r == 3:
+                _weights3(flat, x, r * element, element, U, y, TILE * element, element)
+            else:
+                _weights5(flat, x, r * element, element, U, y, TILE * element, element)
+
+
+@parallel_kernel
+def winograd_conv(x, top, left, r, U, bias, floor, y, grid, images, starts, work):
+    """``conv`` of x (n, H, W, C) with r x r weights that ``winograd_weights`` has transformed; y (n, OH, OW, F).
+
+    grid and images as ``grid`` and ``images_at_a_time`` say, starts the first of ``offsets``. bias may be empty.
+    """
+    n, channels, (_, rows, columns, filters) = x.shape[0], x.shape[3], y.shape
+    (down, across), lanes = grid, VECTOR_BYTES // x.itemsize
+    tiles = images * down * across
+    for task in prange((n + images - 1) // images):
+        zeros, image, outputs, V, M = _places(work[get_thread_id()], r, down, across, channels, filters, tiles)
+        zeros[: 2 * lanes] = x.dtype.type(0)
+        first, last = task * images, min(n, (task + 1) * images)
+        for i in range(first, last):
+            with_borders(x[i], top, left, 1, image)
+            _transform_image(image, r, down, across, (i - first) * down * across, tiles, V)
+        _products(V, U, M, (last - first) * down * across, tiles, channels, filters, starts, zeros)
+        for i in range(first, last):
+            _inverse_transform(M, r, down, across, (i - first) * down * across, tiles, outputs)
+            for row in range(rows):
+                for column in range(columns):
+                    source, target = outputs[row, column], y[i, row, column]
+                    for f in range(filters):
+                        v = source[f] + (bias[f] if bias.size > 0 else x.dtype.type(0))
+                        target[f] = floor if v < floor else v
+
+
+@parallel_kernel
+def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, partial, work):
+    """dW and, unless it is empty, db; starts the second of ``offsets``, partial (PARTS, 36 * C * F + F) is scratch."""
+    r, _, channels, filters = dW.shape
+    n, (down, across), lanes = x.shape[0], grid, VECTOR_BYTES // x.itemsize
+    tiles, parts, element = images * down * across, min(PARTS, n), channels * filters
+    for part in prange(parts):
+        _, image, outputs, V, M = _places(work[get_thread_id()], r, down, across, channels, filters, tiles)
+        dU, bias_sums = partial[part], partial[part, ELEMENTS * element :]
+        dU[:] = x.dtype.type(0)
+        last = (part + 1) * n // parts
+        for first in range(part * n // parts, last, images):
+            many = min(images, last - first)
+            for i in range(many):
+                with_borders(x[first + i], top, left, 1, image)
+                _transform_image(image, r, down, across, i * down * across, tiles, V)
+                with_borders(dy[first + i], 0, 0, 1, outputs)
+                _transform_d_outputs(outputs, r, down, across, i * down * across, tiles, M)
+                gradient = dy[first + i].reshape((dy.shape[1] * dy.shape[2], filters))
+                for p in range(gradient.shape[0]):
+                    for f in range(db.size):
+                        bias_sums[f] += gradient[p, f]
+            _add_products(V, M, dU, many * down * across, tiles, channels, filters, starts)
+    for c in prange(channels):
+        width = _panel_width(filters, lanes)
+        for e in range(ELEMENTS):
+            for f in range(0, filters, width):
+                for k in range(width):
+                    at = e * element + f * channels + c * width + k
+                    for part in range(1, parts):
+                        partial[0, at] += partial[part, at]
+        for f in range(0, filters, lanes):
+            source, target = f // width * channels * width + c * width + f % width, c * filters + f
+            if r == 3:
+                _d_weights3(partial[0], source, TILE * element, element, dW.reshape(-1), target, r * element, element)
+            else:
+                _d_weights5(partial[0], source, TILE * element, element, dW.reshape(-1), target, r * element, element)
+    for f in range(db.size):
+        total = partial[0, ELEMENTS * element + f]
+        for part in range(1, parts):
+            total += partial[part, ELEMENTS * element + f]
+        db[f] = total

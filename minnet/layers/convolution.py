@@ -1,0 +1,161 @@
+"""The passes of a convolution: its geometry, and the algorithm that suits it.
+
+The gradient with respect to the input is a convolution too, with its geometry turned round; hence both, and transposed
+convolution, are made of the two passes here: ``Convolution`` and ``WeightsGradient``.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..kernels import conv as direct
+from ..kernels import winograd
+from ..spec import Shape
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """y[i, j] = sum over a, b of x'[stride * i + dilation * a, stride * j + dilation * b] W[a, b].
+
+    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left).
+    """
+
+    in_shape: Shape  # (rows, columns, channels)
+    out_shape: Shape  # (rows, columns, filters)
+    kernel: tuple[int, int]
+    top: int
+    left: int
+    stride: int = 1
+    spread: int = 1
+    dilation: int = 1
+    groups: int = 1
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from a window's first tap to its last, both included."""
+        return (self.kernel[0] - 1) * self.dilation + 1, (self.kernel[1] - 1) * self.dilation + 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of x', as far as windows reach."""
+        (rows, columns, _), reach = self.out_shape, self.reach
+        return (rows - 1) * self.stride + reach[0], (columns - 1) * self.stride + reach[1]
+
+    @property
+    def weights(self) -> Shape:
+        """Shape (kh, kw, channels / groups, filters) of W."""
+        return (*self.kernel, self.in_shape[2] // self.groups, self.out_shape[2])
+
+    def turned(self) -> "Geometry":
+        """Of the gradient with respect to x: a convolution of dy with the turned kernel."""
+        reach = self.reach
+        return Geometry(
+            self.out_shape, self.in_shape, self.kernel, reach[0] - 1 - self.top, reach[1] - 1 - self.left,
+            stride=self.spread, spread=self.stride, dilation=self.dilation, groups=self.groups,
+        )  # fmt: skip
+
+    @property
+    def suits_winograd(self) -> bool:
+        """Whether Winograd's convolution is possible, and saves a third of the multiplications or more."""
+        if (self.stride, self.spread, self.dilation, self.groups) != (1, 1, 1, 1):
+            return False
+        if not winograd.suits(self.kernel, self.in_shape[2], self.out_shape[2]):
+            return False
+        rows, columns, _ = self.out_shape
+        plain = rows * columns * self.kernel[0] ** 2
+        return 3 * winograd.ELEMENTS * math.prod(winograd.grid(rows, columns, self.kernel[0])) <= 2 * plain
+
+
+class DirectConvolution:
+    """Patches are read where they lie. ``scratch``, ``work``: elements that ``run`` needs, all told and a thread."""
+
+    def __init__(self, g: Geometry) -> None:
+        (out_rows, out_columns, filters), channels = g.out_shape, g.in_shape[2]
+        self.geometry = g
+        self.scratch = direct.panels_size(math.prod(g.weights[:3]), filters // g.groups, g.groups)
+        self.work = direct.work_size(0, math.prod(g.size) * channels)
+        self._pixels = direct.pixel_offsets(out_rows, out_columns, g.stride, g.size[1], channels)
+
+    def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
+        """y = max(floor, convolution of x + bias); bias may be empty."""
+        g = self.geometry
+        direct.conv(
+            x, g.top, g.left, g.spread, g.size, W, bias, floor, y, g.groups, g.dilation, self._pixels, scratch, work
+        )
+
+
+class WinogradConvolution:
+    """For 3x3 and 5x5 kernels at stride 1, with fewer multiplications."""
+
+    def __init__(self, g: Geometry) -> None:
+        (rows, columns, filters), channels, r = g.out_shape, g.in_shape[2], g.kernel[0]
+        self.geometry, self._grid = g, winograd.grid(rows, columns, r)
+        tiles = math.prod(self._grid)
+        self._images = winograd.images_at_a_time(tiles, channels, filters)
+        self.scratch = winograd.ELEMENTS * channels * filters
+        self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
+
+    def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
+        """y = max(floor, convolution of x + bias); bias may be empty."""
+        g = self.geometry
+        starts, _ = winograd.offsets(self._images * math.prod(self._grid), g.in_shape[2], x.itemsize)
+        winograd.winograd_weights(W, scratch)
+        winograd.winograd_conv(
+            x, g.top, g.left, g.kernel[0], scratch, bias, floor, y, self._grid, self._images, starts, work
+        )
+
+
+class DirectWeightsGradient:
+    """The sum over images is taken in parts. ``scratch``, ``work``: elements that ``run`` needs."""
+
+    def __init__(self, g: Geometry) -> None:
+        (out_rows, out_columns, filters), channels = g.out_shape, g.in_shape[2]
+        self.geometry = g
+        self.scratch = direct.PARTS * (math.prod(g.weights) + filters)
+        self.work = direct.work_size(out_rows * out_columns, math.prod(g.size) * channels)
+        self._taps = direct.tap_offsets(*g.kernel, g.weights[2], g.dilation, g.size[1], channels)
+
+    def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:
+        """dW and, unless it is empty, db, given dy."""
+        g = self.geometry
+        partial = scratch.reshape(direct.PARTS, -1)
+        direct.conv_backward_weights(
+            x, g.top, g.left, g.size, dy, dW, db, g.groups, g.stride, self._taps, partial, work
+        )
+
+
+class WinogradWeightsGradient:
+    """The same, in transformed arrays."""
+
+    def __init__(self, g: Geometry) -> None:
+        (rows, columns, filters), channels, r = g.out_shape, g.in_shape[2], g.kernel[0]
+        self.geometry, self._grid = g, winograd.grid(rows, columns, r)
+        self._images = winograd.images_at_a_time(math.prod(self._grid), channels, filters)
+        self.scratch = winograd.PARTS * (winograd.ELEMENTS * channels * filters + filters)
+        self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
+
+    def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:
+        """dW and, unless it is empty, db, given dy."""
+        g = self.geometry
+        _, starts = winograd.offsets(self._images * math.prod(self._grid), g.in_shape[2], x.itemsize)
+        partial = scratch.reshape(winograd.PARTS, -1)
+        winograd.winograd_backward_weights(
+            x, g.top, g.left, dy, dW, db, self._grid, self._images, starts, partial, work
+        )
+
+
+@lru_cache(maxsize=1024)
+def convolution(g: Geometry) -> DirectConvolution | WinogradConvolution:
+    """The algorithm for a convolution of that geometry."""
+    return WinogradConvolution(g) if g.suits_winograd else DirectConvolution(g)
+
+
+@lru_cache(maxsize=1024)
+def weights_gradient(g: Geometry) -> DirectWeightsGradient | WinogradWeightsGradient:
+    """The algorithm for its weights' gradient."""
+    return WinogradWeightsGradient(g) if g.suits_winograd else DirectWeightsGradient(g)
