@@ -6,7 +6,12 @@ arrays of one shape and dtype. Forward comparisons are written so that a NaN pas
 
 import math
 
-from .compile import helper, kernel
+from numba import prange
+
+from .compile import helper, kernel, parallel_kernel
+
+_CHUNK = 16384  # elements that a thread takes at a time
+_SERIAL = 65536  # up to so many, waking a second thread costs more than it brings
 
 
 @kernel
@@ -46,6 +51,25 @@ def relu_backward(x, dy, dx):
     zero = x.dtype.type(0)
     for i in range(xs.size):
         dxs[i] = dys[i] if xs[i] > zero else zero
+
+
+@helper
+def _relu_mask(y, dy):
+    zero = y.dtype.type(0)
+    for i in range(y.size):
+        dy[i] = dy[i] if y[i] > zero else zero
+
+
+@parallel_kernel
+def relu_mask(y, dy):
+    """dy = 0 where y, the ReLU's output, is not above 0, in place."""
+    ys, dys = y.reshape(-1), dy.reshape(-1)
+    if ys.size <= _SERIAL:
+        _relu_mask(ys, dys)
+    else:
+        for chunk in prange((ys.size + _CHUNK - 1) // _CHUNK):
+            start, stop = chunk * _CHUNK, min(ys.size, (chunk + 1) * _CHUNK)
+            _relu_mask(ys[start:stop], dys[start:stop])
 
 
 @kernel

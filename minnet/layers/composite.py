@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.activation import relu_mask
+from ..kernels.residual import accumulate, add
 from ..memory import Memory
 from ..spec import Child, Plan, Scratch, Shape
 from .activation import ReLU
@@ -52,9 +54,11 @@ class Chain(Layer):
         between = range(len(self.layers) - 1)
         m.outputs = [getattr(m, f"y{i}") for i in between]
         m.gradients = [getattr(m, f"dy{i}") for i in between]
-        m.steps = [(*m.children[i], m.outputs[i]) for i in between if not self.fused(i)]
+        m.fused = [self.fused(i) for i in range(len(self.layers))]
+        m.masked = [m.fused[i] and self.layers[i + 1].masks for i in range(len(self.layers))]
+        m.steps = [(*m.children[i], m.outputs[i]) for i in between if not m.fused[i]]
         for i in between:
-            if self.fused(i):
+            if m.fused[i]:
                 m.children[i - 1][1].floor = m.zero
                 m.children[i + 1][1].input_floor = m.zero
         trained = [i for i, (_, child) in enumerate(m.children) if _has_gradients(child)]
@@ -79,14 +83,19 @@ class Chain(Layer):
         dx: np.ndarray | None,
         observe: Observer | None,
     ) -> None:
-        """``backward``, calling ``observe(name, dy)`` with the gradient that reaches each layer's output."""
+        """``backward``, calling ``observe(name, dy)`` with the gradient that reaches each layer's output.
+
+        Of a ReLU that works in place, and the layer before it, that is the gradient at the latter's output.
+        """
         # Below the first layer with parameters nobody asks for a gradient, unless dx is wanted.
         stop = 0 if dx is not None else m.first_trained
         for i in range(len(m.children) - 1, stop - 1, -1):
             layer, memory = m.children[i]
-            if self.fused(i) and self.layers[i + 1].masks:
+            if m.fused[i]:
+                if not m.masked[i]:
+                    relu_mask(y, dy)
                 continue
-            if observe is not None and not self.fused(i):
+            if observe is not None:
                 observe(str(i), dy)
             if i > 0:
                 before, d_before = m.outputs[i - 1], m.gradients[i - 1] if i > stop else None
@@ -107,6 +116,8 @@ class Residual(Layer):
 
     No activation follows the sum. Both paths must end in the same shape.
     """
+
+    floors = True
 
     layers: Sequence[Layer] | Layer
     shortcut: Sequence[Layer] | Layer | None = None
@@ -134,11 +145,11 @@ class Residual(Layer):
         layers, memory = m.children[0]
         layers.forward(memory, x, m.y_layers)
         if self.shortcut is None:
-            np.add(m.y_layers, x, out=y)
+            add(m.y_layers, x, m.floor, y)
         else:
             shortcut, memory = m.children[1]
             shortcut.forward(memory, x, m.y_shortcut)
-            np.add(m.y_layers, m.y_shortcut, out=y)
+            add(m.y_layers, m.y_shortcut, m.floor, y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         layers, memory = m.children[0]
@@ -148,7 +159,7 @@ class Residual(Layer):
             d_shortcut = m.dx_shortcut if dx is not None else None
             shortcut.backward(memory, x, m.y_shortcut, dy, d_shortcut)
         if dx is not None:
-            np.add(dx, dy if self.shortcut is None else m.dx_shortcut, out=dx)
+            accumulate(dx, dy if self.shortcut is None else m.dx_shortcut)
 
 
 def _as_chain(layers: Sequence[Layer] | Layer) -> Layer:
