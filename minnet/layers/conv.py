@@ -53,8 +53,53 @@ def check_padding(who: str, padding: Padding) -> Padding:
     return checks.count(who, "padding", padding, least=0)
 
 
+class Convolution(Layer):
+    """What Conv2D and ConvTranspose2D have in common: their arguments, checked, and the window's measures."""
+
+    filters: int
+    kernel: int | tuple[int, int]
+    stride: int
+    padding: Padding
+    bias: bool
+    init: Initializer
+    dilation: int
+    groups: int
+
+    def __post_init__(self) -> None:
+        who = type(self).__name__
+        for name in ("filters", "stride", "dilation", "groups"):
+            checks.count(who, name, getattr(self, name))
+        sizes = self.kernel if isinstance(self.kernel, (tuple, list)) else (self.kernel, self.kernel)
+        if len(sizes) != 2:
+            raise ValueError(f"{who}: expected kernel as one number or two; got {self.kernel!r}")
+        object.__setattr__(self, "kernel", tuple(checks.count(who, "kernel", size) for size in sizes))
+        object.__setattr__(self, "padding", check_padding(who, self.padding))
+        if not callable(self.init) or isinstance(self.init, type):
+            raise TypeError(f"{who}: expected init to be an initializer such as HeNormal(); got {self.init!r}")
+        if self.filters % self.groups:
+            raise ValueError(f"{who}: expected filters divisible by groups={self.groups}; got {self.filters}")
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        assert isinstance(self.kernel, tuple)
+        return self.kernel
+
+    def _reach(self) -> tuple[int, int]:
+        """Rows and columns from the window's first tap to its last, both included."""
+        kh, kw = self._size
+        return (kh - 1) * self.dilation + 1, (kw - 1) * self.dilation + 1
+
+    def _per_group(self, in_shape: Shape) -> tuple[int, int]:
+        """Channels and filters of each group; ValueError for what is no image or can't be cut into groups."""
+        if len(in_shape) != 3:
+            raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
+        if in_shape[2] % self.groups:
+            raise ValueError(f"expected channels divisible by groups={self.groups}; got input shape {in_shape}")
+        return in_shape[2] // self.groups, self.filters // self.groups
+
+
 @dataclass(frozen=True)
-class Conv2D(Layer):
+class Conv2D(Convolution):
     """y[i, j, f] = b[f] + sum over a, b, c of x[stride * i + a, stride * j + b, c] * W[a, b, c, f].
 
     x has shape (n, H, W, C), W (kh, kw, C / groups, filters), with the image's borders filled up with zeros.
@@ -81,42 +126,15 @@ class Conv2D(Layer):
     dilation: int = 1
     groups: int = 1
 
-    def __post_init__(self) -> None:
-        for name in ("filters", "stride", "dilation", "groups"):
-            checks.count("Conv2D", name, getattr(self, name))
-        sizes = self.kernel if isinstance(self.kernel, (tuple, list)) else (self.kernel, self.kernel)
-        if len(sizes) != 2:
-            raise ValueError(f"Conv2D: expected kernel as one number or two; got {self.kernel!r}")
-        object.__setattr__(self, "kernel", tuple(checks.count("Conv2D", "kernel", size) for size in sizes))
-        object.__setattr__(self, "padding", check_padding("Conv2D", self.padding))
-        if not callable(self.init) or isinstance(self.init, type):
-            raise TypeError(f"Conv2D: expected init to be an initializer such as HeNormal(); got {self.init!r}")
-        if self.filters % self.groups:
-            raise ValueError(f"Conv2D: expected filters divisible by groups={self.groups}; got {self.filters}")
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        assert isinstance(self.kernel, tuple)
-        return self.kernel
-
-    def _reach(self) -> tuple[int, int]:
-        """Rows and columns from the window's first tap to its last, both included."""
-        kh, kw = self._size
-        return (kh - 1) * self.dilation + 1, (kw - 1) * self.dilation + 1
-
     def plan(self, in_shape: Shape) -> Plan:
-        if len(in_shape) != 3:
-            raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
+        inputs, each = self._per_group(in_shape)
         rows, columns, channels = in_shape
-        if channels % self.groups:
-            raise ValueError(f"expected channels divisible by groups={self.groups}; got input shape {in_shape}")
         (kh, kw), reach = self._size, self._reach()
         (top, bottom), (left, right) = borders(self.padding, (rows, columns), reach, self.stride)
         padded = rows + top + bottom, columns + left + right
         if padded[0] < reach[0] or padded[1] < reach[1]:
             raise ValueError(f"expected images of at least {reach} with their borders; got {padded}")
         out = tuple((length - r) // self.stride + 1 for length, r in zip(padded, reach, strict=True))
-        inputs, each = channels // self.groups, self.filters // self.groups
         params = [Param("W", (kh, kw, inputs, self.filters), self.init)]
         if self.bias:
             params.append(Param("b", (self.filters,), Zeros(), decay=False))
