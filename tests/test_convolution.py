@@ -282,6 +282,17 @@ def test_a_layer_equals_its_twin(case, dtype):
     assert_close(case, arrays, run(case, arrays))
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_the_fan_in_of_the_transposed_layer_counts_an_outputs_inputs(stride):
+    layer = mn.ConvTranspose2D(6, 4, stride, groups=3, bias=False, init=mn.initializers.Constant(1.0))
+    net = mn.Net([layer], (9, 9, 12), dtype=np.float64)
+    y = net.forward(np.ones((1, 9, 9, 12)))
+    # With nothing but ones an output is the number of its inputs: over one period of the stride, far from the borders.
+    inside = y[:, 4 * stride : 5 * stride, 4 * stride : 5 * stride]
+    fan_in, _ = mn.initializers.fans(net.named_parameters()["0.W"].shape)
+    assert inside.mean() == fan_in / stride**2 == 4 * 4 * 4 / stride**2
+
+
 def test_the_number_of_threads_changes_no_bit():
     if mn.get_num_threads() < 2:
         pytest.skip("one core: there is no second thread to compare with")
