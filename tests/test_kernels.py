@@ -21,7 +21,7 @@ import pytest
 import minnet.kernels
 from minnet.kernels import activation, conv, dense, flat, gather, loss, norm, pool, product, update
 from minnet.kernels.compile import FAST
-from minnet.kernels.dropout import dropout
+from minnet.kernels.dropout import dropout, dropout_channels
 
 PACKAGE = Path(minnet.__file__).parent
 MODULES = [
@@ -36,7 +36,7 @@ KERNELS = {
 EPS32 = float(np.finfo(np.float32).eps)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
-SCRATCH = {"partial", "partial_gain", "panels", "work", "offsets"}  # arguments that only lend memory
+SCRATCH = {"partial", "partial_gain", "panels", "work", "offsets", "factors"}  # arguments that only lend memory
 ROWS = [(1, 1), (3, 5), (131, 9)]  # one element; odd; two blocks of 64 rows and a remainder
 FLAT = [(1,), (33,), (8201,)]  # one element; vector registers and a remainder; two blocks of 4096 and a remainder
 
@@ -259,6 +259,9 @@ CONVOLUTIONS = [
     (3, 5, 6, 3, 2, 2, 3, 2, 1, 1),
     (9, 6, 5, 2, 34, 3, 2, 1, 1, 1),  # more images than parts, more filters than a panel
     (2, 7, 6, 4, 6, 2, 3, 2, 2, 2),
+    (2, 4, 5, 17, 1, 1, 2, 3, 1, 1),  # a stride beyond the kernel
+    (3, 3, 4, 17, 17, 3, 2, 1, 1, 17),  # a filter for each channel
+    (1, 5, 7, 3, 33, 2, 2, 1, 3, 1),  # dilated, with a filter more than a panel
 ]
 
 
@@ -335,7 +338,14 @@ def turn(W, groups, out):
 
 
 # (images, height, width, channels, size, stride, padding)
-POOLS = [(1, 1, 1, 1, 1, 1, 0), (2, 5, 4, 3, 2, 2, 0), (3, 6, 5, 17, 3, 2, 1), (2, 4, 5, 2, 3, 1, 2)]
+POOLS = [
+    (1, 1, 1, 1, 1, 1, 0),
+    (2, 1, 1, 17, 3, 1, 1),
+    (2, 5, 4, 3, 2, 2, 0),
+    (3, 6, 5, 17, 3, 2, 1),
+    (2, 4, 5, 2, 3, 1, 2),
+    (2, 6, 5, 1, 2, 3, 0),  # a stride beyond the window
+]
 
 
 def make_pool(rng, shape):
@@ -394,7 +404,7 @@ for _counted in (True, False):
                 dx[place] += dy[out] / (size * size if counted else len(places))
 
 
-IMAGES = [(1, 1, 1, 1), (2, 3, 5, 4)]
+IMAGES = [(1, 1, 1, 1), (2, 3, 5, 4), (3, 2, 1, 17)]
 
 
 @twin_of(pool.global_mean, lambda rng, s: [rng.standard_normal(s), empty((s[0], s[3]))], shapes=IMAGES, sums=True)
@@ -515,6 +525,18 @@ def dropout_by_the_element(x, stream, step, threshold, scale, y):
     base = mixed((int(stream) + mixed(step * GOLDEN & MASK)) & MASK)
     for place, draw in zip(np.ndindex(x.shape), splitmix64(base, x.size), strict=True):
         y[place] = scale * x[place] if draw >= int(threshold) else 0.0
+
+
+@twin_of(
+    dropout_channels,
+    lambda rng, s: [rng.standard_normal(s), STREAM, 7, below(0.4), 1 / 0.6, np.zeros(s[-1]), empty(s)],
+    shapes=[*ROWS, *IMAGES],
+)
+def dropout_by_the_channel(x, stream, step, threshold, scale, factors, y):
+    base = mixed((int(stream) + mixed(step * GOLDEN & MASK)) & MASK)
+    pairs = np.ndindex(x.shape[0], x.shape[-1])
+    for (n, c), draw in zip(pairs, splitmix64(base, x.shape[0] * x.shape[-1]), strict=True):
+        y[n, ..., c] = scale * x[n, ..., c] if draw >= int(threshold) else 0.0
 
 
 # Flat vectors ------------------------------------------------------------------------------------------------
@@ -1168,6 +1190,15 @@ def test_the_noise_does_not_depend_on_shape_or_precision():
     np.testing.assert_array_equal(kept((6, 35), dtype=np.float64).reshape(-1), expected)
     # A longer array starts with the same noise.
     np.testing.assert_array_equal(kept((67, 9)).reshape(-1)[: expected.size], expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nothing_of_a_dropped_channel_comes_through(bad, dtype):
+    y = np.full((4, 3, 50), 7, dtype)
+    dropout_channels(np.full_like(y, bad), STREAM, 0, below(0.5), dtype(2), np.empty(50, dtype), y)
+    np.testing.assert_array_equal(np.isfinite(y), ~kept((4, 50))[:, None].repeat(3, axis=1))
+    assert not y[np.isfinite(y)].any()
 
 
 # How kernels are compiled ------------------------------------------------------------------------------------

@@ -29,6 +29,10 @@ LAYERS = [
     (mn.Maxout(3), (2, 9)),
     (mn.Dropout(0.4), (7,)),
     (mn.Dropout(0.0), (3, 5)),
+    (mn.SpatialDropout(0.4), (1, 1, 1)),
+    (mn.SpatialDropout(0.4), (3, 2, 17)),
+    (mn.SpatialDropout(0.0), (2, 5)),
+    (mn.SpatialDropout(0.6), (7,)),
     (mn.BatchNorm(), (5,)),
     (mn.BatchNorm(momentum=0.5, eps=1e-3), (2, 3, 4)),
     (mn.LayerNorm(), (5,)),
@@ -44,17 +48,45 @@ LAYERS = [
     (mn.Conv2D(6, 3, groups=3, stride=2), (5, 5, 3)),
     (mn.Conv2D(4, (3, 1), groups=4), (4, 3, 4)),
     (mn.Conv2D(34, 1), (2, 2, 3)),
+    (mn.Conv2D(17, 3, groups=17, bias=False), (1, 1, 17)),
+    (mn.Conv2D(1, (2, 1), stride=3, padding="valid"), (5, 4, 17)),
+    (mn.ConvTranspose2D(1, 1), (1, 1, 1)),
+    (mn.ConvTranspose2D(1, 3), (1, 1, 17)),
+    (mn.ConvTranspose2D(3, 3), (3, 2, 2)),
+    (mn.ConvTranspose2D(5, 2, stride=3), (2, 3, 1)),
+    (mn.ConvTranspose2D(2, (1, 2), stride=3, padding="valid"), (2, 3, 3)),
+    (mn.ConvTranspose2D(2, 3, stride=2, padding="valid", bias=False), (2, 1, 17)),
+    (mn.ConvTranspose2D(17, 3, stride=2, padding=1, output_padding=1), (2, 2, 2)),
+    (mn.ConvTranspose2D(3, (2, 4), stride=2, padding=((1, 0), (2, 3))), (4, 4, 2)),
+    (mn.ConvTranspose2D(2, 2, padding=2), (4, 5, 1)),
+    (mn.ConvTranspose2D(3, 2, stride=3, dilation=2, padding=1, output_padding=2), (2, 3, 2)),
+    (mn.ConvTranspose2D(6, 3, groups=3, stride=2), (2, 3, 3)),
+    (mn.ConvTranspose2D(17, (3, 1), groups=17), (2, 1, 17)),
+    (mn.MaxPool2D(1), (1, 1, 1)),
+    (mn.MaxPool2D(3, padding=1), (1, 1, 17)),
+    (mn.MaxPool2D(2, stride=3), (5, 6, 1)),
     (mn.MaxPool2D(2), (4, 6, 3)),
     (mn.MaxPool2D(3, stride=2, padding=1), (5, 4, 2)),
     (mn.MaxPool2D(1, stride=3), (5, 4, 17)),
+    (mn.AvgPool2D(1), (1, 1, 1)),
+    (mn.AvgPool2D(3, padding=1), (1, 1, 17)),
+    (mn.AvgPool2D(2, stride=3), (5, 6, 17)),
     (mn.AvgPool2D(2), (4, 5, 3)),
     (mn.AvgPool2D(3, stride=1, padding=2), (4, 3, 2)),
     (mn.AvgPool2D(3, stride=2, padding=1, count_padding=False), (5, 4, 1)),
-    (mn.GlobalAvgPool2D(), (3, 4, 5)),
+    (mn.GlobalAvgPool2D(), (1, 1, 1)),
+    (mn.GlobalAvgPool2D(), (3, 4, 17)),
+    (mn.Upsample(1), (1, 1, 1)),
     (mn.Upsample(3), (2, 3, 2)),
-    (mn.ZeroPad(2), (1, 1, 3)),
+    (mn.Upsample(2), (1, 3, 17)),
+    (mn.ZeroPad(0), (1, 1, 1)),
+    (mn.ZeroPad(2), (1, 1, 17)),
     (mn.ZeroPad(((1, 0), (0, 2))), (2, 3, 1)),
-    (mn.BatchNorm(), (3, 4, 2)),
+    (mn.BatchNorm(), (1, 1, 1)),
+    (mn.BatchNorm(), (3, 4, 1)),
+    (mn.BatchNorm(), (2, 3, 17)),
+    (mn.Residual([mn.Conv2D(1, 3)], shortcut=[mn.Conv2D(1, 1)]), (1, 1, 1)),
+    (mn.Residual([mn.Conv2D(3, 3, stride=3)], shortcut=[mn.Conv2D(3, 1, stride=3, bias=False)]), (4, 2, 17)),
     (mn.Residual([mn.Conv2D(4, 3, stride=2), mn.BatchNorm()], shortcut=[mn.Conv2D(4, 1, stride=2)]), (4, 3, 2)),
     (mn.Flatten(), (2, 3, 5)),
     (mn.Reshape((5, 2)), (10,)),
@@ -151,6 +183,31 @@ def test_two_dropout_layers_draw_different_noise():
     assert abs(kept - 250) < 5 * np.sqrt(1000 * 0.25 * 0.75)
 
 
+def test_spatial_dropout_drops_whole_channels_of_a_sample_and_keeps_the_expected_value():
+    net = mn.Net([mn.SpatialDropout(0.25)], (3, 2, 500))
+    x = np.random.default_rng(0).uniform(1, 2, (20, 3, 2, 500)).astype(np.float32)
+    np.testing.assert_array_equal(net.forward(x), x)
+    factors = (net.forward(x, training=True) / x).reshape(20, 6, 500)
+    np.testing.assert_allclose(factors - factors[:, :1], 0, atol=1e-6)
+    kept = factors[:, 0] > 0
+    np.testing.assert_allclose(factors[:, 0][kept], 1 / 0.75, rtol=1e-6)
+    # 10000 draws of variance 0.25 * 0.75: five standard errors. Each sample and channel draws for itself.
+    assert abs(kept.mean() - 0.75) < 5 * np.sqrt(0.25 * 0.75 / kept.size)
+    for first, second in ((kept[1:], kept[:-1]), (kept[:, 1:], kept[:, :-1])):
+        both = (first & second).mean()
+        assert abs(both - 0.75**2) < 5 * np.sqrt(0.75**2 * (1 - 0.75**2) / first.size)
+    net.step += 1
+    assert (net.forward(x, training=True) / x > 0).reshape(20, 6, 500)[:, 0].tolist() != kept.tolist()
+
+
+def test_spatial_dropout_of_plain_features_is_dropout():
+    x = np.random.default_rng(0).standard_normal((9, 33)).astype(np.float32)
+    single, whole = (
+        mn.Net([layer], 33).forward(x, training=True) for layer in (mn.Dropout(0.3), mn.SpatialDropout(0.3))
+    )
+    np.testing.assert_array_equal(single, whole)
+
+
 def test_batch_norm_evaluates_with_running_statistics():
     rng = np.random.default_rng(0)
     net = mn.Net([mn.BatchNorm(momentum=0.5)], 3, dtype=np.float64)
@@ -168,7 +225,39 @@ def test_batch_norm_evaluates_with_running_statistics():
     [
         (lambda: mn.Dense(0), "Dense: expected units of at least 1; got 0"),
         (lambda: mn.Dense(2.5), "Dense: expected units to be a whole number; got 2.5"),
-        (lambda: mn.Dropout(1.0), "Dropout: expected 0 <= rate < 1; got 1.0"),
+        (lambda: mn.Dropout(1.0), "^Dropout: expected 0 <= rate < 1; got 1.0"),
+        (lambda: mn.SpatialDropout(-0.1), "SpatialDropout: expected 0 <= rate < 1; got -0.1"),
+        (lambda: mn.Conv2D(0, 3), "Conv2D: expected filters of at least 1; got 0"),
+        (lambda: mn.Conv2D(4, (3, 3, 3)), r"Conv2D: expected kernel as one number or two; got \(3, 3, 3\)"),
+        (lambda: mn.Conv2D(4, 3, padding="full"), 'Conv2D: expected padding "same", "valid", .*; got \'full\''),
+        (lambda: mn.Conv2D(4, 3, init=mn.initializers.HeNormal), "Conv2D: expected init to be an initializer"),
+        (lambda: mn.Conv2D(4, 3, groups=3), "Conv2D: expected filters divisible by groups=3; got 4"),
+        (
+            lambda: mn.Net([mn.Conv2D(4, 3, groups=2)], (5, 5, 3)),
+            r"Conv2D 0: expected channels divisible by groups=2; got input shape \(5, 5, 3\)",
+        ),
+        (lambda: mn.ConvTranspose2D(4, 0), "ConvTranspose2D: expected kernel of at least 1; got 0"),
+        (lambda: mn.ConvTranspose2D(4, 3, padding=-1), "ConvTranspose2D: expected padding of at least 0; got -1"),
+        (
+            lambda: mn.ConvTranspose2D(4, 3, stride=2, padding=1, output_padding=2),
+            "ConvTranspose2D: expected output_padding below stride=2; got 2",
+        ),
+        (
+            lambda: mn.ConvTranspose2D(4, 3, stride=2, output_padding=1),
+            "ConvTranspose2D: expected output_padding=0 with padding 'same', which fixes the output's size; got 1",
+        ),
+        (
+            lambda: mn.Net([mn.ConvTranspose2D(4, 3, groups=2)], (5, 5, 3)),
+            "ConvTranspose2D 0: expected channels divisible by groups=2; got input shape",
+        ),
+        (
+            lambda: mn.Net([mn.ConvTranspose2D(4, 3)], 75),
+            r"ConvTranspose2D 0: expected channels-last images \(H, W, C\); got input shape \(75,\)",
+        ),
+        (
+            lambda: mn.Net([mn.ConvTranspose2D(4, 3, stride=2, padding=2)], (1, 5, 3)),
+            r"ConvTranspose2D 0: expected padding to leave something of the output; got \(-1, 7\) from \(1, 5, 3\)",
+        ),
         (lambda: mn.BatchNorm(momentum=1.0), "BatchNorm: expected 0 <= momentum < 1; got 1.0"),
         (lambda: mn.LayerNorm(eps=0.0), "LayerNorm: expected eps above 0; got 0.0"),
         (lambda: mn.LeakyReLU(float("nan")), "LeakyReLU: expected slope to be finite; got nan"),

@@ -90,6 +90,8 @@ IMAGES = [
     mn.ReLU(),
     mn.MaxPool2D(2),
     mn.Conv2D(12, 3, stride=2),
+    mn.SpatialDropout(0.2),
+    mn.ConvTranspose2D(5, 3, stride=2),
     mn.Flatten(),
     mn.Dense(10),
 ]

@@ -94,6 +94,22 @@ seed(
     "stale mask, of another sample",
     lambda m, x, y, dy, dx: copy(dx, dy * np.roll(y / x, 1, axis=0)),
 )
+seed(mn.SpatialDropout, [0.4], (3, 3, 5), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
+seed(mn.SpatialDropout, [0.4], (3, 3, 5), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 0.6))
+seed(
+    mn.SpatialDropout,
+    [0.4],
+    (3, 3, 5),
+    "mask of the last sample for all",
+    lambda m, x, y, dy, dx: copy(dx, dy * m.factors),
+)
+seed(
+    mn.SpatialDropout,
+    [0.4],
+    (3, 3, 5),
+    "mask of the next channel",
+    lambda m, x, y, dy, dx: copy(dx, dy * np.roll(y / x, 1, axis=3)),
+)
 
 # Normalisation.
 
@@ -136,6 +152,43 @@ seed(mn.Conv2D, [2, 3], (4, 4, 2), "dx one pixel off", lambda m, x, y, dy, dx: c
 seed(mn.Conv2D, [2, 3], (4, 4, 2), "dW one tap off", lambda m, x, y, dy, dx: copy(m.dW, np.roll(m.dW, 1, axis=0)))
 seed(mn.Conv2D, [2, 3], (4, 4, 2), "dW of one image", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
 seed(mn.Conv2D, [2, 2], (4, 4, 2), "db averaged over pixels", lambda m, x, y, dy, dx: scale(m.db, 1 / 16))
+seed(mn.ConvTranspose2D, [3, 3], (4, 5, 3), "window turned in dx", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1, ::-1]))
+seed(
+    mn.ConvTranspose2D,
+    [2, 3, 2],
+    (3, 3, 2),
+    "window of dW turned back",
+    lambda m, x, y, dy, dx: copy(m.dW, m.dW[::-1, ::-1]),
+)
+seed(
+    mn.ConvTranspose2D,
+    [4, 3],
+    (3, 3, 4),
+    "channels and filters of dW not exchanged",
+    lambda m, x, y, dy, dx: copy(m.dW, m.d_turned[::-1, ::-1]),
+)
+seed(
+    mn.ConvTranspose2D,
+    [2, 3, 2],
+    (3, 4, 2),
+    "dx one pixel off",
+    lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)),
+)
+seed(mn.ConvTranspose2D, [2, 3, 2], (3, 4, 2), "dW of one image", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
+seed(
+    mn.ConvTranspose2D,
+    [2, 3, 2],
+    (3, 3, 2),
+    "db over x's pixels only",
+    lambda m, x, y, dy, dx: copy(m.db, dy[:, ::2, ::2].sum(axis=(0, 1, 2))),
+)
+seed(
+    mn.ConvTranspose2D,
+    [1, 1, 2, "valid"],
+    (3, 3, 1),
+    "dx of pixels that nothing reaches",
+    lambda m, x, y, dy, dx: copy(dx, m.W[0, 0, 0, 0] * dy[:, 1::2, 1::2]),
+)
 seed(mn.MaxPool2D, [2], (4, 4, 2), "gradient to the whole window", lambda m, x, y, dy, dx: copy(dx, spread_out(dy)))
 seed(mn.MaxPool2D, [2], (4, 4, 2), "off by one pixel", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=2)))
 seed(mn.AvgPool2D, [2], (4, 4, 2), "window's size forgotten", lambda m, x, y, dy, dx: scale(dx, 4))

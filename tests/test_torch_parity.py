@@ -422,6 +422,15 @@ def channels_first(images):
     return np.ascontiguousarray(np.moveaxis(images, -1, 1))
 
 
+def other_way(W, groups=1):
+    """The weights (F, C / groups, kh, kw) of a convolution as PyTorch's transposed one has them, (C, F / groups, ...).
+
+    There they are those of the convolution that goes the other way: turned, with channels and filters exchanged.
+    """
+    split = W.flip(2, 3).unflatten(0, (groups, -1))
+    return split.transpose(1, 2).flatten(0, 1)
+
+
 IMAGE_LAYERS = {
     "conv same": (
         mn.Conv2D(5, 3),
@@ -442,6 +451,40 @@ IMAGE_LAYERS = {
     "depthwise": (
         mn.Conv2D(6, 3, groups=6, padding=1, stride=2),
         lambda F, x, p: F.conv2d(x, p["W"], p["b"], padding=1, groups=6, stride=2),
+    ),
+    "transposed": (
+        mn.ConvTranspose2D(5, 3, padding=1),
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"]), p["b"], padding=1),
+    ),
+    "transposed, strided": (
+        mn.ConvTranspose2D(34, (3, 2), stride=2, padding=1, output_padding=1, bias=False),
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"]), stride=2, padding=1, output_padding=1),
+    ),
+    "transposed, valid": (
+        mn.ConvTranspose2D(4, 3, stride=2, padding="valid"),
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"]), p["b"], stride=2),
+    ),
+    "transposed, stride beyond the window": (
+        mn.ConvTranspose2D(4, 2, stride=3, padding="valid"),
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"]), p["b"], stride=3, output_padding=1),
+    ),
+    "transposed, same": (
+        mn.ConvTranspose2D(4, 5, stride=2),  # 3 to cut off: 1 at the top and left, 2 at the bottom and right
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"]), p["b"], stride=2)[:, :, 1:-2, 1:-2],
+    ),
+    "transposed, dilated": (
+        mn.ConvTranspose2D(4, (3, 2), stride=3, padding=2, output_padding=2, dilation=2),
+        lambda F, x, p: F.conv_transpose2d(
+            x, other_way(p["W"]), p["b"], stride=3, padding=2, output_padding=2, dilation=2
+        ),
+    ),
+    "transposed, grouped": (
+        mn.ConvTranspose2D(9, 3, groups=3, stride=2, padding=1),
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"], 3), p["b"], stride=2, padding=1, groups=3),
+    ),
+    "transposed, depthwise": (
+        mn.ConvTranspose2D(6, 2, groups=6, stride=2, padding=0),
+        lambda F, x, p: F.conv_transpose2d(x, other_way(p["W"], 6), p["b"], stride=2, groups=6),
     ),
     "max pool": (mn.MaxPool2D(3, 2, 1), lambda F, x, p: F.max_pool2d(x, 3, 2, 1)),
     "mean pool": (mn.AvgPool2D(3, 2, 1), lambda F, x, p: F.avg_pool2d(x, 3, 2, 1)),

@@ -155,7 +155,7 @@ def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, 
     kh, kw, inputs, filters = dW.shape
     n, rows, columns, channels = x.shape
     parts = min(PARTS, n)
-    bordered = size[0] != rows or size[1] != columns
+    bordered = size[0] != rows or size[1] != columns or top != 0 or left != 0
     pixels = dy.shape[1] * dy.shape[2]
     for part in prange(parts):
         place, sums = work[get_thread_id()], partial[part]

@@ -35,3 +35,24 @@ def dropout(x, stream, step, threshold, scale, y):
     for i in range(xs.size):
         kept = _mix(base + np.uint64(i + 1) * _GOLDEN) >= threshold
         ys[i] = scale * xs[i] if kept else zero
+
+
+@kernel
+def dropout_channels(x, stream, step, threshold, scale, factors, y):
+    """``dropout`` with one draw for all of a sample's values of one channel; x and y (n, ..., C).
+
+    factors (C,) is scratch. The draws are those of ``dropout`` on an array (n, C).
+    """
+    n, channels = x.shape[0], x.shape[-1]
+    rows = x.size // (n * channels)
+    xs, ys = x.reshape((n, rows, channels)), y.reshape((n, rows, channels))
+    base = _mix(stream + _mix(np.uint64(step) * _GOLDEN))
+    zero = x.dtype.type(0)
+    for sample in range(n):
+        for c in range(channels):
+            kept = _mix(base + np.uint64(sample * channels + c + 1) * _GOLDEN) >= threshold
+            factors[c] = scale if kept else zero
+        for r in range(rows):
+            for c in range(channels):
+                # Not a product with 0, which would let NaN and infinity through.
+                ys[sample, r, c] = factors[c] * xs[sample, r, c] if factors[c] > zero else zero

@@ -17,8 +17,9 @@ from .activation import (
 from .base import Layer
 from .composite import Chain, Residual
 from .conv import Conv2D
+from .conv_transpose import ConvTranspose2D
 from .dense import Dense
-from .noise import Dropout
+from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, LayerNorm
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .shape import Flatten, Reshape
@@ -31,6 +32,7 @@ __all__ = [
     "BatchNorm",
     "Chain",
     "Conv2D",
+    "ConvTranspose2D",
     "Dense",
     "Dropout",
     "Flatten",
@@ -48,6 +50,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softplus",
+    "SpatialDropout",
     "Tanh",
     "Upsample",
     "ZeroPad",

@@ -55,8 +55,52 @@ def check_padding(who: str, padding: Padding) -> Padding:
     return checks.count(who, "padding", padding, least=0)
 
 
+class ConvolutionLayer(Layer):
+    """What Conv2D and ConvTranspose2D have in common: their arguments, checked, and the window's measures."""
+
+    filters: int
+    kernel: int | tuple[int, int]
+    stride: int
+    padding: Padding
+    bias: bool
+    init: Initializer
+    dilation: int
+    groups: int
+
+    def __post_init__(self) -> None:
+        who = type(self).__name__
+        for name in ("filters", "stride", "dilation", "groups"):
+            checks.count(who, name, getattr(self, name))
+        sizes = self.kernel if isinstance(self.kernel, (tuple, list)) else (self.kernel, self.kernel)
+        if len(sizes) != 2:
+            raise ValueError(f"{who}: expected kernel as one number or two; got {self.kernel!r}")
+        object.__setattr__(self, "kernel", tuple(checks.count(who, "kernel", size) for size in sizes))
+        object.__setattr__(self, "padding", check_padding(who, self.padding))
+        if not callable(self.init) or isinstance(self.init, type):
+            raise TypeError(f"{who}: expected init to be an initializer such as HeNormal(); got {self.init!r}")
+        if self.filters % self.groups:
+            raise ValueError(f"{who}: expected filters divisible by groups={self.groups}; got {self.filters}")
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        assert isinstance(self.kernel, tuple)
+        return self.kernel
+
+    def _reach(self) -> tuple[int, int]:
+        """Rows and columns from the window's first tap to its last, both included."""
+        kh, kw = self._size
+        return (kh - 1) * self.dilation + 1, (kw - 1) * self.dilation + 1
+
+    def _check_groups(self, in_shape: Shape) -> None:
+        """ValueError for what is no image or can't be cut into groups."""
+        if len(in_shape) != 3:
+            raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
+        if in_shape[2] % self.groups:
+            raise ValueError(f"expected channels divisible by groups={self.groups}; got input shape {in_shape}")
+
+
 @dataclass(frozen=True)
-class Conv2D(Layer):
+class Conv2D(ConvolutionLayer):
     """y[i, j, f] = b[f] + sum over a, b, c of x[stride * i + a, stride * j + b, c] * W[a, b, c, f].
 
     x has shape (n, H, W, C), W (kh, kw, C / groups, filters), with the image's borders filled up with zeros.
@@ -85,26 +129,8 @@ class Conv2D(Layer):
     dilation: int = 1
     groups: int = 1
 
-    def __post_init__(self) -> None:
-        for name in ("filters", "stride", "dilation", "groups"):
-            checks.count("Conv2D", name, getattr(self, name))
-        sizes = self.kernel if isinstance(self.kernel, (tuple, list)) else (self.kernel, self.kernel)
-        if len(sizes) != 2:
-            raise ValueError(f"Conv2D: expected kernel as one number or two; got {self.kernel!r}")
-        object.__setattr__(self, "kernel", tuple(checks.count("Conv2D", "kernel", size) for size in sizes))
-        object.__setattr__(self, "padding", check_padding("Conv2D", self.padding))
-        if not callable(self.init) or isinstance(self.init, type):
-            raise TypeError(f"Conv2D: expected init to be an initializer such as HeNormal(); got {self.init!r}")
-        if self.filters % self.groups:
-            raise ValueError(f"Conv2D: expected filters divisible by groups={self.groups}; got {self.filters}")
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        assert isinstance(self.kernel, tuple)
-        return self.kernel
-
     def _geometry(self, in_shape: Shape) -> Geometry:
-        reach = tuple((size - 1) * self.dilation + 1 for size in self._size)
+        reach = self._reach()
         (top, bottom), (left, right) = borders(self.padding, in_shape[:2], reach, self.stride)
         padded = in_shape[0] + top + bottom, in_shape[1] + left + right
         if padded[0] < reach[0] or padded[1] < reach[1]:
@@ -116,10 +142,7 @@ class Conv2D(Layer):
         )  # fmt: skip
 
     def plan(self, in_shape: Shape) -> Plan:
-        if len(in_shape) != 3:
-            raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
-        if in_shape[2] % self.groups:
-            raise ValueError(f"expected channels divisible by groups={self.groups}; got input shape {in_shape}")
+        self._check_groups(in_shape)
         g = self._geometry(in_shape)
         params = [Param("W", g.weights, self.init)]
         if self.bias:
