@@ -426,7 +426,7 @@ def upsample_backward(dy, factor, dx):
         dx[n, i // factor, j // factor, c] += dy[n, i, j, c]
 
 
-# Dense, gathering, dropout -----------------------------------------------------------------------------------
+# Dense, dropout, gathering -----------------------------------------------------------------------------------
 
 
 # (M, K, N): one of everything; odd and smaller than a block; more rows, columns and depth than one tile takes.
@@ -461,17 +461,6 @@ for _transposed in ("", "A", "B"):
 def column_sums(dy, db):
     for c in range(db.size):
         db[c] = math.fsum(dy[:, c])
-
-
-def make_gather(rng, shape):
-    x = rng.integers(0, 256, (11, shape[1])).astype(np.uint8)
-    return [x, rng.integers(0, 11, shape[0]), empty(shape)]
-
-
-@twin_of(gather.gather_bytes, make_gather)
-def gather_bytes(x, order, out):
-    for i, j in np.ndindex(out.shape):
-        out[i, j] = int(x[order[i], j]) / 255
 
 
 MASK = 2**64 - 1
@@ -515,6 +504,41 @@ def dropout_by_the_element(x, stream, step, threshold, scale, y):
     base = mixed((int(stream) + mixed(step * GOLDEN & MASK)) & MASK)
     for place, draw in zip(np.ndindex(x.shape), splitmix64(base, x.size), strict=True):
         y[place] = scale * x[place] if draw >= int(threshold) else 0.0
+
+
+def make_gather(of_bytes, flip):
+    def make(rng, shape):
+        n, rows, columns, channels, crop = shape
+        image = (rows, columns, channels)
+        x = rng.standard_normal((11, *image)) if not of_bytes else rng.integers(0, 256, (11, *image)).astype(np.uint8)
+        mean, std = rng.standard_normal(math.prod(image)), rng.uniform(0.5, 2, math.prod(image))
+        options = [STREAM, below(flip), crop, 255.0 if of_bytes else 1.0, mean, std]
+        return [x, rng.integers(0, 11, n), 7, *options, empty((n, *image))]
+
+    return make
+
+
+def gather_twin(x, order, epoch, stream, flip, crop, scale, mean, std, out):
+    _, rows, columns, channels = x.shape
+    base = mixed((int(stream) + mixed(epoch * GOLDEN & MASK)) & MASK)
+    draws = list(splitmix64(base, 3 * len(x)))
+    for place, i in enumerate(order):
+        down, right, side = draws[3 * i : 3 * i + 3]
+        top, left = ((d >> 32) * (2 * crop + 1) >> 32 for d in (down, right))
+        window = np.pad(x[i], ((crop, crop), (crop, crop), (0, 0)))[top : top + rows, left : left + columns]
+        if side < int(flip):
+            window = window[:, ::-1]
+        for at in np.ndindex(rows, columns, channels):
+            j = np.ravel_multi_index(at, (rows, columns, channels))
+            out[(place, *at)] = (float(window[at]) / scale - mean[j]) / std[j]
+
+
+# (samples, H, W, C, crop): one number; a sample that is no image; images with more, as much and less border than size.
+GATHERED = [(1, 1, 1, 1, 0), (3, 1, 1, 37, 0), (9, 6, 5, 3, 2), (17, 3, 4, 1, 3), (2, 4, 20, 5, 1)]
+for _kernel in (gather.gather, gather.gather_parallel):
+    for _of_bytes in (True, False):
+        twin_of(_kernel, make_gather(_of_bytes, 0.5), GATHERED)(gather_twin)
+    twin_of(_kernel, make_gather(True, 0.0), GATHERED[2:3])(gather_twin)
 
 
 # Flat vectors ------------------------------------------------------------------------------------------------
@@ -1179,7 +1203,7 @@ def test_every_kernel_is_cached_and_keeps_nan_and_infinity():
     for name, kernel in KERNELS.items():
         assert kernel.targetoptions["fastmath"] <= FAST, name
         assert kernel.targetoptions["error_model"] == "numpy", name
-        is_helper = kernel.py_func.__name__.startswith("_") or kernel.py_func.__module__.endswith("simd")
+        is_helper = kernel.py_func.__name__.startswith("_") or kernel.py_func.__module__.endswith(("noise", "simd"))
         assert bool(kernel._cache.cache_path) != is_helper, name
 
 

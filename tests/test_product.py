@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 import minnet as mn
-from minnet.kernels import simd
+from minnet.kernels import gather, simd
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
 
@@ -95,17 +95,22 @@ IMAGES = [
 ]
 
 
-@pytest.mark.parametrize("layers", [DENSE, IMAGES], ids=["dense", "images"])
-def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers):
+@pytest.mark.parametrize(
+    ("layers", "augment"),
+    [(DENSE, None), (IMAGES, mn.data.Augment(flip=True, crop=1))],
+    ids=["dense", "images, augmented"],
+)
+def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers, augment, monkeypatch):
     if mn.get_num_threads() < 2:
         pytest.skip("one core: there is no second thread to compare with")
+    monkeypatch.setattr(gather, "_SERIAL", 0)  # so that batches of these small images are shared between threads too
     x, y = mn.datasets.digits()
     ends, before = [], mn.get_num_threads()
     for threads in (1, 2, 2):
         mn.set_num_threads(threads)
         try:
             net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy())
-            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=50, progress=False)
+            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=50, augment=augment, progress=False)
         finally:
             mn.set_num_threads(before)
         ends.append(np.concatenate([net.params, net.buffers]))
