@@ -1,4 +1,4 @@
-"""The 3c3d network on CIFAR-10 with random crops and mirror images: 75 % on held-out images within 20 epochs.
+"""The 3c3d network on CIFAR-10, trained for 20 epochs on random crops and mirror images.
 
 MINNET_DATA=folder python examples/cifar10_3c3d.py      folder/cifar10 holds the binary version's files
 
