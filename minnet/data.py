@@ -1,4 +1,4 @@
-"""Batches, splits and standardisation."""
+"""Batches, splits, augmentation and standardisation."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from . import checks
 from .kernels.flat import all_finite
-from .kernels.gather import gather_bytes
+from .kernels.gather import collect
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -121,14 +121,71 @@ def _as_float(x: np.ndarray) -> np.ndarray:
     return x
 
 
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to images (H, W, C) that leave their class alone: the CIFAR recipe of He et al. 2016, section 4.2.
+
+    Args:
+        flip: mirror an image left to right with probability 1/2.
+        crop: pad an image by so many zeros on every side and cut out a window of its own size at a random place, all
+            (2 crop + 1)^2 places alike. As in torchvision's usual recipe the zeros are those of the raw image, before
+            it is standardised.
+    """
+
+    flip: bool = False
+    crop: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.flip, bool):
+            raise TypeError(f"Augment: expected flip to be True or False; got {self.flip!r}")
+        checks.count("Augment", "crop", self.crop, least=0)
+
+
+def _check_augment(augment: Any, sample_shape: tuple[int, ...]) -> None:
+    if not isinstance(augment, Augment):
+        raise TypeError(f"Batches: expected augment to be an Augment or None; got {augment!r}")
+    if len(sample_shape) != 3:
+        raise ValueError(f"Batches: expected images (H, W, C) to augment; got samples of shape {sample_shape}")
+    if augment.crop >= min(sample_shape[:2]):
+        raise ValueError(f"Batches: expected images larger than crop={augment.crop}; got shape {sample_shape}")
+
+
+def _check_standardizer(standardize: Any, sample_shape: tuple[int, ...]) -> None:
+    if not isinstance(standardize, Standardizer):
+        raise TypeError(f"Batches: expected standardize to be a Standardizer or None; got {standardize!r}")
+    if standardize.sample_shape != sample_shape:
+        raise ValueError(
+            f"Batches: expected a Standardizer of samples of shape {sample_shape}; "
+            f"got one of shape {standardize.sample_shape}"
+        )
+
+
+def _noise_options(seed: int, augment: Augment) -> tuple[np.uint64, np.uint64, int]:
+    """(stream, flip, crop) as the kernel takes them."""
+    (stream,) = np.random.SeedSequence(entropy=seed, spawn_key=tuple(b"augment")).generate_state(1, np.uint64)
+    return stream, np.uint64(2**63 if augment.flip else 0), augment.crop
+
+
+def _value_options(
+    x: np.ndarray, standardize: Standardizer | None, dtype: np.dtype
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """(scale, mean, std) as the kernel takes them, in the dtype of what comes out."""
+    mean, std = (0, 1) if standardize is None else (standardize.mean, standardize.std)
+    mean, std = (np.broadcast_to(values, x.shape[1:]).astype(dtype).reshape(-1) for values in (mean, std))
+    return dtype.type(255 if x.dtype == np.uint8 else 1), mean, std
+
+
 class Batches:
     """Batches of (x, y), shuffled anew each epoch without replacement, gathered into the same arrays each time.
 
     Args:
         data: pair (x, y) of one length. uint8 x counts as image bytes and becomes x / 255 as it is gathered.
         batch_size: samples a batch; the last batch of an epoch may be shorter.
-        seed: the order of epoch e is a function of (seed, e) alone, so a position is two integers, not a state.
+        seed: the order of epoch e is a function of (seed, e) alone, so a position is two integers, not a state. What
+            ``augment`` does to a sample is a function of (seed, e, place of the sample in the data).
         shuffle: False keeps the order of the data.
+        augment: changes to the images, drawn anew each epoch; None for none.
+        standardize: applied to what comes out, after ``augment``; None for none. The data stay as they are.
         dtype: of the x that come out.
 
     Attributes:
@@ -136,17 +193,35 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, batch_size: int, *, seed: int = 0, shuffle: bool = True, dtype: Any = np.float32
+        self,
+        data: Data,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        augment: Augment | None = None,
+        standardize: Standardizer | None = None,
+        dtype: Any = np.float32,
     ) -> None:
         dtype = checks.precision("Batches", dtype)
         x, y = check_data("Batches", data, dtype)
         self.batch_size = min(checks.count("Batches", "batch_size", batch_size), len(x))
         self.seed = checks.count("Batches", "seed", seed, least=0)
         self.shuffle = shuffle
+        if augment is not None:
+            _check_augment(augment, x.shape[1:])
+        if standardize is not None:
+            _check_standardizer(standardize, x.shape[1:])
+            if x.dtype != np.uint8 and augment is None:
+                x, standardize = standardize(x), None  # these numbers never change: once will do
         self._x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(dtype, copy=False))
         self._y = np.ascontiguousarray(y)
         self._x_out = np.empty((self.batch_size, *x.shape[1:]), dtype)
         self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)
+        self._as_is = self._x.dtype != np.uint8 and augment is None
+        # The kernel knows images only; a sample that is to stay whole is one of a single pixel.
+        self._image_shape = (1, 1, math.prod(x.shape[1:])) if augment is None else x.shape[1:]
+        self._options = (*_noise_options(self.seed, augment or Augment()), *_value_options(self._x, standardize, dtype))
         self._sorted = np.arange(len(x))
         self._order = self._sorted.copy()
         self.epoch_index = self.position = 0
@@ -173,11 +248,12 @@ class Batches:
         """The next batch (x, y), epoch after epoch; valid until the next call."""
         chosen = self._order[self.position : self.position + self.batch_size]
         x, y = self._x_out[: len(chosen)], self._y_out[: len(chosen)]
-        if self._x.dtype == np.uint8:
-            gather_bytes(self._x.reshape(len(self._x), -1), chosen, x.reshape(len(x), -1))
-        else:
-            # mode="clip" because "raise" would go through a copy of the whole result.
+        # mode="clip" because "raise" would go through a copy of the whole result.
+        if self._as_is:
             np.take(self._x, chosen, axis=0, out=x, mode="clip")
+        else:
+            images, out = (values.reshape(len(values), *self._image_shape) for values in (self._x, x))
+            collect(images, chosen, self.epoch_index, self._options, out)
         np.take(self._y, chosen, axis=0, out=y, mode="clip")
         self.position += len(chosen)
         if self.position == len(self._x):

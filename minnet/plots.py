@@ -130,3 +130,20 @@ def histogram(
     axis.margins(y=0.35)  # room for the legend above the bars
     legend(axis)
     save(drawn, path)
+
+
+def images(path: str | Path, pictures: np.ndarray, *, columns: int, title: str) -> None:
+    """Images (n, H, W, 3 or 1) in a grid of so many columns, each stretched from its own smallest to largest value."""
+    n, height, width, channels = pictures.shape
+    low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (pictures.min, pictures.max))
+    stretched = (pictures - low) / np.where(high > low, high - low, 1)
+    rows = -(-n // columns)
+    grid = np.ones((rows, height + 1, columns, width + 1, channels))  # a white line between any two
+    for i in range(n):
+        grid[i // columns, :height, i % columns, :width] = stretched[i]
+    drawn, (axis,) = figure(width=0.5 * columns, height=0.5 * rows + 0.3)
+    axis.imshow(grid.reshape(rows * (height + 1), columns * (width + 1), channels), cmap="gray", vmin=0, vmax=1)
+    axis.set(title=title, xticks=[], yticks=[])
+    axis.grid(False)
+    axis.spines[:].set_visible(False)
+    save(drawn, path)

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import checks
 from .callbacks import Callback
-from .data import Batches, Data, check_data
+from .data import Augment, Batches, Data, Standardizer, check_data
 from .history import History
 from .net import Net
 from .optimizer import Optimizer
@@ -25,6 +25,17 @@ def _for_net(who: str, data: Data, net: Net) -> Data:
     if net.loss_function is None:
         raise ValueError(f"{who}: expected a net built with loss=...; this one has none")
     return x, net.loss_function.check_targets(y, net.output_shape, net.dtype)
+
+
+def _standardized(validation: Data, training: np.dtype, standardize: Standardizer) -> Data:
+    """Raw validation data as the net is to see it. Data of another kind than the training data may not be raw."""
+    x, y = validation
+    if (x.dtype == np.uint8) != (training == np.uint8):
+        raise ValueError(
+            f"Trainer validation: expected raw data like the training data ({training}), as standardize is for both; "
+            f"got {x.dtype}"
+        )
+    return standardize(x), y
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,10 @@ class Trainer:
         rule: update rule.
         lr: a number or a schedule of the step.
         batch_size, seed: of the batches and their order.
+        augment: changes to the training images, see ``Batches``; validation is left alone.
+        standardize: fitted on the raw training data, applied to training batches and to validation, which must both
+            be given raw. Data that the net meets outside of the run has to be standardised by hand:
+            ``net.evaluate(standardize(x), y)``.
         epochs, steps: length of the run; give one of the two.
         validation: data (x, y) to evaluate after every epoch, or None.
         weight_decay, clip_norm: see ``Optimizer``.
@@ -95,6 +110,8 @@ class Trainer:
         epochs: int | None = None,
         steps: int | None = None,
         seed: int = 0,
+        augment: Augment | None = None,
+        standardize: Standardizer | None = None,
         validation: Data | None = None,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
@@ -112,8 +129,11 @@ class Trainer:
             raise ValueError(f"Trainer: expected either epochs or steps; got epochs={epochs}, steps={steps}")
         self.net = net
         self.lr = lr if isinstance(lr, Schedule) else Constant(checks.non_negative("Trainer", "lr", lr))
+        x, y = _for_net("Trainer", data, net)
+        self.batches = Batches((x, y), batch_size, seed=seed, augment=augment, standardize=standardize, dtype=net.dtype)
         self.validation = None if validation is None else _for_net("Trainer validation", validation, net)
-        self.batches = Batches(_for_net("Trainer", data, net), batch_size, seed=seed, dtype=net.dtype)
+        if self.validation is not None and standardize is not None:
+            self.validation = _standardized(self.validation, x.dtype, standardize)
         self.optimizer = Optimizer(net, rule, weight_decay=weight_decay, clip_norm=clip_norm)
         per_epoch = len(self.batches)
         if epochs is not None:
@@ -226,6 +246,8 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     seed: int = 0,
+    augment: Augment | None = None,
+    standardize: Standardizer | None = None,
     validation: Data | None = None,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
@@ -248,6 +270,8 @@ def fit(
         epochs=epochs,
         steps=steps,
         seed=seed,
+        augment=augment,
+        standardize=standardize,
         validation=validation,
         weight_decay=weight_decay,
         clip_norm=clip_norm,

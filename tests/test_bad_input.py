@@ -406,6 +406,26 @@ BAD_RECIPES = {
     "decay not finite": ({"weight_decay": math.inf}, ValueError, "expected weight_decay to be finite; got inf"),
     "clipping to 0": ({"clip_norm": 0}, ValueError, "expected clip_norm above 0; got 0"),
     "clipping to NaN": ({"clip_norm": math.nan}, ValueError, "expected clip_norm to be finite; got nan"),
+    "augmenting what is no image": ({"augment": mn.data.Augment()}, ValueError, "Batches: expected images (H, W, C)"),
+    "augmenting by name": (
+        {"augment": "flip"},
+        TypeError,
+        "Batches: expected augment to be an Augment or None; got 'f",
+    ),
+    "standardizing: yes": ({"standardize": True}, TypeError, "Batches: expected standardize to be a Standardizer or"),
+    "a standardizer of others": (
+        {"standardize": mn.data.Standardizer.fit(np.ones((2, 5)))},
+        ValueError,
+        "Batches: expected a Standardizer of samples of shape (4,); got one of shape (5,)",
+    ),
+    "validation of another kind": (
+        {
+            "standardize": mn.data.Standardizer.fit(good()[0]),
+            "validation": (np.zeros((N, 4), np.uint8), good()[1]),
+        },
+        ValueError,
+        "Trainer validation: expected raw data like the training data (float32), as standardize is for both; got uint8",
+    ),
     "one callback, no list": ({"callbacks": mn.EarlyStopping()}, TypeError, "Trainer: expected callbacks"),
     "callbacks of another kind": ({"callbacks": [print]}, TypeError, "Trainer: expected callbacks"),
     "the class of a callback": ({"callbacks": [mn.EarlyStopping]}, TypeError, "Trainer: expected callbacks"),

@@ -1,4 +1,4 @@
-"""Batches, splits and standardisation: who gets which sample, in which order, and as which number."""
+"""Batches, splits, augmentation and standardisation: who gets which sample, in which order, and as which number."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.data import Batches, Standardizer, split
+from minnet.data import Augment, Batches, Standardizer, split
 
 
 def numbered(n, dtype=np.float32):
@@ -184,6 +184,198 @@ def test_a_bad_seek_says_so_and_moves_nothing(place, error, text):
     assert (batches.epoch_index, batches.position) == expected
     whole = flat(read_epoch(Batches(numbered(10), 3, seed=1)))
     assert flat(read_epoch(batches)) == whole[3:]
+
+
+# Standardisation and augmentation on the way -------------------------------------------------------------
+
+
+def pictures(n, shape=(6, 7, 3), dtype=np.uint8, seed=0):
+    """Images of random bytes, or of floats with a mean and a spread of their own for each channel."""
+    rng = np.random.default_rng(seed)
+    if dtype == np.uint8:
+        return rng.integers(0, 256, (n, *shape)).astype(np.uint8), np.arange(n)
+    return (rng.standard_normal((n, *shape)) * np.arange(1, 4) + [5, 0, -2]).astype(dtype), np.arange(n)
+
+
+def changed(image, flip, top, left, crop):
+    """The recipe in NumPy, on the raw image."""
+    rows, columns, _ = image.shape
+    padded = np.pad(image, ((crop, crop), (crop, crop), (0, 0)))
+    window = padded[top : top + rows, left : left + columns]
+    return window[:, ::-1] if flip else window
+
+
+@pytest.mark.parametrize("per", ["feature", "channel"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_gathering_standardizes_to_the_same_bits_as_the_standardizer(dtype, per):
+    x, y = pictures(40, dtype=dtype)
+    standardize = Standardizer.fit(x[:30], per=per)
+    out = np.float64 if dtype == np.float64 else np.float32
+    for bx, by in Batches((x, y), 16, standardize=standardize, dtype=out).epoch():
+        np.testing.assert_array_equal(bx, standardize(x)[by])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_doubles_standardized_on_the_way_follow_the_standardizer_within_round_off(dtype):
+    x, y = pictures(40, dtype=dtype)
+    standardize = Standardizer.fit(x, per="channel")
+    bx, by = Batches((x, y), 40, standardize=standardize, dtype=np.float64).next()
+    # The standardizer computes in single precision: its own few roundings of numbers below 20, over stds above 0.2.
+    np.testing.assert_allclose(bx, standardize(x)[by], rtol=0, atol=4 * 20 / 0.2 * float(np.finfo(np.float32).eps))
+
+
+# 8 x 8 pixels that tell their place: of the windows of this image no two are alike.
+MARKED = np.arange(1, 65, dtype=np.uint8).reshape(8, 8, 1)
+CROP = 3
+WINDOWS = {
+    changed(MARKED, *how, CROP).tobytes(): how
+    for how in itertools.product((False, True), range(2 * CROP + 1), range(2 * CROP + 1))
+}
+
+
+def seen(batches):
+    """(flip, top, left) of every copy of MARKED in what is left of the epoch, by place in the data."""
+    found = {}
+    for x, y in batches.epoch():
+        for image, i in zip(np.rint(x * 255).astype(np.uint8), y, strict=True):
+            found[int(i)] = WINDOWS[image.tobytes()]  # a KeyError is a window that cannot be
+    return [found[i] for i in sorted(found)]
+
+
+def marked(n):
+    return np.repeat(MARKED[np.newaxis], n, axis=0), np.arange(n)
+
+
+def test_no_two_windows_of_the_marked_image_are_alike():
+    assert len(WINDOWS) == 2 * (2 * CROP + 1) ** 2
+
+
+def test_every_window_and_its_mirror_image_are_equally_likely():
+    n = 98 * 200
+    count = Counter(seen(Batches(marked(n), 100, augment=Augment(flip=True, crop=CROP))))
+    assert len(count) == 98
+    # Pearson's statistic has 97 degrees of freedom: mean 97, standard deviation 14; a one-sided bound of five of them.
+    assert sum((times - 200) ** 2 / 200 for times in count.values()) < 97 + 5 * 14
+
+
+def test_the_changes_of_samples_and_of_epochs_are_unrelated():
+    n = 20_000
+    batches = Batches(marked(n), 1000, augment=Augment(flip=True, crop=CROP))
+    first, second = np.array(seen(batches), int), np.array(seen(batches), int)
+    for a, b in ((first, second), (first[1:], first[:-1])):
+        for i, j in itertools.product(range(3), range(3)):
+            # Of independent numbers, sqrt(n) times the correlation is standard normal.
+            assert abs(np.corrcoef(a[:, i], b[:, j])[0, 1]) < 5 / math.sqrt(n - 1)
+    for i, j in itertools.combinations(range(3), 2):
+        assert abs(np.corrcoef(first[:, i], first[:, j])[0, 1]) < 5 / math.sqrt(n)
+
+
+def test_another_seed_changes_other_samples():
+    def changes(seed):
+        return seen(Batches(marked(50), 10, seed=seed, augment=Augment(flip=True, crop=CROP)))
+
+    assert changes(4) == changes(4)
+    assert changes(4) != changes(5)
+
+
+@pytest.mark.parametrize(
+    ("augment", "possible"),
+    [
+        (Augment(), {(False, CROP, CROP)}),
+        (Augment(flip=True), {(False, CROP, CROP), (True, CROP, CROP)}),
+        (Augment(crop=CROP), {how for how in WINDOWS.values() if not how[0]}),
+        (Augment(crop=1), {(False, *at) for at in itertools.product((2, 3, 4), repeat=2)}),
+    ],
+    ids=["nothing", "flip", "crop", "a little"],
+)
+def test_only_what_was_asked_for_happens_and_all_of_it(augment, possible):
+    assert set(seen(Batches(marked(2000), 100, augment=augment))) == possible
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_an_augmented_batch_is_the_recipe_on_raw_images_then_standardized(dtype):
+    x, y = pictures(30, (8, 8, 3), dtype)
+    standardize = Standardizer.fit(x, per="channel")
+    out = np.float64 if dtype == np.float64 else np.float32
+    augment = Augment(flip=True, crop=CROP)
+    how = seen(Batches(marked(30), 7, seed=3, augment=augment))  # the same places, seed and epoch: the same noise
+    expected = standardize(np.stack([changed(x[i], *how[i], CROP) for i in range(30)]))
+    for bx, by in Batches((x, y), 7, seed=3, augment=augment, standardize=standardize, dtype=out).epoch():
+        np.testing.assert_array_equal(bx, expected[by])
+
+
+def test_what_happens_to_a_sample_does_not_depend_on_its_batch():
+    augment = Augment(flip=True, crop=CROP)
+    expected = seen(Batches(marked(60), 60, seed=1, augment=augment))
+    assert seen(Batches(marked(60), 7, seed=1, augment=augment)) == expected
+    assert seen(Batches(marked(60), 7, seed=1, augment=augment, shuffle=False)) == expected
+
+
+def test_seek_brings_back_the_same_changes():
+    data, augment = pictures(23), Augment(flip=True, crop=2)
+    batches, places, given = Batches(data, 5, seed=2, augment=augment), [], []
+    for _ in range(14):
+        places.append((batches.epoch_index, batches.position))
+        given.append(batches.next()[0].copy())
+    other = Batches(data, 5, seed=2, augment=augment)
+    for place, expected in zip(reversed(places), reversed(given), strict=True):
+        other.seek(*place)
+        np.testing.assert_array_equal(other.next()[0], expected)
+
+
+@pytest.mark.parametrize("augment", [None, Augment(flip=True, crop=4)], ids=["plain", "augmented"])
+def test_a_batch_has_the_same_bits_for_any_number_of_threads(augment):
+    if mn.get_num_threads() < 2:
+        pytest.skip("one core: there is no second thread to compare with")
+    x, y = pictures(80, (32, 32, 3))
+    standardize = Standardizer.fit(x, per="channel")
+    given, before = [], mn.get_num_threads()
+    # 64 images are work for two threads, 16 are not.
+    for threads, batch_size in ((1, 64), (2, 64), (2, 16)):
+        mn.set_num_threads(threads)
+        try:
+            batches = Batches((x, y), batch_size, augment=augment, standardize=standardize)
+            given.append(np.concatenate([bx.copy() for bx, _ in batches.epoch()]))
+        finally:
+            mn.set_num_threads(before)
+    np.testing.assert_array_equal(given[0], given[1])
+    np.testing.assert_array_equal(given[0], given[2])
+
+
+BAD_AUGMENTS = [
+    ({"flip": 0.5}, TypeError, "Augment: expected flip to be True or False; got 0.5"),
+    ({"crop": -1}, ValueError, "Augment: expected crop of at least 0; got -1"),
+    ({"crop": 2.0}, TypeError, "Augment: expected crop to be a whole number; got 2.0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "text"), BAD_AUGMENTS, ids=[str(row[0]) for row in BAD_AUGMENTS])
+def test_bad_augmentation_is_refused(arguments, error, text):
+    with pytest.raises(error, match=f"^{text}"):
+        Augment(**arguments)
+
+
+BAD_OPTIONS = [
+    ((9,), {"augment": Augment()}, ValueError, r"images \(H, W, C\) to augment; got samples of shape \(9,\)"),
+    ((4, 4), {"augment": Augment(flip=True)}, ValueError, r"images \(H, W, C\) to augment; got .* \(4, 4\)"),
+    ((8, 4, 1), {"augment": Augment(crop=4)}, ValueError, r"images larger than crop=4; got shape \(8, 4, 1\)"),
+    ((4, 4, 1), {"augment": True}, TypeError, "augment to be an Augment or None; got True"),
+    ((4, 4, 1), {"augment": Augment}, TypeError, "augment to be an Augment or None; got <class"),
+    ((4, 4, 1), {"standardize": True}, TypeError, "standardize to be a Standardizer or None; got True"),
+    (
+        (4, 4, 1),
+        {"standardize": Standardizer.fit(np.zeros((2, 4, 5, 1)), per="channel")},
+        ValueError,
+        r"a Standardizer of samples of shape \(4, 4, 1\); got one of shape \(4, 5, 1\)",
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(("shape", "options", "error", "text"), BAD_OPTIONS, ids=[row[3][:30] for row in BAD_OPTIONS])
+def test_options_that_do_not_fit_the_data_are_refused(shape, options, error, text, dtype):
+    with pytest.raises(error, match=f"^Batches: expected {text}"):
+        Batches((np.zeros((5, *shape), dtype), np.arange(5)), 2, **options)
 
 
 # split --------------------------------------------------------------------------------------------------

@@ -13,13 +13,28 @@ import pkgutil
 import shutil
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minnet.kernels
-from minnet.kernels import activation, conv, dense, flat, gather, loss, norm, pool, product, update
+from minnet.kernels import (
+    activation,
+    borders,
+    conv,
+    dense,
+    flat,
+    gather,
+    loss,
+    norm,
+    pool,
+    product,
+    residual,
+    update,
+    winograd,
+)
 from minnet.kernels.compile import FAST
 from minnet.kernels.dropout import dropout, dropout_channels
 
@@ -36,7 +51,7 @@ KERNELS = {
 EPS32 = float(np.finfo(np.float32).eps)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
-SCRATCH = {"partial", "partial_gain", "panels", "work", "offsets", "factors"}  # arguments that only lend memory
+SCRATCH = {"partial", "partial_gain", "panels", "work", "offsets", "factors", "U"}  # arguments that only lend memory
 ROWS = [(1, 1), (3, 5), (131, 9)]  # one element; odd; two blocks of 64 rows and a remainder
 FLAT = [(1,), (33,), (8201,)]  # one element; vector registers and a remainder; two blocks of 4096 and a remainder
 
@@ -49,7 +64,7 @@ def twin_of(kernel, make, shapes=ROWS, sums=False):
 
     def register(twin):
         for shape in shapes:
-            terms = math.prod(shape) if sums else 1
+            terms = math.prod(abs(n) or 1 for n in shape) if sums else 1
             TWINS.append(pytest.param(name, twin, make, shape, terms, id=f"{name}-{shape}"))
         return twin
 
@@ -64,6 +79,8 @@ def in_precision(value, dtype):
     """The argument in the precision under test; NumPy scalars, integers and integer arrays stay as they are."""
     if isinstance(value, np.ndarray):
         return value.astype(dtype) if value.dtype == np.float64 else value
+    if callable(value):  # a table that depends on the precision
+        return value(dtype)
     return dtype(value) if type(value) is float else value
 
 
@@ -253,76 +270,191 @@ def maxout_backward(x, y, dy, dx):
 
 # Convolution and pooling -------------------------------------------------------------------------------------
 
-# (images, height, width, channels, filters, kernel height and width, stride, dilation, groups)
+# (images, height, width, channels, filters, kernel height and width, stride, dilation, groups, border, spread)
 CONVOLUTIONS = [
-    (1, 1, 1, 1, 1, 1, 1, 1, 1, 1),
-    (3, 5, 6, 3, 2, 2, 3, 2, 1, 1),
-    (9, 6, 5, 2, 34, 3, 2, 1, 1, 1),  # more images than parts, more filters than a panel
-    (2, 7, 6, 4, 6, 2, 3, 2, 2, 2),
-    (2, 4, 5, 17, 1, 1, 2, 3, 1, 1),  # a stride beyond the kernel
-    (3, 3, 4, 17, 17, 3, 2, 1, 1, 17),  # a filter for each channel
-    (1, 5, 7, 3, 33, 2, 2, 1, 3, 1),  # dilated, with a filter more than a panel
+    (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1),
+    (3, 5, 6, 3, 2, 2, 3, 2, 1, 1, 1, 1),
+    (9, 6, 5, 2, 34, 3, 2, 1, 1, 1, 0, 1),  # more images than parts, more filters than a panel
+    (2, 7, 6, 4, 6, 2, 3, 2, 2, 2, 2, 1),
+    (2, 4, 5, 17, 1, 1, 2, 3, 1, 1, 0, 1),  # a stride beyond the kernel
+    (3, 3, 4, 17, 17, 3, 2, 1, 1, 17, 1, 1),  # a filter for each channel
+    (1, 5, 7, 3, 33, 2, 2, 1, 3, 1, 3, 1),  # dilated, with a filter more than a panel
+    (2, 3, 4, 5, 7, 3, 3, 1, 1, 1, 2, 2),  # as of the gradient of a stride
+    (2, 6, 5, 3, 32, 3, 3, 1, 1, 1, -1, 1),  # cropped
 ]
 
 
-def make_conv(rng, shape):
-    n, rows, columns, channels, filters, kh, kw, stride, dilation, groups = shape
-    out = [(size - (k - 1) * dilation - 1) // stride + 1 for size, k in ((rows, kh), (columns, kw))]
-    x, W = rng.standard_normal((n, rows, columns, channels)), rng.standard_normal((kh, kw, channels // groups, filters))
-    panels = np.zeros(conv.panels_size(W[..., 0].size, filters // groups, groups))
-    work, offsets = product.new_work(np.dtype(np.float32), conv.conv_work_size(out[0] * out[1]))
-    y = empty((n, *out, filters))
-    return [x, W, rng.standard_normal(filters), y, groups, stride, dilation, panels, np.zeros(work.shape), offsets]
+def geometry(shape):
+    n, rows, columns, channels, filters, kh, kw, stride, dilation, groups, border, spread = shape
+    reach = (kh - 1) * dilation + 1, (kw - 1) * dilation + 1
+    bordered = [(size - 1) * spread + 1 + 2 * border for size in (rows, columns)]
+    out = [(size - r) // stride + 1 for size, r in zip(bordered, reach, strict=True)]
+    size = tuple((length - 1) * stride + r for length, r in zip(out, reach, strict=True))
+    return (n, rows, columns, channels), (kh, kw, channels // groups, filters), (n, *out, filters), size
 
 
-def taps(x_shape, W_shape, y_shape, groups, stride, dilation):
-    """(index into y, index into W, index into x) of every product in a convolution."""
-    each = y_shape[3] // groups
-    for n, i, j, f in np.ndindex(y_shape):
-        for a, b, c in np.ndindex(W_shape[:3]):
-            place = n, stride * i + dilation * a, stride * j + dilation * b, f // each * W_shape[2] + c
-            yield (n, i, j, f), (a, b, c, f), place
+def with_borders(x, top, left, spread, size):
+    """x with its elements spread out and zeros between and around, cut to size."""
+    out = np.zeros((x.shape[0], *size, x.shape[3]))
+    for n, i, j, c in np.ndindex(x.shape):
+        row, column = top + spread * i, left + spread * j
+        if 0 <= row < size[0] and 0 <= column < size[1]:
+            out[n, row, column, c] = x[n, i, j, c]
+    return out
 
 
-@twin_of(conv.conv, make_conv, shapes=CONVOLUTIONS, sums=True)
-def convolution(x, W, bias, y, groups, stride, dilation, *scratch):
-    y[:] = bias
-    for out, weight, place in taps(x.shape, W.shape, y.shape, groups, stride, dilation):
-        y[out] += W[weight] * x[place]
+def make_conv(floor):
+    def make(rng, shape):
+        x_shape, W_shape, y_shape, size = geometry(shape)
+        stride, dilation, groups, border, spread = shape[7:]
+        panels = np.zeros(conv.panels_size(math.prod(W_shape[:3]), shape[4] // groups, groups))
+        work, _ = product.new_work(np.dtype(np.float32), conv.work_size(0, math.prod(size) * shape[3]))
+        pixels = conv.pixel_offsets(*y_shape[1:3], stride, size[1], shape[3])
+        arrays = rng.standard_normal(x_shape), rng.standard_normal(W_shape), rng.standard_normal(shape[4])
+        options = [border, border, spread, size]
+        return [
+            arrays[0],
+            *options,
+            *arrays[1:],
+            floor,
+            empty(y_shape),
+            groups,
+            dilation,
+            pixels,
+            panels,
+            np.zeros(work.shape),
+        ]
+
+    return make
+
+
+def convolution(x, top, left, spread, size, W, bias, floor, y, groups, dilation, pixels, *scratch):
+    images, (kh, kw, inputs, filters) = with_borders(x, top, left, spread, size), W.shape
+    for n, i, j, f in np.ndindex(y.shape):
+        row, column = divmod(pixels[i * y.shape[2] + j] // x.shape[3], size[1])
+        first = f // (filters // groups) * inputs
+        patch = images[n, row:, column:, first : first + inputs][: kh * dilation : dilation, : kw * dilation : dilation]
+        y[n, i, j, f] = max(floor, bias[f] + math.fsum((patch * W[..., f]).reshape(-1)))
+
+
+for _floor in (-math.inf, 0.0):
+    twin_of(conv.conv, make_conv(_floor), shapes=CONVOLUTIONS, sums=True)(convolution)
 
 
 def make_conv_weights(rng, shape):
-    x, W, bias, y, groups, stride, dilation, _, work, offsets = make_conv(rng, shape)
-    partial = np.zeros((conv.PARTS, W.size + bias.size))
-    dW, db = empty(W.shape), empty(bias.shape)
-    return [x, rng.standard_normal(y.shape), dW, db, groups, stride, dilation, partial, work, offsets]
+    x_shape, W_shape, y_shape, size = geometry(shape)
+    stride, dilation, groups, border, _ = shape[7:]
+    dW, db = empty(W_shape), empty(shape[4])
+    elements = conv.work_size(math.prod(y_shape[1:3]), math.prod(size) * shape[3])
+    work, _ = product.new_work(np.dtype(np.float32), elements)
+    table = conv.tap_offsets(*W_shape[:3], dilation, size[1], shape[3])
+    dy, partial = rng.standard_normal(y_shape), np.zeros((conv.PARTS, dW.size + db.size))
+    arrays = [dy, dW, db, groups, stride, table, partial, np.zeros(work.shape)]
+    return [rng.standard_normal(x_shape), border, border, size, *arrays]
 
 
-@twin_of(conv.conv_backward_weights, make_conv_weights, shapes=CONVOLUTIONS, sums=True)
-def conv_backward_weights(x, dy, dW, db, groups, stride, dilation, *scratch):
-    dW[:] = 0
-    for out, weight, place in taps(x.shape, dW.shape, dy.shape, groups, stride, dilation):
-        dW[weight] += dy[out] * x[place]
+@twin_of(conv.conv_backward_weights, make_conv_weights, shapes=[s for s in CONVOLUTIONS if s[-1] == 1], sums=True)
+def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, table, *scratch):
+    images, (_, _, inputs, filters) = with_borders(x, top, left, 1, size), dW.shape
+    down, across = stride * dy.shape[1], stride * dy.shape[2]
+    for tap, f in np.ndindex(dW[..., 0].size, filters):
+        place, c = divmod(table[tap], x.shape[3])
+        row, column = divmod(place, size[1])
+        values = images[:, row : row + down : stride, column : column + across : stride]
+        factors = values[..., c + f // (filters // groups) * inputs]
+        dW.reshape(-1, filters)[tap, f] = math.fsum((factors * dy[..., f]).reshape(-1))
     for f in range(db.size):
         db[f] = math.fsum(dy[..., f].reshape(-1))
 
 
-PADS = [(1, 1, 1, 1, 0, 0, 1), (2, 3, 4, 3, 2, 1, 1), (2, 3, 2, 2, 1, 0, 3), (1, 4, 3, 2, -1, -2, 2)]
+# (images, height, width, channels, filters, size of the kernel, border, images at a time)
+WINOGRADS = [
+    (1, 1, 1, 16, 16, 3, 1, 1),
+    (3, 5, 7, 16, 32, 3, 1, 2),
+    (9, 4, 6, 32, 16, 3, 0, 1),  # more images than parts
+    (2, 5, 6, 48, 16, 5, 2, 3),
+    (1, 6, 5, 16, 96, 5, 0, 1),
+]
+
+
+def make_winograd(floor):
+    def make(rng, shape):
+        n, rows, columns, channels, filters, r, border, images = shape
+        y = empty((n, rows + 2 * border - r + 1, columns + 2 * border - r + 1, filters))
+        grid = winograd.grid(*y.shape[1:3], r)
+        tiles = images * math.prod(grid)
+        work, _ = product.new_work(np.dtype(np.float32), winograd.work_size(*grid, r, channels, filters, images))
+        U = np.zeros((winograd.PARTS, winograd.ELEMENTS * channels * filters + filters))
+        x, W, bias = (rng.standard_normal(s) for s in (shape[:4], (r, r, channels, filters), filters))
+        tables = lambda dtype: winograd.offsets(tiles, channels, np.dtype(dtype).itemsize)  # noqa: E731
+        if floor is None:  # for the weights' gradient
+            dy, starts = rng.standard_normal(y.shape), lambda dtype: tables(dtype)[1]
+            return [
+                x,
+                border,
+                border,
+                dy,
+                empty(W.shape),
+                empty(filters),
+                grid,
+                images,
+                starts,
+                U,
+                np.zeros(work.shape),
+            ]
+        starts = lambda dtype: tables(dtype)[0]  # noqa: E731
+        return [x, border, border, W, bias, floor, y, grid, images, starts, U.reshape(-1), np.zeros(work.shape)]
+
+    return make
+
+
+def winograd_twin(x, top, left, W, bias, floor, y, *_):
+    size = y.shape[1] + W.shape[0] - 1, y.shape[2] + W.shape[1] - 1
+    images, y[:] = with_borders(x, top, left, 1, size), bias
+    for a, b in np.ndindex(W.shape[:2]):
+        y += images[:, a : a + y.shape[1], b : b + y.shape[2]] @ W[a, b]
+    y[:] = np.maximum(y, floor)
+
+
+for _floor in (-math.inf, 0.0):
+    twin_of(winograd.winograd_conv, make_winograd(_floor), shapes=WINOGRADS, sums=True)(winograd_twin)
+
+
+@twin_of(winograd.winograd_backward_weights, make_winograd(None), shapes=WINOGRADS, sums=True)
+def winograd_weights_twin(x, top, left, dy, dW, db, *scratch):
+    size = dy.shape[1] + dW.shape[0] - 1, dy.shape[2] + dW.shape[1] - 1
+    images = with_borders(x, top, left, 1, size)
+    for a, b in np.ndindex(dW.shape[:2]):
+        window = images[:, a : a + dy.shape[1], b : b + dy.shape[2]]
+        dW[a, b] = np.einsum("nijc,nijf->cf", window, dy)
+    for f in range(db.size):
+        db[f] = math.fsum(dy[..., f].reshape(-1))
+
+
+@pytest.mark.parametrize("r", winograd.SIZES)
+def test_winograds_matrices_satisfy_the_identity_exactly(r):
+    points = [Fraction(n) for n in (0, 1, -1, 3, Fraction(2, 7))]
+    B, G, A = winograd.matrices(r, points)
+    m = len(A)
+    assert (len(B), len(G), m) == (6, 6, 7 - r)
+    rng = np.random.default_rng(0)
+    d, g = ([Fraction(int(n)) for n in rng.integers(-9, 10, size)] for size in (6, r))
+    dot = lambda row, values: sum(a * b for a, b in zip(row, values, strict=True))  # noqa: E731
+    products = [dot(G_row, g) * dot(B_row, d) for G_row, B_row in zip(G, B, strict=True)]
+    assert [dot(row, products) for row in A] == [dot(g, d[i : i + r]) for i in range(m)]
+
+
+PADS = [(1, 1, 1, 1, 0, 0), (2, 3, 4, 3, 2, 1), (1, 4, 3, 2, -1, -2)]
 
 
 def make_pad(rng, shape):
-    n, rows, columns, channels, top, left, step = shape
-    out = empty((n, max(top, 0) + step * rows, max(left, 0) + step * columns, channels))
-    return [rng.standard_normal(shape[:4]), top, left, step, out]
+    n, rows, columns, channels, top, left = shape
+    return [rng.standard_normal(shape[:4]), top, left, empty((n, rows + top + 1, columns + left + 2, channels))]
 
 
-@twin_of(conv.pad, make_pad, shapes=PADS)
-def pad(x, top, left, step, out):
-    out[:] = 0
-    for n, i, j, c in np.ndindex(x.shape):
-        row, column = top + step * i, left + step * j
-        if row >= 0 and column >= 0:
-            out[n, row, column, c] = x[n, i, j, c]
+@twin_of(borders.pad, make_pad, shapes=PADS)
+def pad(x, top, left, out):
+    out[:] = with_borders(x, top, left, 1, out.shape[1:3])
 
 
 def make_turn(rng, shape):
@@ -345,6 +477,7 @@ POOLS = [
     (3, 6, 5, 17, 3, 2, 1),
     (2, 4, 5, 2, 3, 1, 2),
     (2, 6, 5, 1, 2, 3, 0),  # a stride beyond the window
+    (2, 5, 5, 49, 3, 2, 1),  # three vectors of channels and one channel
 ]
 
 
@@ -375,14 +508,17 @@ def max_pool(x, y, *window):
 def make_max_pool_backward(rng, shape):
     x, y = make_pool(rng, shape)
     max_pool(x, y, *shape[4:])
-    return [x, y, rng.standard_normal(y.shape), empty(x.shape), *shape[4:], np.zeros((64, shape[3]))]
+    # In half of the cases, half of the values count as cut off by a ReLU.
+    floor = -math.inf if shape[0] % 2 else float(np.median(x))
+    return [x, y, rng.standard_normal(y.shape), empty(x.shape), *shape[4:], floor]
 
 
 @twin_of(pool.max_pool_backward, make_max_pool_backward, shapes=POOLS)
-def max_pool_backward(x, y, dy, dx, size, stride, padding, work):
+def max_pool_backward(x, y, dy, dx, size, stride, padding, floor):
     dx[:] = 0
     for out, places in windows(x.shape, y.shape, size, stride, padding):
-        dx[max(places, key=lambda place: x[place])] += dy[out]
+        best = max(places, key=lambda place: x[place])
+        dx[best] += dy[out] if x[best] > floor else 0
 
 
 for _counted in (True, False):
@@ -436,52 +572,51 @@ def upsample_backward(dy, factor, dx):
         dx[n, i // factor, j // factor, c] += dy[n, i, j, c]
 
 
-# Dense, gathering, dropout -----------------------------------------------------------------------------------
+# Dense, dropout, gathering -----------------------------------------------------------------------------------
 
 
 # (M, K, N): one of everything; odd and smaller than a block; more rows, columns and depth than one tile takes.
 PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70)]
 
 
-def make_product(transposed):
+def make_product(transposed, floored):
     def make(rng, shape):
         M, K, N = shape
         A = (rng.standard_normal((M, K)), K, 1) if "A" not in transposed else (rng.standard_normal((K, M)), 1, M)
         B = (rng.standard_normal((K, N)), N, 1) if "B" not in transposed else (rng.standard_normal((N, K)), 1, K)
         bias = rng.standard_normal(N if not transposed else 0)
         work, offsets = product.new_work(np.dtype(np.float32))  # the larger of the two precisions
-        return [*A, *B, bias, empty((M, N)), K, np.zeros((len(work), max(work.shape[1], K * N))), offsets]
+        return [
+            *A,
+            *B,
+            bias,
+            0.0 if floored else -math.inf,
+            empty((M, N)),
+            K,
+            np.zeros((len(work), max(work.shape[1], K * N))),
+            offsets,
+        ]
 
     return make
 
 
-def product_twin(A, a_row, a_col, B, b_row, b_col, bias, C, K, *scratch):
+def product_twin(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, *scratch):
     a, b = A.reshape(-1), B.reshape(-1)
     for i, j in np.ndindex(C.shape):
         terms = [a[i * a_row + k * a_col] * b[k * b_row + j * b_col] for k in range(K)]
-        C[i, j] = math.fsum([*terms, *bias[j : j + 1]])
+        C[i, j] = max(floor, math.fsum([*terms, *bias[j : j + 1]]))
 
 
 for _transposed in ("", "A", "B"):
     for _kernel in (product.small_matmul, product.matmul, product.matmul_parallel):
-        twin_of(_kernel, make_product(_transposed), shapes=PRODUCTS, sums=True)(product_twin)
+        for _floored in (False, True):
+            twin_of(_kernel, make_product(_transposed, _floored), shapes=PRODUCTS, sums=True)(product_twin)
 
 
 @twin_of(dense.column_sums, lambda rng, s: [rng.standard_normal(s), empty(s[1])], sums=True)
 def column_sums(dy, db):
     for c in range(db.size):
         db[c] = math.fsum(dy[:, c])
-
-
-def make_gather(rng, shape):
-    x = rng.integers(0, 256, (11, shape[1])).astype(np.uint8)
-    return [x, rng.integers(0, 11, shape[0]), empty(shape)]
-
-
-@twin_of(gather.gather_bytes, make_gather)
-def gather_bytes(x, order, out):
-    for i, j in np.ndindex(out.shape):
-        out[i, j] = int(x[order[i], j]) / 255
 
 
 MASK = 2**64 - 1
@@ -537,6 +672,65 @@ def dropout_by_the_channel(x, stream, step, threshold, scale, factors, y):
     pairs = np.ndindex(x.shape[0], x.shape[-1])
     for (n, c), draw in zip(pairs, splitmix64(base, x.shape[0] * x.shape[-1]), strict=True):
         y[n, ..., c] = scale * x[n, ..., c] if draw >= int(threshold) else 0.0
+
+
+def make_gather(of_bytes, flip):
+    def make(rng, shape):
+        n, rows, columns, channels, crop = shape
+        image = (rows, columns, channels)
+        x = rng.standard_normal((11, *image)) if not of_bytes else rng.integers(0, 256, (11, *image)).astype(np.uint8)
+        mean, std = rng.standard_normal(math.prod(image)), rng.uniform(0.5, 2, math.prod(image))
+        options = [STREAM, below(flip), crop, 255.0 if of_bytes else 1.0, mean, std]
+        return [x, rng.integers(0, 11, n), 7, *options, empty((n, *image))]
+
+    return make
+
+
+def gather_twin(x, order, epoch, stream, flip, crop, scale, mean, std, out):
+    _, rows, columns, channels = x.shape
+    base = mixed((int(stream) + mixed(epoch * GOLDEN & MASK)) & MASK)
+    draws = list(splitmix64(base, 3 * len(x)))
+    for place, i in enumerate(order):
+        down, right, side = draws[3 * i : 3 * i + 3]
+        top, left = ((d >> 32) * (2 * crop + 1) >> 32 for d in (down, right))
+        window = np.pad(x[i], ((crop, crop), (crop, crop), (0, 0)))[top : top + rows, left : left + columns]
+        if side < int(flip):
+            window = window[:, ::-1]
+        for at in np.ndindex(rows, columns, channels):
+            j = np.ravel_multi_index(at, (rows, columns, channels))
+            out[(place, *at)] = (float(window[at]) / scale - mean[j]) / std[j]
+
+
+# (samples, H, W, C, crop): one number; a sample that is no image; images with more, as much and less border than size.
+GATHERED = [(1, 1, 1, 1, 0), (3, 1, 1, 37, 0), (9, 6, 5, 3, 2), (17, 3, 4, 1, 3), (2, 4, 20, 5, 1)]
+for _kernel in (gather.gather, gather.gather_parallel):
+    for _of_bytes in (True, False):
+        twin_of(_kernel, make_gather(_of_bytes, 0.5), GATHERED)(gather_twin)
+    twin_of(_kernel, make_gather(True, 0.0), GATHERED[2:3])(gather_twin)
+
+
+LARGE = (70_001,)  # beyond what one thread does alone, and no multiple of a chunk
+
+
+@twin_of(
+    activation.relu_mask, lambda rng, s: [np.maximum(rng.standard_normal(s), 0), rng.standard_normal(s)], [*ROWS, LARGE]
+)
+def relu_mask(y, dy):
+    dy[y <= 0] = 0
+
+
+def make_sum(rng, shape):
+    return [rng.standard_normal(shape), rng.standard_normal(shape), 0.25, empty(shape)]
+
+
+@twin_of(residual.add, make_sum, [*ROWS, LARGE])
+def add(a, b, floor, y):
+    y[:] = np.maximum(a + b, floor)
+
+
+@twin_of(residual.accumulate, lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s)], [*ROWS, LARGE])
+def accumulate(total, x):
+    total += x
 
 
 # Flat vectors ------------------------------------------------------------------------------------------------
@@ -888,27 +1082,27 @@ def make_update(*kinds):
     return make
 
 
-@twin_of(update.sgd, make_update(0.1, 0.99), FLAT)
+@twin_of(update.sgd, make_update(0.1, 0.99), [*FLAT, LARGE])
 def sgd(p, g, lr, shrink):
     for i in range(p.size):
         p[i] = shrink * p[i] - lr * g[i]
 
 
-@twin_of(update.momentum, make_update("any", 0.9, -0.1, 0.5, 0.99), FLAT)
+@twin_of(update.momentum, make_update("any", 0.9, -0.1, 0.5, 0.99), [*FLAT, LARGE])
 def momentum(p, g, v, mu, gain, rate, shrink):
     for i in range(p.size):
         v[i] = mu * v[i] + gain * g[i]
         p[i] = shrink * p[i] + rate * v[i]
 
 
-@twin_of(update.nesterov, make_update("any", 0.9, -0.1, 0.5, 0.99), FLAT)
+@twin_of(update.nesterov, make_update("any", 0.9, -0.1, 0.5, 0.99), [*FLAT, LARGE])
 def nesterov(p, g, v, mu, gain, rate, shrink):
     for i in range(p.size):
         v[i] = mu * v[i] + gain * g[i]
         p[i] = shrink * p[i] + rate * (mu * v[i] + gain * g[i])
 
 
-@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.9, 0.1, 0.99), FLAT)
+@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.9, 0.1, 0.99), [*FLAT, LARGE])
 def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
     for i in range(p.size):
         v[i] = mu * v[i] - lr * g[i]
@@ -916,21 +1110,21 @@ def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
         p[i] = x[i] + mu * v[i]
 
 
-@twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.99), FLAT)
+@twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.99), [*FLAT, LARGE])
 def adagrad(p, g, s, lr, eps_root, eps, shrink):
     for i in range(p.size):
         s[i] = s[i] + g[i] ** 2
         p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
 
 
-@twin_of(update.rmsprop, make_update("positive", 0.9, 0.1, 0.1, 0.02, 0.03, 0.99), FLAT)
+@twin_of(update.rmsprop, make_update("positive", 0.9, 0.1, 0.1, 0.02, 0.03, 0.99), [*FLAT, LARGE])
 def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
     for i in range(p.size):
         s[i] = rho * s[i] + rest * g[i] ** 2
         p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
 
 
-@twin_of(update.adadelta, make_update("positive", "positive", 0.9, 0.1, 0.5, 0.02, 0.99), FLAT)
+@twin_of(update.adadelta, make_update("positive", "positive", 0.9, 0.1, 0.5, 0.02, 0.99), [*FLAT, LARGE])
 def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
     for i in range(p.size):
         s[i] = rho * s[i] + rest * g[i] ** 2
@@ -939,7 +1133,7 @@ def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
         p[i] = shrink * p[i] - lr * change
 
 
-@twin_of(update.adam, make_update("any", "positive", 0.9, 0.1, 0.99, 0.01, 0.1, 1.5, 0.02, 0.98), FLAT)
+@twin_of(update.adam, make_update("any", "positive", 0.9, 0.1, 0.99, 0.01, 0.1, 1.5, 0.02, 0.98), [*FLAT, LARGE])
 def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
     for i in range(p.size):
         m[i] = beta1 * m[i] + rest1 * g[i]
@@ -1210,7 +1404,8 @@ def test_every_kernel_is_cached_and_keeps_nan_and_infinity():
     for name, kernel in KERNELS.items():
         assert kernel.targetoptions["fastmath"] <= FAST, name
         assert kernel.targetoptions["error_model"] == "numpy", name
-        is_helper = kernel.py_func.__name__.startswith("_") or kernel.py_func.__module__.endswith("simd")
+        shared = kernel.py_func.__module__.endswith(("noise", "simd")) or name == "borders.with_borders"
+        is_helper = shared or kernel.py_func.__name__.startswith("_")
         assert bool(kernel._cache.cache_path) != is_helper, name
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import minnet as mn
 import minnet.kernels
+from minnet.kernels import gather
 
 EPS = {np.float32: float(np.finfo(np.float32).eps), np.float64: float(np.finfo(np.float64).eps)}
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -1046,6 +1047,23 @@ def test_a_step_of_a_trainer_allocates_no_array():
 
 def test_a_step_of_a_trainer_that_ends_an_epoch_allocates_no_array():
     assert growth(trainer_stepper(batches=1)) < ROOM
+
+
+@pytest.mark.parametrize("serial", [True, False], ids=["serial", "parallel"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32], ids=["bytes", "floats"])
+def test_a_step_on_augmented_images_allocates_no_array(dtype, serial, monkeypatch):
+    monkeypatch.setattr(gather, "_SERIAL", 10**9 if serial else 0)
+
+    def make_step(width, batch):
+        rng = np.random.default_rng(0)
+        n = 9 * batch + batch // 3
+        x, y = (255 * numbers(rng, n, width)).astype(dtype).reshape(n, width // 2, 2, 1), labels(rng, n, 3)
+        net = mn.Net([mn.Flatten(), mn.Dense(3)], (width // 2, 2, 1), mn.SoftmaxCrossEntropy())
+        options = {"augment": mn.data.Augment(flip=True, crop=1), "standardize": mn.data.Standardizer.fit(x)}
+        trainer = mn.Trainer(net, (x, y), rule=mn.SGD(), lr=1e-3, batch_size=batch, epochs=9, **options)
+        return lambda _: next(trainer)
+
+    assert growth(make_step) < ROOM
 
 
 @dataclasses.dataclass(frozen=True)

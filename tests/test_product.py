@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 import minnet as mn
-from minnet.kernels import simd
+from minnet.kernels import gather, simd
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
 
@@ -22,25 +22,66 @@ def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, 
     block = simd.make_block(rows, vectors, vector_bytes)
 
     @njit
-    def run(A, offsets, B, C, ldc, n1, step1, n2, step2, add):
-        block(A, offsets, B, C, ldc, n1, step1, n2, step2, add)
+    def run(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
+        block(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
 
     rng = np.random.default_rng(0)
     width = vectors * vector_bytes // np.dtype(dtype).itemsize
-    n1, step1, n2, step2, ldc = 3, 17, 5, 2, width + 3
-    A, B = rng.standard_normal(200).astype(dtype), rng.standard_normal((n1 * n2, width)).astype(dtype)
-    offsets = rng.integers(0, 100, rows)
-    C = rng.standard_normal((rows, ldc)).astype(dtype)
-    expected = C.astype(np.float64)
-    exact_A, exact_B = A.astype(np.float64), B.astype(np.float64)
+    n1, step1, n2, step2, ldb, ldc, ldd = 3, 17, 5, 2, width + 1, width + 3, width + 2
+    A, B = rng.standard_normal(200).astype(dtype), rng.standard_normal((n1 * n2, ldb)).astype(dtype)
+    offsets, D = rng.integers(0, 100, rows + 2), rng.standard_normal((rows + 1, ldd)).astype(dtype)
+    exact_A, exact_B = A.astype(np.float64), B.astype(np.float64)[:, :width]
+    products = np.zeros((rows, width))
     for i in range(rows):
-        terms = [
-            exact_A[offsets[i] + a * step1 + b * step2] * exact_B[a * n2 + b] for a in range(n1) for b in range(n2)
-        ]
-        expected[i, :width] = sum(terms)
-    for add in (0, 1):
-        run(A, offsets, B.reshape(-1), C.reshape(-1), ldc, n1, step1, n2, step2, add)
-        np.testing.assert_allclose(C, expected * (1 + add * (np.arange(ldc) < width)), atol=200 * EPS[dtype])
+        for a, b in np.ndindex(n1, n2):
+            products[i] += exact_A[offsets[i + 2] + a * step1 + b * step2] * exact_B[a * n2 + b]
+    steps = n1, step1, n2, step2
+    for first_row, step in ((D[1:], ldd), (np.repeat(D[1:2], rows, axis=0), 0)):  # sums that start anywhere
+        for floor in (-np.inf, 0.5):
+            C = np.full((rows, ldc), np.nan, dtype)
+            flat_B = np.concatenate([np.zeros(3, dtype), B.reshape(-1)])
+            run(A, offsets, 2, flat_B, 3, ldb, D.reshape(-1), ldd, step, C.reshape(-1), 0, ldc, *steps, dtype(floor))
+            expected = np.maximum(products + first_row[:, :width], floor)
+            np.testing.assert_allclose(C[:, :width], expected, atol=200 * EPS[dtype])
+            assert np.isnan(C[:, width:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_a_square_is_transposed_at_any_width(vector_bytes, dtype):
+    transpose = simd.make_transpose(vector_bytes)
+
+    @njit
+    def run(B, at, step, panel, to, width):
+        transpose(B, at, step, panel, to, width)
+
+    lanes = vector_bytes // np.dtype(dtype).itemsize
+    B, panel = np.arange(30 * 30, dtype=dtype), np.full(900, np.nan, dtype)
+    run(B, 7, 29, panel, 5, 17)
+    expected = panel.copy()
+    for j, k in np.ndindex(lanes, lanes):
+        expected[5 + k * 17 + j] = B[7 + j * 29 + k]
+    np.testing.assert_array_equal(panel, expected)
+    assert np.isfinite(panel).sum() == lanes * lanes
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_a_constant_matrix_acts_from_both_sides_at_any_width(vector_bytes, dtype):
+    L = np.array([[1, 0, -1], [0.5, 2, 1], [-1, 1, 0], [0, -3, 0]])
+    transform = simd.make_transform(L.tolist(), vector_bytes)
+
+    @njit
+    def run(X, x, x_row, x_column, Y, y, y_row, y_column):
+        transform(X, x, x_row, x_column, Y, y, y_row, y_column)
+
+    lanes = vector_bytes // np.dtype(dtype).itemsize
+    X = np.random.default_rng(0).standard_normal((3, 3, lanes + 1)).astype(dtype)
+    Y = np.full((4, 4, lanes + 2), np.nan, dtype)
+    run(X.reshape(-1), 1, 3 * (lanes + 1), lanes + 1, Y.reshape(-1), 2, 4 * (lanes + 2), lanes + 2)
+    expected = np.einsum("ai,ijv,bj->abv", L, X[..., 1:], L)
+    np.testing.assert_allclose(Y[..., 2:], expected, atol=50 * EPS[dtype])
+    assert np.isnan(Y[..., :2]).all()
 
 
 # Depths around a panel's 256, rows and columns around a block's 14 and a panel's 32, rows 4096 bytes apart.
@@ -97,17 +138,22 @@ IMAGES = [
 ]
 
 
-@pytest.mark.parametrize("layers", [DENSE, IMAGES], ids=["dense", "images"])
-def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers):
+@pytest.mark.parametrize(
+    ("layers", "augment"),
+    [(DENSE, None), (IMAGES, mn.data.Augment(flip=True, crop=1))],
+    ids=["dense", "images, augmented"],
+)
+def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers, augment, monkeypatch):
     if mn.get_num_threads() < 2:
         pytest.skip("one core: there is no second thread to compare with")
+    monkeypatch.setattr(gather, "_SERIAL", 0)  # so that batches of these small images are shared between threads too
     x, y = mn.datasets.digits()
     ends, before = [], mn.get_num_threads()
     for threads in (1, 2, 2):
         mn.set_num_threads(threads)
         try:
             net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy())
-            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=50, progress=False)
+            mn.fit(net, (x, y), rule=mn.Adam(), lr=1e-3, steps=200, batch_size=50, augment=augment, progress=False)
         finally:
             mn.set_num_threads(before)
         ends.append(np.concatenate([net.params, net.buffers]))

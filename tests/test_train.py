@@ -244,6 +244,55 @@ def test_training_leaves_the_data_alone():
     np.testing.assert_array_equal(y, before[1])
 
 
+def test_augment_and_standardize_reach_the_batches():
+    x, y = byte_images()
+    options = {"augment": mn.data.Augment(flip=True, crop=1), "standardize": mn.data.Standardizer.fit(x, per="channel")}
+    net = image_net()
+    mn.fit(net, (x, y), rule=mn.SGD(), lr=0.1, batch_size=BATCH, epochs=2, seed=2, **options)
+    expected = image_net()
+    optimizer, batches = mn.Optimizer(expected, mn.SGD()), mn.data.Batches((x, y), BATCH, seed=2, **options)
+    for _ in range(2):
+        for batch in batches.epoch():
+            expected.loss_and_grads(*batch)
+            optimizer.step(0.1)
+    assert weights(net) == weights(expected)
+
+
+def byte_images(seed=0, n=N):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, 4, 5, 3)).astype(np.uint8), rng.integers(0, 3, n)
+
+
+def image_net():
+    return mn.Net([mn.Flatten(), mn.Dense(3)], (4, 5, 3), mn.SoftmaxCrossEntropy(), seed=1)
+
+
+@pytest.mark.parametrize("floats", [False, True], ids=["bytes", "floats"])
+def test_validation_is_standardized_once_as_the_training_data_are(floats):
+    """The same run, with everything standardised beforehand by hand: the same bits."""
+    data, validation = ([x.astype(np.float32) if floats else x, y] for x, y in (byte_images(0), byte_images(1, n=13)))
+    standardize = mn.data.Standardizer.fit(data[0], per="channel")
+    recipe = {"rule": mn.SGD(), "lr": 0.1, "batch_size": BATCH, "epochs": 3}
+    stopping = mn.EarlyStopping("val_accuracy", patience=9)
+    net, by_hand = image_net(), image_net()
+    history = mn.fit(net, data, standardize=standardize, validation=validation, callbacks=[stopping], **recipe)
+    ready = [(standardize(x), y) for x, y in (data, validation)]
+    stopping_too = mn.EarlyStopping("val_accuracy", patience=9)
+    expected = mn.fit(by_hand, ready[0], validation=ready[1], callbacks=[stopping_too], **recipe)
+    assert history.epochs.rows == expected.epochs.rows
+    assert weights(net) == weights(by_hand)
+    assert net.evaluate(*ready[1])["accuracy"] == stopping.best == stopping_too.best
+    np.testing.assert_array_equal(validation[0], byte_images(1, n=13)[0])  # the user's own array stays raw
+
+
+def test_validation_images_are_not_augmented():
+    x, y = byte_images()
+    net = image_net()
+    options = {"augment": mn.data.Augment(flip=True, crop=2), "validation": (x, y)}
+    history = mn.fit(net, (x, y), rule=mn.SGD(), lr=0.1, batch_size=BATCH, epochs=1, **options)
+    assert history["val_loss"] == [net.evaluate(x, y)["loss"]]
+
+
 class Probe(mn.Callback):
     """Looks at everything, between any two steps and in larger batches than the run's."""
 

@@ -35,11 +35,6 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, fastmath=FAST)
 
 
-def exact_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel whose divisions stay divisions: "arcp" makes x / c into x * (1 / c), which is off by a rounding."""
-    return _compile(function, fastmath=FAST - {"arcp"})
-
-
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel with a ``prange`` over tasks that write to places of their own."""
     return _compile(function, fastmath=FAST, parallel=True)
@@ -48,3 +43,8 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Part of kernels: compiled into them, not kept on disk by itself, which would only take time."""
     return njit(function, fastmath=FAST, error_model="numpy")
+
+
+def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper whose divisions stay divisions: "arcp" makes x / c into x * (1 / c), which is off by a rounding."""
+    return njit(function, fastmath=FAST - {"arcp"}, error_model="numpy")

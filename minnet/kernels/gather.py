@@ -1,12 +1,78 @@
-"""Collect the samples of a batch."""
+"""Collect the samples of a batch; flip, cut, convert and standardise them on the way."""
 
-from .compile import exact_kernel
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from .compile import exact_helper, helper, kernel, parallel_kernel
+from .noise import at_step, draw
+
+_SERIAL = 120_000  # elements up to which waking a second thread costs more than it brings
+_HALF = np.uint64(32)
 
 
-@exact_kernel
-def gather_bytes(x, order, out):
-    """out[i] = x[order[i]] / 255: bytes become numbers in [0, 1] on the way. x is uint8 of shape (samples, values)."""
+@helper
+def _window(base, index, flip, crop):
+    """(row, column, whether flipped) of a sample's window, whose corner lies within crop of the image's own."""
+    first, choices = 3 * index, np.uint64(2 * crop + 1)
+    # The high half of a draw times the number of choices, in units of 2^32: uniform but for 2^-32.
+    row = np.int64(((draw(base, first) >> _HALF) * choices) >> _HALF) - crop
+    column = np.int64(((draw(base, first + 1) >> _HALF) * choices) >> _HALF) - crop
+    return row, column, draw(base, first + 2) < flip
+
+
+@helper
+def _cut(image, row, column, flipped, out):
+    """out = the window of the image with that corner, mirrored if flipped; 0 where the window sticks out."""
+    rows, columns, channels = out.shape
+    for i in range(rows):
+        for j in range(columns):
+            a, b = row + i, column + (columns - 1 - j if flipped else j)
+            if 0 <= a < rows and 0 <= b < columns:
+                for c in range(channels):
+                    out[i, j, c] = image[a, b, c]
+            else:
+                for c in range(channels):
+                    out[i, j, c] = out.dtype.type(0)
+
+
+@exact_helper
+def _standardize(values, scale, mean, std):
+    """values = (values / scale - mean) / std, element by element."""
+    for j in range(values.size):
+        values[j] = (values[j] / scale - mean[j]) / std[j]
+
+
+@helper
+def _gather_one(x, index, base, flip, crop, scale, mean, std, out):
+    row, column, flipped = _window(base, index, flip, crop)
+    _cut(x[index], row, column, flipped, out)
+    _standardize(out.reshape(-1), scale, mean, std)  # while out is in the cache
+
+
+@kernel
+def gather(x, order, epoch, stream, flip, crop, scale, mean, std, out):
+    """out[i] = (window of x[order[i]] / scale - mean) / std, for x (samples, H, W, C) of bytes or floats.
+
+    The window has the image's size and a corner uniform within crop of the image's, with zeros beyond the border; it
+    is mirrored left to right where its noise, a uniform 64-bit integer, is below flip. mean and std have one element
+    for each of out[i]. The noise is a function of (stream, epoch, index of the sample).
+    """
+    base = at_step(stream, epoch)
     for i in range(order.size):
-        row = order[i]
-        for j in range(x.shape[1]):
-            out[i, j] = out.dtype.type(x[row, j]) / out.dtype.type(255)
+        _gather_one(x, order[i], base, flip, crop, scale, mean, std, out[i])
+
+
+@parallel_kernel
+def gather_parallel(x, order, epoch, stream, flip, crop, scale, mean, std, out):
+    """``gather`` on all threads: every sample by itself, so the same bits."""
+    base = at_step(stream, epoch)
+    for i in prange(order.size):
+        _gather_one(x, order[i], base, flip, crop, scale, mean, std, out[i])
+
+
+def collect(x: np.ndarray, order: np.ndarray, epoch: int, options: tuple[Any, ...], out: np.ndarray) -> None:
+    """``gather`` by the kernel that suits the size of the batch; options are (stream, flip, crop, scale, mean, std)."""
+    chosen = gather if out.size <= _SERIAL else gather_parallel
+    chosen(x, order, epoch, *options, out)

@@ -216,46 +216,56 @@ def _add_products(V, M, dU, count, tiles, channels, filters, starts):
                 c += rows
 
 
-@parallel_kernel
-def winograd_weights(W, U):
-    """U = G W G^T, blocked (36, panels, C, width), of W (r, r, C, F)."""
+@helper
+def _transform_weights(W, c, U):
+    """G W G^T for input channel c and all filters, blocked (36, panels, C, width)."""
     r, _, channels, filters = W.shape
     lanes, flat = VECTOR_BYTES // W.itemsize, W.reshape(-1)
     width, element = _panel_width(filters, lanes), channels * filters
-    for c in prange(channels):
-        for f in range(0, filters, lanes):
-            x, y = c * filters + f, f // width * channels * width + c * width + f % width
-            if r == 3:
-                _weights3(flat, x, r * element, element, U, y, TILE * element, element)
-            else:
-                _weights5(flat, x, r * element, element, U, y, TILE * element, element)
+    for f in range(0, filters, lanes):
+        x, y = c * filters + f, f // width * channels * width + c * width + f % width
+        if r == 3:
+            _weights3(flat, x, r * element, element, U, y, TILE * element, element)
+        else:
+            _weights5(flat, x, r * element, element, U, y, TILE * element, element)
+
+
+@helper
+def _write(outputs, bias, floor, y):
+    """y = max(floor, outputs + bias), as far as y goes."""
+    rows, columns, filters = y.shape
+    for i in range(rows):
+        for j in range(columns):
+            source, target = outputs[i, j], y[i, j]
+            for f in range(filters):
+                v = source[f] + (bias[f] if bias.size > 0 else y.dtype.type(0))
+                target[f] = floor if v < floor else v
 
 
 @parallel_kernel
-def winograd_conv(x, top, left, r, U, bias, floor, y, grid, images, starts, work):
-    """``conv`` of x (n, H, W, C) with r x r weights that ``winograd_weights`` has transformed; y (n, OH, OW, F).
+def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work):
+    """y[n, i, j, f] = max(floor, bias[f] + sum of x[n, i - top + a, j - left + b, c] * W[a, b, c, f]), x 0 outside.
 
-    grid and images as ``grid`` and ``images_at_a_time`` say, starts the first of ``offsets``. bias may be empty.
+    W (r, r, C, F); grid and images as ``grid`` and ``images_at_a_time`` say, starts the first of ``offsets``. bias may
+    be empty. U (36 * C * F) and work are scratch.
     """
-    n, channels, (_, rows, columns, filters) = x.shape[0], x.shape[3], y.shape
+    n, r, channels, filters = x.shape[0], W.shape[0], W.shape[2], W.shape[3]
     (down, across), lanes = grid, VECTOR_BYTES // x.itemsize
-    tiles = images * down * across
+    each = down * across
+    for c in prange(channels):
+        _transform_weights(W, c, U)
     for task in prange((n + images - 1) // images):
-        zeros, image, outputs, V, M = _places(work[get_thread_id()], r, down, across, channels, filters, tiles)
+        zeros, image, outputs, V, M = _places(work[get_thread_id()], r, down, across, channels, filters, images * each)
         zeros[: 2 * lanes] = x.dtype.type(0)
-        first, last = task * images, min(n, (task + 1) * images)
-        for i in range(first, last):
-            with_borders(x[i], top, left, 1, image)
-            _transform_image(image, r, down, across, (i - first) * down * across, tiles, V)
-        _products(V, U, M, (last - first) * down * across, tiles, channels, filters, starts, zeros)
-        for i in range(first, last):
-            _inverse_transform(M, r, down, across, (i - first) * down * across, tiles, outputs)
-            for row in range(rows):
-                for column in range(columns):
-                    source, target = outputs[row, column], y[i, row, column]
-                    for f in range(filters):
-                        v = source[f] + (bias[f] if bias.size > 0 else x.dtype.type(0))
-                        target[f] = floor if v < floor else v
+        first = task * images
+        many = min(images, n - first)
+        for i in range(many):
+            with_borders(x[first + i], top, left, 1, image)
+            _transform_image(image, r, down, across, i * each, images * each, V)
+        _products(V, U, M, many * each, images * each, channels, filters, starts, zeros)
+        for i in range(many):
+            _inverse_transform(M, r, down, across, i * each, images * each, outputs)
+            _write(outputs, bias, floor, y[first + i])
 
 
 @parallel_kernel

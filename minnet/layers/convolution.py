@@ -104,10 +104,7 @@ class WinogradConvolution:
         """y = max(floor, convolution of x + bias); bias may be empty."""
         g = self.geometry
         starts, _ = winograd.offsets(self._images * math.prod(self._grid), g.in_shape[2], x.itemsize)
-        winograd.winograd_weights(W, scratch)
-        winograd.winograd_conv(
-            x, g.top, g.left, g.kernel[0], scratch, bias, floor, y, self._grid, self._images, starts, work
-        )
+        winograd.winograd_conv(x, g.top, g.left, W, bias, floor, y, self._grid, self._images, starts, scratch, work)
 
 
 class DirectWeightsGradient:
