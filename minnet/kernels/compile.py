@@ -48,3 +48,11 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """Part of kernels: compiled into them, not kept on disk by itself, which would only take time."""
     return njit(function, fastmath=FAST, error_model="numpy")
+
+
+def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper whose arithmetic is done as written. Always inlined: a call would stop a loop from becoming vector code.
+
+    The empty set must be said: a helper that says nothing takes over its caller's flags.
+    """
+    return njit(function, fastmath=set(), error_model="numpy", forceinline=True)
