@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from minnet.kernels import activation, elementary
+from minnet.kernels import activation, elementary, loss
 from minnet.kernels.compile import FAST
 
 WIDER = {np.float32: np.float64, np.float64: np.longdouble}
@@ -168,6 +168,17 @@ def test_an_activations_loop_is_vector_code(name, dtype):
     array = np.zeros((3, 70), dtype)
     arrays = [array] * (3 if name.endswith("backward") else 2)
     code = compiled(getattr(activation, name), [array, dtype(1), dtype(1), array] if name == "elu" else arrays)
+    kind = "float" if dtype is np.float32 else "double"
+    assert re.search(rf"call [^@\n]*<\d+ x {kind}> @llvm\.fma\.v", code)
+    assert not scalar_calls(code)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "logistic"])
+def test_a_losss_exponentials_are_vector_code(name, dtype):
+    scores, weights = np.zeros((3, 70), dtype), np.ones(3, dtype)
+    last = [scores, weights] if name == "logistic" else [np.zeros(3, np.int64), weights, dtype(0)]
+    code = compiled(getattr(loss, name), [scores, *last, scores.copy()])
     kind = "float" if dtype is np.float32 else "double"
     assert re.search(rf"call [^@\n]*<\d+ x {kind}> @llvm\.fma\.v", code)
     assert not scalar_calls(code)

@@ -980,6 +980,23 @@ def test_a_parallel_activation_gives_the_bits_of_the_serial_one(name, dtype):
     np.testing.assert_array_equal(serial, parallel)
 
 
+def test_only_large_arrays_wake_a_second_thread():
+    assert activation.for_size(249_999, activation.gelu, activation.gelu_parallel) is activation.gelu
+    assert activation.for_size(250_000, activation.gelu, activation.gelu_parallel) is activation.gelu_parallel
+
+
+@DTYPES
+def test_softmax_is_right_for_more_classes_than_a_block_holds(dtype):
+    scores = np.random.default_rng(0).standard_normal((3, 3001)).astype(dtype)
+    labels, weights, gradient = np.array([0, 3000, 7]), np.full(3, 1 / 3, dtype), np.empty_like(scores)
+    value = loss.softmax_cross_entropy(scores, labels, weights, dtype(0), gradient)
+    p = np.exp(scores.astype(float)) / np.exp(scores.astype(float)).sum(axis=1, keepdims=True)
+    expected = (p - (np.arange(3001) == labels[:, np.newaxis])) / 3
+    bound = tolerance(dtype, scores[0].size)
+    assert value == pytest.approx(-np.log(p[range(3), labels]).mean(), rel=bound)
+    np.testing.assert_allclose(gradient, expected, rtol=bound)
+
+
 def test_the_far_left_of_gelu_keeps_its_digits():
     # x * (1 + erf) / 2 would have none left here: erf is -1 to the last bit of float32 from about -4.
     x = np.array([[-4.0, -6.0, -9.0]], np.float32)
