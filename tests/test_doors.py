@@ -28,7 +28,14 @@ DOORS = {
     "checks": set(),
     "files": set(),
     "spec": set(),
-    "kernels": {"kernels.compile", "kernels.noise", "kernels.simd"},
+    "kernels": {
+        "kernels.chunks",
+        "kernels.borders",
+        "kernels.compile",
+        "kernels.elementary",
+        "kernels.noise",
+        "kernels.simd",
+    },
     "initializers": {"checks", "spec"},
     "schedules": {"checks"},
     "memory": {"spec", "kernels"},
@@ -177,7 +184,23 @@ def test_other_packages_are_imported_only_where_they_are_used(module):
 def test_numba_is_known_to_the_kernels_alone():
     users = {module for module, imports in ALL_IMPORTS.items() if any(room_of(i.target) == "numba" for i in imports)}
     assert users == {
-        *(f"kernels.{name}" for name in ("compile", "conv", "gather", "pool", "product", "simd")),
+        *(
+            f"kernels.{name}"
+            for name in (
+                "activation",
+                "borders",
+                "compile",
+                "conv",
+                "elementary",
+                "gather",
+                "pool",
+                "product",
+                "residual",
+                "simd",
+                "update",
+                "winograd",
+            )
+        ),
         "threads",
     }
 

@@ -4,14 +4,23 @@
 arrays of one shape and dtype. Forward comparisons are written so that a NaN passes through instead of becoming 0.
 """
 
-import math
+from collections.abc import Callable
+from typing import Any
 
 from numba import prange
 
+from .chunks import SERIAL, bounds, chunks
 from .compile import helper, kernel, parallel_kernel
+from .elementary import exp, expm1, log1p, normal_cdf_and_density
+from .elementary import sigmoid as logistic_sigmoid
+from .elementary import tanh as hyperbolic_tangent
 
-_CHUNK = 16384  # elements that a thread takes at a time
-_SERIAL = 65536  # up to so many, waking a second thread costs more than it brings
+_LARGE = 250_000  # elements from which a second thread pays for functions that take a few nanoseconds for ten elements
+
+
+def for_size(n: int, serial: Callable[..., Any], parallel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel for n elements. Both compute the same bits."""
+    return parallel if n >= _LARGE else serial
 
 
 @kernel
@@ -64,11 +73,11 @@ def _relu_mask(y, dy):
 def relu_mask(y, dy):
     """dy = 0 where y, the ReLU's output, is not above 0, in place."""
     ys, dys = y.reshape(-1), dy.reshape(-1)
-    if ys.size <= _SERIAL:
+    if ys.size <= SERIAL:
         _relu_mask(ys, dys)
     else:
-        for chunk in prange((ys.size + _CHUNK - 1) // _CHUNK):
-            start, stop = chunk * _CHUNK, min(ys.size, (chunk + 1) * _CHUNK)
+        for chunk in prange(chunks(ys.size)):
+            start, stop = bounds(chunk, ys.size)
             _relu_mask(ys[start:stop], dys[start:stop])
 
 
@@ -120,7 +129,7 @@ def elu(x, alpha, scale, y):
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
-        ys[i] = scale * alpha * math.expm1(v) if v <= zero else scale * v
+        ys[i] = scale * alpha * expm1(v) if v <= zero else scale * v
 
 
 @kernel
@@ -134,19 +143,24 @@ def elu_backward(x, y, alpha, scale, dy, dx):
 
 
 @helper
-def _sigmoid(v):
-    """1 / (1 + exp(-v)); the exponent is never positive, so nothing overflows."""
-    one = type(v)(1)
-    e = math.exp(-abs(v))
-    return one / (one + e) if v > type(v)(0) else e / (one + e)
+def _sigmoid(xs, ys):
+    for i in range(xs.size):
+        ys[i] = logistic_sigmoid(xs[i])
 
 
 @kernel
 def sigmoid(x, y):
     """y = 1 / (1 + exp(-x))."""
+    _sigmoid(x.reshape(-1), y.reshape(-1))
+
+
+@parallel_kernel
+def sigmoid_parallel(x, y):
+    """``sigmoid`` on all threads."""
     xs, ys = x.reshape(-1), y.reshape(-1)
-    for i in range(xs.size):
-        ys[i] = _sigmoid(xs[i])
+    for chunk in prange(chunks(x.size)):
+        at, end = bounds(chunk, x.size)
+        _sigmoid(xs[at:end], ys[at:end])
 
 
 @kernel
@@ -156,6 +170,27 @@ def sigmoid_backward(y, dy, dx):
     one = y.dtype.type(1)
     for i in range(ys.size):
         dxs[i] = ys[i] * (one - ys[i]) * dys[i]
+
+
+@helper
+def _tanh(xs, ys):
+    for i in range(xs.size):
+        ys[i] = hyperbolic_tangent(xs[i])
+
+
+@kernel
+def tanh(x, y):
+    """y = (e^x - e^-x) / (e^x + e^-x)."""
+    _tanh(x.reshape(-1), y.reshape(-1))
+
+
+@parallel_kernel
+def tanh_parallel(x, y):
+    """``tanh`` on all threads."""
+    xs, ys = x.reshape(-1), y.reshape(-1)
+    for chunk in prange(chunks(x.size)):
+        at, end = bounds(chunk, x.size)
+        _tanh(xs[at:end], ys[at:end])
 
 
 @kernel
@@ -174,7 +209,7 @@ def softplus(x, y):
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
-        ys[i] = (zero if v <= zero else v) + math.log1p(math.exp(-abs(v)))
+        ys[i] = (zero if v <= zero else v) + log1p(exp(-abs(v)))
 
 
 @kernel
@@ -182,7 +217,7 @@ def softplus_backward(x, dy, dx):
     """dx = sigmoid(x) * dy."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
     for i in range(xs.size):
-        dxs[i] = _sigmoid(xs[i]) * dys[i]
+        dxs[i] = logistic_sigmoid(xs[i]) * dys[i]
 
 
 @kernel
@@ -190,7 +225,7 @@ def silu(x, y):
     """y = x * sigmoid(x)."""
     xs, ys = x.reshape(-1), y.reshape(-1)
     for i in range(xs.size):
-        ys[i] = xs[i] * _sigmoid(xs[i])
+        ys[i] = xs[i] * logistic_sigmoid(xs[i])
 
 
 @kernel
@@ -199,57 +234,79 @@ def silu_backward(x, dy, dx):
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
     one = x.dtype.type(1)
     for i in range(xs.size):
-        s = _sigmoid(xs[i])
+        s = logistic_sigmoid(xs[i])
         dxs[i] = s * (one + xs[i] * (one - s)) * dys[i]
+
+
+@helper
+def _gelu(xs, ys):
+    for i in range(xs.size):
+        below, _ = normal_cdf_and_density(xs[i])
+        ys[i] = xs[i] * below
 
 
 @kernel
 def gelu(x, y):
-    """y = x * Phi(x), Phi the standard normal distribution function, as erfc so that the left tail keeps its digits."""
+    """y = x * Phi(x), Phi the standard normal distribution function."""
+    _gelu(x.reshape(-1), y.reshape(-1))
+
+
+@parallel_kernel
+def gelu_parallel(x, y):
+    """``gelu`` on all threads."""
     xs, ys = x.reshape(-1), y.reshape(-1)
-    half, root_half = x.dtype.type(0.5), x.dtype.type(0.7071067811865476)
+    for chunk in prange(chunks(x.size)):
+        at, end = bounds(chunk, x.size)
+        _gelu(xs[at:end], ys[at:end])
+
+
+@helper
+def _gelu_backward(xs, dys, dxs):
     for i in range(xs.size):
-        v = xs[i]
-        ys[i] = v * half * x.dtype.type(math.erfc(-v * root_half))
+        below, density = normal_cdf_and_density(xs[i])
+        dxs[i] = (below + xs[i] * density) * dys[i]
 
 
 @kernel
 def gelu_backward(x, dy, dx):
     """dx = (Phi(x) + x * phi(x)) * dy, phi the standard normal density."""
+    _gelu_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
+
+
+@parallel_kernel
+def gelu_backward_parallel(x, dy, dx):
+    """``gelu_backward`` on all threads."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
-    half, root_half = x.dtype.type(0.5), x.dtype.type(0.7071067811865476)
-    root_tau = x.dtype.type(0.3989422804014327)  # 1 / sqrt(2 pi)
-    for i in range(xs.size):
-        v = xs[i]
-        below = half * x.dtype.type(math.erfc(-v * root_half))
-        density = root_tau * math.exp(-half * v * v)
-        dxs[i] = (below + v * density) * dys[i]
+    for chunk in prange(chunks(x.size)):
+        at, end = bounds(chunk, x.size)
+        _gelu_backward(xs[at:end], dys[at:end], dxs[at:end])
 
 
 @kernel
 def gelu_tanh(x, y):
-    """y = x * (1 + tanh(c * (x + 0.044715 x^3))) / 2 with c = sqrt(2 / pi)."""
+    """y = x * (1 + tanh(c * (x + 0.044715 x^3))) / 2 with c = sqrt(2 / pi).
+
+    (1 + tanh z) / 2 is the sigmoid of 2z, which keeps the left tail's digits.
+    """
     xs, ys = x.reshape(-1), y.reshape(-1)
-    half, one = x.dtype.type(0.5), x.dtype.type(1)
-    c, cubic = x.dtype.type(0.7978845608028654), x.dtype.type(0.044715)
+    one, twice_c, cubic = x.dtype.type(1), x.dtype.type(1.5957691216057308), x.dtype.type(0.044715)
     for i in range(xs.size):
         v = xs[i]
-        ys[i] = half * v * (one + math.tanh(c * v * (one + cubic * v * v)))
+        ys[i] = v * logistic_sigmoid(twice_c * v * (one + cubic * v * v))
 
 
 @kernel
 def gelu_tanh_backward(x, dy, dx):
-    """dx = ((1 + t) / 2 + x (1 - t^2) / 2 * c (1 + 3 * 0.044715 x^2)) * dy with t the tanh above."""
+    """dx = (s + x s (1 - s) * 2c (1 + 3 * 0.044715 x^2)) * dy with s the sigmoid above."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
-    half, one, three = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(3)
-    c, cubic = x.dtype.type(0.7978845608028654), x.dtype.type(0.044715)
-    # Beyond 30 the tanh is 1 to the last bit; the bound keeps 0 * infinity out of its derivative.
+    one, three = x.dtype.type(1), x.dtype.type(3)
+    twice_c, cubic = x.dtype.type(1.5957691216057308), x.dtype.type(0.044715)
+    # Beyond 30 the sigmoid is 0 or 1 to the last bit; the bound keeps 0 * infinity out of its derivative.
     bound = x.dtype.type(30)
     for i in range(xs.size):
         v = min(max(xs[i], -bound), bound)
-        t = math.tanh(c * v * (one + cubic * v * v))
-        inner = c * (one + three * cubic * v * v)
-        dxs[i] = half * (one + t + v * (one - t * t) * inner) * dys[i]
+        s = logistic_sigmoid(twice_c * v * (one + cubic * v * v))
+        dxs[i] = s * (one + v * (one - s) * twice_c * (one + three * cubic * v * v)) * dys[i]
 
 
 @kernel

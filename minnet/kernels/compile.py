@@ -46,5 +46,8 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A helper whose divisions stay divisions: "arcp" makes x / c into x * (1 / c), which is off by a rounding."""
-    return njit(function, fastmath=FAST - {"arcp"}, error_model="numpy")
+    """A helper whose arithmetic is done as written. Always inlined: a call would stop a loop from becoming vector code.
+
+    The empty set must be said: a helper that says nothing takes over its caller's flags.
+    """
+    return njit(function, fastmath=set(), error_model="numpy", forceinline=True)

@@ -4,9 +4,10 @@ scores and dscores have shape (n, outputs); labels are int64 of shape (n,), targ
 the scores; weights of shape (n,) sum to 1, so that each kernel returns a weighted mean over the batch (float64).
 """
 
-import math
-
 from .compile import kernel
+from .elementary import exp, larger, log, log1p, sigmoid
+
+_BLOCK = 1024  # scores, in whole rows, whose exponentials are taken in one loop: rows may be short
 
 
 @kernel
@@ -15,27 +16,35 @@ def softmax_cross_entropy(scores, labels, weights, smoothing, dscores):
 
     Subtracting the row's largest score first changes nothing but the range: the largest exponent is 0.
     """
-    outputs = scores.shape[1]
+    n, outputs = scores.shape
     zero, one = scores.dtype.type(0), scores.dtype.type(1)
     spread = smoothing / scores.dtype.type(outputs)
+    rows = max(1, _BLOCK // outputs)
     loss = 0.0
-    for i in range(scores.shape[0]):
-        top = scores[i, 0]
-        for j in range(1, outputs):
-            top = max(top, scores[i, j])
-        total, shifted = zero, zero
-        for j in range(outputs):
-            e = math.exp(scores[i, j] - top)
-            dscores[i, j] = e
-            total += e
-            shifted += scores[i, j] - top
-        label = labels[i]
-        log_total, scale = math.log(total), weights[i] / total
-        picked = (one - smoothing) * (scores[i, label] - top) + spread * shifted
-        loss += weights[i] * (log_total - picked)
-        for j in range(outputs):
-            dscores[i, j] = dscores[i, j] * scale - weights[i] * spread
-        dscores[i, label] -= weights[i] * (one - smoothing)
+    for first in range(0, n, rows):
+        s, d = scores[first : first + rows], dscores[first : first + rows]
+        label, weight = labels[first : first + rows], weights[first : first + rows]
+        for i in range(len(d)):
+            top = s[i, 0]
+            for j in range(1, outputs):
+                top = larger(top, s[i, j])
+            shifted = zero
+            for j in range(outputs):
+                d[i, j] = s[i, j] - top
+                shifted += s[i, j] - top
+            loss -= weight[i] * ((one - smoothing) * d[i, label[i]] + spread * shifted)
+        flat = d.reshape(-1)
+        for place in range(flat.size):
+            flat[place] = exp(flat[place])
+        for i in range(len(d)):
+            total = zero
+            for j in range(outputs):
+                total += d[i, j]
+            loss += weight[i] * log(total)
+            scale = weight[i] / total
+            for j in range(outputs):
+                d[i, j] = d[i, j] * scale - weight[i] * spread
+            d[i, label[i]] -= weight[i] * (one - smoothing)
     return loss
 
 
@@ -83,17 +92,26 @@ def squared_hinge(scores, labels, weights, margin, dscores):
 @kernel
 def logistic(scores, targets, weights, dscores):
     """Sum over outputs of log(1 + exp(s)) - t s, as max(s, 0) - t s + log1p(exp(-|s|))."""
-    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    n, outputs = scores.shape
+    zero = scores.dtype.type(0)
+    rows = max(1, _BLOCK // outputs)
     loss = 0.0
-    for i in range(scores.shape[0]):
-        row = zero
-        for j in range(scores.shape[1]):
-            s, t = scores[i, j], targets[i, j]
-            e = math.exp(-abs(s))
-            row += (zero if s <= zero else s) - t * s + math.log1p(e)
-            p = one / (one + e) if s > zero else e / (one + e)
-            dscores[i, j] = weights[i] * (p - t)
-        loss += weights[i] * row
+    for first in range(0, n, rows):
+        d, weight = dscores[first : first + rows], weights[first : first + rows]
+        s, t, flat = scores[first : first + rows].reshape(-1), targets[first : first + rows].reshape(-1), d.reshape(-1)
+        for place in range(flat.size):
+            v = s[place]
+            flat[place] = (zero if v <= zero else v) - t[place] * v + log1p(exp(-abs(v)))
+        for i in range(len(d)):
+            row = zero
+            for j in range(outputs):
+                row += d[i, j]
+            loss += weight[i] * row
+        for place in range(flat.size):
+            flat[place] = sigmoid(s[place]) - t[place]
+        for i in range(len(d)):
+            for j in range(outputs):
+                d[i, j] *= weight[i]
     return loss
 
 

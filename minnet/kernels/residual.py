@@ -2,10 +2,8 @@
 
 from numba import prange
 
+from .chunks import SERIAL, bounds, chunks
 from .compile import helper, parallel_kernel
-
-_CHUNK = 16384  # elements that a thread takes at a time
-_SERIAL = 65536  # up to so many, waking a second thread costs more than it brings
 
 
 @helper
@@ -25,11 +23,11 @@ def _accumulate(total, x):
 def add(a, b, floor, y):
     """y = max(a + b, floor), for C-contiguous arrays of one shape."""
     first, second, out = a.reshape(-1), b.reshape(-1), y.reshape(-1)
-    if out.size <= _SERIAL:
+    if out.size <= SERIAL:
         _add(first, second, floor, out)
     else:
-        for chunk in prange((out.size + _CHUNK - 1) // _CHUNK):
-            start, stop = chunk * _CHUNK, min(out.size, (chunk + 1) * _CHUNK)
+        for chunk in prange(chunks(out.size)):
+            start, stop = bounds(chunk, out.size)
             _add(first[start:stop], second[start:stop], floor, out[start:stop])
 
 
@@ -37,9 +35,9 @@ def add(a, b, floor, y):
 def accumulate(total, x):
     """total += x, for C-contiguous arrays of one shape."""
     sums, terms = total.reshape(-1), x.reshape(-1)
-    if sums.size <= _SERIAL:
+    if sums.size <= SERIAL:
         _accumulate(sums, terms)
     else:
-        for chunk in prange((sums.size + _CHUNK - 1) // _CHUNK):
-            start, stop = chunk * _CHUNK, min(sums.size, (chunk + 1) * _CHUNK)
+        for chunk in prange(chunks(sums.size)):
+            start, stop = bounds(chunk, sums.size)
             _accumulate(sums[start:stop], terms[start:stop])

@@ -9,20 +9,8 @@ import math
 
 from numba import prange
 
+from .chunks import SERIAL, bounds, chunks
 from .compile import helper, parallel_kernel
-
-_CHUNK = 16384  # elements that a thread takes at a time
-_SERIAL = 65536  # up to so many, waking a second thread costs more than it brings
-
-
-@helper
-def _chunks(size):
-    return (size + _CHUNK - 1) // _CHUNK
-
-
-@helper
-def _bounds(chunk, size):
-    return chunk * _CHUNK, min(size, (chunk + 1) * _CHUNK)
 
 
 @helper
@@ -34,11 +22,11 @@ def _sgd(p, g, lr, shrink):
 @parallel_kernel
 def sgd(p, g, lr, shrink):
     """p = shrink * p - lr * g."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _sgd(p, g, lr, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _sgd(p[a:b], g[a:b], lr, shrink)
 
 
@@ -53,11 +41,11 @@ def _momentum(p, g, v, mu, gain, rate, shrink):
 @parallel_kernel
 def momentum(p, g, v, mu, gain, rate, shrink):
     """v = mu * v + gain * g; p = shrink * p + rate * v."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _momentum(p, g, v, mu, gain, rate, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _momentum(p[a:b], g[a:b], v[a:b], mu, gain, rate, shrink)
 
 
@@ -73,11 +61,11 @@ def _nesterov(p, g, v, mu, gain, rate, shrink):
 @parallel_kernel
 def nesterov(p, g, v, mu, gain, rate, shrink):
     """v = mu * v + gain * g; p = shrink * p + rate * (mu * v + gain * g)."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _nesterov(p, g, v, mu, gain, rate, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _nesterov(p[a:b], g[a:b], v[a:b], mu, gain, rate, shrink)
 
 
@@ -94,11 +82,11 @@ def _nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
 @parallel_kernel
 def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
     """v = mu * v - lr * g; x = shrink * x + v; p = x + mu * v, the point where the next gradient is taken."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _nesterov_look_ahead(p, g, v, x, mu, lr, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], mu, lr, shrink)
 
 
@@ -113,11 +101,11 @@ def _adagrad(p, g, s, lr, eps_root, eps, shrink):
 @parallel_kernel
 def adagrad(p, g, s, lr, eps_root, eps, shrink):
     """s += g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _adagrad(p, g, s, lr, eps_root, eps, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _adagrad(p[a:b], g[a:b], s[a:b], lr, eps_root, eps, shrink)
 
 
@@ -132,11 +120,11 @@ def _rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
 @parallel_kernel
 def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
     """s = rho * s + rest * g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _rmsprop(p[a:b], g[a:b], s[a:b], rho, rest, lr, eps_root, eps, shrink)
 
 
@@ -153,11 +141,11 @@ def _adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
 @parallel_kernel
 def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
     """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _adadelta(p, g, s, d, rho, rest, lr, eps, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rho, rest, lr, eps, shrink)
 
 
@@ -174,9 +162,9 @@ def _adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
 @parallel_kernel
 def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
     """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = shrink p - rate * m / (root_fix * sqrt(v) + eps)."""
-    if p.size <= _SERIAL:
+    if p.size <= SERIAL:
         _adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
     else:
-        for chunk in prange(_chunks(p.size)):
-            a, b = _bounds(chunk, p.size)
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
             _adam(p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
