@@ -19,7 +19,7 @@ from .composite import Chain, Residual
 from .conv import Conv2D
 from .dense import Dense
 from .noise import Dropout
-from .norm import BatchNorm, LayerNorm
+from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .shape import Flatten, Reshape
 
@@ -36,6 +36,8 @@ __all__ = [
     "Flatten",
     "GELUTanh",
     "GlobalAvgPool2D",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
