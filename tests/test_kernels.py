@@ -741,8 +741,8 @@ def moments(values, eps=0.0):
     return mean, var, 1 / math.sqrt(var + eps) if var + eps > 0 else math.inf
 
 
-# (rows, channels): (rows side by side, parts). One element; odd; more parts than divide the rows; blocks of 32 wide rows
-# and a remainder in each part, with sums by lane that are to be folded.
+# (rows, channels): (rows side by side, parts). One element; odd; parts that do not divide the rows; blocks of 32 wide
+# rows and a remainder in each part, with sums by lane that are to be folded.
 CUTS = {(1, 1): (1, 1), (3, 5): (1, 1), (10, 17): (1, 3), (131, 9): (1, 4), (264, 3): (8, 5), (1072, 2): (16, 2)}
 
 
@@ -900,7 +900,7 @@ def normalise_groups(x, parts, eps, gamma, beta, mean, inv_std, y, work):
 
 
 def make_group_norm_backward(rng, shape):
-    (n, _, c), (groups, _, parts) = shape, GROUPED[shape]
+    c, (groups, _, parts) = shape[2], GROUPED[shape]
     x, dy, dx = rng.standard_normal(shape), rng.standard_normal(shape), empty(shape)
     values = by_group(x, groups, c)
     mean, inv_std = values.mean(axis=(1, 3)), 1 / np.sqrt(values.var(axis=(1, 3)) + 1e-3)
