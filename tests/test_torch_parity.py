@@ -146,7 +146,7 @@ def batch_norm(torch, x, mean, var, gamma, beta, training, momentum=0.1):
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("shape", [(6,), (5, 6), (32, 80, 6)], ids=str)
+@pytest.mark.parametrize("shape", [(6,), (5, 6), (8, 8, 6)], ids=str)
 def test_batch_norm_equals_pytorchs(shape, training, torch):
     net = mn.Net([mn.BatchNorm(eps=1e-3)], shape, dtype=np.float64)
     rng = np.random.default_rng(2)
