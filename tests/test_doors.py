@@ -31,6 +31,7 @@ DOORS = {
     "kernels": {
         "kernels.chunks",
         "kernels.borders",
+        "kernels.channels",
         "kernels.compile",
         "kernels.elementary",
         "kernels.noise",
@@ -145,7 +146,7 @@ def test_a_module_imports_only_what_its_room_may(module):
     ("module", "source"),
     [
         ("spec", "from . import checks"),
-        ("kernels.flat", "from .norm import batch_norm"),
+        ("kernels.flat", "from .batch_norm import batch_norm"),
         ("kernels.flat", "from ..spec import Plan"),
         ("rules", "from .net import Net"),
         ("layers.dense", "from ..losses import Loss"),
@@ -188,11 +189,14 @@ def test_numba_is_known_to_the_kernels_alone():
             f"kernels.{name}"
             for name in (
                 "activation",
+                "batch_norm",
                 "borders",
                 "compile",
                 "conv",
                 "elementary",
                 "gather",
+                "group_norm",
+                "layer_norm",
                 "pool",
                 "product",
                 "residual",

@@ -146,6 +146,40 @@ seed(mn.LayerNorm, [], (5,), "means over the batch", layer_norm_over_the_batch)
 seed(mn.LayerNorm, [], (5,), "gamma missing in dx", lambda m, x, y, dy, dx: copy(dx, dy * m.inv_std[:, None]))
 seed(mn.LayerNorm, [], (5,), "dbeta over the features", lambda m, x, y, dy, dx: copy(m.dbeta, dy.sum()))
 
+
+def by_channel(m, x):
+    """Mean and inv_std of (n, positions, C), one for each sample and channel."""
+    each = x.shape[-1] // m.mean.shape[1]
+    return m.mean.repeat(each, axis=1)[:, None], m.inv_std.repeat(each, axis=1)[:, None]
+
+
+def group_norm_over(axes):
+    """dx with its means taken over these axes of (n, positions, groups, channels of a group)."""
+
+    def spoil(m, x, y, dy, dx):
+        centre, inv = by_channel(m, x)
+        shape = (*x.shape[:2], m.mean.shape[1], -1)
+        g, xhat = (dy * m.gamma).reshape(shape), ((x - centre) * inv).reshape(shape)
+        inner = g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True)
+        copy(dx, inv * inner.reshape(x.shape))
+
+    return spoil
+
+
+def other_groups_statistics(m, x, y, dy, dx):
+    centre, inv = by_channel(m, x)
+    each = x.shape[-1] // m.mean.shape[1]
+    copy(m.dgamma, (dy * ((x - np.roll(centre, each, -1)) * np.roll(inv, each, -1))).sum(axis=(0, 1)))
+
+
+seed(mn.GroupNorm, [2], (5, 6), "means over the channels only", group_norm_over(3))
+seed(mn.GroupNorm, [2], (5, 6), "means over the positions only", group_norm_over(1))
+seed(mn.GroupNorm, [2], (5, 6), "means over all groups", group_norm_over((1, 2, 3)))
+seed(mn.GroupNorm, [2], (5, 6), "another group's statistics in dgamma", other_groups_statistics)
+seed(mn.GroupNorm, [2], (5, 6), "dbeta of one sample", lambda m, x, y, dy, dx: copy(m.dbeta, dy[0].sum(axis=0)))
+seed(mn.InstanceNorm, [], (5, 3), "means over the samples too", group_norm_over((0, 1, 3)))
+seed(mn.InstanceNorm, [], (5, 3), "gamma missing in dx", lambda m, x, y, dy, dx: scale(dx, 1 / m.gamma))
+
 # Images.
 seed(mn.Conv2D, [3, 3], (4, 5, 3), "kernel not turned in dx", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1, ::-1]))
 seed(mn.Conv2D, [2, 3], (4, 4, 2), "dx one pixel off", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)))

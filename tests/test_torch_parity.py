@@ -105,6 +105,39 @@ def test_layer_norm_equals_pytorchs(torch):
     assert_parity(net, torch, build, some_input((7, 3, 6)))
 
 
+def with_channels_second(function, x):
+    """``function`` of x with its last axis second, and its result with the axis last again."""
+    return function(x.movedim(-1, 1)).movedim(1, -1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups"),
+    [((6,), 3), ((1, 1, 4), 2), ((5, 3, 1), 1), ((4, 6, 17), 1), ((4, 6, 17), 17), ((8, 8, 12), 4)],
+    ids=str,
+)
+def test_group_norm_equals_pytorchs(shape, groups, torch):
+    net = mn.Net([mn.GroupNorm(groups, eps=1e-3)], shape, dtype=np.float64)
+
+    def build(x, gamma, beta):
+        group_norm = torch.nn.functional.group_norm
+        return with_channels_second(lambda x: group_norm(x, groups, gamma, beta, eps=1e-3), x)
+
+    assert_parity(net, torch, build, some_input((7, *shape)), training=True)
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 1), (4, 6, 17), (16, 16, 4)], ids=str)
+def test_instance_norm_equals_pytorchs_instance_norm_2d(shape, torch):
+    net = mn.Net([mn.InstanceNorm(eps=1e-3)], shape, dtype=np.float64)
+
+    def build(x, gamma, beta):
+        module = torch.nn.InstanceNorm2d(shape[-1], eps=1e-3, affine=True, dtype=torch.float64)
+        return with_channels_second(
+            lambda x: torch.func.functional_call(module, {"weight": gamma, "bias": beta}, (x,)), x
+        )
+
+    assert_parity(net, torch, build, some_input((7, *shape)), training=True)
+
+
 def batch_norm(torch, x, mean, var, gamma, beta, training, momentum=0.1):
     """PyTorch's batch norm of (..., features)."""
     rows = x.reshape(-1, x.shape[-1])
@@ -113,7 +146,7 @@ def batch_norm(torch, x, mean, var, gamma, beta, training, momentum=0.1):
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("shape", [(6,), (5, 6)], ids=str)
+@pytest.mark.parametrize("shape", [(6,), (5, 6), (8, 8, 6)], ids=str)
 def test_batch_norm_equals_pytorchs(shape, training, torch):
     net = mn.Net([mn.BatchNorm(eps=1e-3)], shape, dtype=np.float64)
     rng = np.random.default_rng(2)

@@ -41,8 +41,9 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Part of kernels: compiled into them, not kept on disk by itself, which would only take time."""
-    return njit(function, fastmath=FAST, error_model="numpy")
+    """Part of kernels: compiled into them. Kept on disk or callable from Python it would only take time to compile."""
+    no_wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return njit(function, fastmath=FAST, error_model="numpy", **no_wrappers)
 
 
 def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:

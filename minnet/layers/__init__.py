@@ -20,7 +20,7 @@ from .conv import Conv2D
 from .conv_transpose import ConvTranspose2D
 from .dense import Dense
 from .noise import Dropout, SpatialDropout
-from .norm import BatchNorm, LayerNorm
+from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .shape import Flatten, Reshape
 
@@ -38,6 +38,8 @@ __all__ = [
     "Flatten",
     "GELUTanh",
     "GlobalAvgPool2D",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",

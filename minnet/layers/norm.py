@@ -1,24 +1,55 @@
-"""Normalisation layers. Features are the last axis, whatever comes before it."""
+"""Normalisation layers. Features, or channels, are the last axis, whatever comes before it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import checks
 from ..initializers import Constant, Zeros
-from ..kernels import norm as kernels
+from ..kernels import batch_norm, group_norm, layer_norm
+from ..kernels.channels import PARTS, by_size, parts_of, width_of, work_size
 from ..memory import Memory
 from ..spec import Buffer, Param, Plan, Scratch, Shape
 from .base import Layer
+
+
+def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:
+    """gamma, starting at 1, and beta, starting at 0: one of each for each feature."""
+    if not in_shape:
+        raise ValueError(f"expected at least one axis; got input shape {in_shape}")
+    features = in_shape[-1:]
+    return Param("gamma", features, Constant(1.0), decay=False), Param("beta", features, Zeros(), decay=False)
+
+
+def _partial(in_shape: Shape) -> Scratch:
+    """Sums for gamma and beta, of each part of the batch."""
+    return Scratch("partial", (PARTS, 2, in_shape[-1]), per_sample=False)
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    """All axes but the last as one."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def _wide_rows(x: np.ndarray) -> np.ndarray:
+    """All axes but the last as one, with rows laid side by side as the kernels like it."""
+    return x.reshape(-1, width_of(math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _wide_samples(x: np.ndarray) -> np.ndarray:
+    """The same within each sample: (n, wide rows, width)."""
+    return x.reshape(len(x), -1, width_of(math.prod(x.shape[1:-1]), x.shape[-1]))
 
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
     """Each feature to mean 0 and variance 1 over the batch, then a learned gain and shift. Ioffe and Szegedy 2015.
 
-    While training, the batch's own (biased) variance is used and the running statistics move as
-    ``running = momentum * running + (1 - momentum) * batch``, as in CS231n and Keras. PyTorch's momentum is
-    1 - momentum here, and its running variance is the unbiased one. Other passes use the running statistics.
+    Inputs (n, ..., C): of images (n, H, W, C), all pixels of the batch count. While training, the batch's own (biased)
+    variance is used and the running statistics move as ``running = momentum * running + (1 - momentum) * batch``, as
+    in CS231n and Keras. PyTorch's momentum is 1 - momentum here, and its running variance is the unbiased one. Other
+    passes use the running statistics.
     """
 
     momentum: float = 0.9
@@ -29,41 +60,39 @@ class BatchNorm(Layer):
         checks.positive("BatchNorm", "eps", self.eps)
 
     def plan(self, in_shape: Shape) -> Plan:
-        if not in_shape:
-            raise ValueError(f"expected at least one axis; got input shape {in_shape}")
-        features = in_shape[-1:]
+        params, features = _gain_and_shift(in_shape), in_shape[-1:]
         return Plan(
             in_shape,
-            params=(
-                Param("gamma", features, Constant(1.0), decay=False),
-                Param("beta", features, Zeros(), decay=False),
-            ),
+            params=params,
             buffers=(Buffer("running_mean", features, 0.0), Buffer("running_var", features, 1.0)),
-            scratch=tuple(
-                Scratch(name, features, per_sample=False)
-                for name in ("mean", "var", "inv_std", "partial", "partial_gain")
+            scratch=(
+                *(Scratch(name, features, per_sample=False) for name in ("mean", "var", "inv_std")),
+                _partial(in_shape),
             ),
+            work=work_size(in_shape[-1]),
         )
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        x, y = _wide_rows(x), _wide_rows(y)
+        parts = parts_of(*x.shape)
         if m.training:
-            kernels.batch_moments(x, m.mean, m.var, m.partial)
+            moments = by_size(x.size, batch_norm.batch_moments, batch_norm.batch_moments_parallel)
+            moments(x, parts, m.mean, m.var, m.partial, m.work)
             momentum = x.dtype.type(self.momentum)
-            kernels.running_average(m.running_mean, momentum, m.mean)
-            kernels.running_average(m.running_var, momentum, m.var)
+            batch_norm.running_average(m.running_mean, momentum, m.mean)
+            batch_norm.running_average(m.running_var, momentum, m.var)
         else:
             np.copyto(m.mean, m.running_mean)
             np.copyto(m.var, m.running_var)
-        kernels.batch_norm(x, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, y)
+        apply = by_size(x.size, batch_norm.batch_norm, batch_norm.batch_norm_parallel)
+        apply(x, parts, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, y, m.work)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        kernels.batch_norm_backward_params(x, m.mean, m.inv_std, dy, m.dgamma, m.dbeta, m.partial_gain, m.partial)
-        if dx is None:
-            return
-        if m.training:
-            kernels.batch_norm_backward_input(x, m.mean, m.inv_std, m.gamma, m.dgamma, m.dbeta, dy, dx)
-        else:
-            kernels.batch_norm_backward_fixed(m.inv_std, m.gamma, dy, dx)
+        share = x.dtype.type(x.shape[-1] / x.size if m.training else 0)
+        x, dy = _wide_rows(x), _wide_rows(dy)
+        dx = dy[:0] if dx is None else _wide_rows(dx)
+        apply = by_size(x.size, batch_norm.batch_norm_backward, batch_norm.batch_norm_backward_parallel)
+        apply(x, parts_of(*x.shape), m.mean, m.inv_std, m.gamma, share, dy, m.dgamma, m.dbeta, dx, m.partial, m.work)
 
 
 @dataclass(frozen=True)
@@ -79,22 +108,90 @@ class LayerNorm(Layer):
         checks.positive("LayerNorm", "eps", self.eps)
 
     def plan(self, in_shape: Shape) -> Plan:
-        if not in_shape:
-            raise ValueError(f"expected at least one axis; got input shape {in_shape}")
-        features, rows = in_shape[-1:], in_shape[:-1]
-        return Plan(
-            in_shape,
-            params=(
-                Param("gamma", features, Constant(1.0), decay=False),
-                Param("beta", features, Zeros(), decay=False),
-            ),
-            scratch=(Scratch("mean", rows), Scratch("inv_std", rows)),
-        )
+        params, rows = _gain_and_shift(in_shape), in_shape[:-1]
+        scratch = (Scratch("mean", rows), Scratch("inv_std", rows), _partial(in_shape))
+        return Plan(in_shape, params=params, scratch=scratch)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.layer_norm(x, x.dtype.type(self.eps), m.gamma, m.beta, m.mean, m.inv_std, y)
+        x, y, eps = _rows(x), _rows(y), x.dtype.type(self.eps)
+        apply = by_size(x.size, layer_norm.layer_norm, layer_norm.layer_norm_parallel)
+        apply(x, parts_of(*x.shape), eps, m.gamma, m.beta, m.mean.reshape(-1), m.inv_std.reshape(-1), y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        kernels.layer_norm_backward_params(x, m.mean, m.inv_std, dy, m.dgamma, m.dbeta)
-        if dx is not None:
-            kernels.layer_norm_backward_input(x, m.mean, m.inv_std, m.gamma, dy, dx)
+        x, dy = _rows(x), _rows(dy)
+        dx = dy[:0] if dx is None else _rows(dx)
+        mean, inv_std = m.mean.reshape(-1), m.inv_std.reshape(-1)
+        apply = by_size(x.size, layer_norm.layer_norm_backward, layer_norm.layer_norm_backward_parallel)
+        apply(x, parts_of(*x.shape), mean, inv_std, m.gamma, dy, m.dgamma, m.dbeta, dx, m.partial)
+
+
+@dataclass(frozen=True)
+class GroupNorm(Layer):
+    """Each sample's groups of channels to mean 0 and variance 1, then a learned gain and shift for each channel.
+
+    Wu and He 2018. Inputs (n, ..., C): the channels are cut into ``groups`` groups of neighbours; mean and (biased)
+    variance go over all positions of the sample and the group's channels. No batch statistics: training and other
+    passes are the same.
+    """
+
+    groups: int
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        checks.count("GroupNorm", "groups", self.groups)
+        checks.positive("GroupNorm", "eps", self.eps)
+
+    def plan(self, in_shape: Shape) -> Plan:
+        params = _gain_and_shift(in_shape)
+        if in_shape[-1] % self.groups:
+            raise ValueError(f"expected channels divisible by groups={self.groups}; got input shape {in_shape}")
+        return _group_plan(in_shape, params, self.groups)
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        _group_forward(m, x, y, self.eps)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        _group_backward(m, x, dy, dx)
+
+
+@dataclass(frozen=True)
+class InstanceNorm(Layer):
+    """Each sample's channels to mean 0 and variance 1 over all positions, then a learned gain and shift by channel.
+
+    Ulyanov, Vedaldi, Lempitsky 2016. Inputs (n, ..., C). It is GroupNorm with one channel a group. The gain and shift
+    are PyTorch's ``affine=True``; there are no running statistics, as with its ``track_running_stats=False``.
+    """
+
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        checks.positive("InstanceNorm", "eps", self.eps)
+
+    def plan(self, in_shape: Shape) -> Plan:
+        return _group_plan(in_shape, _gain_and_shift(in_shape), in_shape[-1])
+
+    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+        _group_forward(m, x, y, self.eps)
+
+    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        _group_backward(m, x, dy, dx)
+
+
+def _group_plan(in_shape: Shape, params: tuple[Param, Param], groups: int) -> Plan:
+    scratch = (Scratch("mean", (groups,)), Scratch("inv_std", (groups,)), _partial(in_shape))
+    return Plan(in_shape, params=params, scratch=scratch, work=work_size(in_shape[-1]))
+
+
+def _group_forward(m: Memory, x: np.ndarray, y: np.ndarray, eps: float) -> None:
+    x, y = _wide_samples(x), _wide_samples(y)
+    apply = by_size(x.size, group_norm.group_norm, group_norm.group_norm_parallel)
+    parts = parts_of(len(x), x[0].size)
+    apply(x, parts, x.dtype.type(eps), m.gamma, m.beta, m.mean, m.inv_std, y, m.work)
+
+
+def _group_backward(m: Memory, x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+    x, dy = _wide_samples(x), _wide_samples(dy)
+    dx = dy[:0] if dx is None else _wide_samples(dx)
+    apply = by_size(x.size, group_norm.group_norm_backward, group_norm.group_norm_backward_parallel)
+    parts = parts_of(len(x), x[0].size)
+    apply(x, parts, m.mean, m.inv_std, m.gamma, dy, m.dgamma, m.dbeta, dx, m.partial, m.work)

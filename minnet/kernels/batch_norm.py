@@ -1,0 +1,129 @@
+"""Normalisation of each channel over the batch.
+
+Arrays are C-contiguous: x, y, dy, dx (wide rows, width), see ``channels``, all else (C,). ``partial`` (PARTS, 2, C) and
+``work`` (threads, work_size(C)) are scratch; the first thread's holds what all read by lane. Each parallel kernel has a
+serial twin of the same tasks, for arrays too small to wake a second thread for.
+"""
+
+import math
+
+import numpy as np
+from numba import get_thread_id, prange
+
+from .channels import add_parts, gradient_sums, input_gradient, merge_moments, moments, normalise, spread
+from .compile import helper, kernel, parallel_kernel
+
+
+@helper
+def _merge_parts(x, parts, partial, mean, var):
+    beside = x.shape[1] // mean.size
+    for part in range(parts):
+        before, after = beside * (len(x) * part // parts), beside * (len(x) * (part + 1) // parts)
+        merge_moments(before, mean, var, after - before, partial[part, 0], partial[part, 1])
+    scale = x.dtype.type(mean.size / x.size)
+    for c in range(mean.size):
+        mean[c] += x[0, c]
+        var[c] *= scale
+
+
+@kernel
+def batch_moments(x, parts, mean, var, partial, work):
+    """Mean and (biased) variance of each channel over all rows."""
+    for part in range(parts):
+        moments(x, part, parts, x[0], partial[part, 0], partial[part, 1], work[0])
+    _merge_parts(x, parts, partial, mean, var)
+
+
+@parallel_kernel
+def batch_moments_parallel(x, parts, mean, var, partial, work):
+    """``batch_moments`` on several threads."""
+    for i in prange(parts):
+        part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
+        moments(x, part, parts, x[0], partial[part, 0], partial[part, 1], work[get_thread_id()])
+    _merge_parts(x, parts, partial, mean, var)
+
+
+@kernel
+def running_average(running, momentum, value):
+    """running = momentum * running + (1 - momentum) * value."""
+    rest = running.dtype.type(1) - momentum
+    for c in range(running.size):
+        running[c] = momentum * running[c] + rest * value[c]
+
+
+@helper
+def _prepare(width, mean, var, eps, gamma, beta, inv_std, lanes):
+    """inv_std, and what ``normalise`` takes by lane."""
+    for c in range(mean.size):
+        inv_std[c] = mean.dtype.type(1) / math.sqrt(var[c] + eps)
+        lanes[c], lanes[width + c], lanes[2 * width + c] = mean[c], gamma[c] * inv_std[c], beta[c]
+    spread(mean.size, width, 0, 3, lanes)
+
+
+@kernel
+def batch_norm(x, parts, mean, var, eps, gamma, beta, inv_std, y, work):
+    """inv_std = 1 / sqrt(var + eps); y = gamma * (x - mean) * inv_std + beta."""
+    _prepare(x.shape[1], mean, var, eps, gamma, beta, inv_std, work[0])
+    for part in range(parts):
+        normalise(x, part, parts, work[0], y)
+
+
+@parallel_kernel
+def batch_norm_parallel(x, parts, mean, var, eps, gamma, beta, inv_std, y, work):
+    """``batch_norm`` on several threads."""
+    _prepare(x.shape[1], mean, var, eps, gamma, beta, inv_std, work[0])
+    for i in prange(parts):
+        part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
+        normalise(x, part, parts, work[0], y)
+
+
+@helper
+def _centre(width, mean, lanes):
+    """The wide row that ``gradient_sums`` takes."""
+    for c in range(mean.size):
+        lanes[c] = mean[c]
+    spread(mean.size, width, 0, 1, lanes)
+
+
+@helper
+def _prepare_backward(width, inv_std, gamma, share, dgamma, dbeta, lanes):
+    """dgamma, so far the sum of dy * (x - mean), and what ``input_gradient`` takes by lane beside the mean."""
+    for c in range(dgamma.size):
+        dgamma[c] *= inv_std[c]
+        gain = gamma[c] * inv_std[c]
+        lanes[width + c], lanes[2 * width + c] = gain, -gain * inv_std[c] * (share * dgamma[c])
+        lanes[3 * width + c] = -gain * (share * dbeta[c])
+    spread(dgamma.size, width, 1, 4, lanes)
+
+
+@kernel
+def batch_norm_backward(x, parts, mean, inv_std, gamma, share, dy, dgamma, dbeta, dx, partial, work):
+    """dgamma = sum of dy * xhat and dbeta = sum of dy over the rows, with xhat = (x - mean) * inv_std; unless dx is
+    empty, dx = gamma * inv_std * (dy - share * (dbeta + xhat * dgamma)).
+
+    share is 1 / rows where mean and variance are those of x, and 0 where they are given, which is a fixed affine map.
+    """
+    width = x.shape[1]
+    _centre(width, mean, work[0])
+    for part in range(parts):
+        gradient_sums(x, dy, part, parts, work[0], partial[part, 0], partial[part, 1], work[0, 4 * width :])
+    add_parts(parts, partial, dgamma, dbeta)
+    _prepare_backward(width, inv_std, gamma, share, dgamma, dbeta, work[0])
+    for part in range(parts):
+        input_gradient(x, dy, part, parts, work[0], dx)
+
+
+@parallel_kernel
+def batch_norm_backward_parallel(x, parts, mean, inv_std, gamma, share, dy, dgamma, dbeta, dx, partial, work):
+    """``batch_norm_backward`` on several threads."""
+    width = x.shape[1]
+    _centre(width, mean, work[0])
+    for i in prange(parts):
+        part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
+        own = work[get_thread_id(), 4 * width :]
+        gradient_sums(x, dy, part, parts, work[0], partial[part, 0], partial[part, 1], own)
+    add_parts(parts, partial, dgamma, dbeta)
+    _prepare_backward(width, inv_std, gamma, share, dgamma, dbeta, work[0])
+    for i in prange(parts):
+        part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
+        input_gradient(x, dy, part, parts, work[0], dx)

@@ -1,0 +1,165 @@
+"""Passes over rows of channels, which the normalisations share: moments, sums of gradients, and the maps that use them.
+
+A loop over few channels is too short to be good vector code. So rows are laid side by side, as many as a power of two
+allows, until they are some hundred elements wide: arrays are (wide rows, width), and place j of a wide row, a *lane*,
+belongs to channel j % channels. What is summed by lane is folded to channels at the end.
+
+Sums are taken in parts of the rows, whose number depends on sizes alone, so any number of threads gives the same bits.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from .compile import helper
+
+_WIDTH = 512  # lanes at the least, if the rows allow it
+_DEPTH = 32  # wide rows of a block of the moments: 64 KB of float32, read twice, the second time from the cache
+_PART = 32_768  # elements of a part at the least
+_SERIAL = 100_000  # elements up to which waking a second thread costs more than it brings
+PARTS = 16
+
+
+@lru_cache(maxsize=1024)
+def width_of(rows: int, channels: int) -> int:
+    """Elements of a wide row: the channels times a power of two that divides the rows and leaves eight or more."""
+    width = channels
+    while width < _WIDTH and rows % 2 == 0 and rows >= 16:
+        width, rows = 2 * width, rows // 2
+    return width
+
+
+@lru_cache(maxsize=1024)
+def parts_of(rows: int, size: int) -> int:
+    """Into how many parts ``rows`` rows of ``size`` elements are cut, part i from rows * i // parts on."""
+    return max(1, min(PARTS, rows, rows * size // _PART))
+
+
+def by_size(size: int, serial: Callable[..., Any], parallel: Callable[..., Any]) -> Callable[..., Any]:
+    """The twin that suits arrays of ``size`` elements. The size decides, never the number of threads.
+
+    Twins do the same sums in the same order but for those that the compiler reorders within a vector register.
+    """
+    return parallel if size > _SERIAL else serial
+
+
+def work_size(channels: int) -> int:
+    """Elements of ``work`` that a thread needs: eight wide rows."""
+    return 8 * max(channels, 2 * _WIDTH)
+
+
+@helper
+def spread(channels, width, first, last, lanes):
+    """Repeat the first ``channels`` places of wide rows ``first`` to ``last`` of ``lanes`` over the rest of each."""
+    for row in range(first, last):
+        for j in range(row * width + channels, (row + 1) * width):
+            lanes[j] = lanes[j - channels]
+
+
+@helper
+def merge_moments(rows, mean, squares, more, mean_more, squares_more):
+    """Moments of ``rows`` rows (maybe none) and of ``more`` to those of all: Chan, Golub, LeVeque 1983, eq. 2.1."""
+    if rows == 0:
+        for c in range(mean.size):
+            mean[c], squares[c] = mean_more[c], squares_more[c]
+        return
+    share = mean.dtype.type(more / (rows + more))
+    weight = mean.dtype.type(rows * (more / (rows + more)))
+    for c in range(mean.size):
+        d = mean_more[c] - mean[c]
+        mean[c] += share * d
+        squares[c] += squares_more[c] + weight * d * d
+
+
+@helper
+def moments(x, part, parts, shift, mean, squares, work):
+    """Mean (C,) of x - shift over a part of the rows, and sum (C,) of squared differences from it, by channel.
+
+    shift (C,) is any of x's values: a mean far above the deviation then costs no digits. Each block of rows has a mean
+    of its own, which keeps float32 accurate for the hundred thousand rows of an image batch. work holds five wide rows.
+    """
+    first, last, width = len(x) * part // parts, len(x) * (part + 1) // parts, x.shape[1]
+    lane_mean, lane_squares = work[:width], work[width : 2 * width]
+    centre, sums, origin = work[2 * width : 3 * width], work[3 * width : 4 * width], work[4 * width : 5 * width]
+    for c in range(mean.size):
+        origin[c] = shift[c]
+    spread(mean.size, width, 0, 1, origin)
+    for start in range(first, last, _DEPTH):
+        stop = min(start + _DEPTH, last)
+        scale = x.dtype.type(1) / x.dtype.type(stop - start)
+        for j in range(width):
+            centre[j], sums[j] = x.dtype.type(0), x.dtype.type(0)
+        for r in range(start, stop):
+            for j in range(width):
+                centre[j] += x[r, j] - origin[j]
+        for j in range(width):
+            centre[j] *= scale
+        for r in range(start, stop):
+            for j in range(width):
+                d = (x[r, j] - origin[j]) - centre[j]
+                sums[j] += d * d
+        merge_moments(start - first, lane_mean, lane_squares, stop - start, centre, sums)
+    rows = last - first
+    while width > mean.size:
+        width //= 2
+        merge_moments(rows, lane_mean[:width], lane_squares[:width], rows, lane_mean[width:], lane_squares[width:])
+        rows *= 2
+    for c in range(mean.size):
+        mean[c], squares[c] = lane_mean[c], lane_squares[c]
+
+
+@helper
+def normalise(x, part, parts, lanes, y):
+    """y = (x - centre) * scale + shift for a part of the rows; the three are wide rows of ``lanes``.
+
+    The shorter x * scale + b would lose digits to a large mean.
+    """
+    width = x.shape[1]
+    centre, scale, shift = lanes[:width], lanes[width : 2 * width], lanes[2 * width : 3 * width]
+    for r in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+        for j in range(width):
+            y[r, j] = (x[r, j] - centre[j]) * scale[j] + shift[j]
+
+
+@helper
+def gradient_sums(x, dy, part, parts, lanes, products, sums, work):
+    """Sums (C,) over a part of the rows of dy * (x - centre) and of dy, by channel; centre is the first wide row of
+    ``lanes``, work holds two."""
+    width, zero = x.shape[1], x.dtype.type(0)
+    centre, lane_products, lane_sums = lanes[:width], work[:width], work[width : 2 * width]
+    for j in range(width):
+        lane_products[j], lane_sums[j] = zero, zero
+    for r in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+        for j in range(width):
+            lane_products[j] += dy[r, j] * (x[r, j] - centre[j])
+            lane_sums[j] += dy[r, j]
+    while width > sums.size:
+        width //= 2
+        for j in range(width):
+            lane_products[j] += lane_products[width + j]
+            lane_sums[j] += lane_sums[width + j]
+    for c in range(sums.size):
+        products[c], sums[c] = lane_products[c], lane_sums[c]
+
+
+@helper
+def input_gradient(x, dy, part, parts, lanes, dx):
+    """dx = gain * dy + slope * (x - centre) + shift for a part of the rows; centre, gain, slope and shift are the wide
+    rows of ``lanes``. An empty dx stays so."""
+    width = x.shape[1]
+    centre, gain = lanes[:width], lanes[width : 2 * width]
+    slope, shift = lanes[2 * width : 3 * width], lanes[3 * width : 4 * width]
+    for r in range(len(dx) * part // parts, len(dx) * (part + 1) // parts):
+        for j in range(width):
+            dx[r, j] = gain[j] * dy[r, j] + (slope[j] * (x[r, j] - centre[j]) + shift[j])
+
+
+@helper
+def add_parts(parts, partial, dgamma, dbeta):
+    """dgamma and dbeta as the sums of partial[part, 0] and partial[part, 1] over the parts."""
+    for c in range(dgamma.size):
+        dgamma[c], dbeta[c] = partial[0, 0, c], partial[0, 1, c]
+    for part in range(1, parts):
+        for c in range(dgamma.size):
+            dgamma[c] += partial[part, 0, c]
+            dbeta[c] += partial[part, 1, c]
