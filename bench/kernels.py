@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from machine import cache_bytes, limits
-from peers import PEERS, Process, limit_threads, seconds_each
+from peers import PEERS, Process, fall_asleep, limit_threads, seconds_each
 from workloads import WORKLOADS
 
 import minnet as mn
@@ -239,7 +239,9 @@ def serve(pipe: Any, library: str, threads: int, kinds: list[str]) -> None:
         else:
             run, minus = runs[argument]
             less = seconds_each(minus, *count) if minus is not None else 0.0
-            pipe.send(seconds_each(run, *count) - less)
+            seconds = seconds_each(run, *count) - less
+            fall_asleep()
+            pipe.send(seconds)
 
 
 # The table ---------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Who is timed, and the processes in which they run.
 
-Each peer has a process of its own, which sleeps while another one works: worker threads that wait for work in a loop, as
-OpenMP's do for a while, take no time from the next, and each library gets the settings that it reads at import.
+Each peer has a process of its own, so that each library gets the settings that it reads at import. Worker threads of OpenMP
+and OpenBLAS wait in a loop for a while before they sleep, and would take a processor from whoever comes next (PyTorch after
+NumPy took twice its time), so a process hands over only when all its threads are asleep.
 """
 
 import importlib
@@ -103,7 +104,18 @@ def serve(pipe: Any, name: str, threads: int) -> None:
             pipe.send(runner.loss_and_gradients())
         else:
             assert runner is not None
-            pipe.send(seconds_each(runner.step, argument))
+            seconds = seconds_each(runner.step, argument)
+            fall_asleep()
+            pipe.send(seconds)
+
+
+def fall_asleep() -> None:
+    """Wait until no thread of this process works, for a second at most."""
+    for _ in range(50):
+        before = time.process_time()  # of all threads
+        time.sleep(0.02)
+        if time.process_time() - before < 0.001:
+            return
 
 
 def seconds_each(run: Callable[[], object], count: int) -> float:
