@@ -1,13 +1,13 @@
-"""Each kernel alone, through its layer or rule, against the machine's limits and against PyTorch's (oneDNN) and NumPy's.
+"""Each kernel alone, through its layer or rule, beside the machine's limits, PyTorch's (oneDNN) kernels and NumPy's.
 
     python bench/kernels.py                    all
     python bench/kernels.py conv update        some kinds
 
-Products and convolutions are held against the peak of multiply-adds, all else against the bandwidth of the memory
-or cache that holds the arrays, both measured in the run. Each library has a process of its own; rounds alternate between
-them; medians are printed and written to bench/out/kernels.json. PyTorch is asked for one pass at a time, with channels first,
-channels last and, for a convolution's forward pass, weights packed beforehand; its best counts. minnet's gradient of the
-input is the time of the whole backward pass less that of the weights' part.
+Products and convolutions are held against the peak of multiply-adds, all else against the bandwidth of the memory or
+cache that holds the arrays, both measured in the run. Each library has a process of its own; rounds alternate between
+them; medians are printed and written to bench/out/kernels.json. PyTorch is asked for one pass at a time, with channels
+first, channels last and, for a convolution's forward pass, weights packed beforehand; its best counts. minnet's gradient
+of the input is the time of the whole backward pass less that of the weights' part.
 """
 
 import argparse

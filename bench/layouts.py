@@ -1,7 +1,7 @@
 """Weights in the layout of libraries that keep images as (C, H, W), and back.
 
-minnet keeps images as (H, W, C), convolutions' weights as (kh, kw, in, out), dense ones as (in, out). With channels first
-weights are (out, in, kh, kw), and the rows of the dense layer behind a Flatten come in another order.
+minnet keeps images as (H, W, C), weights of convolutions as (kh, kw, in, out), of dense layers as (in, out). With
+channels first they are (out, in, kh, kw), and the rows of the dense layer behind a Flatten come in another order.
 """
 
 import numpy as np

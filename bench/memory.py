@@ -2,10 +2,10 @@
 
     python bench/memory.py                     every workload, every peer that is installed
 
-What counts is how far a process grows beyond its state after import: batch, weights, gradients, state of the update rule,
-activations and working memory, but neither libraries nor compilers. Each workload and peer has a new process. It first takes
-a step on a batch of 2 and lets go of that network, so that compilers and pools of threads are part of the state compared
-with; then it builds the network, takes a step, forgets the peak so far and takes three more.
+What counts is how far a process grows beyond its state after import: batch, weights, gradients, state of the update
+rule, activations and working memory, but neither libraries nor compilers. Each workload and peer has a new process. It
+first takes a step on a batch of 2 and lets go of that network, so that compilers and pools of threads are part of the
+state compared with; then it builds the network, takes a step, forgets the peak so far and takes three more.
 """
 
 import argparse

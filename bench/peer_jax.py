@@ -16,7 +16,7 @@ Values = dict[str, Any]
 
 
 def forward(layer: mn.Layer, name: str, p: Values, buffers: Values, x: Any, channels: int) -> tuple[Any, Values]:
-    """Output of a layer in training, and its new running statistics; ``channels`` is the axis of an image's channels."""
+    """Output of a layer in training, and its new running statistics; ``channels`` is the axis of images' channels."""
     match layer:
         case mn.Chain():
             new = {}

@@ -1,8 +1,8 @@
 """Who is timed, and the processes in which they run.
 
-Each peer has a process of its own, so that each library gets the settings that it reads at import. Worker threads of OpenMP
-and OpenBLAS wait in a loop for a while before they sleep, and would take a processor from whoever comes next (PyTorch after
-NumPy took twice its time), so a process hands over only when all its threads are asleep.
+Each peer has a process of its own, so that each library gets the settings that it reads at import. Worker threads of
+OpenMP and OpenBLAS wait in a loop for a while before they sleep, and would take a processor from whoever comes next
+(PyTorch after NumPy took twice its time), so a process hands over only when all its threads are asleep.
 """
 
 import importlib

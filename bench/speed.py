@@ -1,4 +1,4 @@
-"""Time of a training step: minnet beside plain NumPy, PyTorch and JAX on the same networks, weights and data, in one run.
+"""Time of a training step: minnet beside NumPy, PyTorch and JAX on the same networks, weights and data, in one run.
 
     python bench/speed.py                      every workload, every peer that is installed
     python bench/speed.py mnist_mlp --peers minnet JAX
@@ -29,10 +29,11 @@ OUT = Path(__file__).parent / "out"
 
 
 def disagreement(found: tuple, expected: tuple) -> str | None:
-    """Why loss and gradients are not the same up to float32's round-off; None if they are.
+    """Why loss and gradients are not those of the same network; None if they are.
 
-    Norms are compared, as one input near a kink of a ReLU or pooling window moves a few elements by much. A bias in front
-    of a batch norm has gradient 0 but for round-off, hence the norm of the whole gradient in the bound.
+    The bound on gradients has room for the few inputs of a large batch that round-off puts on the other side of a ReLU's
+    kink; tests/test_workloads.py compares to round-off, away from kinks. A bias in front of a batch norm has gradient 0
+    but for round-off, hence the norm of the whole gradient.
     """
     (loss, gradients), (other_loss, others) = found, expected
     if abs(loss - other_loss) > 1e-5 * abs(other_loss):
@@ -42,7 +43,7 @@ def disagreement(found: tuple, expected: tuple) -> str | None:
     whole = np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in others.values()))
     for name, other in others.items():
         difference, norm = np.linalg.norm(gradients[name] - other), np.linalg.norm(other)
-        if difference > 1e-3 * norm + 1e-5 * whole:
+        if difference > 1e-2 * norm + 1e-5 * whole:
             return f"gradients of {name} that differ by {difference:.1e}, with norm {norm:.1e} of {whole:.1e}"
     return None
 
@@ -139,10 +140,8 @@ def draw(results: dict[str, dict], path: Path) -> None:
         widths = [value - 1 for value in bars.values()]
         axis.barh(at, widths, 0.9 * height, left=1, color=plots.COLOURS[i], label=group)
         for y, value in zip(at, bars.values(), strict=True):
-            axis.annotate(
-                f"{value:.2f}" if value < 10 else f"{value:.0f}", (max(value, 1), y), (3, 0), textcoords="offset points",
-                va="center", fontsize=6.5,
-            )  # fmt: skip
+            text = f"{value:.2f}" if value < 10 else f"{value:.0f}"
+            axis.annotate(text, (max(value, 1), y), (3, 0), textcoords="offset points", va="center", fontsize=6.5)
     axis.axvline(1, color="black", linewidth=1)
     axis.set(xscale="log", xlabel="time of a training step, relative to minnet (right of 1: minnet is faster)")
     axis.set_yticks(range(len(results)), results)
@@ -189,12 +188,14 @@ def main() -> None:
     print(f"| workload | {', us | '.join(shown)}, us | fastest peer / minnet | GFLOP/s | of peak |")
     print("|---" * (len(shown) + 4) + "|")
     results = {}
-    for workload in arguments.workloads or WORKLOADS:
-        times = alternate(load(processes, workload), arguments.rounds, arguments.seconds)
-        results[workload] = row(workload, times, machine["peak, GFLOP/s"])
-        print(line(workload, results[workload], shown), flush=True)
-    for process in processes.values():
-        process.close()
+    try:
+        for workload in arguments.workloads or WORKLOADS:
+            times = alternate(load(processes, workload), arguments.rounds, arguments.seconds)
+            results[workload] = row(workload, times, machine["peak, GFLOP/s"])
+            print(line(workload, results[workload], shown), flush=True)
+    finally:
+        for process in processes.values():
+            process.close()
     if len(shown) > 1:
         ratios = [found["ratios"][found["fastest peer"]] for found in results.values()]
         print(f"geometric mean of fastest peer / minnet: {statistics.geometric_mean(ratios):.2f}")
