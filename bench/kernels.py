@@ -6,8 +6,8 @@
 Products and convolutions are held against the peak of multiply-adds, all else against the bandwidth of the memory or
 cache that holds the arrays, both measured in the run. Each library has a process of its own; rounds alternate between
 them; medians are printed and written to bench/out/kernels.json. PyTorch is asked for one pass at a time, with channels
-first, channels last and, for a convolution's forward pass, weights packed beforehand; its best counts. minnet's gradient
-of the input is the time of the whole backward pass less that of the weights' part.
+first, channels last and, for a convolution's forward pass, weights packed beforehand; its best counts. The time of
+minnet's gradient of the input is that of the whole backward pass less that of the weights' part.
 """
 
 import argparse

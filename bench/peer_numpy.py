@@ -65,11 +65,11 @@ def backward(layer: mn.Layer, name: str, p: Values, g: Values, dy: np.ndarray, c
                 return dx_body + dy
             return dx_body + backward(layer.shortcut, f"{name}.shortcut", p, g, dy, other)
         case mn.Dense():
-            g[f"{name}.W"], g[f"{name}.b"] = cache.T @ dy, dy.sum(axis=0)
+            g[f"{name}.W"], g[f"{name}.b"] = cache.T @ dy, column_sums(dy)
             return dy @ p[f"{name}.W"].T if dx else None
         case mn.Conv2D():
             if layer.bias:
-                g[f"{name}.b"] = dy.sum(axis=(0, 1, 2))
+                g[f"{name}.b"] = column_sums(dy)
             return conv_backward(layer, name, p, g, dy, cache, dx)
         case mn.BatchNorm():
             return batch_norm_backward(name, p, g, dy, cache)
@@ -92,6 +92,12 @@ def backward(layer: mn.Layer, name: str, p: Values, g: Values, dy: np.ndarray, c
         case mn.ReLU():
             return dy * (cache > 0)
     raise TypeError(f"peer_numpy: expected a layer of the workloads; got {layer}")
+
+
+def column_sums(x: np.ndarray) -> np.ndarray:
+    """Over all axes but the last. As a product: faster than x.sum, and it does not add float32 one by one."""
+    rows = x.reshape(-1, x.shape[-1])
+    return np.ones(len(rows), x.dtype) @ rows
 
 
 def padded(x: np.ndarray, sides: int, value: float = 0.0) -> np.ndarray:
@@ -139,22 +145,23 @@ def conv_backward(layer: mn.Conv2D, name: str, p: Values, g: Values, dy: np.ndar
 
 
 def batch_norm(layer: mn.BatchNorm, name: str, p: Values, buffers: Values, x: np.ndarray) -> tuple[np.ndarray, Any]:
-    others = tuple(range(x.ndim - 1))
-    mean, var = x.mean(axis=others), x.var(axis=others)
+    n = x.size // x.shape[-1]
+    mean = column_sums(x) / n
+    centred = x - mean
+    var = column_sums(centred * centred) / n
     for key, value in (("running_mean", mean), ("running_var", var)):
         running = buffers[f"{name}.{key}"]
         running *= layer.momentum
         running += (1 - layer.momentum) * value
     inv_std = 1 / np.sqrt(var + layer.eps)
-    normed = (x - mean) * inv_std
+    normed = centred * inv_std
     return normed * p[f"{name}.gamma"] + p[f"{name}.beta"], (normed, inv_std)
 
 
 def batch_norm_backward(name: str, p: Values, g: Values, dy: np.ndarray, cache: Any) -> np.ndarray:
     normed, inv_std = cache
-    others = tuple(range(dy.ndim - 1))
     n = dy.size // dy.shape[-1]
-    dbeta, dgamma = dy.sum(axis=others), (dy * normed).sum(axis=others)
+    dbeta, dgamma = column_sums(dy), column_sums(dy * normed)
     g[f"{name}.gamma"], g[f"{name}.beta"] = dgamma, dbeta
     return p[f"{name}.gamma"] * inv_std * (dy - dbeta / n - normed * (dgamma / n))
 
