@@ -32,8 +32,8 @@ def disagreement(found: tuple, expected: tuple) -> str | None:
     """Why loss and gradients are not those of the same network; None if they are.
 
     The bound on gradients has room for the few inputs of a large batch that round-off puts on the other side of a
-    ReLU's kink; tests/test_workloads.py compares to round-off, away from kinks. A bias in front of a batch norm has
-    gradient 0 but for round-off, hence the norm of the whole gradient.
+    ReLU's kink: on ResNet-20 PyTorch's own two layouts differ by 2 %. tests/test_workloads.py compares to round-off, away
+    from kinks. A bias in front of a batch norm has gradient 0 but for round-off, hence the norm of the whole gradient.
     """
     (loss, gradients), (other_loss, others) = found, expected
     if abs(loss - other_loss) > 1e-5 * abs(other_loss):
@@ -43,7 +43,7 @@ def disagreement(found: tuple, expected: tuple) -> str | None:
     whole = np.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in others.values()))
     for name, other in others.items():
         difference, norm = np.linalg.norm(gradients[name] - other), np.linalg.norm(other)
-        if difference > 1e-2 * norm + 1e-5 * whole:
+        if difference > 0.05 * norm + 1e-5 * whole:
             return f"gradients of {name} that differ by {difference:.1e}, with norm {norm:.1e} of {whole:.1e}"
     return None
 
