@@ -13,6 +13,7 @@ minnet's gradient of the input is that of the whole backward pass less that of t
 import argparse
 import json
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from machine import cache_bytes, limits
-from peers import PEERS, Process, fall_asleep, limit_threads, seconds_each
+from peers import PEERS, Process, fall_asleep, limit_threads
 from workloads import WORKLOADS
 
 import minnet as mn
@@ -231,17 +232,30 @@ def serve(pipe: Any, library: str, threads: int, kinds: list[str]) -> None:
     known = cases(kinds)
     runs: Runs = {}
     while (request := pipe.recv()) is not None:
-        kind, argument, *count = request
+        kind, argument, *seconds = request
         if kind == "load":
             runs = {}
             runs = LIBRARIES[library](known[argument])
             pipe.send(list(runs))
         else:
-            run, minus = runs[argument]
-            less = seconds_each(minus, *count) if minus is not None else 0.0
-            seconds = seconds_each(run, *count) - less
+            mean = mean_time(*runs[argument], *seconds)
             fall_asleep()
-            pipe.send(seconds)
+            pipe.send(mean)
+
+
+def mean_time(run: Callable[[], object], minus: Callable[[], object] | None, seconds: float) -> float:
+    """Seconds of a call of ``run``, less those of ``minus``; the two take turns for ``seconds`` after one call of each."""
+    calls, spent = [run] if minus is None else [run, minus], [0.0, 0.0]
+    for call in calls:
+        call()
+    count = 0
+    while sum(spent) < seconds or count == 0:
+        for i, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            spent[i] += time.perf_counter() - start
+        count += 1
+    return (spent[0] - spent[1]) / count
 
 
 # The table ---------------------------------------------------------------------------------------------------
@@ -250,14 +264,10 @@ def serve(pipe: Any, library: str, threads: int, kinds: list[str]) -> None:
 def time_case(processes: dict[str, Process], index: int, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Seconds of each run in each round."""
     owners = {run: process for process in processes.values() for run in process.ask("load", index)}
-    counts = {}
-    for run, process in owners.items():
-        process.ask("run", run, 1)
-        counts[run] = max(1, min(10_000, int(seconds / max(1e-6, process.ask("run", run, 2)))))
     times: dict[str, list[float]] = {run: [] for run in owners}
     for _ in range(rounds):
         for run, process in owners.items():
-            times[run].append(process.ask("run", run, counts[run]))
+            times[run].append(process.ask("run", run, seconds))
     return times
 
 

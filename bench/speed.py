@@ -5,7 +5,8 @@
 
 A step is forward, loss, backward and update, in float32. Before anything is timed, the losses and gradients of all are
 compared. Then rounds alternate between the peers, each in a process of its own with the same number of threads. Prints
-medians over the rounds; writes them with every round's time to bench/out/speed.json, and a figure beside it.
+medians over the rounds, writes them with every round's time to bench/out/speed.json, and, where every workload ran,
+draws bench/figures/speed.png.
 """
 
 import argparse
@@ -26,14 +27,16 @@ from minnet import plots
 from minnet.files import write_whole
 
 OUT = Path(__file__).parent / "out"
+FIGURE = Path(__file__).parent / "figures" / "speed.png"
 
 
 def disagreement(found: tuple, expected: tuple) -> str | None:
     """Why loss and gradients are not those of the same network; None if they are.
 
     The bound on gradients has room for the few inputs of a large batch that round-off puts on the other side of a
-    ReLU's kink: on ResNet-20 PyTorch's own two layouts differ by 2 %. tests/test_workloads.py compares to round-off, away
-    from kinks. A bias in front of a batch norm has gradient 0 but for round-off, hence the norm of the whole gradient.
+    ReLU's kink: on ResNet-20 PyTorch's own two layouts differ by 2 %. tests/test_workloads.py compares to round-off,
+    away from kinks. A bias in front of a batch norm has gradient 0 but for round-off, hence the norm of the whole
+    gradient.
     """
     (loss, gradients), (other_loss, others) = found, expected
     if abs(loss - other_loss) > 1e-5 * abs(other_loss):
@@ -123,6 +126,8 @@ def line(workload: str, found: dict, shown: list[str]) -> str:
 
 def draw(results: dict[str, dict], path: Path) -> None:
     """Bars of each peer's time relative to minnet's, the fastest layout of each."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     shown = [
         g
         for g in families(list(PEERS))
@@ -144,7 +149,11 @@ def draw(results: dict[str, dict], path: Path) -> None:
             axis.annotate(text, (max(value, 1), y), (3, 0), textcoords="offset points", va="center", fontsize=6.5)
     axis.axvline(1, color="black", linewidth=1)
     axis.set(xscale="log", xlabel="time of a training step, relative to minnet (right of 1: minnet is faster)")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.set_yticks(range(len(results)), results)
+    axis.margins(x=0.08, y=0.01)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     plots.legend(axis)
@@ -169,7 +178,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=mn.get_num_threads())
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each round and peer")
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of speed.json and speed.png")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of speed.json")
+    parser.add_argument("--figure", type=Path, help="drawn there, whatever ran")
     arguments = parser.parse_args()
     unknown = set(arguments.workloads) - WORKLOADS.keys()
     if unknown:
@@ -201,8 +211,10 @@ def main() -> None:
         print(f"geometric mean of fastest peer / minnet: {statistics.geometric_mean(ratios):.2f}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_whole(arguments.out / "speed.json", json.dumps({**about, "workloads": results}, indent=1))
-    if len(shown) > 1:
-        draw(results, arguments.out / "speed.png")
+    figure = arguments.figure or (FIGURE if results.keys() == WORKLOADS.keys() else None)
+    if figure is not None and len(shown) > 1:
+        figure.parent.mkdir(parents=True, exist_ok=True)
+        draw(results, figure)
 
 
 if __name__ == "__main__":
