@@ -244,7 +244,7 @@ def serve(pipe: Any, library: str, threads: int, kinds: list[str]) -> None:
 
 
 def mean_time(run: Callable[[], object], minus: Callable[[], object] | None, seconds: float) -> float:
-    """Seconds of a call of ``run``, less those of ``minus``; the two take turns for ``seconds`` after one call of each."""
+    """Seconds of a call of ``run``, less those of ``minus``; the two take turns for ``seconds``, after one of each."""
     calls, spent = [run] if minus is None else [run, minus], [0.0, 0.0]
     for call in calls:
         call()
@@ -277,8 +277,8 @@ def limit_of(case: Case, machine: dict[str, float], threads: int) -> tuple[str, 
         return "peak", machine["peak, GFLOP/s"]
     for name, size in (("L2", threads * (cache_bytes(2) or 0)), ("L3", cache_bytes(3) or 0)):
         if case.held <= size:
-            return name, machine[f"{name} triad, GB/s"]
-    return "memory", machine["memory triad, GB/s"]
+            return name, machine[f"{name} update, GB/s"]
+    return "memory", machine["memory update, GB/s"]
 
 
 def main() -> None:
