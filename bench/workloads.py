@@ -1,0 +1,103 @@
+"""The networks that are timed: layers, batch and update rule, with softmax cross-entropy on random data in float32."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+import minnet as mn
+from minnet.layers.conv import Padding
+from minnet.spec import Plan
+
+LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network with its batch and update rule. ``l2`` is the strength of the penalty l2 / 2 * sum(w^2) on weights."""
+
+    layers: list[mn.Layer]
+    input_shape: tuple[int, ...]  # of one sample; images are (H, W, C)
+    batch: int
+    rule: mn.Rule
+    classes: int = 10
+    l2: float = 0.0
+
+    def net(self, dtype: type = np.float32) -> mn.Net:
+        return mn.Net(self.layers, self.input_shape, mn.SoftmaxCrossEntropy(), l2=self.l2, dtype=dtype, seed=0)
+
+    def data(self, batch: int | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Random samples (batch, *input_shape), float32, and labels (batch,); the workload's own batch unless told."""
+        rng = np.random.default_rng(seed)
+        n = batch or self.batch
+        return rng.standard_normal((n, *self.input_shape), np.float32), rng.integers(0, self.classes, n)
+
+    @property
+    def has_images(self) -> bool:
+        return len(self.input_shape) == 3
+
+    def multiply_adds(self) -> int:
+        """Of a step's products: outputs, gradient of weights and, for all but the first layer, of inputs."""
+        each = [self.batch * uses for uses in _uses_of_weights(mn.Chain(self.layers).plan(self.input_shape))]
+        return 3 * sum(each) - each[0]
+
+
+def _uses_of_weights(plan: Plan) -> Iterator[int]:
+    """Multiply-adds of each Dense and Conv2D for one sample: every weight serves every output pixel once."""
+    for child in plan.children:
+        if isinstance(child.layer, mn.Dense | mn.Conv2D):
+            yield math.prod(child.plan.params[0].shape) * math.prod(child.plan.out[:-1])
+        yield from _uses_of_weights(child.plan)
+
+
+def dense(*units: int, norm: bool = False) -> list[mn.Layer]:
+    hidden = [[mn.Dense(n), *([mn.BatchNorm()] if norm else []), mn.ReLU()] for n in units[:-1]]
+    return [layer for part in hidden for layer in part] + [mn.Dense(units[-1])]
+
+
+def conv(filters: int, kernel: int, padding: Padding, pool: mn.Layer) -> list[mn.Layer]:
+    return [mn.Conv2D(filters, kernel, padding=padding), mn.ReLU(), pool]
+
+
+def residual(filters: int, stride: int) -> list[mn.Layer]:
+    """Two 3x3 convolutions with batch norm around a shortcut: the identity, or a projection where the size changes."""
+    body = [
+        mn.Conv2D(filters, 3, stride, padding=1, bias=False), mn.BatchNorm(), mn.ReLU(),
+        mn.Conv2D(filters, 3, padding=1, bias=False), mn.BatchNorm(),
+    ]  # fmt: skip
+    projection = [mn.Conv2D(filters, 1, stride, padding="valid", bias=False), mn.BatchNorm()]
+    return [mn.Residual(body, projection if stride > 1 else None), mn.ReLU()]
+
+
+def resnet(blocks: int) -> list[mn.Layer]:
+    """ResNet for CIFAR-10 with 6 * blocks + 2 layers: He et al. 2016, section 4.2, shortcuts of option B."""
+    stages = [(16, 1), (32, 2), (64, 2)]
+    body = [residual(filters, stride if i == 0 else 1) for filters, stride in stages for i in range(blocks)]
+    first = [mn.Conv2D(16, 3, padding=1, bias=False), mn.BatchNorm(), mn.ReLU()]
+    return [*first, *(layer for part in body for layer in part), mn.GlobalAvgPool2D(), mn.Dense(10)]
+
+
+WORKLOADS = {
+    "iris_mlp": Workload(dense(4, 6, 3), (4,), 5, mn.Momentum(), classes=3),
+    "spiral_mlp": Workload(dense(100, 3), (2,), 300, mn.SGD(), classes=3),
+    "digits_mlp": Workload(dense(64, 10), (64,), 64, mn.Adam()),
+    "cs231n_two_layer": Workload(dense(100, 10), (3072,), 200, mn.Momentum()),
+    "cs231n_five_layer_bn": Workload(dense(100, 100, 100, 100, 10, norm=True), (3072,), 100, mn.Adam()),
+    "mnist_mlp": Workload(dense(1000, 500, 100, 10), (784,), 128, mn.Adam()),
+    "cs231n_three_layer_conv": Workload(
+        [*conv(32, 7, 3, mn.MaxPool2D(2)), mn.Flatten(), *dense(500, 10)], (32, 32, 3), 50, mn.Adam()
+    ),
+    "mnist_2c2d": Workload(
+        [*conv(32, 5, 2, mn.MaxPool2D(2)), *conv(64, 5, 2, mn.MaxPool2D(2)), mn.Flatten(), *dense(1024, 10)],
+        (28, 28, 1), 128, mn.Momentum(),
+    ),
+    "cifar10_3c3d": Workload(
+        [
+            *conv(64, 5, "valid", mn.MaxPool2D(3, 2, 1)), *conv(96, 3, "valid", mn.MaxPool2D(3, 2, 1)),
+            *conv(128, 3, 1, mn.MaxPool2D(3, 2, 1)), mn.Flatten(), *dense(512, 256, 10),
+        ],
+        (32, 32, 3), 128, mn.Momentum(),
+    ),
+    "cifar10_resnet20": Workload(resnet(3), (32, 32, 3), 128, mn.Momentum(), l2=1e-4),
+}  # fmt: skip
