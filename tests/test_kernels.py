@@ -393,7 +393,7 @@ def make_winograd(floor):
         grid = winograd.grid(*y.shape[1:3], r)
         tiles = images * math.prod(grid)
         work, _ = product.new_work(np.dtype(np.float32), winograd.work_size(*grid, r, channels, filters, images))
-        U = np.zeros((winograd.PARTS, winograd.ELEMENTS * channels * filters + filters))
+        U = np.zeros((winograd.PARTS, winograd.weights_size(channels, filters) + filters))
         x, W, bias = (rng.standard_normal(s) for s in (shape[:4], (r, r, channels, filters), filters))
         tables = lambda dtype: winograd.offsets(tiles, channels, np.dtype(dtype).itemsize)  # noqa: E731
         if floor is None:  # for the weights' gradient
@@ -999,15 +999,15 @@ def make_batch_norm(rng, shape):
     c = shape[1]
     mean, gamma, beta = rng.standard_normal((3, c))
     x, y = wide(rng.standard_normal(shape), shape), wide(empty(shape), shape)
-    return [x, CUTS[shape][1], mean, rng.uniform(0.5, 2, c), 1e-3, gamma, beta, empty(c), y, norm_scratch(c)[1]]
+    return [x, CUTS[shape][1], mean, rng.uniform(0.5, 2, c), 1e-3, gamma, beta, empty(c), -0.5, y, norm_scratch(c)[1]]
 
 
 @both(batch_norm, "batch_norm", make_batch_norm, CUTS)
-def normalise_batch(x, parts, mean, var, eps, gamma, beta, inv_std, y, work):
+def normalise_batch(x, parts, mean, var, eps, gamma, beta, inv_std, floor, y, work):
     x, y = x.reshape(-1, mean.size), y.reshape(-1, mean.size)
     for r, c in np.ndindex(x.shape):
         inv_std[c] = 1 / math.sqrt(var[c] + eps)
-        y[r, c] = gamma[c] * (x[r, c] - mean[c]) / math.sqrt(var[c] + eps) + beta[c]
+        y[r, c] = max(floor, gamma[c] * (x[r, c] - mean[c]) / math.sqrt(var[c] + eps) + beta[c])
 
 
 def make_batch_norm_backward(training):
@@ -1097,17 +1097,17 @@ def make_group_norm(rng, shape):
     (n, _, c), (groups, _, parts) = shape, GROUPED[shape]
     x, y, (gamma, beta) = 2 + rng.standard_normal(shape), empty(shape), rng.standard_normal((2, c))
     statistics = [empty((n, groups)), empty((n, groups))]
-    return [wide_samples(x), parts, 1e-3, gamma, beta, *statistics, wide_samples(y), norm_scratch(c)[1]]
+    return [wide_samples(x), parts, 1e-3, gamma, beta, *statistics, -0.5, wide_samples(y), norm_scratch(c)[1]]
 
 
 @both(group_norm, "group_norm", make_group_norm, GROUPED, sums=True)
-def normalise_groups(x, parts, eps, gamma, beta, mean, inv_std, y, work):
+def normalise_groups(x, parts, eps, gamma, beta, mean, inv_std, floor, y, work):
     n, groups = mean.shape
     x, y = by_group(x, groups, gamma.size), by_group(y, groups, gamma.size)
     for i, g in np.ndindex(n, groups):
         mean[i, g], _, inv_std[i, g] = moments(x[i, :, g].reshape(-1), eps)
         gain, shift = gamma.reshape(groups, -1)[g], beta.reshape(groups, -1)[g]
-        y[i, :, g] = gain * (x[i, :, g] - mean[i, g]) * inv_std[i, g] + shift
+        y[i, :, g] = np.maximum(gain * (x[i, :, g] - mean[i, g]) * inv_std[i, g] + shift, floor)
 
 
 def make_group_norm_backward(rng, shape):

@@ -61,20 +61,20 @@ def _prepare(width, mean, var, eps, gamma, beta, inv_std, lanes):
 
 
 @kernel
-def batch_norm(x, parts, mean, var, eps, gamma, beta, inv_std, y, work):
-    """inv_std = 1 / sqrt(var + eps); y = gamma * (x - mean) * inv_std + beta."""
+def batch_norm(x, parts, mean, var, eps, gamma, beta, inv_std, floor, y, work):
+    """inv_std = 1 / sqrt(var + eps); y = max(gamma * (x - mean) * inv_std + beta, floor)."""
     _prepare(x.shape[1], mean, var, eps, gamma, beta, inv_std, work[0])
     for part in range(parts):
-        normalise(x, part, parts, work[0], y)
+        normalise(x, part, parts, work[0], floor, y)
 
 
 @parallel_kernel
-def batch_norm_parallel(x, parts, mean, var, eps, gamma, beta, inv_std, y, work):
+def batch_norm_parallel(x, parts, mean, var, eps, gamma, beta, inv_std, floor, y, work):
     """``batch_norm`` on several threads."""
     _prepare(x.shape[1], mean, var, eps, gamma, beta, inv_std, work[0])
     for i in prange(parts):
         part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
-        normalise(x, part, parts, work[0], y)
+        normalise(x, part, parts, work[0], floor, y)
 
 
 @helper

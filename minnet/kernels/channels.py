@@ -109,8 +109,8 @@ def moments(x, part, parts, shift, mean, squares, work):
 
 
 @helper
-def normalise(x, part, parts, lanes, y):
-    """y = (x - centre) * scale + shift for a part of the rows; the three are wide rows of ``lanes``.
+def normalise(x, part, parts, lanes, floor, y):
+    """y = max((x - centre) * scale + shift, floor) for a part of the rows; the three are wide rows of ``lanes``.
 
     The shorter x * scale + b would lose digits to a large mean.
     """
@@ -118,7 +118,8 @@ def normalise(x, part, parts, lanes, y):
     centre, scale, shift = lanes[:width], lanes[width : 2 * width], lanes[2 * width : 3 * width]
     for r in range(len(x) * part // parts, len(x) * (part + 1) // parts):
         for j in range(width):
-            y[r, j] = (x[r, j] - centre[j]) * scale[j] + shift[j]
+            v = (x[r, j] - centre[j]) * scale[j] + shift[j]
+            y[r, j] = floor if v < floor else v
 
 
 @helper

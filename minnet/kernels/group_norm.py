@@ -35,7 +35,7 @@ def _prepare(positions, width, shift, means, squares, eps, gamma, beta, mean, in
 
 
 @helper
-def _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, y, work):
+def _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, floor, y, work):
     samples, rows, width = x.shape
     channels = gamma.size
     each, shift, means, squares = channels // mean.shape[1], work[5 * width :], work[6 * width :], work[7 * width :]
@@ -44,22 +44,22 @@ def _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, y, work)
             shift[c] = x[i, 0, c - c % each]  # one for the whole group, so that its channels' means compare
         moments(x[i], 0, 1, shift, means[:channels], squares[:channels], work)
         _prepare(rows * width // channels, width, shift, means, squares, eps, gamma, beta, mean[i], inv_std[i], work)
-        normalise(x[i], 0, 1, work, y[i])
+        normalise(x[i], 0, 1, work, floor, y[i])
 
 
 @kernel
-def group_norm(x, parts, eps, gamma, beta, mean, inv_std, y, work):
-    """y = gamma * (x - mean) * inv_std + beta, with mean and inv_std = 1 / sqrt(variance + eps) of each group."""
+def group_norm(x, parts, eps, gamma, beta, mean, inv_std, floor, y, work):
+    """y = max(gamma * (x - mean) * inv_std + beta, floor), mean and inv_std = 1 / sqrt(variance + eps) by group."""
     for part in range(parts):
-        _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, y, work[0])
+        _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, floor, y, work[0])
 
 
 @parallel_kernel
-def group_norm_parallel(x, parts, eps, gamma, beta, mean, inv_std, y, work):
+def group_norm_parallel(x, parts, eps, gamma, beta, mean, inv_std, floor, y, work):
     """``group_norm`` on several threads."""
     for i in prange(parts):
         part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
-        _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, y, work[get_thread_id()])
+        _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, floor, y, work[get_thread_id()])
 
 
 @helper

@@ -84,7 +84,16 @@ def _width(channels, lanes):
     return 2 * lanes if channels % (2 * lanes) == 0 else lanes
 
 
+def _distance(tiles, channels):
+    """Of two elements of a transformed array: an odd number of cache lines beyond whole kilobytes.
+
+    At a multiple of 4 KiB all elements of a tile would fall into one set of the first-level cache.
+    """
+    return (tiles * channels + 1023) // 1024 * 1024 + 48
+
+
 _panel_width = helper(_width)
+_element_distance = helper(_distance)
 
 
 def grid(rows: int, columns: int, r: int) -> tuple[int, int]:
@@ -98,11 +107,17 @@ def images_at_a_time(tiles: int, channels: int, filters: int) -> int:
     return max(1, _CACHE // (ELEMENTS * tiles * (channels + filters)))
 
 
+def weights_size(channels: int, filters: int) -> int:
+    """Elements of transformed weights."""
+    return ELEMENTS * _distance(channels, filters)
+
+
 def work_size(down: int, across: int, r: int, channels: int, filters: int, images: int) -> int:
     """Elements of ``work`` that a thread needs: a row of zeros, an image, its outputs, and all tiles transformed."""
     m = TILE + 1 - r
     image = (down * m + r - 1) * (across * m + r - 1) * channels
-    transformed = ELEMENTS * (images * down * across + _BLOCK) * (channels + filters)
+    tiles = images * down * across
+    transformed = ELEMENTS * (_distance(tiles, channels) + _distance(tiles, filters)) + _BLOCK * (channels + filters)
     return 2 * VECTOR_BYTES + image + down * across * m * m * filters + transformed
 
 
@@ -122,7 +137,7 @@ def _places(work, r, down, across, channels, filters, tiles):
     image = 2 * VECTOR_BYTES
     outputs = image + (rows + r - 1) * (columns + r - 1) * channels
     first = outputs + rows * columns * filters
-    second = first + ELEMENTS * (tiles + _BLOCK) * channels
+    second = first + ELEMENTS * _element_distance(tiles, channels) + _BLOCK * channels
     return (
         work[:image],
         work[image:outputs].reshape((rows + r - 1, columns + r - 1, channels)),
@@ -137,7 +152,7 @@ def _transform_image(image, r, down, across, first, tiles, V):
     """Tiles of one image with its borders, transformed to number ``first`` and the following of so many."""
     _, columns, channels = image.shape
     lanes, m, flat = VECTOR_BYTES // image.itemsize, TILE + 1 - r, image.reshape(-1)
-    width, element = _panel_width(channels, lanes), tiles * channels
+    width, element = _panel_width(channels, lanes), _element_distance(tiles, channels)
     for i in range(down):
         for j in range(across):
             for c in range(0, channels, lanes):
@@ -151,7 +166,7 @@ def _transform_d_outputs(dy, r, down, across, first, tiles, M):
     """A dy A^T for all tiles of one image."""
     _, columns, filters = dy.shape
     lanes, m, flat = VECTOR_BYTES // dy.itemsize, TILE + 1 - r, dy.reshape(-1)
-    width, element = _panel_width(filters, lanes), tiles * filters
+    width, element = _panel_width(filters, lanes), _element_distance(tiles, filters)
     for i in range(down):
         for j in range(across):
             for f in range(0, filters, lanes):
@@ -168,7 +183,7 @@ def _inverse_transform(M, r, down, across, first, tiles, outputs):
     """Outputs of one image from its tiles."""
     _, columns, filters = outputs.shape
     lanes, m, flat = VECTOR_BYTES // M.itemsize, TILE + 1 - r, outputs.reshape(-1)
-    width, element = _panel_width(filters, lanes), tiles * filters
+    width, element = _panel_width(filters, lanes), _element_distance(tiles, filters)
     for i in range(down):
         for j in range(across):
             for f in range(0, filters, lanes):
@@ -186,9 +201,10 @@ def _products(V, U, M, count, tiles, channels, filters, starts, zeros):
     lanes = VECTOR_BYTES // V.itemsize
     depth, width = _panel_width(channels, lanes), _panel_width(filters, lanes)
     for element in range(ELEMENTS):
-        source = V[element * tiles * channels :]
+        source = V[element * _element_distance(tiles, channels) :]
         for f in range(0, filters, width):
-            at, to = element * channels * filters + f * channels, element * tiles * filters + f * tiles
+            at = element * _element_distance(channels, filters) + f * channels
+            to = element * _element_distance(tiles, filters) + f * tiles
             # A block that sticks out writes where the next one will, or behind the last.
             for first in range(0, count, _BLOCK):
                 block(
@@ -203,9 +219,10 @@ def _add_products(V, M, dU, count, tiles, channels, filters, starts):
     lanes = VECTOR_BYTES // V.itemsize
     depth, width = _panel_width(channels, lanes), _panel_width(filters, lanes)
     for element in range(ELEMENTS):
-        source = V[element * tiles * channels :]
+        source = V[element * _element_distance(tiles, channels) :]
         for f in range(0, filters, width):
-            at, to = element * tiles * filters + f * tiles, element * channels * filters + f * channels
+            at = element * _element_distance(tiles, filters) + f * tiles
+            to = element * _element_distance(channels, filters) + f * channels
             c = 0
             while c < channels:  # in blocks that fit, as what stuck out would be added to others
                 rows = largest_block(channels - c)
@@ -221,13 +238,13 @@ def _transform_weights(W, c, U):
     """G W G^T for input channel c and all filters, blocked (36, panels, C, width)."""
     r, _, channels, filters = W.shape
     lanes, flat = VECTOR_BYTES // W.itemsize, W.reshape(-1)
-    width, element = _panel_width(filters, lanes), channels * filters
+    width, element, step = _panel_width(filters, lanes), _element_distance(channels, filters), channels * filters
     for f in range(0, filters, lanes):
         x, y = c * filters + f, f // width * channels * width + c * width + f % width
         if r == 3:
-            _weights3(flat, x, r * element, element, U, y, TILE * element, element)
+            _weights3(flat, x, r * step, step, U, y, TILE * element, element)
         else:
-            _weights5(flat, x, r * element, element, U, y, TILE * element, element)
+            _weights5(flat, x, r * step, step, U, y, TILE * element, element)
 
 
 @helper
@@ -247,7 +264,7 @@ def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work
     """y[n, i, j, f] = max(floor, bias[f] + sum of x[n, i - top + a, j - left + b, c] * W[a, b, c, f]), x 0 outside.
 
     W (r, r, C, F); grid and images as ``grid`` and ``images_at_a_time`` say, starts the first of ``offsets``. bias may
-    be empty. U (36 * C * F) and work are scratch.
+    be empty. U (weights_size) and work are scratch.
     """
     n, r, channels, filters = x.shape[0], W.shape[0], W.shape[2], W.shape[3]
     (down, across), lanes = grid, VECTOR_BYTES // x.itemsize
@@ -270,10 +287,14 @@ def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work
 
 @parallel_kernel
 def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, partial, work):
-    """dW and, unless it is empty, db; starts the second of ``offsets``, partial (PARTS, 36 * C * F + F) is scratch."""
+    """dW and, unless it is empty, db; starts the second of ``offsets``.
+
+    partial (PARTS, weights_size + F) and work are scratch.
+    """
     r, _, channels, filters = dW.shape
     n, (down, across), lanes = x.shape[0], grid, VECTOR_BYTES // x.itemsize
-    tiles, parts, element = images * down * across, min(PARTS, n), channels * filters
+    tiles, parts, element = images * down * across, min(PARTS, n), _element_distance(channels, filters)
+    step = channels * filters
     for part in prange(parts):
         _, image, outputs, V, M = _places(work[get_thread_id()], r, down, across, channels, filters, tiles)
         dU, bias_sums = partial[part], partial[part, ELEMENTS * element :]
@@ -302,9 +323,9 @@ def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, pa
         for f in range(0, filters, lanes):
             source, target = f // width * channels * width + c * width + f % width, c * filters + f
             if r == 3:
-                _d_weights3(partial[0], source, TILE * element, element, dW.reshape(-1), target, r * element, element)
+                _d_weights3(partial[0], source, TILE * element, element, dW.reshape(-1), target, r * step, step)
             else:
-                _d_weights5(partial[0], source, TILE * element, element, dW.reshape(-1), target, r * element, element)
+                _d_weights5(partial[0], source, TILE * element, element, dW.reshape(-1), target, r * step, step)
     for f in range(db.size):
         total = partial[0, ELEMENTS * element + f]
         for part in range(1, parts):

@@ -97,7 +97,7 @@ class WinogradConvolution:
         self.geometry, self._grid = g, winograd.grid(rows, columns, r)
         tiles = math.prod(self._grid)
         self._images = winograd.images_at_a_time(tiles, channels, filters)
-        self.scratch = winograd.ELEMENTS * channels * filters
+        self.scratch = winograd.weights_size(channels, filters)
         self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
 
     def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
@@ -133,7 +133,7 @@ class WinogradWeightsGradient:
         (rows, columns, filters), channels, r = g.out_shape, g.in_shape[2], g.kernel[0]
         self.geometry, self._grid = g, winograd.grid(rows, columns, r)
         self._images = winograd.images_at_a_time(math.prod(self._grid), channels, filters)
-        self.scratch = winograd.PARTS * (winograd.ELEMENTS * channels * filters + filters)
+        self.scratch = winograd.PARTS * (winograd.weights_size(channels, filters) + filters)
         self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
 
     def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:

@@ -52,6 +52,8 @@ class BatchNorm(Layer):
     passes use the running statistics.
     """
 
+    floors = True
+
     momentum: float = 0.9
     eps: float = 1e-5
 
@@ -85,7 +87,7 @@ class BatchNorm(Layer):
             np.copyto(m.mean, m.running_mean)
             np.copyto(m.var, m.running_var)
         apply = by_size(x.size, batch_norm.batch_norm, batch_norm.batch_norm_parallel)
-        apply(x, parts, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, y, m.work)
+        apply(x, parts, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, m.floor, y, m.work)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         share = x.dtype.type(x.shape[-1] / x.size if m.training else 0)
@@ -134,6 +136,8 @@ class GroupNorm(Layer):
     passes are the same.
     """
 
+    floors = True
+
     groups: int
     eps: float = 1e-5
 
@@ -162,6 +166,8 @@ class InstanceNorm(Layer):
     are PyTorch's ``affine=True``; there are no running statistics, as with its ``track_running_stats=False``.
     """
 
+    floors = True
+
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -186,7 +192,7 @@ def _group_forward(m: Memory, x: np.ndarray, y: np.ndarray, eps: float) -> None:
     x, y = _wide_samples(x), _wide_samples(y)
     apply = by_size(x.size, group_norm.group_norm, group_norm.group_norm_parallel)
     parts = parts_of(len(x), x[0].size)
-    apply(x, parts, x.dtype.type(eps), m.gamma, m.beta, m.mean, m.inv_std, y, m.work)
+    apply(x, parts, x.dtype.type(eps), m.gamma, m.beta, m.mean, m.inv_std, m.floor, y, m.work)
 
 
 def _group_backward(m: Memory, x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
