@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
+from .kernels.arrays import aligned_empty
 from .kernels.flat import all_finite
 from .kernels.gather import collect
 
@@ -216,7 +217,7 @@ class Batches:
                 x, standardize = standardize(x), None  # these numbers never change: once will do
         self._x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(dtype, copy=False))
         self._y = np.ascontiguousarray(y)
-        self._x_out = np.empty((self.batch_size, *x.shape[1:]), dtype)
+        self._x_out = aligned_empty((self.batch_size, *x.shape[1:]), dtype)
         self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)
         self._as_is = self._x.dtype != np.uint8 and augment is None
         # The kernel knows images only; a sample that is to stay whole is one of a single pixel.

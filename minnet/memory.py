@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.arrays import aligned_empty
 from .kernels.product import new_work
 from .spec import Plan, Shape
 
@@ -88,7 +89,7 @@ class Node:
             size = math.prod(scratch.shape) * (capacity if scratch.per_sample else 1)
             key = scratch.share or scratch.name
             sizes[key] = max(sizes.get(key, 0), size)
-        self.storage = {key: np.empty(size, dtype) for key, size in sizes.items()}
+        self.storage = {key: aligned_empty(size, dtype) for key, size in sizes.items()}
         for child in self.children:
             child.allocate(capacity, dtype)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import checks
 from .kernels import flat as kernels
+from .kernels.arrays import aligned_empty
 from .layers import Chain, Layer
 from .layers.base import Observer
 from .losses import Loss
@@ -112,8 +113,8 @@ class Net:
         declared.sort(key=lambda entry: not entry[2].decay)
         self.layout = Layout((name, param.shape) for name, _, param in declared)
         self.decaying = sum(math.prod(param.shape) for _, _, param in declared if param.decay)
-        self._params = np.zeros(self.layout.size, self.dtype)
-        self._grads = np.zeros(self.layout.size, self.dtype)
+        self._params, self._grads = (aligned_empty(self.layout.size, self.dtype) for _ in range(2))
+        self._grads.fill(0)
         params, grads = self.layout.views(self._params), self.layout.views(self._grads)
         for name, node, param in declared:
             params[name][...] = draws[name]
@@ -239,7 +240,7 @@ class Net:
         """Views for ``n`` samples; memory is made when a batch is larger than any before."""
         if n > self._capacity:
             self._root.allocate(n, self.dtype)
-            self._scores = np.empty((2, n, *self.output_shape), self.dtype)
+            self._scores = aligned_empty((2, n, *self.output_shape), self.dtype)
             self._batches.clear()
             self._seen = None
             self._capacity = n

@@ -7,8 +7,9 @@ order: results are the same bits for any number of threads.
 import numpy as np
 from numba import config, get_thread_id, prange
 
+from .arrays import aligned_empty
 from .compile import helper, kernel, parallel_kernel
-from .simd import ROWS, VECTOR_BYTES, copy_vectors, pack, prefetch, tile
+from .simd import ROWS, VECTOR_BYTES, block, copy_vectors, pack, prefetch, tile
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
 _TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
@@ -22,17 +23,17 @@ _CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same 
 
 @helper
 def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
-    """Where rows first to first + rows of A' start, at term k: offsets into A, or into ``copy`` where they crowd.
+    """Where rows of A' from ``first`` start at term k: offsets into A or, where they are columns or crowd, ``copy``.
 
     Returns whether they were copied, and the distance of two terms.
     """
     width, length, step = 2 * lanes, depth + 2 * lanes, 1
     copied = a_col != 1 or (a_row * A.itemsize) % _CROWDED == 0
-    if a_col != 1:  # a transpose: panels as of B, so that the terms of a block lie close together
+    if a_col != 1:  # into panels as of B, so that the terms of a block lie close together
         step = width
         for i in range(0, rows, width):
-            start, cols = (first + i) * a_row + k * a_col, min(width, rows - i)
-            pack(A, start, a_col, a_row, depth, cols, width, lanes, copy, i * depth)
+            cols = min(width, rows - i)
+            pack(A, (first + i) * a_row + k * a_col, a_col, a_row, depth, cols, width, lanes, copy, i * depth)
             for r in range(i, i + cols):
                 offsets[r] = i * depth + r - i
     else:
@@ -48,6 +49,47 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
     for r in range(rows, rows + _BLOCK):
         offsets[r] = offsets[rows - 1]
     return copied, step
+
+
+@helper
+def _thin_columns(
+    A, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare, starts
+):
+    """So few columns of C that they are better taken for the rows: the copied rows of A' are panels, as B's are."""
+    width, c = 2 * lanes, C.reshape(-1)
+    for j in range(_BLOCK):
+        starts[j] = at + min(j, cols - 1) * b_col
+    for i in range(0, rows, width):
+        many = min(width, rows - i)
+        for j in range(cols):
+            start = bias[column + j] if bias.size > 0 else c.dtype.type(0)
+            for r in range(many):
+                spare[j * width + r] = start if k == 0 else c[(first + i + r) * N + column + j]
+        block(
+            cols, True, B, starts, 0, A, i * depth, width, spare, 0, width, spare, 0, width, 1, 0, depth, b_row, bottom
+        )
+        for r in range(many):
+            for j in range(cols):
+                c[(first + i + r) * N + column + j] = spare[j * width + r]
+
+
+@helper
+def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, columns):
+    """The same where rows lie as they are: one sum after the other, the terms of each in vectors."""
+    c = C.reshape(-1)
+    for j in range(cols):
+        for t in range(depth):
+            columns[j * depth + t] = B[at + j * b_col + t * b_row]
+    for r in range(rows):
+        row = A[offsets[r] : offsets[r] + depth]
+        for j in range(cols):
+            other, total = columns[j * depth : (j + 1) * depth], c.dtype.type(0)
+            for t in range(depth):
+                total += row[t] * other[t]
+            to = (first + r) * N + column + j
+            start = bias[column + j] if bias.size > 0 else c.dtype.type(0)
+            total += start if k == 0 else c[to]
+            c[to] = bottom if total < bottom else total
 
 
 @helper
@@ -88,8 +130,21 @@ def _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, o
         bottom = floor if k + depth == K else -C.dtype.type(np.inf)
         for column in range(first_column, last_column, width):
             cols = min(width, N - column)
+            at = k * b_row + column * b_col
+            if step == width and 2 * cols <= lanes:
+                _thin_columns(
+                    source, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes,
+                    work[spare:copy], offsets[_TASK_ROWS + _BLOCK :],
+                )  # fmt: skip
+                continue
+            if step == 1 and 4 * cols <= lanes:
+                _thin_sums(
+                    source, offsets, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C,
+                    N, work,
+                )  # fmt: skip
+                continue
             panel_width = width if cols > lanes else lanes
-            pack(b, k * b_row + column * b_col, b_row, b_col, depth, cols, panel_width, lanes, work, 0)
+            pack(b, at, b_row, b_col, depth, cols, panel_width, lanes, work, 0)
             for j in range(width):
                 work[start + j] = bias[column + j] if bias.size > 0 and j < cols else C.dtype.type(0)
             # While this panel is at work, its successor comes: the next columns, or the next terms of the first ones.
@@ -141,18 +196,20 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offs
                 work[0, k * N + j] = b[k * b_row + j * b_col]
         b, b_row = work[0], N
     for i in range(M):
+        out, factor = C[i], a[i * a_row]
         if bias.size > 0:
             for j in range(N):
-                C[i, j] = bias[j]
+                out[j] = bias[j] + factor * b[j]
         else:
             for j in range(N):
-                C[i, j] = C.dtype.type(0)
-        for k in range(K):
+                out[j] = factor * b[j]
+        for k in range(1, K):
             factor, row = a[i * a_row + k * a_col], b[k * b_row : k * b_row + N]
             for j in range(N):
-                C[i, j] += factor * row[j]
-        for j in range(N):
-            C[i, j] = floor if C[i, j] < floor else C[i, j]
+                out[j] += factor * row[j]
+        if floor > -C.dtype.type(np.inf):
+            for j in range(N):
+                out[j] = floor if out[j] < floor else out[j]
 
 
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
@@ -168,11 +225,13 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scratch for products: work (threads, n) of ``dtype`` and offsets (threads, rows of a task and a block) int64.
+    """Scratch for products: work (threads, n) of ``dtype`` and offsets (threads, rows of a task and two blocks) int64.
 
     n is at least ``elements``, and enough for a packed panel, a row to start from, a block of results and the rows of
     a task.
     """
     threads, width = config.NUMBA_NUM_THREADS, 2 * (VECTOR_BYTES // dtype.itemsize)
     least = (_DEPTH + 1 + ROWS[0]) * width + (_TASK_ROWS + width) * (_DEPTH + width)
-    return np.empty((threads, max(least, elements)), dtype), np.empty((threads, _TASK_ROWS + ROWS[0]), np.int64)
+    line = 64 // dtype.itemsize
+    each = -(-max(least, elements) // line) * line
+    return aligned_empty((threads, each), dtype), np.empty((threads, _TASK_ROWS + 2 * ROWS[0]), np.int64)
