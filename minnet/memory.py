@@ -13,6 +13,8 @@ from .kernels.arrays import aligned_empty
 from .kernels.product import new_work
 from .spec import Plan, Shape
 
+_ALIGN = 16  # elements, so that every array starts at a cache line
+
 
 class Run:
     """What the passes of one network share: whether this pass trains, which training pass it is, and working memory.
@@ -82,16 +84,39 @@ class Node:
         """This node and all below it, in the order of the layers."""
         return [self, *(node for child in self.children for node in child.walk())]
 
-    def allocate(self, capacity: int, dtype: np.dtype) -> None:
-        """Make scratch for batches of up to ``capacity``; entries that share memory get the largest one's size."""
+    def _sizes(self, capacity: int, brief: bool) -> dict[str, int]:
+        """Elements of each place of this layer's scratch; entries that share one get the largest one's size."""
         sizes: dict[str, int] = {}
         for scratch in self.plan.scratch:
-            size = math.prod(scratch.shape) * (capacity if scratch.per_sample else 1)
-            key = scratch.share or scratch.name
-            sizes[key] = max(sizes.get(key, 0), size)
-        self.storage = {key: aligned_empty(size, dtype) for key, size in sizes.items()}
+            if scratch.brief == brief:
+                size = math.prod(scratch.shape) * (capacity if scratch.per_sample else 1)
+                key = scratch.share or scratch.name
+                sizes[key] = max(sizes.get(key, 0), -(-size // _ALIGN) * _ALIGN)
+        return sizes
+
+    def kept_size(self, capacity: int) -> int:
+        """Elements of scratch of this layer and all below it, but for what is brief."""
+        return sum(sum(node._sizes(capacity, brief=False).values()) for node in self.walk())
+
+    def brief_size(self, capacity: int) -> int:
+        """Elements of brief scratch that are in use at one time: this layer's, and those of one layer inside it."""
+        inside = max([child.brief_size(capacity) for child in self.children], default=0)
+        return sum(self._sizes(capacity, brief=True).values()) + inside
+
+    def allocate(self, capacity: int, dtype: np.dtype) -> None:
+        """Make scratch for batches of up to ``capacity``."""
+        self._allocate(capacity, aligned_empty(self.brief_size(capacity), dtype))
+
+    def _allocate(self, capacity: int, brief: np.ndarray) -> None:
+        self.storage = {
+            key: aligned_empty(size, brief.dtype) for key, size in self._sizes(capacity, brief=False).items()
+        }
+        start = 0
+        for key, size in self._sizes(capacity, brief=True).items():
+            self.storage[key] = brief[start : start + size]
+            start += size
         for child in self.children:
-            child.allocate(capacity, dtype)
+            child._allocate(capacity, brief[start:])
 
     def memory(self, n: int) -> Memory:
         """What this layer sees in a pass over ``n`` samples."""

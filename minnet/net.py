@@ -108,18 +108,18 @@ class Net:
         declared: list[tuple[str, Node, Param]] = [
             (f"{node.name}.{param.name}", node, param) for node in self._root.walk() for param in node.plan.params
         ]
-        # Draw in the order of the layers, then put what decays first, so that it is one run of the vector.
-        draws = {name: self._draw(i, name, param) for i, (name, _, param) in enumerate(declared)}
-        declared.sort(key=lambda entry: not entry[2].decay)
+        drawn = list(declared)  # in the order of the layers
+        declared.sort(key=lambda entry: not entry[2].decay)  # what decays first, so that it is one run of the vector
         self.layout = Layout((name, param.shape) for name, _, param in declared)
         self.decaying = sum(math.prod(param.shape) for _, _, param in declared if param.decay)
         self._params, self._grads = (aligned_empty(self.layout.size, self.dtype) for _ in range(2))
         self._grads.fill(0)
         params, grads = self.layout.views(self._params), self.layout.views(self._grads)
         for name, node, param in declared:
-            params[name][...] = draws[name]
             node.arrays[param.name] = params[name]
             node.arrays[f"d{param.name}"] = grads[name]
+        for i, (name, _, param) in enumerate(drawn):
+            params[name][...] = self._draw(i, name, param)
         kept = [
             (f"{node.name}.{buffer.name}", node, buffer) for node in self._root.walk() for buffer in node.plan.buffers
         ]

@@ -38,13 +38,15 @@ class Scratch:
     """Working memory of one pass, in the net's dtype, with a batch axis in front if ``per_sample``.
 
     Entries of one plan that name the same ``share`` lie in the same memory: the layer promises never to
-    need two of them at once.
+    need two of them at once. What is ``brief`` keeps nothing from one call of ``forward`` or ``backward`` to the next,
+    and lies where other layers of the net have theirs.
     """
 
     name: str
     shape: Shape
     per_sample: bool = True
     share: str | None = None
+    brief: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def summarise(root: Node, input_shape: Shape, params: int, buffers: int, dtype: 
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
     rule = "-" * len(lines[0])
-    per_sample, fixed = _scratch(root)
+    one, many = (root.kept_size(n) + root.brief_size(n) + 2 * n * math.prod(root.plan.out) for n in (1, 100))
     size = dtype.itemsize
     return "\n".join(
         [
@@ -28,25 +28,9 @@ def summarise(root: Node, input_shape: Shape, params: int, buffers: int, dtype: 
             rule,
             f"input {input_shape}, output {root.plan.out}, {dtype.name}",
             f"{params:,} parameters, {_bytes(2 * params * size)} with their gradients; {buffers:,} buffer values",
-            f"activations and scratch: {_bytes(per_sample * size)} a sample, {_bytes(fixed * size)} besides",
+            f"activations and scratch: {_bytes(one * size)} for one sample, {_bytes(many * size)} for a batch of 100",
         ]
     )
-
-
-def _scratch(root: Node) -> tuple[int, int]:
-    """Elements of scratch, scores and their gradient: for each sample, and independently of the batch."""
-    per_sample, fixed = 2 * math.prod(root.plan.out), 0
-    for node in root.walk():
-        shared: dict[str, int] = {}
-        for scratch in node.plan.scratch:
-            size = math.prod(scratch.shape)
-            if scratch.per_sample:
-                key = scratch.share or scratch.name
-                shared[key] = max(shared.get(key, 0), size)
-            else:
-                fixed += size
-        per_sample += sum(shared.values())
-    return per_sample, fixed
 
 
 def _bytes(size: float) -> str:

@@ -42,7 +42,7 @@ class Chain(Layer):
         for i, child in enumerate(children[:-1]):
             place += not self.fused(i)
             outputs.append(Scratch(f"y{i}", child.plan.out, share=f"output{place}"))
-            gradients.append(Scratch(f"dy{i}", child.plan.out, share=f"gradient{place % 2}"))
+            gradients.append(Scratch(f"dy{i}", child.plan.out, share=f"gradient{place % 2}", brief=True))
         return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children))
 
     def fused(self, i: int) -> bool:
@@ -138,7 +138,7 @@ class Residual(Layer):
             )
         scratch = [Scratch("y_layers", out)]
         if self.shortcut is not None:
-            scratch += [Scratch("y_shortcut", out), Scratch("dx_shortcut", in_shape)]
+            scratch += [Scratch("y_shortcut", out), Scratch("dx_shortcut", in_shape, brief=True)]
         return Plan(out, scratch=tuple(scratch), children=children)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:

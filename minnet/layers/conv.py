@@ -153,8 +153,11 @@ class Conv2D(ConvolutionLayer):
             params=tuple(params),
             # The three passes take turns in one place.
             scratch=(
-                *(Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place") for i, p in enumerate(passes)),
-                Scratch("turned", g.turned().weights, per_sample=False),
+                *(
+                    Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place", brief=True)
+                    for i, p in enumerate(passes)
+                ),
+                Scratch("turned", g.turned().weights, per_sample=False, brief=True),
             ),
             work=max(p.work for p in passes),
         )

@@ -108,9 +108,12 @@ class ConvTranspose2D(ConvolutionLayer):
             params=tuple(params),
             # The three passes take turns in one place.
             scratch=(
-                *(Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place") for i, p in enumerate(passes)),
-                Scratch("turned", turned, per_sample=False, share="turned"),
-                Scratch("d_turned", turned, per_sample=False, share="turned"),
+                *(
+                    Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place", brief=True)
+                    for i, p in enumerate(passes)
+                ),
+                Scratch("turned", turned, per_sample=False, share="turned", brief=True),
+                Scratch("d_turned", turned, per_sample=False, share="turned", brief=True),
             ),
             work=max(p.work for p in passes),
         )

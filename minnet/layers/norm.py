@@ -24,7 +24,7 @@ def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:
 
 def _partial(in_shape: Shape) -> Scratch:
     """Sums for gamma and beta, of each part of the batch."""
-    return Scratch("partial", (PARTS, 2, in_shape[-1]), per_sample=False)
+    return Scratch("partial", (PARTS, 2, in_shape[-1]), per_sample=False, brief=True)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
