@@ -585,7 +585,8 @@ def upsample_backward(dy, factor, dx):
 
 
 # (M, K, N): one of everything; odd and smaller than a block; more rows, columns and depth than one tile takes.
-PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70)]
+# The last ones are shared between threads; columns beyond a panel are few in the one, many in the other.
+PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70), (270, 260, 35), (40, 513, 125)]
 
 
 def make_product(transposed, floored):
@@ -611,13 +612,14 @@ def make_product(transposed, floored):
 
 def product_twin(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, *scratch):
     a, b = A.reshape(-1), B.reshape(-1)
+    k = np.arange(K)
     for i, j in np.ndindex(C.shape):
-        terms = [a[i * a_row + k * a_col] * b[k * b_row + j * b_col] for k in range(K)]
+        terms = a[i * a_row + k * a_col] * b[k * b_row + j * b_col]
         C[i, j] = max(floor, math.fsum([*terms, *bias[j : j + 1]]))
 
 
 for _transposed in ("", "A", "B"):
-    for _kernel in (product.small_matmul, product.matmul, product.matmul_parallel):
+    for _kernel in (product.small_matmul, product.matmul):
         for _floored in (False, True):
             twin_of(_kernel, make_product(_transposed, _floored), shapes=PRODUCTS, sums=True)(product_twin)
 

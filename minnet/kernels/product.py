@@ -165,24 +165,21 @@ def _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, o
 
 
 @parallel_kernel
-def matmul_parallel(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) for C (M, N), A' (M, K) and B' (K, N).
 
     A and B are any 2-d arrays; A'[i, k] is the element i * a_row + k * a_col of A in C order, likewise B': transposes
     are read where they lie. bias (N,) may be empty. work and offsets are scratch as ``new_work`` makes it.
     """
     parts, groups = _plan(C.shape[0], C.shape[1], C.itemsize)
-    for task in prange(parts * groups):
-        thread = get_thread_id()
-        _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[thread], offsets[thread])
-
-
-@kernel
-def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """``matmul_parallel`` on the calling thread alone: the same tasks, the same bits."""
-    parts, groups = _plan(C.shape[0], C.shape[1], C.itemsize)
-    for task in range(parts * groups):
-        _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0])
+    if C.size * K <= _SERIAL:
+        for task in range(parts * groups):
+            _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0])
+    else:
+        for i in prange(parts * groups):
+            shared = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
+            own = get_thread_id()
+            _run_task(shared, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[own], offsets[own])
 
 
 @kernel
@@ -218,10 +215,8 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     fits = b_col == 1 or C.shape[1] * K <= work.shape[1]
     if fits and (size <= _SMALL or K <= _THIN or len(C) <= _THIN):
         small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
-    elif size <= _SERIAL:
-        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
-        matmul_parallel(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -334,19 +334,19 @@ def tile(rows, cols, lanes, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, 
     """
     wide = cols > lanes
     width = 2 * lanes if wide else lanes
-    if rows == block_rows_for(rows) and cols == width:
-        block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
-        return
-    if ldd == 0:
-        block(rows, wide, A, offsets, o, B, b, ldb, D, d, 0, spare, 0, width, n1, step1, n2, step2, floor)
-    else:
+    fits = rows == block_rows_for(rows) and cols == width
+    if not fits and ldd != 0:
         for i in range(rows):
             for j in range(cols):
                 spare[i * width + j] = D[d + i * ldd + j]
-        block(rows, wide, A, offsets, o, B, b, ldb, spare, 0, width, spare, 0, width, n1, step1, n2, step2, floor)
-    for i in range(rows):
-        for j in range(cols):
-            C[c + i * ldc + j] = spare[i * width + j]
+    # One call, since the compiler puts a copy of every block into each.
+    D, d, ldd = (D, d, ldd) if fits or ldd == 0 else (spare, 0, width)
+    out, to, step = (C, c, ldc) if fits else (spare, 0, width)
+    block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, out, to, step, n1, step1, n2, step2, floor)
+    if not fits:
+        for i in range(rows):
+            for j in range(cols):
+                C[c + i * ldc + j] = spare[i * width + j]
 
 
 @helper
