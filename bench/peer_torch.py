@@ -107,7 +107,9 @@ class Torch:
         def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return nn.functional.cross_entropy(model(x), y)
 
-        self._loss = torch.compile(loss) if compiled else loss
+        if compiled:
+            torch.compiler.reset()  # or shapes of earlier workloads count towards a limit beyond which it stays eager
+        self._loss = torch.compile(loss, dynamic=False) if compiled else loss
 
     def loss_and_gradients(self) -> tuple[float, dict[str, np.ndarray]]:
         self.optimizer.zero_grad()
