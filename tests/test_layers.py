@@ -74,6 +74,10 @@ LAYERS = [
     (mn.AvgPool2D(2), (4, 5, 3)),
     (mn.AvgPool2D(3, stride=1, padding=2), (4, 3, 2)),
     (mn.AvgPool2D(3, stride=2, padding=1, count_padding=False), (5, 4, 1)),
+    # Gradients spread out to just the size that they have themselves.
+    (mn.Conv2D(1, 1, stride=2, padding=((0, 2), (0, 2))), (3, 3, 1)),
+    (mn.Conv2D(1, 3, stride=2, padding=((2, 7), (2, 7))), (4, 4, 1)),
+    (mn.ConvTranspose2D(1, 1, stride=2, padding=((0, 2), (0, 2))), (3, 3, 1)),
     (mn.GlobalAvgPool2D(), (1, 1, 1)),
     (mn.GlobalAvgPool2D(), (3, 4, 17)),
     (mn.Upsample(1), (1, 1, 1)),
@@ -304,3 +308,17 @@ def test_bad_layers_are_refused_where_they_are_made(make, message):
 def test_a_class_in_place_of_a_layer_is_named():
     with pytest.raises(TypeError, match=r"layer 0: expected a Layer; got .*ReLU.*give an instance"):
         mn.Net([mn.ReLU], 5)
+
+
+def test_a_subclass_of_relu_is_run_and_one_of_dense_is_not_asked_to_floor():
+    class ReLU6(mn.ReLU):
+        def forward(self, m, x, y):
+            np.clip(x, 0, 6, out=y)
+
+    class Negative(mn.Dense):
+        def forward(self, m, x, y):
+            y.fill(-1)
+
+    x = 100 * np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+    assert mn.Net([mn.Dense(5), ReLU6(), mn.Dropout(0)], 3).forward(x).max() == 6
+    assert mn.Net([Negative(5), mn.ReLU(), mn.Dropout(0)], 3).forward(x).max() == 0

@@ -161,6 +161,22 @@ def test_200_steps_give_the_same_bits_with_one_thread_two_and_again(layers, augm
     np.testing.assert_array_equal(ends[1], ends[2])
 
 
+def test_a_process_that_compiles_and_one_that_loads_give_the_same_bits(tmp_path):
+    # Helpers that several kernels share must not depend on which kernel, or copy, came first.
+    program = (
+        "import hashlib, numpy as np, minnet as mn\n"
+        "x, y = mn.datasets.digits()\n"
+        "layers = [mn.GroupNorm(1), mn.Conv2D(16, 3), mn.BatchNorm(), mn.ReLU(), mn.GroupNorm(4), mn.Conv2D(16, 3)]\n"
+        "net = mn.Net([*layers, mn.Flatten(), mn.Dense(35), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy())\n"
+        "net.loss_and_grads(x[:300], y[:300])\n"
+        "print(hashlib.md5(net.grads).hexdigest())\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    run = [sys.executable, "-c", program]
+    outputs = [subprocess.run(run, env=environment, capture_output=True, text=True, check=True) for _ in range(2)]
+    assert outputs[0].stdout == outputs[1].stdout
+
+
 @pytest.mark.parametrize(("n", "message"), [(0, "expected n of at least 1; got 0"), (10_000, "threads; got 10000")])
 def test_a_bad_number_of_threads_is_refused(n, message):
     before = mn.get_num_threads()

@@ -1,5 +1,6 @@
 """How every kernel is compiled."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ def _source_stamp() -> tuple[float, int]:
     return max(file.st_mtime for file in files), sum(file.st_size for file in files)
 
 
-_STAMP = _source_stamp()
+# Helpers are not called from Python; ways to do so would only take time to compile.
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_STAMP = (*_source_stamp(), os.environ.get("MINNET_VECTOR_BYTES", ""))
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -41,9 +44,17 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Part of kernels: compiled into them. Kept on disk or callable from Python it would only take time to compile."""
-    no_wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return njit(function, fastmath=FAST, error_model="numpy", **no_wrappers)
+    """Part of kernels: compiled into them, always inlined.
+
+    A helper of its own would be in every kernel that calls it, optimised differently in each, and all of a process
+    would call the copy that was loaded first: sums would then depend on what else has run.
+    """
+    return njit(function, fastmath=FAST, error_model="numpy", forceinline=True, **_NO_WRAPPERS)
+
+
+def routine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper too large to be inlined everywhere, whose copies agree: it moves numbers, or adds in a stated order."""
+    return njit(function, fastmath=set(), error_model="numpy", **_NO_WRAPPERS)
 
 
 def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:

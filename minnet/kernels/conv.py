@@ -112,7 +112,7 @@ def conv(x, top, left, spread, size, W, bias, floor, y, groups, dilation, pixels
     kh, kw, inputs, _ = W.shape
     n, rows, columns, channels = x.shape
     _pack_weights(W, bias, groups, panels)
-    bordered = size[0] != rows or size[1] != columns or top != 0 or left != 0
+    bordered = spread != 1 or size[0] != rows or size[1] != columns or top != 0 or left != 0
     for image in prange(n):
         place = work[get_thread_id()]
         spare, source = place[: _BLOCK * 2 * _LANES], x[image].reshape(-1)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import config, get_thread_id, prange
 
 from .arrays import aligned_empty
-from .compile import helper, kernel, parallel_kernel
+from .compile import kernel, parallel_kernel, routine
 from .simd import ROWS, VECTOR_BYTES, block, copy_vectors, pack, prefetch, tile
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
@@ -18,10 +18,11 @@ _SMALL = 4000  # multiply-adds up to which plain loops are quicker than packing
 _THIN = 4  # ... and so many rows, or terms of a sum
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
 _BLOCK = ROWS[0]
+_SUMS = 32  # that are taken side by side where the terms of one sum lie in vectors
 _CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same few sets of the first-level cache
 
 
-@helper
+@routine
 def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
     """Where rows of A' from ``first`` start at term k: offsets into A or, where they are columns or crowd, ``copy``.
 
@@ -51,7 +52,7 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
     return copied, step
 
 
-@helper
+@routine
 def _thin_columns(
     A, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare, starts
 ):
@@ -73,26 +74,34 @@ def _thin_columns(
                 c[(first + i + r) * N + column + j] = spare[j * width + r]
 
 
-@helper
+@routine
 def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, columns):
-    """The same where rows lie as they are: one sum after the other, the terms of each in vectors."""
+    """The same where rows lie as they are: one sum after the other, in an order of its own."""
     c = C.reshape(-1)
     for j in range(cols):
         for t in range(depth):
             columns[j * depth + t] = B[at + j * b_col + t * b_row]
+    sums = columns[cols * depth : cols * depth + _SUMS]
     for r in range(rows):
         row = A[offsets[r] : offsets[r] + depth]
         for j in range(cols):
             other, total = columns[j * depth : (j + 1) * depth], c.dtype.type(0)
-            for t in range(depth):
+            for lane in range(_SUMS):
+                sums[lane] = total
+            for t in range(0, depth - depth % _SUMS, _SUMS):
+                for lane in range(_SUMS):
+                    sums[lane] += row[t + lane] * other[t + lane]
+            for t in range(depth - depth % _SUMS, depth):
                 total += row[t] * other[t]
+            for lane in range(_SUMS):
+                total += sums[lane]
             to = (first + r) * N + column + j
             start = bias[column + j] if bias.size > 0 else c.dtype.type(0)
             total += start if k == 0 else c[to]
             c[to] = bottom if total < bottom else total
 
 
-@helper
+@routine
 def _plan(M, N, itemsize):
     """(parts, groups): into how many row parts and groups of panels of columns C is cut."""
     width = 2 * (VECTOR_BYTES // itemsize)
@@ -103,7 +112,7 @@ def _plan(M, N, itemsize):
     return parts, min(panels, (_TASKS + parts - 1) // parts)
 
 
-@helper
+@routine
 def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
     """Rows first to last of a panel that lies at B[at:]."""
     for row in range(first, last):
@@ -111,7 +120,7 @@ def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
             prefetch(B, at + row * row_step + min(column, cols - 1))
 
 
-@helper
+@routine
 def _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """One task of the plan: a part of the rows by a group of panels."""
     M, N = C.shape

@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .compile import helper
+from .compile import helper, routine
 
 _FEATURES = llvm.get_host_cpu_features()
 # Bytes of a vector register. MINNET_VECTOR_BYTES forces narrower ones, so that their code can be tested anywhere.
@@ -292,7 +292,7 @@ _wide0, _wide1, _wide2, _wide3 = (make_block(rows, 2, VECTOR_BYTES) for rows in 
 _slim0, _slim1, _slim2, _slim3 = (make_block(rows, 1, VECTOR_BYTES) for rows in ROWS)
 
 
-@helper
+@routine
 def block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
     """The smallest block of at least ``rows`` rows, two vectors wide or one. It writes all its rows."""
     if wide:
@@ -326,7 +326,7 @@ def largest_block(rows):
     return _R0 if rows >= _R0 else (_R1 if rows >= _R1 else (_R2 if rows >= _R2 else _R3))
 
 
-@helper
+@routine
 def tile(rows, cols, lanes, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, spare):
     """``block`` for rows x cols of C; what sticks out of C goes through ``spare``.
 
@@ -349,7 +349,7 @@ def tile(rows, cols, lanes, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, 
                 C[c + i * ldc + j] = spare[i * width + j]
 
 
-@helper
+@routine
 def pack(B, at, row_step, column_step, depth, cols, width, lanes, panel, to):
     """panel[to + k * width + j] = B[at + k * row_step + j * column_step] for k < depth, j < cols, 0 in what is left.
 

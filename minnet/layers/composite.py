@@ -48,14 +48,15 @@ class Chain(Layer):
     def fused(self, i: int) -> bool:
         """Whether layer i is a ReLU that the layer before it takes over. The last layer's output lies elsewhere."""
         within = 0 < i < len(self.layers) - 1
-        return within and isinstance(self.layers[i], ReLU) and self.layers[i - 1].floors
+        # Of a subclass nobody knows what it does.
+        return within and type(self.layers[i]) is ReLU and _declares("floors", "forward", self.layers[i - 1])
 
     def bind(self, m: Any) -> None:
         between = range(len(self.layers) - 1)
         m.outputs = [getattr(m, f"y{i}") for i in between]
         m.gradients = [getattr(m, f"dy{i}") for i in between]
         m.fused = [self.fused(i) for i in range(len(self.layers))]
-        m.masked = [m.fused[i] and self.layers[i + 1].masks for i in range(len(self.layers))]
+        m.masked = [m.fused[i] and _declares("masks", "backward", self.layers[i + 1]) for i in range(len(self.layers))]
         m.steps = [(*m.children[i], m.outputs[i]) for i in between if not m.fused[i]]
         for i in between:
             if m.fused[i]:
@@ -104,6 +105,12 @@ class Chain(Layer):
             layer.backward(memory, before, y, dy, d_before)
             if d_before is not None:
                 y, dy = before, d_before
+
+
+def _declares(promise: str, method: str, layer: Layer) -> bool:
+    """Whether the layer's class makes the promise for the method in use: one that overrides it has to say so again."""
+    kind = next(kind for kind in type(layer).__mro__ if promise in vars(kind) or method in vars(kind))
+    return bool(vars(kind).get(promise, False))
 
 
 def _has_gradients(m: Memory) -> bool:

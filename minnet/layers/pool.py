@@ -36,7 +36,7 @@ class _Window(Layer):
         if rows < 0 or columns < 0:
             raise ValueError(f"expected images of at least size={self.size} with padding; got input shape {in_shape}")
         assert self.stride is not None
-        return Plan((rows // self.stride + 1, columns // self.stride + 1, in_shape[2]), work=in_shape[2])
+        return Plan((rows // self.stride + 1, columns // self.stride + 1, in_shape[2]))
 
 
 @dataclass(frozen=True)
