@@ -29,6 +29,7 @@ DOORS = {
     "files": set(),
     "spec": set(),
     "kernels": {
+        "kernels.arrays",
         "kernels.chunks",
         "kernels.borders",
         "kernels.channels",
