@@ -53,7 +53,22 @@ from .losses import (
 )
 from .net import Net, Objective
 from .optimizer import Optimizer
-from .rules import SGD, Adadelta, Adagrad, Adam, Momentum, Nesterov, NesterovLookAhead, RMSprop, Rule
+from .rules import (
+    LAMB,
+    LARS,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Momentum,
+    Muon,
+    Nesterov,
+    NesterovLookAhead,
+    RMSprop,
+    Rule,
+)
 from .spec import Buffer, Param, Plan, Scratch, Tensor
 from .threads import get_num_threads, set_num_threads
 from .train import DivergenceError, Record, Trainer, fit
@@ -63,10 +78,14 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "LAMB",
+    "LARS",
+    "LBFGS",
     "SELU",
     "SGD",
     "AbsoluteError",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AvgPool2D",
@@ -98,6 +117,7 @@ __all__ = [
     "Maxout",
     "Momentum",
     "MulticlassHinge",
+    "Muon",
     "Nesterov",
     "NesterovLookAhead",
     "Net",

@@ -197,10 +197,12 @@ class Optimizer:
             part.runs.append(run)
             part.decays.append(decays)
         self.searches = any(part.rule.searches for part in self._parts)
-        if self.searches and (len(spans) > 1 or any(decays for _, (_, _, decays, _) in spans)):
+        alone = len(spans) == 1 and self.clip_norm is None and not any(decays for _, (_, _, decays, _) in spans)
+        if self.searches and not alone:
             raise ValueError(
-                "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay; "
-                f"got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}"
+                "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
+                f"clipping; got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}, "
+                f"clip_norm {self.clip_norm}"
             )
         self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
         # What clipping looks at: all, but for frozen tensors.

@@ -8,18 +8,27 @@ parameters, and t counts steps from 1.
 Each docstring names the parameters that give the forms of CS231n, Keras and PyTorch.
 """
 
+from .adafactor import Adafactor
 from .adam import Adam
 from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Hyper, Rule, Run, State
+from .lbfgs import LBFGS
+from .muon import Muon
 from .sgd import SGD, Momentum, Nesterov, NesterovLookAhead
+from .trust import LAMB, LARS
 
 __all__ = [
+    "LAMB",
+    "LARS",
+    "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "Hyper",
     "Momentum",
+    "Muon",
     "Nesterov",
     "NesterovLookAhead",
     "RMSprop",
