@@ -204,6 +204,7 @@ def test_numba_is_known_to_the_kernels_alone():
                 "residual",
                 "simd",
                 "update",
+                "update_tensor",
                 "winograd",
             )
         ),

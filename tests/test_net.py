@@ -1001,6 +1001,7 @@ def test_a_training_step_allocates_no_array():
 
 
 RULES = [mn.SGD(), mn.Momentum(), mn.Nesterov(), mn.NesterovLookAhead(), mn.Adagrad(), mn.RMSprop(), mn.Adadelta()]
+RULES += [mn.LARS(), mn.LAMB(), mn.Adafactor(), mn.Muon()]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)

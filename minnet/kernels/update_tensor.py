@@ -153,6 +153,14 @@ def lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
 
 
 @helper
+def _task_rows(task, each, rows):
+    """Matrix, first and last row (exclusive) of a task, of which each matrix has so many."""
+    i = np.intp(task)  # prange counts in uint64
+    first = i % each * _ROWS
+    return i // each, first, min(rows, first + _ROWS)
+
+
+@helper
 def _factor_sums(p, g, keep, rest, eps, rows, partial):
     """Some rows of a matrix: rows[i] = keep * rows[i] + rest * mean of its g^2; sums by column, then of p^2."""
     n, m = g.shape
@@ -180,14 +188,11 @@ def factor_sums(p, g, keep, rest, eps, least, rows, cols, factors, partial):
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
-            matrix, a = task // each, task % each * _ROWS
-            b = min(n, a + _ROWS)
+            matrix, a, b = _task_rows(task, each, n)
             _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, rest, eps, rows[matrix, a:b], partial[task])
     else:
-        for i in prange(k * each):
-            task = np.intp(i)  # prange counts in uint64
-            matrix, a = task // each, task % each * _ROWS
-            b = min(n, a + _ROWS)
+        for task in prange(k * each):
+            matrix, a, b = _task_rows(task, each, n)
             _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, rest, eps, rows[matrix, a:b], partial[task])
     for matrix in range(k):
         sums = partial[matrix * each]
@@ -223,14 +228,11 @@ def factored_squares(g, factors, cols, floor, partial):
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
-            matrix, a = task // each, task % each * _ROWS
-            b = min(n, a + _ROWS)
+            matrix, a, b = _task_rows(task, each, n)
             partial[task, 0] = _factored_squares(g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor)
     else:
-        for i in prange(k * each):
-            task = np.intp(i)  # prange counts in uint64
-            matrix, a = task // each, task % each * _ROWS
-            b = min(n, a + _ROWS)
+        for task in prange(k * each):
+            matrix, a, b = _task_rows(task, each, n)
             partial[task, 0] = _factored_squares(g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor)
     return _total(partial, k * each, 0)
 
@@ -249,14 +251,11 @@ def factored(p, g, factors, cols, floor, rate, shrink):
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
-            matrix, a = task // each, task % each * _ROWS
-            b = min(n, a + _ROWS)
+            matrix, a, b = _task_rows(task, each, n)
             _factored(p[matrix, a:b], g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor, rate, shrink)
     else:
-        for i in prange(k * each):
-            task = np.intp(i)  # prange counts in uint64
-            matrix, a = task // each, task % each * _ROWS
-            b = min(n, a + _ROWS)
+        for task in prange(k * each):
+            matrix, a, b = _task_rows(task, each, n)
             _factored(p[matrix, a:b], g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor, rate, shrink)
 
 

@@ -60,10 +60,10 @@ class Adafactor(Rule):
         rate, shrink = min(lr, 1 / math.sqrt(t)) if self.relative_step else lr, cast(1 - lr * decay)
         floor = cast(floor)
         if params.ndim < 2 or 1 in params.shape[-2:]:
-            p, g = params.reshape(-1), grads.reshape(-1)
-            (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
-            size, length = kernels.whole_squares(p, g, squares, *means, floor, partial)
-            kernels.whole(p, g, squares, floor, cast(self._rate(rate, size, length, p.size)), shrink)
+            flat_p, flat_g = params.reshape(-1), grads.reshape(-1)
+            (partial,) = scratch(params.dtype, (kernels.flat_parts(params.size), 2))
+            size, length = kernels.whole_squares(flat_p, flat_g, squares, *means, floor, partial)
+            kernels.whole(flat_p, flat_g, squares, floor, cast(self._rate(rate, size, length, params.size)), shrink)
             return
         rows, columns = params.shape[-2:]
         matrices = params.size // (rows * columns)

@@ -27,6 +27,11 @@ def cubic_minimum(a: Point, b: Point) -> float:
     return b.step - (b.step - a.step) * (b.slope + d2 - d1) / below if below else math.nan
 
 
+def _within(least: float, most: float, step: float) -> float:
+    """The step, kept between two others, or their middle if it is no number."""
+    return min(max(step, least), most) if math.isfinite(step) else (least + most) / 2
+
+
 def strong_wolfe(
     evaluate: Callable[[float], Point],
     value: float,
@@ -41,8 +46,9 @@ def strong_wolfe(
     """A step t with f(t) <= f(0) + decrease * t * f'(0) and |f'(t)| <= curvature * |f'(0)|, tried from ``first`` on.
 
     Nocedal and Wright 2006, algorithms 3.5 and 3.6, with cubic interpolation. A longer step is the cubic's minimum,
-    kept within 1.01 and 10 times the last stretch; a step between two is kept a tenth of their distance from both, and
-    halves it where the cubic has no minimum or a value is not finite. Values count as equal within ``noise``.
+    kept from a hundredth of the last stretch beyond the last step up to 10 times that step; a step between two is kept
+    a tenth of their distance from both. Where the cubic has no minimum, or a value is not finite, the middle of these
+    bounds is taken. Values count as equal within ``noise``.
 
     Args:
         evaluate: f and f' at a step.
@@ -74,16 +80,14 @@ def strong_wolfe(
         if tries == most:
             return point
         least, farthest = point.step + 0.01 * (point.step - previous.step), 10 * point.step
-        ahead = cubic_minimum(previous, point)
-        previous, point = point, evaluate(min(max(ahead, least), farthest) if math.isfinite(ahead) else farthest)
+        previous, point = point, evaluate(_within(least, farthest, cubic_minimum(previous, point)))
         tries += 1
 
     # Algorithm 3.6: narrow it; low is the best step that decreases f enough, and f falls from it towards high.
     while tries < most:
         near, far = sorted((low.step, high.step))
         margin = 0.1 * (far - near)
-        inside = cubic_minimum(low, high)
-        step = min(max(inside, near + margin), far - margin) if math.isfinite(inside) else (near + far) / 2
+        step = _within(near + margin, far - margin, cubic_minimum(low, high))
         if not near < step < far:
             break
         point, tries = evaluate(step), tries + 1

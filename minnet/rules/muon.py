@@ -45,8 +45,8 @@ class Muon(Rule):
     for its Adam. Neither scikit-learn nor CS231n has it.
 
     State: one slot. A step's cost is that of its products: steps * (4 m^2 n + 2 m^3) operations for the shorter side m
-    and the longer n. Bytes moved per parameter beside them: 40 in float32 (g and m read, m and X written; X scaled; p
-    and X read, p written), 80 in float64.
+    and the longer n. Bytes moved per parameter beside them: 36 in float32 (g and m read, m and X written; X scaled; p
+    and X read, p written), 72 in float64.
     """
 
     momentum: Hyper = 0.95

@@ -77,7 +77,7 @@ class LAMB(Rule):
     zeros would stay zeros for ever; the paper leaves this open.
 
     State: two slots. optax: ``exempt=False``, decay for all unless masked. Keras: ``eps=1e-7, exempt=False,
-    decay_in_ratio=False``, which decays in front of the update like AdamW. The authors' first version, without the
+    decay_in_ratio=False``, which decays like AdamW in front of the update, norms and all. The authors' first version, without the
     corrections m^ and v^: ``bias_correction=False``. PyTorch, scikit-learn and CS231n have none.
     Bytes moved per parameter: 40 in float32 (p, g, m, v read, m and v written; p, m, v read, p written), 80 in float64.
     """
@@ -112,4 +112,4 @@ class LAMB(Rule):
         (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
         betas = map(cast, (self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2))
         size, length = kernels.lamb_moments(p, g, m, v, *betas, *form, partial)
-        kernels.lamb(p, m, v, *form, cast(lr * _ratio(size, length)), cast(shrink))
+        kernels.lamb(p, m, v, *form, cast(lr * _ratio(shrink * size, length)), cast(shrink))
