@@ -303,6 +303,41 @@ def nesterov_forms_agree(out: Path) -> Row:
     )
 
 
+def passes_needed(rule: mn.Rule, lr: float, hidden: tuple[int, ...], done: Callable[[float, mn.Net], bool]) -> int:
+    """Passes over all digits, as one batch, until ``done(loss, net)``; 5,000 at the most."""
+    x, y = flat_digits()
+    net = mn.Net(mlp(*hidden), 64, mn.SoftmaxCrossEntropy(), l2=1e-2 if not hidden else 0.0, dtype=np.float64)
+    optimizer, passes = mn.Optimizer(net, rule), 0
+
+    def evaluate() -> float:
+        nonlocal passes
+        passes += 1
+        return net.loss_and_grads(x, y)
+
+    loss = evaluate()
+    while not done(loss, net) and passes < 5000:
+        optimizer.step(lr, loss=loss, evaluate=evaluate)
+        # A line search has ended with loss and gradient of the present parameters; only its caller forgot the loss.
+        passes -= optimizer.searches
+        loss = evaluate()
+    return passes
+
+
+@claim("N20", "second-order methods (a heading without text): L-BFGS on full batches")
+def second_order_on_full_batches(out: Path) -> Row:
+    words, holds = [], True
+    for task, hidden, done in (
+        ("softmax classifier, L2 0.01, to a gradient below 1e-6", (), lambda loss, net: np.abs(net.grads).max() < 1e-6),
+        ("64-50-10 network to training loss 1e-3", (50,), lambda loss, net: loss < 1e-3),
+    ):
+        ours = passes_needed(mn.LBFGS(), 1.0, hidden, done)
+        rates = (0.03, 0.1, 0.3, 1.0)
+        descent = min(passes_needed(mn.Nesterov(0.9), lr, hidden, done) for lr in rates)
+        words.append(f"{task}: L-BFGS {ours} passes, Nesterov momentum at the best of {len(rates)} rates {descent}")
+        holds &= ours < descent
+    return Row("none", "; ".join(words), verdict(holds))
+
+
 # Case studies ------------------------------------------------------------------------------------------------
 
 

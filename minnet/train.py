@@ -166,6 +166,11 @@ class Trainer:
             self.validation = _standardized(self.validation, x.dtype, standardize)
         self.optimizer = Optimizer(net, rule, weight_decay=weight_decay, clip_norm=clip_norm, groups=groups)
         per_epoch = len(self.batches)
+        if self.optimizer.searches and (per_epoch > 1 or augment is not None):
+            raise ValueError(
+                f"Trainer: expected all {len(x)} samples in a batch and no augmentation for {rule}, which compares "
+                f"losses of one and the same function; got batch_size={batch_size}, augment={augment}"
+            )
         if epochs is not None:
             self.steps = checks.count("Trainer", "epochs", epochs) * per_epoch
         else:

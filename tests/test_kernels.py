@@ -38,6 +38,9 @@ from minnet.kernels import (
     update,
     update_adam,
     update_schedule_free,
+
+
+    update_tensor,
     winograd,
 )
 from minnet.kernels.channels import PARTS, work_size
@@ -1347,6 +1350,173 @@ def clip_units(W, G, share, least):
         for i in range(W.shape[0]):
             G[i, u] = G[i, u] * min(1.0, bound / norm)
     return True
+
+
+# Update rules that look at a whole tensor ----------------------------------------------------------------------
+
+MATRICES = [(1, 1, 1), (2, 33, 5), (1, 70, 1003)]  # one element; two matrices of two tasks; several threads
+
+
+def flat_scratch(shape, columns):
+    return empty((update_tensor.flat_parts(shape[0]), columns))
+
+
+def make_tensor_update(*kinds, columns=0):
+    """As ``make_update``, with ``partial`` of so many columns behind."""
+
+    def make(rng, shape):
+        return make_update(*kinds)(rng, shape) + ([flat_scratch(shape, columns)] if columns else [])
+
+    return make
+
+
+def norm(x):
+    return math.sqrt(math.fsum(float(v) ** 2 for v in x))
+
+
+@twin_of(update_tensor.norms, make_tensor_update(0.3, columns=2), [*FLAT, LARGE], sums=True)
+def norms(p, g, decay, partial):
+    return norm(p), norm(g + decay * p)
+
+
+@twin_of(update_tensor.lars, make_update("any", 0.9, 0.1, 0.3), [*FLAT, LARGE])
+def lars(p, g, v, mu, rate, decay):
+    for i in range(p.size):
+        v[i] = mu * v[i] + rate * (g[i] + decay * p[i])
+        p[i] = p[i] - v[i]
+
+
+LAMB = ("any", "positive", 0.9, 0.1, 0.99, 0.01, 1.2, 1.5, 0.02, 0.3)
+
+
+def lamb_direction(p, m, v, mean_fix, root_fix, eps, decay):
+    return [mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i] for i in range(p.size)]
+
+
+@twin_of(update_tensor.lamb_moments, make_tensor_update(*LAMB, columns=2), [*FLAT, LARGE], sums=True)
+def lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, partial):
+    for i in range(p.size):
+        m[i] = beta1 * m[i] + rest1 * g[i]
+        v[i] = beta2 * v[i] + rest2 * g[i] ** 2
+    return norm(p), norm(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay))
+
+
+@twin_of(
+    update_tensor.lamb,
+    lambda rng, shape: (
+        [array for i, array in enumerate(make_update(*LAMB[:2])(rng, shape)) if i != 1]
+        + [1.2, 1.5, 0.02, 0.3, 0.1, 0.98]
+    ),
+    [*FLAT, LARGE],
+)
+def lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
+    p[:] = shrink * p - rate * np.array(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay))
+
+
+def make_factor_sums(rng, shape):
+    k, n, m = shape
+    p, g, rows, cols = rng.standard_normal(shape), rng.standard_normal(shape), rng.random((k, n)), rng.random((k, m))
+    return [p, g, 0.9, 0.1, 0.05, 0.3, rows, cols, empty((k, n)), empty((k * update_tensor.row_parts(n), m + 1))]
+
+
+@twin_of(update_tensor.factor_sums, make_factor_sums, MATRICES, sums=True)
+def factor_sums(p, g, keep, rest, eps, least, rows, cols, factors, partial):
+    k, n, m = g.shape
+    for matrix in range(k):
+        for i in range(n):
+            rows[matrix, i] = keep * rows[matrix, i] + rest * (math.fsum(g[matrix, i] ** 2) / m + eps)
+        for j in range(m):
+            cols[matrix, j] = keep * cols[matrix, j] + rest * (math.fsum(g[matrix, :, j] ** 2) / n + eps)
+        factors[matrix] = rows[matrix] / max(math.fsum(rows[matrix]) / n, least)
+    return math.fsum((p**2).reshape(-1))
+
+
+def make_factored(*numbers):
+    def make(rng, shape):
+        k, n, m = shape
+        arrays = [rng.standard_normal(shape), rng.uniform(0.1, 1, (k, n)), rng.uniform(0.1, 1, (k, m))]
+        return [*arrays, 0.05, *(number(shape) if callable(number) else number for number in numbers)]
+
+    return make
+
+
+def estimate(factors, cols, floor):
+    return np.maximum(factors[:, :, None] * cols[:, None, :], floor)
+
+
+@twin_of(
+    update_tensor.factored_squares,
+    make_factored(lambda shape: empty((shape[0] * update_tensor.row_parts(shape[1]), shape[2] + 1))),
+    MATRICES,
+    sums=True,
+)
+def factored_squares(g, factors, cols, floor, partial):
+    return math.fsum((g**2 / estimate(factors, cols, floor)).reshape(-1))
+
+
+@twin_of(
+    update_tensor.factored,
+    lambda rng, shape: [rng.standard_normal(shape), *make_factored(0.1, 0.98)(rng, shape)],
+    MATRICES,
+)
+def factored(p, g, factors, cols, floor, rate, shrink):
+    p[:] = shrink * p - rate * g / np.sqrt(estimate(factors, cols, floor))
+
+
+@twin_of(
+    update_tensor.whole_squares,
+    make_tensor_update("positive", 0.9, 0.1, 0.05, 0.3, columns=2),
+    [*FLAT, LARGE],
+    sums=True,
+)
+def whole_squares(p, g, v, keep, rest, eps, floor, partial):
+    for i in range(p.size):
+        v[i] = keep * v[i] + rest * (g[i] ** 2 + eps)
+    return math.fsum(p**2), math.fsum(g**2 / np.maximum(v, floor))
+
+
+@twin_of(update_tensor.whole, make_update("positive", 0.3, 0.1, 0.98), [*FLAT, LARGE])
+def whole(p, g, v, floor, rate, shrink):
+    for i in range(p.size):
+        p[i] = shrink * p[i] - rate * g[i] / math.sqrt(max(v[i], floor))
+
+
+def make_smooth(rng, shape):
+    arrays = [rng.standard_normal(shape), rng.standard_normal(shape)]
+    return [*arrays, 0.9, 0.1, 0.7, 0.3, empty(shape), flat_scratch(shape, 1)]
+
+
+@twin_of(update_tensor.smooth, make_smooth, [*FLAT, LARGE], sums=True)
+def smooth(g, m, keep, rest, of_mean, of_gradient, x, partial):
+    for i in range(g.size):
+        m[i] = keep * m[i] + rest * g[i]
+        x[i] = of_mean * m[i] + of_gradient * g[i]
+    return norm(x)
+
+
+@twin_of(
+    update_tensor.quadratic,
+    lambda rng, shape: [rng.standard_normal(shape), 3.4, -4.8, 2.0, rng.standard_normal(shape)],
+    [(1, 1), (7, 7)],
+)
+def quadratic(A, a, b, c, S):
+    for i, j in np.ndindex(A.shape):
+        S[i, j] = (a if i == j else 0.0) + b * A[i, j] + c * S[i, j]
+
+
+@twin_of(update_tensor.inner, make_tensor_update(columns=1), [*FLAT, LARGE], sums=True)
+def inner(x, y, partial):
+    return math.fsum(x * y)
+
+
+@twin_of(
+    update_tensor.along,
+    lambda rng, shape: [rng.standard_normal(shape), 0.3, rng.standard_normal(shape), empty(shape)],
+    [*FLAT, LARGE],
+)
+def along(x, a, y, z):
+    for i in range(x.size):
+        z[i] = x[i] + a * y[i]
 
 
 # Extreme and bad numbers -------------------------------------------------------------------------------------

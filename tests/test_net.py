@@ -1005,6 +1005,9 @@ RULES += [mn.RMSpropMomentum(), mn.RMSpropCentred(), mn.RMSpropCentredMomentum()
 RULES += [mn.NAdam(), mn.RAdam(), mn.Lion(), mn.ScheduleFreeSGD(), mn.ScheduleFreeAdamW()]
 
 
+RULES += [mn.LARS(), mn.LAMB(), mn.Adafactor(), mn.Muon()]
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_no_update_rule_allocates_an_array(rule):
     assert growth(stepper(lambda width: [mn.Dense(width)], rule=rule)) < ROOM

@@ -20,7 +20,7 @@ def reproduce():
     del sys.modules["reproduce"]
 
 
-@pytest.mark.parametrize("name", ["N1", "N2", "N9", "N10", "N15", "N18"])
+@pytest.mark.parametrize("name", ["N1", "N2", "N9", "N10", "N15", "N18", "N20"])
 def test_a_quick_claim_holds(reproduce, name, tmp_path):
     chosen = next(c for c in reproduce.CLAIMS if c.name == name)
     row = chosen.test(tmp_path)

@@ -17,14 +17,25 @@ from .combinators import Accumulate, Around, GradientNoise, LookAhead
 from .lion import Lion
 from .rmsprop import RMSprop, RMSpropCentred, RMSpropCentredMomentum, RMSpropMomentum
 from .schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from .adafactor import Adafactor
+from .adam import Adam
+from .adaptive import Adadelta, Adagrad, RMSprop
+from .base import Hyper, Rule, Run, State
+from .lbfgs import LBFGS
+from .muon import Muon
 from .sgd import SGD, Momentum, Nesterov, NesterovLookAhead
+from .trust import LAMB, LARS
 
 __all__ = [
+    "LAMB",
+    "LARS",
+    "LBFGS",
     "SGD",
     "AMSGrad",
     "Accumulate",
     "AdaMax",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdaptiveClip",
@@ -38,6 +49,7 @@ __all__ = [
     "LookAhead",
     "Momentum",
     "NAdam",
+    "Muon",
     "Nesterov",
     "NesterovLookAhead",
     "RAdam",

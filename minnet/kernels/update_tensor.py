@@ -1,0 +1,399 @@
+"""Update rules that look at a whole tensor: its norms, rows and columns, products of it, or lines through it.
+
+Sums are taken chunk by chunk into ``partial``, then over the chunks in their order in float64: their bits depend on
+the size alone. ``shrink`` is 1 - lr * decay, as in ``update``.
+"""
+
+import math
+
+import numpy as np
+from numba import prange
+
+from .chunks import CHUNK, SERIAL, bounds, chunks
+from .compile import helper, kernel, parallel_kernel
+
+_BLOCK = 4096  # elements whose sum is taken in the arrays' own precision
+_ROWS = 32  # rows of a matrix that a thread takes at a time
+
+
+def flat_parts(size: int) -> int:
+    """Rows of ``partial`` for a flat array of so many elements."""
+    return -(-size // CHUNK)
+
+
+def row_parts(rows: int) -> int:
+    """Rows of ``partial`` for each matrix of so many rows."""
+    return -(-rows // _ROWS)
+
+
+@helper
+def _total(partial, parts, column):
+    total = 0.0
+    for part in range(parts):
+        total += partial[part, column]
+    return total
+
+
+# LARS --------------------------------------------------------------------------------------------------------
+
+
+@helper
+def _norms(p, g, decay, sums):
+    """sums[0] = sum p^2; sums[1] = sum (g + decay * p)^2."""
+    first, second = 0.0, 0.0
+    for start in range(0, p.size, _BLOCK):
+        pp, gg = p.dtype.type(0), p.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, p.size)):
+            joint = g[i] + decay * p[i]
+            pp += p[i] * p[i]
+            gg += joint * joint
+        first += pp
+        second += gg
+    sums[0], sums[1] = first, second
+
+
+@parallel_kernel
+def norms(p, g, decay, partial):
+    """(|p|, |g + decay * p|), Euclidean; partial is (flat_parts(n), 2)."""
+    parts = chunks(p.size)
+    if p.size <= SERIAL:
+        for part in range(parts):
+            a, b = bounds(part, p.size)
+            _norms(p[a:b], g[a:b], decay, partial[part])
+    else:
+        for part in prange(parts):
+            a, b = bounds(part, p.size)
+            _norms(p[a:b], g[a:b], decay, partial[part])
+    return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1))
+
+
+@helper
+def _lars(p, g, v, mu, rate, decay):
+    for i in range(p.size):
+        velocity = mu * v[i] + rate * (g[i] + decay * p[i])
+        v[i] = velocity
+        p[i] -= velocity
+
+
+@parallel_kernel
+def lars(p, g, v, mu, rate, decay):
+    """v = mu * v + rate * (g + decay * p); p -= v."""
+    if p.size <= SERIAL:
+        _lars(p, g, v, mu, rate, decay)
+    else:
+        for part in prange(chunks(p.size)):
+            a, b = bounds(part, p.size)
+            _lars(p[a:b], g[a:b], v[a:b], mu, rate, decay)
+
+
+# LAMB --------------------------------------------------------------------------------------------------------
+
+
+@helper
+def _lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, sums):
+    first, second = 0.0, 0.0
+    for start in range(0, p.size, _BLOCK):
+        pp, uu = p.dtype.type(0), p.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, p.size)):
+            mean = beta1 * m[i] + rest1 * g[i]
+            squares = beta2 * v[i] + rest2 * g[i] * g[i]
+            m[i] = mean
+            v[i] = squares
+            u = mean_fix * mean / (root_fix * math.sqrt(squares) + eps) + decay * p[i]
+            pp += p[i] * p[i]
+            uu += u * u
+        first += pp
+        second += uu
+    sums[0], sums[1] = first, second
+
+
+@parallel_kernel
+def lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, partial):
+    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; returns (|p|, |u|), partial is (flat_parts(n), 2).
+
+    u = mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p is what ``lamb`` moves by.
+    """
+    parts = chunks(p.size)
+    if p.size <= SERIAL:
+        for part in range(parts):
+            a, b = bounds(part, p.size)
+            _lamb_moments(
+                p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay,
+                partial[part],
+            )  # fmt: skip
+    else:
+        for part in prange(parts):
+            a, b = bounds(part, p.size)
+            _lamb_moments(
+                p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay,
+                partial[part],
+            )  # fmt: skip
+    return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1))
+
+
+@helper
+def _lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
+    for i in range(p.size):
+        u = mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i]
+        p[i] = shrink * p[i] - rate * u
+
+
+@parallel_kernel
+def lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
+    """p = shrink * p - rate * (mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p)."""
+    if p.size <= SERIAL:
+        _lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink)
+    else:
+        for part in prange(chunks(p.size)):
+            a, b = bounds(part, p.size)
+            _lamb(p[a:b], m[a:b], v[a:b], mean_fix, root_fix, eps, decay, rate, shrink)
+
+
+# Adafactor ---------------------------------------------------------------------------------------------------
+
+
+@helper
+def _task_rows(task, each, rows):
+    """Matrix, first and last row (exclusive) of a task, of which each matrix has so many."""
+    i = np.intp(task)  # prange counts in uint64
+    first = i % each * _ROWS
+    return i // each, first, min(rows, first + _ROWS)
+
+
+@helper
+def _factor_sums(p, g, keep, rest, eps, rows, partial):
+    """Some rows of a matrix: rows[i] = keep * rows[i] + rest * mean of its g^2; sums by column, then of p^2."""
+    n, m = g.shape
+    for j in range(m + 1):
+        partial[j] = g.dtype.type(0)
+    for i in range(n):
+        row, pp = g.dtype.type(0), g.dtype.type(0)
+        for j in range(m):
+            square = g[i, j] * g[i, j]
+            row += square
+            partial[j] += square
+            pp += p[i, j] * p[i, j]
+        rows[i] = keep * rows[i] + rest * (row / g.dtype.type(m) + eps)
+        partial[m] += pp
+
+
+@parallel_kernel
+def factor_sums(p, g, keep, rest, eps, least, rows, cols, factors, partial):
+    """Moving means of g^2 along rows and columns of matrices p and g (k, n, m): rows (k, n), cols (k, m).
+
+    rows = keep * rows + rest * mean over columns of (g^2 + eps), cols likewise; factors (k, n) = rows / max(their
+    mean, least), so that factors * cols estimates g^2. Returns the sum of p^2. partial is (k * row_parts(n), m + 1).
+    """
+    k, n, m = g.shape
+    each = (n + _ROWS - 1) // _ROWS
+    if g.size <= SERIAL:
+        for task in range(k * each):
+            matrix, a, b = _task_rows(task, each, n)
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, rest, eps, rows[matrix, a:b], partial[task])
+    else:
+        for task in prange(k * each):
+            matrix, a, b = _task_rows(task, each, n)
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, rest, eps, rows[matrix, a:b], partial[task])
+    for matrix in range(k):
+        sums = partial[matrix * each]
+        for task in range(matrix * each + 1, (matrix + 1) * each):
+            for j in range(m):
+                sums[j] += partial[task, j]
+        for j in range(m):
+            cols[matrix, j] = keep * cols[matrix, j] + rest * (sums[j] / g.dtype.type(n) + eps)
+        total = 0.0
+        for i in range(n):
+            total += rows[matrix, i]
+        scale = g.dtype.type(1 / max(total / n, least))
+        for i in range(n):
+            factors[matrix, i] = scale * rows[matrix, i]
+    return _total(partial, k * each, m)
+
+
+@helper
+def _factored_squares(g, factors, cols, floor):
+    total = 0.0
+    for i in range(g.shape[0]):
+        row = g.dtype.type(0)
+        for j in range(g.shape[1]):
+            row += g[i, j] * g[i, j] / max(factors[i] * cols[j], floor)
+        total += row
+    return total
+
+
+@parallel_kernel
+def factored_squares(g, factors, cols, floor, partial):
+    """Sum of u^2 for u = g / sqrt(max(factors * cols, floor)); g (k, n, m). partial is (k * row_parts(n), m + 1)."""
+    k, n, _ = g.shape
+    each = (n + _ROWS - 1) // _ROWS
+    if g.size <= SERIAL:
+        for task in range(k * each):
+            matrix, a, b = _task_rows(task, each, n)
+            partial[task, 0] = _factored_squares(g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor)
+    else:
+        for task in prange(k * each):
+            matrix, a, b = _task_rows(task, each, n)
+            partial[task, 0] = _factored_squares(g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor)
+    return _total(partial, k * each, 0)
+
+
+@helper
+def _factored(p, g, factors, cols, floor, rate, shrink):
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            p[i, j] = shrink * p[i, j] - rate * g[i, j] / math.sqrt(max(factors[i] * cols[j], floor))
+
+
+@parallel_kernel
+def factored(p, g, factors, cols, floor, rate, shrink):
+    """p = shrink * p - rate * g / sqrt(max(factors * cols, floor)) for matrices p and g (k, n, m)."""
+    k, n, _ = g.shape
+    each = (n + _ROWS - 1) // _ROWS
+    if g.size <= SERIAL:
+        for task in range(k * each):
+            matrix, a, b = _task_rows(task, each, n)
+            _factored(p[matrix, a:b], g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor, rate, shrink)
+    else:
+        for task in prange(k * each):
+            matrix, a, b = _task_rows(task, each, n)
+            _factored(p[matrix, a:b], g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor, rate, shrink)
+
+
+@helper
+def _whole_squares(p, g, v, keep, rest, eps, floor, sums):
+    first, second = 0.0, 0.0
+    for start in range(0, p.size, _BLOCK):
+        pp, uu = p.dtype.type(0), p.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, p.size)):
+            square = g[i] * g[i]
+            mean = keep * v[i] + rest * (square + eps)
+            v[i] = mean
+            pp += p[i] * p[i]
+            uu += square / max(mean, floor)
+        first += pp
+        second += uu
+    sums[0], sums[1] = first, second
+
+
+@parallel_kernel
+def whole_squares(p, g, v, keep, rest, eps, floor, partial):
+    """v = keep * v + rest * (g^2 + eps); returns the sums of p^2 and of g^2 / max(v, floor).
+
+    partial is (flat_parts(n), 2).
+    """
+    parts = chunks(p.size)
+    if p.size <= SERIAL:
+        for part in range(parts):
+            a, b = bounds(part, p.size)
+            _whole_squares(p[a:b], g[a:b], v[a:b], keep, rest, eps, floor, partial[part])
+    else:
+        for part in prange(parts):
+            a, b = bounds(part, p.size)
+            _whole_squares(p[a:b], g[a:b], v[a:b], keep, rest, eps, floor, partial[part])
+    return _total(partial, parts, 0), _total(partial, parts, 1)
+
+
+@helper
+def _whole(p, g, v, floor, rate, shrink):
+    for i in range(p.size):
+        p[i] = shrink * p[i] - rate * g[i] / math.sqrt(max(v[i], floor))
+
+
+@parallel_kernel
+def whole(p, g, v, floor, rate, shrink):
+    """p = shrink * p - rate * g / sqrt(max(v, floor))."""
+    if p.size <= SERIAL:
+        _whole(p, g, v, floor, rate, shrink)
+    else:
+        for part in prange(chunks(p.size)):
+            a, b = bounds(part, p.size)
+            _whole(p[a:b], g[a:b], v[a:b], floor, rate, shrink)
+
+
+# Muon --------------------------------------------------------------------------------------------------------
+
+
+@helper
+def _smooth(g, m, keep, rest, of_mean, of_gradient, x):
+    total = 0.0
+    for start in range(0, g.size, _BLOCK):
+        squares = g.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, g.size)):
+            mean = keep * m[i] + rest * g[i]
+            mixed = of_mean * mean + of_gradient * g[i]
+            m[i] = mean
+            x[i] = mixed
+            squares += mixed * mixed
+        total += squares
+    return total
+
+
+@parallel_kernel
+def smooth(g, m, keep, rest, of_mean, of_gradient, x, partial):
+    """m = keep * m + rest * g; x = of_mean * m + of_gradient * g; returns |x|. partial is (flat_parts(n), 1)."""
+    parts = chunks(g.size)
+    if g.size <= SERIAL:
+        for part in range(parts):
+            a, b = bounds(part, g.size)
+            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, rest, of_mean, of_gradient, x[a:b])
+    else:
+        for part in prange(parts):
+            a, b = bounds(part, g.size)
+            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, rest, of_mean, of_gradient, x[a:b])
+    return math.sqrt(_total(partial, parts, 0))
+
+
+@kernel
+def quadratic(A, a, b, c, S):
+    """S = a * I + b * A + c * S for square matrices; S comes as A @ A."""
+    n = len(A)
+    for i in range(n):
+        for j in range(n):
+            S[i, j] = b * A[i, j] + c * S[i, j]
+        S[i, i] += a
+
+
+# L-BFGS ------------------------------------------------------------------------------------------------------
+
+
+@helper
+def _dot(x, y):
+    total = 0.0
+    for start in range(0, x.size, _BLOCK):
+        products = x.dtype.type(0)
+        for i in range(start, min(start + _BLOCK, x.size)):
+            products += x[i] * y[i]
+        total += products
+    return total
+
+
+@parallel_kernel
+def inner(x, y, partial):
+    """Sum of x * y; partial is (flat_parts(n), 1)."""
+    parts = chunks(x.size)
+    if x.size <= SERIAL:
+        for part in range(parts):
+            a, b = bounds(part, x.size)
+            partial[part, 0] = _dot(x[a:b], y[a:b])
+    else:
+        for part in prange(parts):
+            a, b = bounds(part, x.size)
+            partial[part, 0] = _dot(x[a:b], y[a:b])
+    return _total(partial, parts, 0)
+
+
+@helper
+def _along(x, a, y, z):
+    for i in range(z.size):
+        z[i] = x[i] + a * y[i]
+
+
+@parallel_kernel
+def along(x, a, y, z):
+    """z = x + a * y; z may be x."""
+    if z.size <= SERIAL:
+        _along(x, a, y, z)
+    else:
+        for part in prange(chunks(z.size)):
+            first, last = bounds(part, z.size)
+            _along(x[first:last], a, y[first:last], z[first:last])

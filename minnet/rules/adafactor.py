@@ -1,0 +1,82 @@
+"""Adafactor."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import checks
+from ..kernels import update_tensor as kernels
+from .base import Hyper, Rule, State
+from .scratch import scratch
+
+
+@dataclass(frozen=True)
+class Adafactor(Rule):
+    """Adam without a mean, its squares kept as a row and a column (Shazeer and Stern 2018, algorithms 4 and 5).
+
+    Moving means of g^2 + eps, with beta_t = 1 - t^-decay_power: R over each row and C over each column of a matrix,
+    V = R C / mean(R); V itself, element by element, for a tensor of one axis. u = g / sqrt(V), u /= max(1, rms(u) /
+    clip), p -= max(eps_scale, rms(p)) * min(lr, 1 / sqrt(t)) * u. ``lr`` is the bound of the relative step, the
+    paper's 0.01. ``relative_step=False`` puts lr itself in place of the minimum; ``scale_by_size=False`` drops the
+    factor max(eps_scale, rms(p)). Decay, which the paper does not have, shrinks p by 1 - lr * decay in front.
+
+    The last two axes are the matrix, and each index of axes before them has one of its own: a convolution's (kh, kw,
+    C, F) is kh * kw matrices. A matrix of one row or column is its own factor: its squares are kept one by one.
+    The means stand in for the paper's sums, which changes nothing but the scale of R and C.
+
+    PyTorch: ``eps=numpy.finfo(dtype).eps, eps_as_floor=True``, which adds nothing to g^2 and raises mean(R) to eps and
+    V to eps^2 (its convolutions lie as (F, C, kh, kw), of which it takes the last two axes as well, so it factors
+    other matrices there). Keras: the defaults, with lr 0.001; its ``relative_step=False`` changes nothing in it. optax
+    factors the two longest axes, from 128 on. Neither scikit-learn nor CS231n has it.
+
+    State: one slot of the tensor's size, of which a matrix uses the first rows + columns elements; the rest stays
+    untouched. Bytes moved per parameter of a matrix: 24 in float32 (p and g for the sums, g for rms(u), p and g read
+    and p written), 48 in float64; of a vector 32 and 64.
+    """
+
+    decay_power: Hyper = 0.8
+    clip: Hyper = 1.0
+    eps: Hyper = 1e-30
+    eps_scale: Hyper = 1e-3
+    relative_step: bool = True
+    scale_by_size: bool = True
+    eps_as_floor: bool = False
+    slots: ClassVar[tuple[str, ...]] = ("squares",)
+    shaped: ClassVar[bool] = True
+
+    def check(self) -> None:
+        checks.positive("Adafactor", "decay_power", self.decay_power)
+        checks.positive("Adafactor", "clip", self.clip)
+        checks.positive("Adafactor", "eps", self.eps)  # else an element without a gradient yet would be 0 / 0
+        checks.non_negative("Adafactor", "eps_scale", self.eps_scale)
+
+    def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
+        cast, squares = params.dtype.type, state[0].reshape(-1)
+        rest = t**-self.decay_power
+        inside, least, floor = (0.0, self.eps, self.eps**2) if self.eps_as_floor else (self.eps, 0.0, 0.0)
+        means = tuple(map(cast, (1 - rest, rest, inside)))
+        rate, shrink = min(lr, 1 / math.sqrt(t)) if self.relative_step else lr, cast(1 - lr * decay)
+        floor = cast(floor)
+        if params.ndim < 2 or 1 in params.shape[-2:]:
+            flat_p, flat_g = params.reshape(-1), grads.reshape(-1)
+            (partial,) = scratch(params.dtype, (kernels.flat_parts(params.size), 2))
+            size, length = kernels.whole_squares(flat_p, flat_g, squares, *means, floor, partial)
+            kernels.whole(flat_p, flat_g, squares, floor, cast(self._rate(rate, size, length, params.size)), shrink)
+            return
+        rows, columns = params.shape[-2:]
+        matrices = params.size // (rows * columns)
+        p, g = params.reshape(-1, rows, columns), grads.reshape(-1, rows, columns)
+        split = matrices * rows
+        R = squares[:split].reshape(matrices, rows)
+        C = squares[split : split + matrices * columns].reshape(matrices, columns)
+        partial, F = scratch(p.dtype, (matrices * kernels.row_parts(rows), columns + 1), R.shape)
+        size = kernels.factor_sums(p, g, *means, cast(least), R, C, F, partial)
+        length = kernels.factored_squares(g, F, C, floor, partial)
+        kernels.factored(p, g, F, C, floor, cast(self._rate(rate, size, length, p.size)), shrink)
+
+    def _rate(self, rate: float, size: float, length: float, count: int) -> float:
+        """Times u: the clipped relative step, given the sums of p^2 and u^2 over so many elements."""
+        scale = max(self.eps_scale, math.sqrt(size / count)) if self.scale_by_size else 1.0
+        return scale * rate / max(1.0, math.sqrt(length / count) / self.clip)

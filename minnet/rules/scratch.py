@@ -1,0 +1,39 @@
+"""Working memory of rules that need some beside their state."""
+
+import threading
+
+import numpy as np
+
+from ..kernels.arrays import aligned_empty
+from ..kernels.product import new_work
+
+
+class _Scratch(threading.local):
+    """Of one thread: it grows to the largest tensor that a rule meets, and holds nothing between two calls."""
+
+    def __init__(self) -> None:
+        self.flat: dict[np.dtype, np.ndarray] = {}
+        self.work: dict[np.dtype, tuple[np.ndarray, np.ndarray]] = {}
+
+
+_scratch = _Scratch()
+
+
+def scratch(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Arrays of these shapes with nothing in particular in them, until the next call."""
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    flat = _scratch.flat.get(dtype)
+    if flat is None or flat.size < sum(sizes):
+        flat = _scratch.flat[dtype] = aligned_empty(sum(sizes), dtype)
+    arrays, start = [], 0
+    for shape, size in zip(shapes, sizes, strict=True):
+        arrays.append(flat[start : start + size].reshape(shape))
+        start += size
+    return arrays
+
+
+def product_work(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """What matrix products work in: ``work`` and ``offsets``."""
+    if dtype not in _scratch.work:
+        _scratch.work[dtype] = new_work(dtype)
+    return _scratch.work[dtype]
