@@ -224,12 +224,12 @@ class Optimizer:
             )
             part.add_run(run, decays)
         self.searches = any(part.rule.searches for part in self._parts)
-        alone = len(spans) <= 1 and not any(decays for _, (_, _, decays, _) in spans)
-        if self.searches and (not alone or self.clip_norm is not None):
+        alone = len(spans) == 1 and self.clip_norm is None and not any(decays for _, (_, _, decays, _) in spans)
+        if self.searches and not alone:
             raise ValueError(
                 "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
-                f"clipping; got {self.rule} with {len(self.groups)} groups, weight_decay={self.weight_decay}, "
-                f"clip_norm={self.clip_norm}"
+                f"clipping; got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}, "
+                f"clip_norm {self.clip_norm}"
             )
         self._varying = [part for part in self._parts if part.varies]
         self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)

@@ -13,6 +13,7 @@ from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Hyper, Rule, Run, State
 from .clipping import AdaptiveClip, ClipNorm, ClipTensorNorm, ClipValue
 from .combinators import Accumulate, Around, GradientNoise, LookAhead
+from .libraries import conventions
 from .sgd import SGD, Momentum, Nesterov, NesterovLookAhead
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "Rule",
     "Run",
     "State",
+    "conventions",
 ]
