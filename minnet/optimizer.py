@@ -224,8 +224,8 @@ class Optimizer:
             )
             part.add_run(run, decays)
         self.searches = any(part.rule.searches for part in self._parts)
-        alone = len(spans) <= 1 and not any(decays for _, (_, _, decays, _) in spans)
-        if self.searches and (not alone or self.clip_norm is not None):
+        alone = len(spans) == 1 and self.clip_norm is None and not any(decays for _, (_, _, decays, _) in spans)
+        if self.searches and not alone:
             raise ValueError(
                 "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
                 f"clipping; got {self.rule} with {len(self.groups)} groups, weight_decay={self.weight_decay}, "

@@ -23,6 +23,7 @@ from .adaptive import Adadelta, Adagrad, RMSprop
 from .base import Hyper, Rule, Run, State
 from .lbfgs import LBFGS
 from .muon import Muon
+from .libraries import conventions
 from .sgd import SGD, Momentum, Nesterov, NesterovLookAhead
 from .trust import LAMB, LARS
 
@@ -62,4 +63,5 @@ __all__ = [
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "State",
+    "conventions",
 ]
