@@ -204,6 +204,8 @@ def test_numba_is_known_to_the_kernels_alone():
                 "residual",
                 "simd",
                 "update",
+                "update_adam",
+                "update_schedule_free",
                 "winograd",
             )
         ),
