@@ -220,6 +220,8 @@ def test_numba_is_known_to_the_kernels_alone():
 
 
                 "update_tensor",
+
+
                 "winograd",
             )
         ),
