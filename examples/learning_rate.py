@@ -1,6 +1,6 @@
 """The learning-rate range test on the digits: claims about what it shows, with figures and a table in Markdown.
 
-    python examples/learning_rate.py            all claims; the figures go into examples/out/
+    python examples/learning_rate.py            all claims; the figures go into examples/figures/
     python examples/learning_rate.py L1 B1      those claims only
 
 Two networks, an MLP of 100 hidden units and a small convolutional one; batches of 100; every figure printed is
@@ -93,7 +93,11 @@ def the_rate_where_the_loss_falls_fastest(out: Path) -> Row:
         sweep = ", ".join(f"{factor * rate:.2g}: {loss:.2g}" for factor, loss in final.items())
         words.append(f"{kind}: {regimes}; steepest at {rate:.2g}; training loss after {epochs} epochs at {sweep}")
         holds &= len(result.regimes) == 3 and min(final, key=final.__getitem__) == 1
-    return "1e-5 to 1e-2", "; ".join(words), "holds" if holds else "regimes hold; steepest is not the best of the sweep"
+    return (
+        "three regimes, from 1e-5 to 1e-2",
+        "; ".join(words),
+        "holds" if holds else "regimes found; steepest is not the best of the sweep",
+    )
 
 
 def bounds_for_cyclical_rates(out: Path) -> Row:
@@ -209,7 +213,7 @@ CLAIMS: dict[str, tuple[str, Callable[[Path], Row]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=f"of {', '.join(CLAIMS)}; all if none")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder for the figures")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures", help="folder for the figures")
     arguments = parser.parse_args()
     unknown = set(arguments.claims) - set(CLAIMS)
     if unknown:

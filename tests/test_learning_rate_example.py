@@ -1,0 +1,27 @@
+"""The example of the range test computes its table and its figures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "learning_rate.py"
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_a_quick_claim_holds(tmp_path):
+    done = run("B1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress bar where nobody watches
+    row = next(line for line in done.stdout.splitlines() if line.startswith("| B1 |"))
+    assert row.endswith("| holds |")
+    assert row.count(" | ") == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["b1_rates.png"]
+
+
+def test_an_unknown_claim_is_named():
+    done = run("Z9")
+    assert done.returncode == 2
+    assert "expected claims of L1, L8, C2, B1; got Z9" in done.stderr
