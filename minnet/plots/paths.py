@@ -60,7 +60,7 @@ def animation(path: str | Path, panels: "Panels", *, title: str = "", frames: in
     pictures = []
     for points in np.linspace(1, max(len(line.x) for line in lines), frames).round().astype(int):
         canvas.restore_region(empty)
-        for line in lines:
+        for line in sorted(lines, key=lambda line: line.line.get_zorder()):
             line.show(points)
             line.line.axes.draw_artist(line.line)
             line.line.axes.draw_artist(line.head)
@@ -100,7 +100,7 @@ def _draw(panels: "Panels", title: str) -> tuple[Any, list[_Line]]:
     blocks = -(-len(panels) // columns)
     drawn, axes = figure(columns, height=_HEIGHTS * blocks)
     labels = list(dict.fromkeys(label for _, paths in panels.values() for label in paths))
-    looks = {label: look(rank, len(labels)) for rank, label in enumerate(labels)}
+    looks = {label: look(rank) for rank, label in enumerate(labels)}
     lines: list[_Line] = []
     for i, (name, (landscape, paths)) in enumerate(panels.items()):
         above = axes[i // columns * 2 * columns + i % columns]

@@ -46,7 +46,7 @@ def comparison(
     for axis, (name, runs) in zip(axes, panels.items(), strict=True):
         for label, (x, _) in runs.items():
             low, middle, high = quartiles[name, label]
-            style = look(labels.index(label), len(labels))
+            style = look(labels.index(label))
             axis.plot(x, np.where(np.isfinite(middle), middle, np.nan), **style)
             axis.fill_between(
                 x, np.clip(low, *ends), np.clip(high, *ends), color=style["color"], alpha=0.15, linewidth=0

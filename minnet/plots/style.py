@@ -41,13 +41,23 @@ def figure(panels: int = 1, *, width: float = 4.2, height: float | Sequence[floa
         return drawn, list(np.ravel(axes))
 
 
-def look(rank: int, count: int) -> dict[str, Any]:
-    """The line with this rank from 0 among ``count``: one round of colours solid, one dashed, one dotted.
+_BROKEN = (0, (5, 1.2))
 
-    Later lines, drawn on top, are thinner, so that an earlier one shows on both sides where they coincide.
+
+def look(rank: int) -> dict[str, Any]:
+    """Colour, dashes and place in the stack of the line with this rank from 0; 14 ranks look different.
+
+    Every second line is broken and lies on top, so that neighbours that coincide, such as two forms of momentum, both
+    show. As the colours are seven, the second round has whole lines where the first has broken ones.
     """
-    dashes = ("-", "--", ":")[rank // len(COLOURS) % 3]
-    return {"color": COLOURS[rank % len(COLOURS)], "linestyle": dashes, "linewidth": 2.4 - 1.2 * rank / count}
+    broken = rank % 2 == 0
+    dashes = _BROKEN if broken else "-"
+    return {
+        "color": COLOURS[rank % len(COLOURS)],
+        "linestyle": dashes,
+        "linewidth": 1.6,
+        "zorder": 2.5 if broken else 2,
+    }
 
 
 def legend(axis: Any) -> None:
@@ -59,7 +69,7 @@ def shared_legend(drawn: Any, labels: Sequence[str], columns: int) -> None:
     """One legend below all panels: labels in order of rank, see ``look``."""
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], label=label, **look(rank, len(labels))) for rank, label in enumerate(labels)]
+    lines = [Line2D([], [], label=label, **look(rank)) for rank, label in enumerate(labels)]
     drawn.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), columns), frameon=False, fontsize=9)
 
 
