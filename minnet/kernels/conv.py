@@ -54,7 +54,9 @@ def tap_step(spread: int, dilation: int) -> int:
     return spread // math.gcd(spread, dilation)
 
 
-def phase_table(rows: np.ndarray, columns: np.ndarray, corner: tuple[int, int], width: int, channels: int) -> np.ndarray:
+def phase_table(
+    rows: np.ndarray, columns: np.ndarray, corner: tuple[int, int], width: int, channels: int
+) -> np.ndarray:
     """A row for each phase (r, s): its first tap (row, column), how many rows and columns of taps, where it starts.
 
     rows and columns are ``phases`` along the axes of an image that is so many columns wide with its borders and lies

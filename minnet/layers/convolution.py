@@ -22,7 +22,8 @@ Array = np.ndarray
 class Geometry:
     """y[i, j] = sum over a, b of x'[stride * i + dilation * a, stride * j + dilation * b] W[a, b].
 
-    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left).
+    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left). Of
+    stride and spread, one is 1.
     """
 
     in_shape: Shape  # (rows, columns, channels)
