@@ -61,7 +61,7 @@ def draw_case(kind, index):
     most = int(rng.choice([40, 80])) // groups
     channels, filters = (groups * int(rng.choice([1, *rng.integers(1, most + 1, 3)])) for _ in range(2))
     kernel = tuple(int(rng.integers(1, end)) for end in rng.choice([2, 4, 6], 2))
-    stride, dilation = int(rng.integers(1, 4)), int(rng.choice([1, 1, 2, 3]))
+    stride, dilation = int(rng.choice([1, 1, 2, 2, 3, 4])), int(rng.choice([1, 1, 2, 3]))
     reach = [(k - 1) * dilation + 1 for k in kernel]
     uneven = tuple(tuple(int(n) for n in rng.integers(0, 4, 2)) for _ in range(2))
     padding = ("same", "valid", int(rng.integers(0, 4)), uneven)[rng.integers(4)]
@@ -100,6 +100,9 @@ def test_the_cases_reach_every_corner():
         "a filter a channel": lambda c: 1 < c.layer.groups == c.images[3] == c.layer.filters,
         "dilated groups": lambda c: c.layer.dilation > 1 and c.layer.groups > 1,
         "dilated and strided": lambda c: c.layer.dilation > 1 and c.layer.stride > 1,
+        "dilated by a part of the stride": lambda c: c.reach[0] > 4 and (c.layer.dilation, c.layer.stride) == (2, 4),
+        "dilated by the stride": lambda c: c.layer.dilation == c.layer.stride > 1 < max(c.layer.kernel),
+        "strided groups": lambda c: c.layer.stride > 1 < c.layer.groups < min(c.images[3], c.layer.filters),
         "more than two panels of filters in float32": lambda c: c.layer.filters // c.layer.groups > 64,
         "more than two panels of channels in float32": lambda c: c.images[3] // c.layer.groups > 64,
         "several panels in groups": lambda c: c.layer.groups > 1 and c.layer.filters // c.layer.groups > 32,

@@ -46,6 +46,7 @@ from minnet.kernels import (
 from minnet.kernels.channels import PARTS, work_size
 from minnet.kernels.compile import FAST
 from minnet.kernels.dropout import dropout, dropout_channels
+from minnet.layers.convolution import DirectConvolution, Geometry
 
 PACKAGE = Path(minnet.__file__).parent
 MODULES = [
@@ -294,8 +295,14 @@ CONVOLUTIONS = [
     (2, 4, 5, 17, 1, 1, 2, 3, 1, 1, 0, 1),  # a stride beyond the kernel
     (3, 3, 4, 17, 17, 3, 2, 1, 1, 17, 1, 1),  # a filter for each channel
     (1, 5, 7, 3, 33, 2, 2, 1, 3, 1, 3, 1),  # dilated, with a filter more than a panel
-    (2, 3, 4, 5, 7, 3, 3, 1, 1, 1, 2, 2),  # as of the gradient of a stride
     (2, 6, 5, 3, 32, 3, 3, 1, 1, 1, -1, 1),  # cropped
+    (2, 3, 4, 5, 7, 3, 3, 1, 1, 1, 2, 2),  # spread, as of the gradient of a stride
+    (2, 3, 2, 3, 34, 1, 2, 1, 1, 1, 0, 2),  # ... with outputs that meet no tap
+    (1, 4, 3, 16, 16, 1, 1, 1, 1, 1, 0, 3),
+    (9, 3, 3, 4, 6, 4, 5, 1, 2, 2, 3, 2),  # ... dilated by as much, in groups
+    (2, 4, 3, 3, 5, 3, 2, 1, 2, 1, 1, 4),  # ... dilated by half as much
+    (2, 3, 4, 17, 17, 3, 4, 1, 3, 17, 4, 2),  # ... where no factor is common
+    (3, 1, 1, 2, 3, 2, 3, 1, 1, 1, 1, 5),  # ... by more than there are outputs
 ]
 
 
@@ -308,11 +315,11 @@ def geometry(shape):
     return (n, rows, columns, channels), (kh, kw, channels // groups, filters), (n, *out, filters), size
 
 
-def with_borders(x, top, left, spread, size):
-    """x with its elements spread out and zeros between and around, cut to size."""
+def with_borders(x, top, left, size):
+    """x with zeros around, cut to size."""
     out = np.zeros((x.shape[0], *size, x.shape[3]))
     for n, i, j, c in np.ndindex(x.shape):
-        row, column = top + spread * i, left + spread * j
+        row, column = top + i, left + j
         if 0 <= row < size[0] and 0 <= column < size[1]:
             out[n, row, column, c] = x[n, i, j, c]
     return out
@@ -320,36 +327,31 @@ def with_borders(x, top, left, spread, size):
 
 def make_conv(floor):
     def make(rng, shape):
-        x_shape, W_shape, y_shape, size = geometry(shape)
+        x_shape, W_shape, y_shape, _ = geometry(shape)
         stride, dilation, groups, border, spread = shape[7:]
-        panels = np.zeros(conv.panels_size(math.prod(W_shape[:3]), shape[4] // groups, groups))
-        work, _ = product.new_work(np.dtype(np.float32), conv.work_size(0, math.prod(size) * shape[3]))
-        pixels = conv.pixel_offsets(*y_shape[1:3], stride, size[1], shape[3])
-        arrays = rng.standard_normal(x_shape), rng.standard_normal(W_shape), rng.standard_normal(shape[4])
-        options = [border, border, spread, size]
-        return [
-            arrays[0],
-            *options,
-            *arrays[1:],
-            floor,
-            empty(y_shape),
-            groups,
-            dilation,
-            pixels,
-            panels,
-            np.zeros(work.shape),
-        ]
+        g = Geometry(x_shape[1:], y_shape[1:], W_shape[:2], border, border, stride, spread, dilation, groups)
+        (top, rows), (left, columns) = g.borders(0), g.borders(1)
+        step, panels = conv.tap_step(spread, dilation), DirectConvolution(g).scratch
+        work, _ = product.new_work(np.dtype(np.float32), DirectConvolution(g).work)
+        table = conv.phase_table(g.phases(0), g.phases(1), (top, left), columns, x_shape[3])
+        pixels = conv.pixel_offsets(*g.grid, stride, columns, x_shape[3])
+        x, *weights = (rng.standard_normal(shape) for shape in (x_shape, W_shape, y_shape[3]))
+        options = [groups, spread, step, dilation * step // spread, table, pixels]
+        scratch = [np.zeros(panels), np.zeros(work.shape)]
+        return [x, top, left, (rows, columns), *weights, floor, empty(y_shape), *options, *scratch]
 
     return make
 
 
-def convolution(x, top, left, spread, size, W, bias, floor, y, groups, dilation, pixels, *scratch):
-    images, (kh, kw, inputs, filters) = with_borders(x, top, left, spread, size), W.shape
+def convolution(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, table, pixels, *scratch):
+    images, (inputs, filters), across = with_borders(x, top, left, size), W.shape[2:], -(-y.shape[2] // spread)
     for n, i, j, f in np.ndindex(y.shape):
-        row, column = divmod(pixels[i * y.shape[2] + j] // x.shape[3], size[1])
+        row_tap, column_tap, kh, kw, start = table[i % spread * spread + j % spread]
+        weights = W[row_tap::step, column_tap::step, :, f][:kh, :kw]
+        row, column = divmod((start + pixels[i // spread * across + j // spread]) // x.shape[3], size[1])
         first = f // (filters // groups) * inputs
-        patch = images[n, row:, column:, first : first + inputs][: kh * dilation : dilation, : kw * dilation : dilation]
-        y[n, i, j, f] = max(floor, bias[f] + math.fsum((patch * W[..., f]).reshape(-1)))
+        patch = images[n, row::dilation, column::dilation, first : first + inputs][:kh, :kw]
+        y[n, i, j, f] = max(floor, bias[f] + math.fsum((patch * weights).reshape(-1)))
 
 
 for _floor in (-math.inf, 0.0):
@@ -370,7 +372,7 @@ def make_conv_weights(rng, shape):
 
 @twin_of(conv.conv_backward_weights, make_conv_weights, shapes=[s for s in CONVOLUTIONS if s[-1] == 1], sums=True)
 def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, table, *scratch):
-    images, (_, _, inputs, filters) = with_borders(x, top, left, 1, size), dW.shape
+    images, (_, _, inputs, filters) = with_borders(x, top, left, size), dW.shape
     down, across = stride * dy.shape[1], stride * dy.shape[2]
     for tap, f in np.ndindex(dW[..., 0].size, filters):
         place, c = divmod(table[tap], x.shape[3])
@@ -425,7 +427,7 @@ def make_winograd(floor):
 
 def winograd_twin(x, top, left, W, bias, floor, y, *_):
     size = y.shape[1] + W.shape[0] - 1, y.shape[2] + W.shape[1] - 1
-    images, y[:] = with_borders(x, top, left, 1, size), bias
+    images, y[:] = with_borders(x, top, left, size), bias
     for a, b in np.ndindex(W.shape[:2]):
         y += images[:, a : a + y.shape[1], b : b + y.shape[2]] @ W[a, b]
     y[:] = np.maximum(y, floor)
@@ -438,7 +440,7 @@ for _floor in (-math.inf, 0.0):
 @twin_of(winograd.winograd_backward_weights, make_winograd(None), shapes=WINOGRADS, sums=True)
 def winograd_weights_twin(x, top, left, dy, dW, db, *scratch):
     size = dy.shape[1] + dW.shape[0] - 1, dy.shape[2] + dW.shape[1] - 1
-    images = with_borders(x, top, left, 1, size)
+    images = with_borders(x, top, left, size)
     for a, b in np.ndindex(dW.shape[:2]):
         window = images[:, a : a + dy.shape[1], b : b + dy.shape[2]]
         dW[a, b] = np.einsum("nijc,nijf->cf", window, dy)
@@ -469,7 +471,7 @@ def make_pad(rng, shape):
 
 @twin_of(borders.pad, make_pad, shapes=PADS)
 def pad(x, top, left, out):
-    out[:] = with_borders(x, top, left, 1, out.shape[1:3])
+    out[:] = with_borders(x, top, left, out.shape[1:3])
 
 
 def make_turn(rng, shape):

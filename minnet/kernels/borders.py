@@ -6,22 +6,30 @@ from .compile import helper, parallel_kernel
 
 
 @helper
-def with_borders(x, top, left, spread, out):
-    """out = 0 but for out[top + spread * i, left + spread * j] = x[i, j], where that lies within."""
+def with_borders(x, top, left, out):
+    """out = 0 but for out[top + i, left + j] = x[i, j], where that lies within; a negative top or left crops."""
     rows, columns, channels = x.shape
-    out[:] = out.dtype.type(0)
-    for i in range(rows):
-        row = top + spread * i
-        if 0 <= row < out.shape[0]:
-            for j in range(columns):
-                column = left + spread * j
-                if 0 <= column < out.shape[1]:
-                    for c in range(channels):
-                        out[row, column, c] = x[i, j, c]
+    width, flat, target = out.shape[1] * channels, x.reshape(-1), out.reshape(-1)
+    # Rows are copied as a whole: ``length`` elements from ``start`` on to behind ``before`` zeros.
+    start, before = max(-left, 0) * channels, max(left, 0) * channels
+    length = max(min(columns * channels - start, width - before), 0)
+    before = min(before, width)
+    for i in range(out.shape[0]):
+        row = target[i * width : (i + 1) * width]
+        if not 0 <= i - top < rows:
+            row[:] = out.dtype.type(0)
+            continue
+        source, inside = flat[(i - top) * columns * channels + start :], row[before:]
+        for k in range(before):
+            row[k] = out.dtype.type(0)
+        for k in range(length):
+            inside[k] = source[k]
+        for k in range(width - before - length):
+            inside[length + k] = out.dtype.type(0)
 
 
 @parallel_kernel
 def pad(x, top, left, out):
     """out = 0 but for out[:, top + i, left + j] = x[:, i, j], where that lies within; a negative top or left crops."""
     for image in prange(x.shape[0]):
-        with_borders(x[image], top, left, 1, out[image])
+        with_borders(x[image], top, left, out[image])

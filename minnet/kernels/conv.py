@@ -3,7 +3,13 @@
 The kernels go image by image: an image gets its borders in a place of its thread's own, which stays in cache, and any
 of its pixels, as many as a block has rows, form a block. ``pixels`` (from ``pixel_offsets``) says where the patch of
 each starts. Sums over images are taken in a fixed number of parts, whatever the threads.
+
+A convolution of spread-out images (x[p] at top + spread * p, zeros between) never sees the zeros. Its outputs r, r +
+spread, r + 2 * spread, ... along an axis meet elements of x at the same taps, every few of the kernel's; so each r on
+either axis, a phase, is a convolution of x itself with those taps, whose outputs lie ``spread`` apart.
 """
+
+import math
 
 import numpy as np
 from numba import get_thread_id, prange
@@ -17,14 +23,52 @@ _LANES = VECTOR_BYTES // 4  # at the most, in float32
 PARTS = 8  # of a batch, in each of which the weights' gradient is summed by itself
 
 
-def panels_size(depth: int, columns: int, groups: int) -> int:
+def panels_size(depth: int, columns: int, groups: int, spread: int) -> int:
     """Elements that ``depth`` rows of ``columns`` columns a group take when packed into panels, each with its bias."""
-    return (depth + 1) * groups * (columns + 2 * _LANES)
+    return (depth + spread * spread) * groups * (columns + 2 * _LANES)
 
 
 def work_size(pixels: int, image: int) -> int:
     """Elements of ``work`` that a thread needs for an image of so many, and so many pixels of output."""
     return (pixels + _BLOCK) * 2 * _LANES + image
+
+
+def phases(taps: int, top: int, spread: int, dilation: int) -> np.ndarray:
+    """For each r < spread, along one axis: its first tap, number of taps, and where in x its first patch starts.
+
+    Taps are ``tap_step`` apart. Output i meets x[p] at tap a if i + dilation * a = top + spread * p. All three are 0
+    where that is never so.
+    """
+    step = tap_step(spread, dilation)
+    table = np.zeros((spread, 3), np.int64)
+    for r in range(spread):
+        for first in range(min(step, taps)):
+            start, rest = divmod(r + dilation * first - top, spread)
+            if rest == 0:
+                table[r] = first, -(-(taps - first) // step), start
+    return table
+
+
+def tap_step(spread: int, dilation: int) -> int:
+    """Distance of the taps of a phase; they meet elements of x at dilation * tap_step / spread from each other."""
+    return spread // math.gcd(spread, dilation)
+
+
+def phase_table(
+    rows: np.ndarray, columns: np.ndarray, corner: tuple[int, int], width: int, channels: int
+) -> np.ndarray:
+    """A row for each phase (r, s): its first tap (row, column), how many rows and columns of taps, where it starts.
+
+    rows and columns are ``phases`` along the axes of an image that is so many columns wide with its borders and lies
+    at ``corner`` within.
+    """
+    return np.array(
+        [
+            (i, j, kh, kw, ((corner[0] + row) * width + corner[1] + column) * channels)
+            for i, kh, row in rows.tolist()
+            for j, kw, column in columns.tolist()
+        ]
+    )
 
 
 def pixel_offsets(rows: int, columns: int, stride: int, width: int, channels: int) -> np.ndarray:
@@ -59,27 +103,38 @@ def turn(W, groups, out):
 
 
 @helper
-def _pack_weights(W, bias, groups, panels):
-    """All panels of columns, group after group: a row of the bias, then every row (i, j, c) of the kernel."""
-    depth, filters = W.shape[0] * W.shape[1] * W.shape[2], W.shape[3]
-    each, lanes = filters // groups, VECTOR_BYTES // W.itemsize
-    flat, at = W.reshape(-1), 0
-    for column in range(0, each * groups, each):
+def _pack_phase(W, bias, groups, phase, step, panels, at):
+    """All panels of columns, group after group: a row of the bias, then every row (i, j, c) of the phase's taps.
+
+    Returns where those of the next phase start.
+    """
+    _, kw, inputs, filters = W.shape
+    first_row, first_column, tap_rows, tap_columns, _ = phase
+    each, lanes, flat = filters // groups, VECTOR_BYTES // W.itemsize, W.reshape(-1)
+    for column in range(0, filters, each):
         for first in range(column, column + each, 2 * lanes):
             cols = min(2 * lanes, column + each - first)
             width = 2 * lanes if cols > lanes else lanes
             for f in range(width):
                 panels[at + f] = bias[first + f] if bias.size > 0 and f < cols else W.dtype.type(0)
-            pack(flat, first, filters, 1, depth, cols, width, lanes, panels, at + width)
-            at += (depth + 1) * width
+            at += width
+            for i in range(tap_rows):
+                for j in range(tap_columns):
+                    tap = (first_row + i * step) * kw + first_column + j * step
+                    pack(flat, tap * inputs * filters + first, filters, 1, inputs, cols, width, lanes, panels, at)
+                    at += inputs * width
+    return at
 
 
 @helper
-def _conv_image(x, width, channels, y, kh, kw, inputs, groups, dilation, floor, pixels, panels, spare):
-    """y (OH, OW, F) of one image x, flat, of so many columns and channels, borders included."""
-    filters, count = y.shape[2], y.shape[0] * y.shape[1]
+def _conv_phase(
+    x, width, channels, y, distance, count, filters, kh, kw, inputs, groups, dilation, floor, pixels, panels, at, spare
+):
+    """y[p * distance + f] for so many pixels of one image x, flat, of so many columns and channels with its borders.
+
+    The weights are those from panels[at] on; returns where they end.
+    """
     each, lanes, depth = filters // groups, VECTOR_BYTES // x.itemsize, kh * kw * inputs
-    target, at = y.reshape(-1), 0
     # A patch's row is contiguous unless dilated or shared by groups; then its columns are steps of their own.
     whole = dilation == 1 and groups == 1
     passes, n1, step1, n2 = (1, kh, width * channels, kw * inputs) if whole else (kh, kw, dilation * channels, inputs)
@@ -92,34 +147,76 @@ def _conv_image(x, width, channels, y, kh, kw, inputs, groups, dilation, floor, 
                 b = at + (1 + i * n1 * n2) * panel_width
                 bottom = floor if i == passes - 1 else -y.dtype.type(np.inf)
                 for first in range(0, count, _BLOCK):
-                    to = first * filters + column
-                    D, d, ldd = (panels, at, 0) if i == 0 else (target, to, filters)
+                    to = first * distance + column
+                    D, d, ldd = (panels, at, 0) if i == 0 else (y, to, distance)
                     tile(
                         min(_BLOCK, count - first), cols, lanes, source, pixels, first, panels, b, panel_width,
-                        D, d, ldd, target, to, filters, n1, step1, n2, 1, bottom, spare,
+                        D, d, ldd, y, to, distance, n1, step1, n2, 1, bottom, spare,
                     )  # fmt: skip
             at += (depth + 1) * panel_width
+    return at
+
+
+@helper
+def _bias_alone(bias, floor, y, distance, count, filters):
+    """The same for a phase that meets x at no tap."""
+    for p in range(count):
+        pixel = y[p * distance :]
+        for f in range(filters):
+            v = bias[f] if bias.size > 0 else y.dtype.type(0)
+            pixel[f] = floor if v < floor else v
+
+
+@helper
+def _place_rows(outputs, distance, y, first, spread, count, length):
+    """Rows first, first + spread, ... of one image y, flat, from ``outputs``, where they lie ``distance`` apart."""
+    for i in range(count):
+        source, target = outputs[i * distance :], y[(first + i * spread) * length :]
+        for k in range(length):
+            target[k] = source[k]
 
 
 @parallel_kernel
-def conv(x, top, left, spread, size, W, bias, floor, y, groups, dilation, pixels, panels, work):
-    """y[n, p, f] = max(floor, bias[f] + sum of x'[n, i + dilation * a, j + dilation * b, c] * W[a, b, c, f]).
+def conv(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, table, pixels, panels, work):
+    """y[n, i, j, f] = max(floor, bias[f] + sum of the products of weights W[a, b, c, f] and elements of x).
 
-    x' is x with its elements ``spread`` apart and zeros around and between, of ``size`` rows and columns, x[n, 0, 0] at
-    (top, left); (i, j) the pixel where ``pixels`` says that the patch of p starts; c runs over the channels of f's
+    x is taken with zeros around, of ``size`` rows and columns, x[n, 0, 0] at (top, left). y[n, r + spread * i, s +
+    spread * j] meets it at the taps of phase (r, s), ``step`` apart, and at elements ``dilation`` apart: its row of
+    ``table`` (``phase_table``) says which, and with ``pixels`` where its patch starts. c runs over the channels of f's
     group. bias may be empty. panels and work are scratch.
     """
-    kh, kw, inputs, _ = W.shape
+    inputs, filters = W.shape[2:]
     n, rows, columns, channels = x.shape
-    _pack_weights(W, bias, groups, panels)
-    bordered = spread != 1 or size[0] != rows or size[1] != columns or top != 0 or left != 0
+    out_rows, out_columns = y.shape[1:3]
+    end = 0
+    for phase in range(len(table)):
+        if table[phase, 2] * table[phase, 3] > 0:
+            end = _pack_phase(W, bias, groups, table[phase], step, panels, end)
+    bordered = size[0] != rows or size[1] != columns or top != 0 or left != 0
+    across = (out_columns + spread - 1) // spread
     for image in prange(n):
         place = work[get_thread_id()]
-        spare, source = place[: _BLOCK * 2 * _LANES], x[image].reshape(-1)
+        spare, source, target = place[: _BLOCK * 2 * _LANES], x[image].reshape(-1), y[image].reshape(-1)
+        place = place[_BLOCK * 2 * _LANES :]
         if bordered:
-            source = place[_BLOCK * 2 * _LANES :][: size[0] * size[1] * channels]
-            with_borders(x[image], top, left, spread, source.reshape((size[0], size[1], channels)))
-        _conv_image(source, size[1], channels, y[image], kh, kw, inputs, groups, dilation, floor, pixels, panels, spare)
+            source = place[: size[0] * size[1] * channels]
+            with_borders(x[image], top, left, source.reshape((size[0], size[1], channels)))
+        # Rows of outputs from several phases are put together in a place of their own.
+        outputs = target if spread == 1 else place[size[0] * size[1] * channels :]
+        at = 0
+        for r in range(spread):
+            down = (out_rows - r + spread - 1) // spread
+            for s in range(spread):
+                _, _, tap_rows, tap_columns, start = table[r * spread + s]
+                if tap_rows * tap_columns == 0:
+                    _bias_alone(bias, floor, outputs[s * filters :], spread * filters, down * across, filters)
+                    continue
+                at = _conv_phase(
+                    source[start:], size[1], channels, outputs[s * filters :], spread * filters, down * across,
+                    filters, tap_rows, tap_columns, inputs, groups, dilation, floor, pixels, panels, at, spare,
+                )  # fmt: skip
+            if spread > 1:
+                _place_rows(outputs, across * spread * filters, target, r, spread, down, out_columns * filters)
 
 
 @helper
@@ -165,7 +262,7 @@ def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, 
             source = x[image].reshape(-1)
             if bordered:
                 source = place[(pixels + _BLOCK) * 2 * _LANES :][: size[0] * size[1] * channels]
-                with_borders(x[image], top, left, 1, source.reshape((size[0], size[1], channels)))
+                with_borders(x[image], top, left, source.reshape((size[0], size[1], channels)))
             _weights_of_image(source, size[1], channels, dy[image], sums, kh, kw, inputs, groups, stride, taps, place)
             if db.size > 0:
                 gradient = dy[image].reshape((pixels, filters))

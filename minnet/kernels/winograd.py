@@ -277,7 +277,7 @@ def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work
         first = task * images
         many = min(images, n - first)
         for i in range(many):
-            with_borders(x[first + i], top, left, 1, image)
+            with_borders(x[first + i], top, left, image)
             _transform_image(image, r, down, across, i * each, images * each, V)
         _products(V, U, M, many * each, images * each, channels, filters, starts, zeros)
         for i in range(many):
@@ -303,9 +303,9 @@ def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, pa
         for first in range(part * n // parts, last, images):
             many = min(images, last - first)
             for i in range(many):
-                with_borders(x[first + i], top, left, 1, image)
+                with_borders(x[first + i], top, left, image)
                 _transform_image(image, r, down, across, i * down * across, tiles, V)
-                with_borders(dy[first + i], 0, 0, 1, outputs)
+                with_borders(dy[first + i], 0, 0, outputs)
                 _transform_d_outputs(outputs, r, down, across, i * down * across, tiles, M)
                 gradient = dy[first + i].reshape((dy.shape[1] * dy.shape[2], filters))
                 for p in range(gradient.shape[0]):

@@ -22,7 +22,8 @@ Array = np.ndarray
 class Geometry:
     """y[i, j] = sum over a, b of x'[stride * i + dilation * a, stride * j + dilation * b] W[a, b].
 
-    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left).
+    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left). Of
+    stride and spread, one is 1.
     """
 
     in_shape: Shape  # (rows, columns, channels)
@@ -40,11 +41,24 @@ class Geometry:
         """Rows and columns from a window's first tap to its last, both included."""
         return (self.kernel[0] - 1) * self.dilation + 1, (self.kernel[1] - 1) * self.dilation + 1
 
+    def phases(self, axis: int) -> Array:
+        """As ``direct.phases`` has them, along rows or columns."""
+        front = (self.top, self.left)[axis]
+        return direct.phases(self.kernel[axis], front, self.spread, self.dilation)
+
     @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns of x', as far as windows reach."""
-        (rows, columns, _), reach = self.out_shape, self.reach
-        return (rows - 1) * self.stride + reach[0], (columns - 1) * self.stride + reach[1]
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of outputs of a phase, the last of which some phases may lack."""
+        rows, columns, _ = self.out_shape
+        return -(-rows // self.spread), -(-columns // self.spread)
+
+    def borders(self, axis: int) -> tuple[int, int]:
+        """Where x starts behind its zeros, and the length of both: as far as any window reaches, or all of x."""
+        distance = self.dilation * direct.tap_step(self.spread, self.dilation) // self.spread
+        met = [(start, start + distance * (taps - 1)) for _, taps, start in self.phases(axis).tolist() if taps > 0]
+        front = max(0, -min(first for first, _ in met))
+        last = max(last for _, last in met) + self.stride * (self.grid[axis] - 1)
+        return front, front + max(last + 1, self.in_shape[axis])
 
     @property
     def weights(self) -> Shape:
@@ -75,18 +89,22 @@ class DirectConvolution:
     """Patches are read where they lie. ``scratch``, ``work``: elements that ``run`` needs, all told and a thread."""
 
     def __init__(self, g: Geometry) -> None:
-        (out_rows, out_columns, filters), channels = g.out_shape, g.in_shape[2]
-        self.geometry = g
-        self.scratch = direct.panels_size(math.prod(g.weights[:3]), filters // g.groups, g.groups)
-        self.work = direct.work_size(0, math.prod(g.size) * channels)
-        self._pixels = direct.pixel_offsets(out_rows, out_columns, g.stride, g.size[1], channels)
+        (_, _, filters), channels, (down, across) = g.out_shape, g.in_shape[2], g.grid
+        (self._top, rows), (self._left, columns) = g.borders(0), g.borders(1)
+        self.geometry, self._size, self._step = g, (rows, columns), direct.tap_step(g.spread, g.dilation)
+        self.scratch = direct.panels_size(math.prod(g.weights[:3]), filters // g.groups, g.groups, g.spread)
+        outputs = down * across * g.spread * filters if g.spread > 1 else 0
+        self.work = direct.work_size(0, rows * columns * channels + outputs)
+        self._phases = direct.phase_table(g.phases(0), g.phases(1), (self._top, self._left), columns, channels)
+        self._pixels = direct.pixel_offsets(down, across, g.stride, columns, channels)
 
     def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
         """y = max(floor, convolution of x + bias); bias may be empty."""
         g = self.geometry
         direct.conv(
-            x, g.top, g.left, g.spread, g.size, W, bias, floor, y, g.groups, g.dilation, self._pixels, scratch, work
-        )
+            x, self._top, self._left, self._size, W, bias, floor, y, g.groups, g.spread, self._step,
+            g.dilation * self._step // g.spread, self._phases, self._pixels, scratch, work,
+        )  # fmt: skip
 
 
 class WinogradConvolution:
@@ -112,17 +130,18 @@ class DirectWeightsGradient:
 
     def __init__(self, g: Geometry) -> None:
         (out_rows, out_columns, filters), channels = g.out_shape, g.in_shape[2]
-        self.geometry = g
+        (self._top, rows), (self._left, columns) = g.borders(0), g.borders(1)
+        self.geometry, self._size = g, (rows, columns)
         self.scratch = direct.PARTS * (math.prod(g.weights) + filters)
-        self.work = direct.work_size(out_rows * out_columns, math.prod(g.size) * channels)
-        self._taps = direct.tap_offsets(*g.kernel, g.weights[2], g.dilation, g.size[1], channels)
+        self.work = direct.work_size(out_rows * out_columns, rows * columns * channels)
+        self._taps = direct.tap_offsets(*g.kernel, g.weights[2], g.dilation, columns, channels)
 
     def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:
         """dW and, unless it is empty, db, given dy."""
         g = self.geometry
         partial = scratch.reshape(direct.PARTS, -1)
         direct.conv_backward_weights(
-            x, g.top, g.left, g.size, dy, dW, db, g.groups, g.stride, self._taps, partial, work
+            x, self._top, self._left, self._size, dy, dW, db, g.groups, g.stride, self._taps, partial, work
         )
 
 
