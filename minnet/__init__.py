@@ -56,9 +56,13 @@ from .lr_finder import RangeTest, lr_range_test
 from .net import Net, Objective
 from .optimizer import Optimizer
 from .rules import (
+    LAMB,
+    LARS,
+    LBFGS,
     SGD,
     Accumulate,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
     AdaMax,
@@ -71,6 +75,7 @@ from .rules import (
     Lion,
     LookAhead,
     Momentum,
+    Muon,
     NAdam,
     Nesterov,
     NesterovLookAhead,
@@ -82,20 +87,6 @@ from .rules import (
     Rule,
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
-    LAMB,
-    LARS,
-    LBFGS,
-    SGD,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Momentum,
-    Muon,
-    Nesterov,
-    NesterovLookAhead,
-    RMSprop,
-    Rule,
 )
 from .spec import Buffer, Param, Plan, Scratch, Tensor
 from .threads import get_num_threads, set_num_threads
@@ -156,8 +147,8 @@ __all__ = [
     "Maxout",
     "Momentum",
     "MulticlassHinge",
-    "NAdam",
     "Muon",
+    "NAdam",
     "Nesterov",
     "NesterovLookAhead",
     "Net",

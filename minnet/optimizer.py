@@ -228,12 +228,6 @@ class Optimizer:
         if self.searches and not alone:
             raise ValueError(
                 "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
-                f"clipping; got {self.rule} with {len(self.groups)} groups, weight_decay={self.weight_decay}, "
-                f"clip_norm={self.clip_norm}"
-        alone = len(spans) == 1 and self.clip_norm is None and not any(decays for _, (_, _, decays, _) in spans)
-        if self.searches and not alone:
-            raise ValueError(
-                "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
                 f"clipping; got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}, "
                 f"clip_norm {self.clip_norm}"
             )

@@ -217,11 +217,7 @@ def test_numba_is_known_to_the_kernels_alone():
                 "update",
                 "update_adam",
                 "update_schedule_free",
-
-
                 "update_tensor",
-
-
                 "winograd",
             )
         ),

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import itertools
 
 import numpy as np
 import pytest
@@ -119,9 +120,10 @@ def test_a_comparison_draws_medians_and_quartiles_of_runs(tmp_path, drawn):
     assert rows[5] == {"panel": "one", "label": "a", "run": "2", "step": "20", "loss": "inf"}
 
 
-def test_lines_that_coincide_can_be_told_apart():
-    looks = [plots.look(rank, 9) for rank in range(9)]
-    assert len({(one["color"], one["linestyle"]) for one in looks}) == 9
-    widths = [one["linewidth"] for one in looks]
-    assert widths == sorted(widths, reverse=True)
-    assert len(set(widths)) == 9
+def test_fourteen_lines_look_different_and_neighbours_that_coincide_both_show():
+    looks = [plots.look(rank) for rank in range(14)]
+    assert len({(one["color"], one["linestyle"]) for one in looks}) == 14
+    for one, other in itertools.pairwise(looks):
+        upper, lower = sorted((one, other), key=lambda look: -look["zorder"])
+        assert upper["linestyle"] != "-"
+        assert lower["linestyle"] == "-"

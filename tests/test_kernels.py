@@ -38,8 +38,6 @@ from minnet.kernels import (
     update,
     update_adam,
     update_schedule_free,
-
-
     update_tensor,
     winograd,
 )

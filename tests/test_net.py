@@ -1003,8 +1003,6 @@ def test_a_training_step_allocates_no_array():
 RULES = [mn.SGD(), mn.Momentum(), mn.Nesterov(), mn.NesterovLookAhead(), mn.Adagrad(), mn.RMSprop(), mn.Adadelta()]
 RULES += [mn.RMSpropMomentum(), mn.RMSpropCentred(), mn.RMSpropCentredMomentum(), mn.AMSGrad(), mn.AdaMax()]
 RULES += [mn.NAdam(), mn.RAdam(), mn.Lion(), mn.ScheduleFreeSGD(), mn.ScheduleFreeAdamW()]
-
-
 RULES += [mn.LARS(), mn.LAMB(), mn.Adafactor(), mn.Muon()]
 
 

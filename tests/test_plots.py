@@ -1,7 +1,6 @@
 """Figures that show something one can count."""
 
 import importlib
-import itertools
 
 import numpy as np
 import pytest
@@ -107,12 +106,3 @@ def test_more_schedules_than_colours_differ_all_the_same(drawn):
 def test_the_figure_of_schedules_is_written(tmp_path, together):
     plots.schedules(tmp_path / "schedules.png", SERIES, 50, together=together)
     assert imread(tmp_path / "schedules.png")[..., :3].min() < 0.5
-
-
-def test_fourteen_lines_look_different_and_neighbours_that_coincide_both_show():
-    looks = [plots.look(rank) for rank in range(14)]
-    assert len({(one["color"], one["linestyle"]) for one in looks}) == 14
-    for one, other in itertools.pairwise(looks):
-        upper, lower = sorted((one, other), key=lambda look: -look["zorder"])
-        assert upper["linestyle"] != "-"
-        assert lower["linestyle"] == "-"

@@ -9,21 +9,18 @@ Each docstring says formula, source, state, the bytes that a step moves, and the
 PyTorch, Keras, scikit-learn and CS231n.
 """
 
+from .adafactor import Adafactor
 from .adam import Adam, AdaMax, AMSGrad, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad
 from .base import Hyper, Rule, Run, State
 from .clipping import AdaptiveClip, ClipNorm, ClipTensorNorm, ClipValue
 from .combinators import Accumulate, Around, GradientNoise, LookAhead
+from .lbfgs import LBFGS
+from .libraries import conventions
 from .lion import Lion
+from .muon import Muon
 from .rmsprop import RMSprop, RMSpropCentred, RMSpropCentredMomentum, RMSpropMomentum
 from .schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
-from .adafactor import Adafactor
-from .adam import Adam
-from .adaptive import Adadelta, Adagrad, RMSprop
-from .base import Hyper, Rule, Run, State
-from .lbfgs import LBFGS
-from .muon import Muon
-from .libraries import conventions
 from .sgd import SGD, Momentum, Nesterov, NesterovLookAhead
 from .trust import LAMB, LARS
 
@@ -49,8 +46,8 @@ __all__ = [
     "Lion",
     "LookAhead",
     "Momentum",
-    "NAdam",
     "Muon",
+    "NAdam",
     "Nesterov",
     "NesterovLookAhead",
     "RAdam",

@@ -44,9 +44,10 @@ class LBFGS(Rule):
     all, and s y of each pair. Bytes moved per parameter and step: 84 in float32 and 40 more a pair, and 20 plus a
     training pass an evaluation.
 
-    PyTorch: ``torch.optim.LBFGS(line_search_fn="strong_wolfe", history_size=history, max_iter=1, max_eval=26)``, whose search keeps
-    its distance from the ends of an interval in another way and which drops pairs with s y <= 1e-10; its step without
-    a line search is no option here. SciPy (and scikit-learn through it): L-BFGS-B by another search, for 10 pairs.
+    PyTorch: ``torch.optim.LBFGS(line_search_fn="strong_wolfe", history_size=history, max_iter=1, max_eval=26)``, whose
+    search keeps its distance from the ends of an interval in another way and which drops pairs with s y <= 1e-10; its
+    step without a line search is no option here. SciPy (and scikit-learn through it): L-BFGS-B by another search, for
+    10 pairs.
     Keras and CS231n have none.
     """
 

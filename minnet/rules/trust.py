@@ -77,8 +77,8 @@ class LAMB(Rule):
     zeros would stay zeros for ever; the paper leaves this open.
 
     State: two slots. optax: ``exempt=False``, decay for all unless masked. Keras: ``eps=1e-7, exempt=False,
-    decay_in_ratio=False``, which decays like AdamW in front of the update, norms and all. The authors' first version, without the
-    corrections m^ and v^: ``bias_correction=False``. PyTorch, scikit-learn and CS231n have none.
+    decay_in_ratio=False``, which decays like AdamW in front of the update, norms and all. The authors' first version,
+    without the corrections m^ and v^: ``bias_correction=False``. PyTorch, scikit-learn and CS231n have none.
     Bytes moved per parameter: 40 in float32 (p, g, m, v read, m and v written; p, m, v read, p written), 80 in float64.
     """
 
