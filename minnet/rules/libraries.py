@@ -142,7 +142,13 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     ),
     "NAdam": (
         Convention(
-            *("PyTorch", "NAdam()", "0.002", "the running mean keeps beta1, only the step has the rising momentum"),
+            *(
+                "PyTorch",
+                "NAdam()",
+                "0.002",
+                "the running mean keeps beta1, only the step has the rising momentum; "
+                "the product of momenta has the default dtype",
+            ),
             "NAdam(mu_in_mean=False)",
         ),
         Convention(
@@ -186,9 +192,10 @@ ROWS: dict[str, tuple[Convention, ...]] = {
         ),
         Convention(
             *("Keras", "Muon()", "0.001"),
-            "6 iterations; the scale has inputs for outputs; a tenth of the rate for what goes to Adam (here a group's "
-            "lr_factor); decays by 0.1 unless told; leaves convolutions of images to Adam",
-            'Muon(scale="keras", steps=6, fallback=Adam(eps=1e-7, eps_on_corrected=False))',
+            "its momentum lacks the factor 0.05, which counts beside eps; 6 iterations; the scale has inputs for "
+            "outputs; a tenth of the rate for what goes to Adam (here a group's lr_factor); decays by 0.1 unless told; leaves "
+            "convolutions of images to Adam",
+            'Muon(eps=5e-9, scale="keras", steps=6, fallback=Adam(eps=1e-7, eps_on_corrected=False))',
         ),
     ),
     "LBFGS": (
