@@ -193,8 +193,8 @@ ROWS: dict[str, tuple[Convention, ...]] = {
         Convention(
             *("Keras", "Muon()", "0.001"),
             "its momentum lacks the factor 0.05, which counts beside eps; 6 iterations; the scale has inputs for "
-            "outputs; a tenth of the rate for what goes to Adam (here a group's lr_factor); decays by 0.1 unless told; leaves "
-            "convolutions of images to Adam",
+            "outputs; a tenth of the rate for what goes to Adam (here a group's lr_factor); decays by 0.1 unless told; "
+            "leaves convolutions of images to Adam",
             'Muon(eps=5e-9, scale="keras", steps=6, fallback=Adam(eps=1e-7, eps_on_corrected=False))',
         ),
     ),
