@@ -1,6 +1,6 @@
 """The main job's table is computed, and its quick claims hold."""
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +10,13 @@ import pytest
 SCRIPT = Path(__file__).parent.parent / "examples" / "reproduce.py"
 
 
-@pytest.fixture(scope="module")
-def reproduce():
-    spec = importlib.util.spec_from_file_location("reproduce", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reproduce"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["reproduce"]
+@pytest.fixture
+def reproduce(monkeypatch):
+    """The script as a module; its claims lie in a package beside it."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    yield importlib.import_module("reproduce")
+    for name in [name for name in sys.modules if name == "reproduce" or name.split(".")[0] == "claims"]:
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize("name", ["N1", "N2", "N9", "N10", "N15", "N18", "N20"])
