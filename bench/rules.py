@@ -12,6 +12,7 @@ and written to bench/out/rules.json.
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -72,6 +73,9 @@ ROWS = [
     Row(mn.Lion()),
     Row(mn.ScheduleFreeSGD()),
     Row(mn.ScheduleFreeAdamW()),
+    Row(mn.LARS(), arrays=7),  # parameters and gradient twice: norms stand before the update
+    Row(mn.LAMB(), arrays=10),
+    Row(mn.Adafactor(), "Adafactor", arrays=6),
 ]
 
 
@@ -80,9 +84,16 @@ def random(size: int, seed: int) -> np.ndarray:
     return np.resize(np.random.default_rng(seed).standard_normal(100_003, np.float32), size)
 
 
+def matrix(size: int) -> tuple[int, int]:
+    """The most nearly square matrix of so many elements, for rules that look at rows and columns."""
+    rows = next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
+    return rows, size // rows
+
+
 def minnet_runs(row: Row, size: int) -> dict[str, Callable[[], object]]:
     """The rule, and an update in place that moves as many bytes, shared between the threads."""
-    optimizer = mn.Optimizer.over(random(size, 0), random(size, 1), row.rule)
+    shapes = {"W": matrix(size)}
+    optimizer = mn.Optimizer.over(random(size, 0), random(size, 1), row.rule, shapes=shapes)
     runs: dict[str, Callable[[], object]] = {"minnet": lambda: optimizer.step(1e-4)}
     if size > SERIAL:  # below, a call costs more than the bytes
         threads = mn.get_num_threads()
@@ -98,8 +109,8 @@ def torch_runs(row: Row, size: int) -> dict[str, Callable[[], object]]:
 
     runs: dict[str, Callable[[], object]] = {}
     for form in FORMS:
-        parameter = torch.nn.Parameter(torch.from_numpy(random(size, 0)))
-        parameter.grad = torch.from_numpy(random(size, 1))
+        parameter = torch.nn.Parameter(torch.from_numpy(random(size, 0).reshape(matrix(size))))
+        parameter.grad = torch.from_numpy(random(size, 1).reshape(matrix(size)))
         try:
             step = getattr(torch.optim, row.other)([parameter], lr=1e-4, **(row.arguments or {}), **form).step
         except TypeError:  # a class that is never fused knows no such argument

@@ -12,7 +12,9 @@ from numba import prange
 from .chunks import CHUNK, SERIAL, bounds, chunks
 from .compile import helper, kernel, parallel_kernel
 
-_BLOCK = 4096  # elements whose sum is taken in the arrays' own precision
+# Elements whose sum is taken in the arrays' own precision. Loops run over slices of so many: an index that does not
+# start at 0 might be negative, and what Python makes of those keeps a loop from becoming vector code.
+_BLOCK = 4096
 _ROWS = 32  # rows of a matrix that a thread takes at a time
 
 
@@ -38,15 +40,22 @@ def _total(partial, parts, column):
 
 
 @helper
+def _block_norms(p, g, decay):
+    pp, gg = p.dtype.type(0), p.dtype.type(0)
+    for i in range(p.size):
+        joint = g[i] + decay * p[i]
+        pp += p[i] * p[i]
+        gg += joint * joint
+    return pp, gg
+
+
+@helper
 def _norms(p, g, decay, sums):
     """sums[0] = sum p^2; sums[1] = sum (g + decay * p)^2."""
     first, second = 0.0, 0.0
-    for start in range(0, p.size, _BLOCK):
-        pp, gg = p.dtype.type(0), p.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, p.size)):
-            joint = g[i] + decay * p[i]
-            pp += p[i] * p[i]
-            gg += joint * joint
+    for a in range(0, p.size, _BLOCK):
+        b = min(a + _BLOCK, p.size)
+        pp, gg = _block_norms(p[a:b], g[a:b], decay)
         first += pp
         second += gg
     sums[0], sums[1] = first, second
@@ -90,18 +99,27 @@ def lars(p, g, v, mu, rate, decay):
 
 
 @helper
+def _block_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay):
+    pp, uu = p.dtype.type(0), p.dtype.type(0)
+    for i in range(p.size):
+        mean = beta1 * m[i] + rest1 * g[i]
+        squares = beta2 * v[i] + rest2 * g[i] * g[i]
+        m[i] = mean
+        v[i] = squares
+        u = mean_fix * mean / (root_fix * math.sqrt(squares) + eps) + decay * p[i]
+        pp += p[i] * p[i]
+        uu += u * u
+    return pp, uu
+
+
+@helper
 def _lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, sums):
     first, second = 0.0, 0.0
-    for start in range(0, p.size, _BLOCK):
-        pp, uu = p.dtype.type(0), p.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, p.size)):
-            mean = beta1 * m[i] + rest1 * g[i]
-            squares = beta2 * v[i] + rest2 * g[i] * g[i]
-            m[i] = mean
-            v[i] = squares
-            u = mean_fix * mean / (root_fix * math.sqrt(squares) + eps) + decay * p[i]
-            pp += p[i] * p[i]
-            uu += u * u
+    for a in range(0, p.size, _BLOCK):
+        b = min(a + _BLOCK, p.size)
+        pp, uu = _block_moments(
+            p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay
+        )  # fmt: skip
         first += pp
         second += uu
     sums[0], sums[1] = first, second
@@ -260,16 +278,23 @@ def factored(p, g, factors, cols, floor, rate, shrink):
 
 
 @helper
+def _block_squares(p, g, v, keep, rest, eps, floor):
+    pp, uu = p.dtype.type(0), p.dtype.type(0)
+    for i in range(p.size):
+        square = g[i] * g[i]
+        mean = keep * v[i] + rest * (square + eps)
+        v[i] = mean
+        pp += p[i] * p[i]
+        uu += square / max(mean, floor)
+    return pp, uu
+
+
+@helper
 def _whole_squares(p, g, v, keep, rest, eps, floor, sums):
     first, second = 0.0, 0.0
-    for start in range(0, p.size, _BLOCK):
-        pp, uu = p.dtype.type(0), p.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, p.size)):
-            square = g[i] * g[i]
-            mean = keep * v[i] + rest * (square + eps)
-            v[i] = mean
-            pp += p[i] * p[i]
-            uu += square / max(mean, floor)
+    for a in range(0, p.size, _BLOCK):
+        b = min(a + _BLOCK, p.size)
+        pp, uu = _block_squares(p[a:b], g[a:b], v[a:b], keep, rest, eps, floor)
         first += pp
         second += uu
     sums[0], sums[1] = first, second
@@ -314,17 +339,23 @@ def whole(p, g, v, floor, rate, shrink):
 
 
 @helper
+def _block_smooth(g, m, keep, rest, of_mean, of_gradient, x):
+    squares = g.dtype.type(0)
+    for i in range(g.size):
+        mean = keep * m[i] + rest * g[i]
+        mixed = of_mean * mean + of_gradient * g[i]
+        m[i] = mean
+        x[i] = mixed
+        squares += mixed * mixed
+    return squares
+
+
+@helper
 def _smooth(g, m, keep, rest, of_mean, of_gradient, x):
     total = 0.0
-    for start in range(0, g.size, _BLOCK):
-        squares = g.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, g.size)):
-            mean = keep * m[i] + rest * g[i]
-            mixed = of_mean * mean + of_gradient * g[i]
-            m[i] = mean
-            x[i] = mixed
-            squares += mixed * mixed
-        total += squares
+    for a in range(0, g.size, _BLOCK):
+        b = min(a + _BLOCK, g.size)
+        total += _block_smooth(g[a:b], m[a:b], keep, rest, of_mean, of_gradient, x[a:b])
     return total
 
 
@@ -357,13 +388,19 @@ def quadratic(A, a, b, c, S):
 
 
 @helper
+def _block_dot(x, y):
+    products = x.dtype.type(0)
+    for i in range(x.size):
+        products += x[i] * y[i]
+    return products
+
+
+@helper
 def _dot(x, y):
     total = 0.0
-    for start in range(0, x.size, _BLOCK):
-        products = x.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, x.size)):
-            products += x[i] * y[i]
-        total += products
+    for a in range(0, x.size, _BLOCK):
+        b = min(a + _BLOCK, x.size)
+        total += _block_dot(x[a:b], y[a:b])
     return total
 
 
