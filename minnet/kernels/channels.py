@@ -1,4 +1,4 @@
-"""Passes over rows of channels, which the normalisations share: moments, sums of gradients, and the maps that use them.
+"""Passes over rows of channels, which kernels share: moments, sums of gradients, and the maps that use them.
 
 A loop over few channels is too short to be good vector code. So rows are laid side by side, as many as a power of two
 allows, until they are some hundred elements wide: arrays are (wide rows, width), and place j of a wide row, a *lane*,
@@ -164,3 +164,18 @@ def add_parts(parts, partial, dgamma, dbeta):
         for c in range(dgamma.size):
             dgamma[c] += partial[part, 0, c]
             dbeta[c] += partial[part, 1, c]
+
+
+@helper
+def add_rows(rows, sums):
+    """sums[j] += sum over i of rows[i, j]; for rows as they are, of any width."""
+    count, columns = rows.shape
+    whole = count - count % 8
+    for i in range(0, whole, 8):  # each addition to a sum in memory waits for the one before
+        for j in range(columns):
+            near = (rows[i, j] + rows[i + 1, j]) + (rows[i + 2, j] + rows[i + 3, j])
+            far = (rows[i + 4, j] + rows[i + 5, j]) + (rows[i + 6, j] + rows[i + 7, j])
+            sums[j] += near + far
+    for i in range(whole, count):
+        for j in range(columns):
+            sums[j] += rows[i, j]

@@ -15,8 +15,9 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from .borders import with_borders
+from .channels import add_rows
 from .compile import helper, parallel_kernel
-from .simd import ROWS, VECTOR_BYTES, pack, tile
+from .simd import ROWS, VECTOR_BYTES, pack, prefetch, rows_of_next, tile
 
 _BLOCK = ROWS[0]
 _LANES = VECTOR_BYTES // 4  # at the most, in float32
@@ -148,6 +149,9 @@ def _conv_phase(
                 bottom = floor if i == passes - 1 else -y.dtype.type(np.inf)
                 for first in range(0, count, _BLOCK):
                     to = first * distance + column
+                    if column == 0 and i == 0:  # the next block's outputs come into cache while this one is at work
+                        for successor in range(to + _BLOCK * distance, to + 2 * _BLOCK * distance, lanes):
+                            prefetch(y, successor)
                     D, d, ldd = (panels, at, 0) if i == 0 else (y, to, distance)
                     tile(
                         min(_BLOCK, count - first), cols, lanes, source, pixels, first, panels, b, panel_width,
@@ -234,13 +238,15 @@ def _weights_of_image(x, width, channels, dy, dW, kh, kw, inputs, groups, stride
             if cols % lanes != 0:
                 B, b, ldb = panel, 0, 2 * lanes if cols > lanes else lanes
                 pack(gradient, column, filters, 1, pixels, cols, ldb, lanes, panel, 0)
-            for first in range(0, count, _BLOCK):
-                to = first * filters + column
+            first = 0
+            while first < count:
+                rows, to = rows_of_next(count - first), first * filters + column
                 tile(
-                    min(_BLOCK, count - first), cols, lanes, source, taps, first, B, b, ldb, dW, to, filters,
+                    rows, cols, lanes, source, taps, first, B, b, ldb, dW, to, filters,
                     dW, to, filters, out_rows, stride * width * channels, out_columns, stride * channels,
                     -x.dtype.type(np.inf), spare,
                 )  # fmt: skip
+                first += rows
 
 
 @parallel_kernel
@@ -265,10 +271,7 @@ def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, 
                 with_borders(x[image], top, left, source.reshape((size[0], size[1], channels)))
             _weights_of_image(source, size[1], channels, dy[image], sums, kh, kw, inputs, groups, stride, taps, place)
             if db.size > 0:
-                gradient = dy[image].reshape((pixels, filters))
-                for r in range(pixels):
-                    for f in range(filters):
-                        bias_sums[f] += gradient[r, f]
+                add_rows(dy[image].reshape((pixels, filters)), bias_sums)
     _add_parts(partial, parts, 0, dW.reshape(-1))
     _add_parts(partial, parts, dW.size, db)
 
@@ -277,7 +280,7 @@ def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, 
 def _add_parts(partial, parts, start, out):
     """out = sum over parts of partial[part, start:], in their order."""
     for i in range(out.size):
-        total = partial[0, start + i]
-        for part in range(1, parts):
-            total += partial[part, start + i]
-        out[i] = total
+        out[i] = partial[0, start + i]
+    for part in range(1, parts):
+        for i in range(out.size):
+            out[i] += partial[part, start + i]

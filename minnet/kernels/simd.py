@@ -235,6 +235,21 @@ def prefetch(typingctx, B, at):
     return types.void(B, types.intp), codegen
 
 
+@intrinsic
+def borrowed(typingctx, A):
+    """A itself, without its count of references: choosing between arrays would count them, atomically, block by block.
+
+    The caller has to hold A meanwhile.
+    """
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        return array._getvalue()
+
+    return A(A), codegen
+
+
 def make_transform(matrix: Sequence[Sequence[SupportsFloat]], vector_bytes: int) -> Callable[..., Any]:
     """``transform(X, x, x_row, x_column, Y, y, y_row, y_column)``: Y' = L X' L^T for the constant matrix L.
 
@@ -361,12 +376,20 @@ def largest_block(rows):
     return _R0 if rows >= _R0 else (_R1 if rows >= _R1 else (_R2 if rows >= _R2 else _R3))
 
 
+@helper
+def rows_of_next(rows):
+    """How many of ``rows`` rows to take next where sums are long: two blocks beat one with rows to spare, as 8 + 1 a
+    14 for 9."""
+    return _R1 if _R1 < rows <= _R0 - 2 else min(rows, _R0)
+
+
 @routine
 def tile(rows, cols, lanes, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, spare):
     """``block`` for rows x cols of C; what sticks out of C goes through ``spare``.
 
     offsets must be valid for all rows of the block, and with ldd = 0 the row of D for all its columns.
     """
+    C, D, spare = borrowed(C), borrowed(D), borrowed(spare)
     wide = cols > lanes
     width = 2 * lanes if wide else lanes
     fits = rows == block_rows_for(rows) and cols == width

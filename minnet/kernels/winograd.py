@@ -22,6 +22,7 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from .borders import with_borders
+from .channels import add_rows
 from .compile import helper, parallel_kernel
 from .simd import ROWS, VECTOR_BYTES, block, largest_block, make_transform
 
@@ -308,9 +309,8 @@ def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, pa
                 with_borders(dy[first + i], 0, 0, outputs)
                 _transform_d_outputs(outputs, r, down, across, i * down * across, tiles, M)
                 gradient = dy[first + i].reshape((dy.shape[1] * dy.shape[2], filters))
-                for p in range(gradient.shape[0]):
-                    for f in range(db.size):
-                        bias_sums[f] += gradient[p, f]
+                if db.size > 0:
+                    add_rows(gradient, bias_sums)
             _add_products(V, M, dU, many * down * across, tiles, channels, filters, starts)
     for c in prange(channels):
         width = _panel_width(filters, lanes)
