@@ -46,8 +46,8 @@ RULES: dict[str, mn.Rule] = {
 }
 VARIANTS: dict[str, dict[str, mn.Rule]] = {
     "RMSprop": {f"decay {rho}": mn.RMSprop(rho) for rho in (0.9, 0.99, 0.999)},
-    "Adam": {"with bias correction": mn.Adam(), "without": mn.Adam(bias_correction=False)},
-    "Adagrad": {"with its root": mn.Adagrad(), "without": AdagradWithoutRoot()},
+    "Adam": {"with bias correction": mn.Adam(), "without bias correction": mn.Adam(bias_correction=False)},
+    "Adagrad": {"with its root": mn.Adagrad(), "without its root": AdagradWithoutRoot()},
 }
 LANDSCAPES: dict[str, landscapes.Landscape] = {
     "Rosenbrock": landscapes.Rosenbrock(),
@@ -232,8 +232,9 @@ def adaptive_rules(adam: Study, variants: Mapping[str, Mapping[str, Study]], out
     draw_curves(out / "n21_curves.png", "Adaptive rules", curves)
     roots, corrections = variants["Adagrad"], variants["Adam"]
     stops, behind = difference(final(roots["with its root"].best), final(adam.best))
-    rootless, clear = difference(final(roots["without"].best), final(roots["with its root"].best))
-    uncorrected, _ = difference(final(corrections["without"].best), final(corrections["with bias correction"].best))
+    rootless, clear = difference(final(roots["without its root"].best), final(roots["with its root"].best))
+    without, corrected = (final(corrections[f"{word} bias correction"].best) for word in ("without", "with"))
+    uncorrected, _ = difference(without, corrected)
     decays = ", ".join(f"{label} {final(s.best).mean():.4f}" for label, s in variants["RMSprop"].items())
     return Row(
         "it stops too early; much worse",

@@ -158,7 +158,7 @@ def adam_at_3e_4(out: Path, kinds: Sequence[str] = MLP) -> Row:
     for kind in kinds:
         runs = [[train(kind, mn.Adam(), rate, epochs, seed) for seed in range(3)] for rate in rates]
         losses = [float(np.median([end(run, "val_loss", epochs, math.inf) for run in group])) for group in runs]
-        series[f"{kind}, median of 3 seeds"] = (rates, losses)
+        series[kind] = (rates, losses)
         order = sorted(range(len(rates)), key=losses.__getitem__)
         best.append(rates[order[0]])
         its = rates.index(3e-4)
@@ -168,7 +168,9 @@ def adam_at_3e_4(out: Path, kinds: Sequence[str] = MLP) -> Row:
     for label, (x, y) in series.items():
         axis.plot(x, y, marker=".", label=label)
     axis.axvline(3e-4, color=plots.COLOURS[-1], linestyle="--", linewidth=1, label="3e-4")
-    axis.set(title=f"Adam on digits, {epochs} epochs", xlabel="learning rate", ylabel="validation loss")
+    axis.set(
+        title=f"Adam on digits, {epochs} epochs, median of 3 seeds", xlabel="learning rate", ylabel="validation loss"
+    )
     axis.set(xscale="log", yscale="log")
     plots.legend(axis)
     plots.save(drawn, out / "l8_adam.png")

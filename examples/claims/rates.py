@@ -74,7 +74,8 @@ def annealing_helps(out: Path) -> Row:
         for rank, (label, (runs, _)) in enumerate(found.items()):
             if axis is axes[1]:
                 axes[0].plot(runs[0].steps["step"], runs[0].steps["lr"], label=label, **plots.look(rank))
-            axis.plot(runs[0]["epoch"], np.median([run["loss"] for run in runs], axis=0), **plots.look(rank))
+            middle = np.median([run["loss"] for run in runs], axis=0)
+            axis.plot(runs[0]["epoch"][3:], middle[3:], **plots.look(rank))  # before that they are one
         axis.set(title=kind, xlabel="epoch", ylabel=f"training loss, median of {SEEDS} seeds", yscale="log")
         constant = found["constant"][1]
         gains = {label: difference(constant, ends) for label, (_, ends) in found.items() if label != "constant"}
@@ -275,11 +276,11 @@ def cosine_with_warm_restarts(out: Path) -> Row:
 
 
 def by_cycle(cycle: float) -> float:
-    return 1 / (5 ** (cycle * 0.0001))
+    return 0.5 * (1 + math.sin(cycle * math.pi / 2))
 
 
 def by_iteration(it: float) -> float:
-    return 0.5 * (1 + math.sin(it * math.pi / 1000))
+    return 5 ** (-0.0005 * it)
 
 
 def rates_of_groups(ranges: Sequence[schedules.Schedule], steps: int) -> float:
