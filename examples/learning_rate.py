@@ -3,231 +3,41 @@
     python examples/learning_rate.py            all claims; the figures go into examples/figures/
     python examples/learning_rate.py L1 B1      those claims only
 
-Two networks, an MLP of 100 hidden units and a small convolutional one; batches of 100; every figure printed is
-computed in this run.
+The tests of these claims are those of the main job (``claims/range_test.py``), on two networks instead of one: an MLP
+of 100 hidden units and a small convolutional one; batches of 100. Every figure printed is computed in this run.
 """
 
 import argparse
-import math
 import time
-from collections.abc import Callable
-from functools import cache
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+from claims import CLAIMS, as_markdown, range_test
 from tqdm import tqdm
 
-import minnet as mn
-from minnet import plots, schedules
-
-BATCH, SEEDS, SIZES = 100, 5, "1,437 training and 360 validation images"
-NETWORKS: dict[str, list[mn.Layer]] = {
-    "MLP": [mn.Flatten(), mn.Dense(100), mn.ReLU(), mn.Dense(10)],
-    "CNN": [mn.Conv2D(8, 3), mn.ReLU(), mn.MaxPool2D(2), mn.Flatten(), mn.Dense(32), mn.ReLU(), mn.Dense(10)],
-}
-# What a claim's test returns: the source's figures, ours, and whether it holds.
-Row = tuple[str, str, str]
-
-
-@cache
-def digits() -> tuple[mn.data.Data, mn.data.Data]:
-    train, val = mn.data.split(mn.datasets.digits(), (0.8, 0.2), seed=0)
-    return train, val
-
-
-def build(kind: str, seed: int = 0) -> mn.Net:
-    return mn.Net(NETWORKS[kind], (8, 8, 1), mn.SoftmaxCrossEntropy(), seed=seed)
-
-
-def train(kind: str, rule: mn.Rule, lr: schedules.Schedule | float, epochs: int, seed: int = 0) -> mn.History:
-    """A run's history, with validation; one that diverges ends with the history until then."""
-    data, validation = digits()
-    net = build(kind, seed)
-    options = {"batch_size": BATCH, "epochs": epochs, "validation": validation, "seed": seed, "progress": False}
-    try:
-        return mn.fit(net, data, rule=rule, lr=lr, **options)
-    except mn.DivergenceError as error:
-        return error.history
-
-
-def end(history: mn.History, column: str, epochs: int, otherwise: float) -> float:
-    """The last epoch's figure, or ``otherwise`` for a run that did not come so far."""
-    return history[column][-1] if len(history) == epochs else otherwise
-
-
-@cache
-def test_on_loss(kind: str) -> mn.RangeTest:
-    return mn.lr_range_test(build(kind), digits()[0], low=1e-4, seeds=SEEDS, batch_size=BATCH, progress=False)
-
-
-def panels(path: Path, results: dict[str, mn.RangeTest]) -> None:
-    drawn, axes = plots.figure(len(results), width=6.0, height=3.2)
-    for axis, (title, result) in zip(axes, results.items(), strict=True):
-        plots.range_test_panel(axis, result)
-        axis.set_title(title, pad=16)
-    plots.save(drawn, path)
-
-
-def the_rate_where_the_loss_falls_fastest(out: Path) -> Row:
-    """L1: three regimes, and whether the rate of the steepest fall is the best of a sweep."""
-    results = {f"{kind} on digits, SGD": test_on_loss(kind) for kind in NETWORKS}
-    panels(out / "l1_range_test.png", results)
-    words, holds = [], True
-    for kind in NETWORKS:
-        result, epochs = test_on_loss(kind), 10
-        rate = result.suggestion
-        if rate is None:
-            return "1e-5 to 1e-2", f"{kind}: no suggestion", "does not hold"
-        final = {
-            factor: float(
-                np.median(
-                    [
-                        end(train(kind, mn.SGD(), factor * rate, epochs, seed), "loss", epochs, math.inf)
-                        for seed in range(3)
-                    ]
-                )
-            )
-            for factor in (1 / 10, 1 / 3, 1, 3, 10)
-        }
-        regimes = ", ".join(f"{name} {low:.2g} to {high:.2g}" for name, (low, high) in result.regimes.items())
-        sweep = ", ".join(f"{factor * rate:.2g}: {loss:.2g}" for factor, loss in final.items())
-        words.append(f"{kind}: {regimes}; steepest at {rate:.2g}; training loss after {epochs} epochs at {sweep}")
-        holds &= len(result.regimes) == 3 and min(final, key=final.__getitem__) == 1
-    return (
-        "three regimes, from 1e-5 to 1e-2",
-        "; ".join(words),
-        "holds" if holds else "regimes found; steepest is not the best of the sweep",
-    )
-
-
-def bounds_for_cyclical_rates(out: Path) -> Row:
-    """C2: base and max from accuracy, and a run between them beside runs at either."""
-    data, validation = digits()
-    results, words, better = {}, [], []
-    for kind in NETWORKS:
-        options = {"low": 1e-4, "seeds": SEEDS, "batch_size": BATCH, "progress": False, "every": 3}
-        result = mn.lr_range_test(build(kind), data, monitor="val_accuracy", validation=validation, **options)
-        results[f"{kind} on digits, SGD"] = result
-        if result.base is None or result.max is None:
-            return "the two points", f"{kind}: none found", "does not hold"
-        epochs, per_epoch = 12, math.ceil(len(data[0]) / BATCH)
-        rates = {
-            f"from {result.base:.2g} to {result.max:.2g}": schedules.Triangular(result.base, result.max, 3 * per_epoch),
-            f"at {result.base:.2g}": result.base,
-            f"at {result.max:.2g}": result.max,
-        }
-        accuracies = [
-            float(
-                np.median(
-                    [end(train(kind, mn.SGD(), lr, epochs, seed), "val_accuracy", epochs, 0) for seed in range(3)]
-                )
-            )
-            for lr in rates.values()
-        ]
-        words.append(f"{kind}: " + ", ".join(f"{k} {a:.1%}" for k, a in zip(rates, accuracies, strict=True)))
-        better.append(accuracies[0] > accuracies[1])
-    panels(out / "c2_bounds.png", results)
-    return (
-        "the two points",
-        f"validation accuracy after {epochs} epochs, half cycles of 3 epochs: " + "; ".join(words),
-        "points found; cycling beats the lower one"
-        if all(better)
-        else "points found; cycling does not beat the lower one",
-    )
-
-
-def adam_at_3e_4(out: Path) -> Row:
-    """L8: where 3e-4 lands in a sweep of Adam."""
-    rates, epochs = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), 20
-    series, words, best = {}, [], []
-    for kind in NETWORKS:
-        runs = [[train(kind, mn.Adam(), rate, epochs, seed) for seed in range(3)] for rate in rates]
-        losses = [float(np.median([end(run, "val_loss", epochs, math.inf) for run in group])) for group in runs]
-        series[f"{kind}, median of 3 seeds"] = (rates, losses)
-        order = sorted(range(len(rates)), key=losses.__getitem__)
-        best.append(rates[order[0]])
-        its = rates.index(3e-4)
-        place = f"place {order.index(its) + 1} of {len(rates)} ({losses[its]:.3f})"
-        words.append(f"{kind}: {place}, best {best[-1]:g} ({losses[order[0]]:.3f})")
-    drawn, (axis,) = plots.figure(width=5.0)
-    for label, (x, y) in series.items():
-        axis.plot(x, y, marker=".", label=label)
-    axis.axvline(3e-4, color=plots.COLOURS[-1], linestyle="--", linewidth=1, label="3e-4")
-    axis.set(title=f"Adam on digits, {epochs} epochs", xlabel="learning rate", ylabel="validation loss")
-    axis.set(xscale="log", yscale="log")
-    plots.legend(axis)
-    plots.save(drawn, out / "l8_adam.png")
-    holds = all(rate == 3e-4 for rate in best)
-    return "3e-4", f"validation loss after {epochs} epochs: " + "; ".join(words), "holds" if holds else "does not hold"
-
-
-def too_low_good_too_high(out: Path) -> Row:
-    """B1: the loss of every step at rates below, at and above the suggestion."""
-    kind, epochs = "MLP", 10
-    result = test_on_loss(kind)
-    rate, (edge, last) = result.suggestion, result.regimes["diverging"]
-    if rate is None:
-        return "slow; oscillates or diverges", "no suggestion", "does not hold"
-    rates = {"too low": rate / 100, "good": rate, "high": math.sqrt(edge * last), "too high": 2 * last}
-    series, words, final = {}, [], {}
-    for name, lr in rates.items():
-        history = train(kind, mn.SGD(), lr, epochs)
-        steps = history.steps
-        series[f"{name}: {lr:.2g}"] = (steps["step"], steps["loss"])
-        tail = np.array(steps["loss"][-30:])
-        final[name] = float(np.median(tail))
-        jumps = float(np.mean(np.abs(np.diff(tail)))) if len(tail) > 1 else math.nan
-        ended = "" if len(history) == epochs else f", not finite after {len(steps)} steps"
-        words.append(f"{name} ({lr:.2g}): {final[name]:.2g}, from step to step {jumps:.2g}{ended}")
-    plots.curves(
-        out / "b1_rates.png",
-        series,
-        title=f"{kind} on digits, SGD",
-        xlabel="step",
-        ylabel="loss of each batch",
-        log=True,
-    )
-    start = series[next(iter(series))][1][0]
-    holds = final["good"] < 0.2 * start and final["too low"] > 0.5 * start and final["too high"] > 0.5 * start
-    return (
-        "slow; oscillates or diverges",
-        "median loss of the last 30 steps, and mean change: " + "; ".join(words),
-        "holds" if holds else "does not hold",
-    )
-
-
-CLAIMS: dict[str, tuple[str, Callable[[Path], Row]]] = {
-    "L1": (
-        "loss against rate is flat, falls, diverges; the best rate is where it falls fastest",
-        the_rate_where_the_loss_falls_fastest,
-    ),
-    "L8": ("3e-4 is the best learning rate for Adam", adam_at_3e_4),
-    "C2": (
-        "bounds for cyclical rates: where accuracy starts to rise, and where it slows down or fluctuates",
-        bounds_for_cyclical_rates,
-    ),
-    "B1": ("a rate too low converges slowly, too high oscillates or diverges", too_low_good_too_high),
+TESTS = {
+    "L1": partial(range_test.the_rate_where_the_loss_falls_fastest, kinds=range_test.ALL),
+    "L8": partial(range_test.adam_at_3e_4, kinds=range_test.ALL),
+    "C2": partial(range_test.bounds_for_cyclical_rates, kinds=range_test.ALL),
+    "B1": range_test.too_low_good_too_high,
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("claims", nargs="*", metavar="CLAIM", help=f"of {', '.join(CLAIMS)}; all if none")
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help=f"of {', '.join(TESTS)}; all if none")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures", help="folder for the figures")
     arguments = parser.parse_args()
-    unknown = set(arguments.claims) - set(CLAIMS)
+    unknown = set(arguments.claims) - set(TESTS)
     if unknown:
-        parser.error(f"expected claims of {', '.join(CLAIMS)}; got {', '.join(sorted(unknown))}")
+        parser.error(f"expected claims of {', '.join(TESTS)}; got {', '.join(sorted(unknown))}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    start, lines = (
-        time.perf_counter(),
-        ["| claim | statement | published | measured | verdict |", "|---|---|---|---|---|"],
+    start, known = time.perf_counter(), {claim.name: claim for claim in CLAIMS}
+    chosen = [name for name in TESTS if name in (arguments.claims or TESTS)]
+    print(
+        as_markdown([(known[name], TESTS[name](arguments.out)) for name in tqdm(chosen, desc="claims", disable=None)])
     )
-    for name in tqdm([name for name in CLAIMS if name in (arguments.claims or CLAIMS)], desc="claims", disable=None):
-        statement, test = CLAIMS[name]
-        lines.append(f"| {' | '.join((name, statement, *test(arguments.out)))} |")
-    print(*lines, sep="\n")
-    print(f"\n{SIZES}; {time.perf_counter() - start:.0f} s; figures in {arguments.out}")
+    print(f"{range_test.SIZES}; {time.perf_counter() - start:.0f} s; figures in {arguments.out}")
 
 
 if __name__ == "__main__":

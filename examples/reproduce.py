@@ -1,4 +1,4 @@
-"""Claims of the CS231n notes and of a Keras tutorial, reproduced or refuted on the bundled data.
+"""Claims of the CS231n notes and of texts on learning rates, reproduced or refuted on the bundled data.
 
     python examples/reproduce.py            all claims, figures and an HTML page into examples/out/
     python examples/reproduce.py N9 D1      those claims only
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from claims import CLAIMS, Claim, Row
+from claims import CLAIMS, Claim, Row, as_markdown
 from tqdm import tqdm
 
 import minnet as mn
@@ -47,14 +47,6 @@ def as_html(rows: list[tuple[Claim, Row]], seconds: float) -> str:
         "<table><tr><th>claim</th><th>statement</th><th>source</th><th>published</th><th>measured</th><th>verdict</th></tr>"
         f"{table}</table>{figures}</html>\n"
     )
-
-
-def as_markdown(rows: list[tuple[Claim, Row]]) -> str:
-    lines = ["| claim | statement | source | published | measured | verdict |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {c.name} | {c.statement} | {c.source} | {r.published} | {r.measured} | {r.verdict} |" for c, r in rows
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

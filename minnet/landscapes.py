@@ -8,6 +8,7 @@ A landscape is a frozen description. Its formulas take coordinates x and y, numb
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -216,7 +217,7 @@ def descend(
 
     Args:
         landscape: the function.
-        rule: any update rule, one of your own too.
+        rule: any update rule, one of your own too; one that searches along a line takes several gradients a step.
         start: two finite numbers.
         lr: a number, or a schedule of the step.
         steps: number of updates.
@@ -233,12 +234,18 @@ def descend(
     path[0] = params
     grads = np.empty(2)
     optimizer = Optimizer.over(params, grads, rule)
+
+    def evaluate(step: int) -> float:
+        noise = landscape.noise(seed, step)
+        grads[:] = landscape.gradient(params) + noise
+        return float(landscape.value(params) + np.sum(noise * params))  # that whose gradient this is
+
     with np.errstate(over="ignore", invalid="ignore"):  # where a path diverges, the row of NaN says so
         for step in range(steps):
-            grads[:] = landscape.gradient(params) + landscape.noise(seed, step)
+            loss = evaluate(step)
             if not np.isfinite(grads).all():
                 break
-            optimizer.step(lr)
+            optimizer.step(lr, loss=loss, evaluate=partial(evaluate, step))
             if not np.isfinite(params).all():
                 break
             path[step + 1] = params

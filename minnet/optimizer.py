@@ -86,6 +86,7 @@ class Optimizer:
 
     Attributes:
         steps: number of steps taken.
+        schedules: the hyper-parameters that are schedules, by name; a group's by its name as well.
         state: array of shape (slots, P); ``named_state()`` gives it by name.
         searches: whether a step needs ``loss`` and ``evaluate``, because the rule searches along a line.
         numbers: array (runs, n) of float64, the rules' single numbers; empty for most rules.
@@ -138,6 +139,8 @@ class Optimizer:
                 f"Optimizer: expected params and grads of one shape and dtype; got {params.shape} {params.dtype} "
                 f"and {grads.shape} {grads.dtype}"
             )
+        if np.may_share_memory(params, grads):
+            raise ValueError("Optimizer: expected params and grads with memory of their own; got arrays that overlap")
         shapes = {"params": params.shape} if shapes is None else shapes
         if not isinstance(shapes, Mapping) or not all(isinstance(shape, tuple) for shape in shapes.values()):
             raise TypeError(f'Optimizer: expected shapes such as {{"W": (4, 3), "b": (3,)}}; got {shapes!r}')
@@ -180,7 +183,7 @@ class Optimizer:
         self.steps = 0
         self._varying: list[_Part] = []
         self._ask()
-        self._scheduled = self._schedules()
+        self.schedules = self._schedules()
         self.grad_norm = math.nan
         self._params, self._grads, self._tensors = params, grads, tensors
         self._parts: list[_Part] = []
@@ -279,12 +282,12 @@ class Optimizer:
         }
 
     def hyperparameters(self) -> dict[str, float]:
-        """Values at the next step of all hyper-parameters that are schedules, by name; a group's by its name as well.
+        """Values of all ``schedules`` at the next step, by name.
 
         ValueError for one out of its range.
         """
         self._ask()
-        return {name: float(schedule(self.steps)) for name, schedule in self._scheduled.items()}
+        return {name: float(schedule(self.steps)) for name, schedule in self.schedules.items()}
 
     def _schedules(self) -> dict[str, Schedule]:
         found: dict[str, Any] = dict(self.rule.scheduled())

@@ -40,9 +40,9 @@ def _standardized(validation: Data, training: np.dtype, standardize: Standardize
     return standardize(x), y
 
 
-def _compare_lengths(lr: Schedule, steps: int, per_epoch: int) -> None:
-    """Say so if the run is shorter than its schedule, or if the schedule's length looks like epochs."""
-    length, epochs = lr.length, steps / per_epoch
+def _compare_lengths(name: str, schedule: Schedule, steps: int, per_epoch: int) -> None:
+    """Say so if the run is shorter than a schedule, or if the schedule's length looks like epochs."""
+    length, epochs = schedule.length, steps / per_epoch
     if length == epochs and per_epoch > 1:
         came = f"{length:g} steps, as many as the run has epochs"
     elif steps < length * (1 - 1e-9) and math.isfinite(length):
@@ -50,8 +50,9 @@ def _compare_lengths(lr: Schedule, steps: int, per_epoch: int) -> None:
     else:
         return
     warnings.warn(
-        f"Trainer: expected a schedule that suits a run of {steps} steps ({epochs:g} epochs of {per_epoch}); "
-        f"got one of {came}: {lr!r}. Lengths are in steps; schedule.in_epochs({per_epoch}) reads them as epochs.",
+        f"Trainer: expected a schedule of {name} that suits a run of {steps} steps ({epochs:g} epochs of "
+        f"{per_epoch}); got one of {came}: {schedule!r}. Lengths are in steps; schedule.in_epochs({per_epoch}) reads "
+        "them as epochs.",
         UserWarning,
         stacklevel=3,
     )
@@ -120,8 +121,9 @@ class Trainer:
         lr_factor: every rate of ``lr`` is multiplied by it; starts at 1, and belongs to controllers such as
             ``ReduceOnPlateau``. The history shows the product.
 
-    A schedule that goes on after the run has ended gets a warning, as does one that ends after so many steps as the
-    run has epochs: lengths of schedules are steps unless ``.in_epochs(...)`` says otherwise.
+    A schedule, of the rate or of anything else, that goes on after the run has ended gets a warning, as does one that
+    ends after so many steps as the run has epochs: lengths of schedules are steps unless ``.in_epochs(...)`` says
+    otherwise.
 
     A loss, or a parameter at the end of an epoch, that is not finite raises DivergenceError, a FloatingPointError that
     names the parameter or layer where it began and holds the history. Net and optimizer are left as they were at the
@@ -177,7 +179,8 @@ class Trainer:
             self.steps = checks.count("Trainer", "steps", steps)
         if self.validation is not None:
             net.reserve()  # so that evaluating makes no memory in mid-run
-        _compare_lengths(self.lr, self.steps, per_epoch)
+        for name, schedule in {"lr": self.lr, **self.optimizer.schedules}.items():
+            _compare_lengths(name, schedule, self.steps, per_epoch)
         self.lr_factor = 1.0
         self.history = History()
         self.step = 0

@@ -186,6 +186,8 @@ ODD = {
     "params strided": (np.zeros(12)[::2], ZEROS, "params contiguous and writeable.*16"),
     "grads reversed": (ZEROS, np.zeros(6)[::-1], "grads contiguous and writeable.*-8"),
     "params read-only": (frozen(np.zeros(6)), ZEROS, "params contiguous and writeable"),
+    "params for grads": (ZEROS, ZEROS, "memory of their own"),
+    "params over grads": ((both := np.zeros(9))[:6], both[3:], "memory of their own"),
 }
 
 

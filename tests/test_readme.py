@@ -15,6 +15,17 @@ def test_a_code_block_of_the_readme_runs(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})  # raises where the block does
 
 
+def test_the_rule_of_ones_own_trains_its_network_and_stands_in_the_comparison(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [block for block in BLOCKS if "(mn.Rule)" in block]
+    names = {"__name__": "__main__"}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["net"].evaluate(*names["val"])["accuracy"] > 0.98
+    body = block[block.index("    beta: float") : block.index("params, grads = ")].strip()
+    assert 5 < len(body.splitlines()) <= 15
+    assert body in (README.parent / "examples" / "update_rules.py").read_text()
+
+
 def test_the_readme_opens_with_two_commands_of_one_line_each():
     first = README.read_text().split("```")[1].strip().splitlines()
     assert [line.split(" && ")[1].split()[0] for line in first] == ["python", "pytest"]

@@ -1,11 +1,14 @@
 """The main job's table is computed, and its quick claims hold."""
 
 import importlib
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import minnet as mn
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "reproduce.py"
 
@@ -19,7 +22,9 @@ def reproduce(monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["N1", "N2", "N9", "N10", "N15", "N18", "N20"])
+@pytest.mark.parametrize(
+    "name", ["N1", "N2", "N9", "N10", "N15", "N18", "N20", "B1", "B3", "L2", "L3", "L4", "L5", "C1"]
+)
 def test_a_quick_claim_holds(reproduce, name, tmp_path):
     chosen = next(c for c in reproduce.CLAIMS if c.name == name)
     row = chosen.test(tmp_path)
@@ -33,6 +38,48 @@ def test_a_claim_is_refuted_where_the_code_is_wrong(reproduce, tmp_path, monkeyp
     monkeypatch.setattr(reproduce.mn.initializers, "Normal", lambda std: normal(20 * std))
     chosen = next(c for c in reproduce.CLAIMS if c.name == "N9")
     assert chosen.test(tmp_path).verdict == "does not hold"
+
+
+def misplaced(self, t):
+    """The height of a triangle with the 1 of floor(1 + t / (2 s)) where a source has it."""
+    cycle = math.floor(1 + t) / (2 * self.half_cycle)
+    return max(0.0, 1 - abs(t / self.half_cycle - 2 * cycle + 1)) * self.amplitude(cycle, t)
+
+
+def late_by_one(cls, name):
+    """The schedule one step late."""
+    real = getattr(cls, name)
+    return lambda self, t: real(self, max(0, t - 1))
+
+
+def too_late(self, params, grads, state, *, lr, t, decay, real=mn.Adam.apply):
+    """Adam that takes its first step for its second."""
+    real(self, params, grads, state, lr=lr, t=t + 1, decay=decay)
+
+
+FAULTS = [
+    ("L3", mn.schedules.Triangular, "height", misplaced),
+    ("L4", mn.schedules.Triangular2, "amplitude", lambda self, cycle, t: 0.5**cycle),
+    ("C1", mn.schedules.ExpRange, "amplitude", lambda self, cycle, t: self.gamma**cycle),
+    ("L2", mn.schedules.Step, "at", late_by_one(mn.schedules.Step, "at")),
+    ("L5", mn.schedules.WarmRestarts, "at", late_by_one(mn.schedules.WarmRestarts, "at")),
+    ("B3", mn.Adam, "apply", too_late),
+]
+
+
+@pytest.mark.parametrize(("name", "cls", "method", "fault"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_a_fault_in_a_rule_or_schedule_refutes_its_claim(reproduce, tmp_path, monkeypatch, name, cls, method, fault):
+    monkeypatch.setattr(cls, method, fault)
+    chosen = next(c for c in reproduce.CLAIMS if c.name == name)
+    assert chosen.test(tmp_path).verdict == "does not hold"
+
+
+def test_every_claim_on_rules_and_rates_has_one_row(reproduce):
+    names = [c.name for c in reproduce.CLAIMS]
+    assert len(names) == len(set(names))
+    wanted = {f"N{i}" for i in range(17, 23)} | {f"L{i}" for i in range(1, 6)}
+    wanted |= {f"C{i}" for i in range(1, 4)} | {f"B{i}" for i in range(1, 6)}
+    assert wanted <= set(names)
 
 
 def test_the_script_writes_table_page_and_figures(tmp_path):

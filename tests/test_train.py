@@ -119,13 +119,28 @@ UNSUITED = [  # of runs of 3 epochs of 3 steps
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 9}], ids=str)
 def test_a_schedule_that_does_not_suit_its_run_gets_a_word(schedule, came, length):
     expected = (
-        f"Trainer: expected a schedule that suits a run of 9 steps (3 epochs of 3); got one of {came}: {schedule!r}. "
-        "Lengths are in steps; schedule.in_epochs(3) reads them as epochs."
+        "Trainer: expected a schedule of lr that suits a run of 9 steps (3 epochs of 3); got one of "
+        f"{came}: {schedule!r}. Lengths are in steps; schedule.in_epochs(3) reads them as epochs."
     )
-    with pytest.warns(UserWarning, match="expected a schedule that suits") as caught:
+    with pytest.warns(UserWarning, match="expected a schedule of lr that suits") as caught:
         make_trainer(lr=schedule, **length)
     assert [str(warning.message) for warning in caught] == [expected]
     assert caught[0].filename == __file__  # where the trainer was made
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("momentum", lambda schedule: {"rule": mn.Momentum(schedule)}),
+        ("weight_decay", lambda schedule: {"weight_decay": schedule}),
+        ("clip_norm", lambda schedule: {"clip_norm": schedule}),
+        ("group 0 lr", lambda schedule: {"groups": [mn.Group(lambda tensor: tensor.decay, lr=schedule)]}),
+    ],
+)
+def test_so_does_a_schedule_of_anything_but_the_rate(name, options):
+    for length in (3, 10):
+        with pytest.warns(UserWarning, match=f"expected a schedule of {name} that suits.*{length} steps"):
+            make_trainer(**options(mn.schedules.Linear(0.9, 0.5, length)))
 
 
 SUITED = [

@@ -1,6 +1,6 @@
 """The comparison of update rules: its choices, its statistics, and that it runs to the end."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -12,14 +12,13 @@ import pytest
 SCRIPT = Path(__file__).parent.parent / "examples" / "update_rules.py"
 
 
-@pytest.fixture(scope="module")
-def example():
-    spec = importlib.util.spec_from_file_location("update_rules", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["update_rules"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["update_rules"]
+@pytest.fixture
+def example(monkeypatch):
+    """The script as a module; what it shares with the main job lies in a package beside it."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    yield importlib.import_module("update_rules")
+    for name in [name for name in sys.modules if name == "update_rules" or name.split(".")[0] == "claims"]:
+        del sys.modules[name]
 
 
 def test_bootstrap_intervals_are_those_of_the_normal_distribution_for_many_seeds(example):
@@ -32,33 +31,28 @@ def test_ranks_are_certain_where_no_seed_disagrees_and_shared_where_seeds_do(exa
     noise = np.random.default_rng(0).normal(size=20)
     alike = np.random.default_rng(1).normal(size=20)
     # Far apart, though noise that all share is larger; then two that only noise tells apart; then one that diverged.
-    ranks = example.rank_intervals(np.stack([10 * noise, 10 * noise + 1, noise - 90, alike - 90, np.full(20, np.inf)]))
+    ranks = example.c.rank_intervals(
+        np.stack([10 * noise, 10 * noise + 1, noise - 90, alike - 90, np.full(20, np.inf)])
+    )
     assert ranks == [(3, 3), (4, 4), (1, 2), (1, 2), (5, 5)]
 
 
 def test_a_path_that_diverged_is_the_worst(example):
-    landscape = example.LANDSCAPES["Rosenbrock"]
-    good = example.paths(landscape, example.RULES["Adam"], 0.1, 20)
-    lost = example.paths(landscape, example.RULES["SGD"], 1.0, 20)
+    landscape = example.c.LANDSCAPES["Rosenbrock"]
+    good = example.paths(landscape, example.c.RULES["Adam"], 0.1, 20)
+    lost = example.paths(landscape, example.c.RULES["SGD"], 1.0, 20)
     assert example.reached(landscape, good) < example.reached(landscape, lost) == np.inf
 
 
 def test_a_training_run_that_diverges_counts_as_infinite_loss(example):
-    lost = example.train(example.RULES["SGD"], 1e30, 0, 1, 2)
+    lost = example.c.train(example.c.RULES["SGD"], 1e30, 0, 1, 2)
     assert lost.loss.tolist() == [np.inf, np.inf]
     assert lost.accuracy.tolist() == [0, 0]
 
 
-def test_printed_formulas_agree_and_a_wrong_one_would_be_seen(example, monkeypatch):
-    assert example.printed_formulas().verdict == "holds"
-    _, rule, lr = example.PRINTED["Adam"]
-    monkeypatch.setitem(example.PRINTED, "Adam", (lambda g, m, t, lr: example.printed_adam(g, m, t + 1, lr), rule, lr))
-    assert example.printed_formulas().verdict == "does not hold"
-
-
 def test_rates_too_low_and_too_high(example, tmp_path):
     assert example.rates_too_low_and_too_high(tmp_path).verdict == "holds"
-    assert (tmp_path / "b1_rates.png").exists()
+    assert (tmp_path / "b1_valley.png").exists()
 
 
 def test_the_script_writes_tables_and_figures(tmp_path):
@@ -67,8 +61,9 @@ def test_the_script_writes_tables_and_figures(tmp_path):
     assert done.stderr == ""  # no progress bar where nobody watches
     assert "| rule | Rosenbrock |" in done.stdout
     document = json.loads((tmp_path / "update_rules.json").read_text())
-    assert [row["claim"] for row in document["claims"]] == ["B1", "B3", "B4", "B5", "N21", "N22"]
-    assert "SignMomentum" in document["digits"]["rules"]
+    assert [row["claim"] for row in document["claims"]] == ["B1", "B4", "B5", "N21", "N22"]
+    assert {"SignMomentum", "Muon", "LAMB"} <= set(document["digits"]["rules"])
+    assert {"SignMomentum", "LAMB", "L-BFGS"} <= set(document["landscapes"]["Beale"])
     for picture in [*tmp_path.glob("*.png"), *tmp_path.glob("*.gif")]:
         assert picture.stat().st_size < 1.5e6
         assert picture.with_suffix(".csv").exists()

@@ -1,6 +1,6 @@
-"""What a claim is, the list of them, and what several tests of claims share."""
+"""What a claim is, the list of them, tables of them, and what several tests of claims share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +9,11 @@ import numpy as np
 import minnet as mn
 
 NOTES, DECAY = "CS231n notes", "Keras tutorial on learning-rate decay, Iris"
+JORDAN, CYCLES, CHOOSING = (
+    'Jordan, "Setting the learning rate of your neural network"',
+    'notes on Smith, "Cyclical Learning Rates"',
+    '"Choosing a Learning Rate"',
+)
 
 
 @dataclass
@@ -44,6 +49,35 @@ def claim(name: str, statement: str, source: str = NOTES) -> Callable[[Callable[
 
 def verdict(holds: bool) -> str:
     return "holds" if holds else "does not hold"
+
+
+def as_markdown(rows: Iterable[tuple[Claim, Row]]) -> str:
+    lines = ["| claim | statement | source | published | measured | verdict |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {c.name} | {c.statement} | {c.source} | {r.published} | {r.measured} | {r.verdict} |" for c, r in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def resampled_means(values: np.ndarray, draws: int = 10_000) -> np.ndarray:
+    """(..., seeds) to (..., draws): means over seeds drawn with replacement, the same seeds for all rows."""
+    chosen = np.random.default_rng(0).integers(values.shape[-1], size=(draws, values.shape[-1]))
+    return values[..., chosen].mean(axis=-1)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval (percentiles) of the mean of values (seeds,)."""
+    low, high = np.quantile(resampled_means(values), (0.025, 0.975), method="inverted_cdf")
+    return float(low), float(high)
+
+
+def difference(worse: np.ndarray, better: np.ndarray, digits: int = 4) -> tuple[str, bool]:
+    """worse - better, figures (seeds,) paired by seed, in words; and whether the 95 % interval of it is above 0."""
+    with np.errstate(invalid="ignore"):
+        apart = worse - better
+    apart = np.where(np.isnan(apart), 0.0, apart)  # both diverged
+    low, high = interval(apart)
+    return f"{apart.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})", low > 0
 
 
 def flat_digits() -> tuple[np.ndarray, np.ndarray]:

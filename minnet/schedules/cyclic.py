@@ -27,7 +27,7 @@ class Cyclic(Schedule):
 
 @dataclass(frozen=True)
 class Mirrored(Schedule):
-    """high - (high - low) * schedule.height(t): Smith's momentum against the rate (Smith 2018, section 4.3).
+    """high - (high - low) * schedule.height(t): Smith's momentum against the rate (Smith 2018).
 
     Its events are those of the schedule that it mirrors: a peak is where this is lowest. With ``low=0.85, high=0.95``
     it is the momentum of PyTorch's OneCycleLR, with ``0.8, 0.9`` that of CyclicLR.
@@ -55,7 +55,7 @@ class Mirrored(Schedule):
 
 @dataclass(frozen=True)
 class Triangular(Cyclic):
-    """From low up to high in ``half_cycle`` steps, down again in as many, and so on. Smith 2017, section 3.2.
+    """From low up to high in ``half_cycle`` steps, down again in as many, and so on. Smith 2017.
 
     cycle = floor(1 + t / (2 s)); x = |t / s - 2 cycle + 1|; low + (high - low) * max(0, 1 - x), s = half_cycle. In the
     paper's words low is base_lr, high max_lr and half_cycle stepsize. Where rise and fall differ in length, repeat

@@ -11,7 +11,7 @@ from .shapes import SHAPES, check_shape
 
 @dataclass(frozen=True)
 class OneCycle(Cyclic):
-    """Up from peak / div to the peak, down again, and far below: Smith 2018; Smith and Topin 2018, section 3.
+    """Up from peak / div to the peak, down again, and far below: Smith 2018; Smith and Topin 2018.
 
     The rise takes the share ``rise`` of all steps. With two ``phases`` the fall takes the rest, down to
     peak / final_div. With three it takes as long as the rise, down to peak / div again, and the rest goes on to

@@ -18,7 +18,7 @@ def cosine(share: float) -> float:
 
 
 def one_minus_sqrt(share: float) -> float:
-    """1 - sqrt(share): steep at first. Haegele et al. 2024, section 3."""
+    """1 - sqrt(share): steep at first. Haegele et al. 2024."""
     return 1 - math.sqrt(share)
 
 
