@@ -3,7 +3,7 @@
 A gain is a ratio of mean squares: E[y^2] / E[x^2] forward, E[dx^2] / E[dy^2] backward. Mean squares and not variances,
 because they multiply from layer to layer where activations have a mean, as those of a ReLU do (He et al. 2015, eq. 7).
 For weights with mean 0 that are independent of what they meet, the output of a linear layer has the mean square
-fan_in * E[W^2] * E[x^2], and the gradient at its input fan_out * E[W^2] * E[dy^2] (Glorot and Bengio 2010, eq. 5 and 6).
+fan_in * E[W^2] * E[x^2], and the gradient at its input fan_out * E[W^2] * E[dy^2] (Glorot and Bengio 2010, section 4.2).
 """
 
 from dataclasses import replace

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..layers import Chain, Layer, Residual
+from ..losses import Loss
 from ..net import Net
 
 Change = Callable[[str, Layer], Layer]
@@ -27,10 +28,13 @@ def rewire(layer: Layer, change: Change, name: str = "") -> Layer:
     return change(name, layer) if name else layer
 
 
-def rewired(net: Net, change: Change) -> Net:
-    """A twin of ``net``, without penalties, whose layers went through ``rewire``; they must ask for the same memory."""
+def rewired(net: Net, change: Change, loss: Loss | None = None) -> Net:
+    """A twin of ``net``, without penalties, whose layers went through ``rewire``; they must ask for the same memory.
+
+    ``loss`` takes the place of the net's own if it is given.
+    """
     layers = rewire(net.layers, change)
-    twin = Net(layers, net.input_shape, net.loss_function, dtype=net.dtype, seed=net.seed)
+    twin = Net(layers, net.input_shape, loss or net.loss_function, dtype=net.dtype, seed=net.seed)
     twin.params, twin.buffers, twin.step = net.params, net.buffers, net.step
     return twin
 

@@ -66,7 +66,7 @@ class VarianceByLayer:
 
     def __str__(self) -> str:
         head = ("layer", "output", "mean", "variance", "gain", "theory", "gradient variance", "gain", "theory")
-        rows = [head]
+        rows: list[tuple[str, ...]] = [head]
         for layer in self.layers:
             title = layer.kind if layer.name == "input" else f"{layer.name} {layer.kind}"
             numbers = (layer.mean, layer.variance, layer.gain, layer.expected_gain)
@@ -75,7 +75,7 @@ class VarianceByLayer:
             rows.append((title, shape, *("" if v is None else f"{v:.3g}" for v in (*numbers, *gradients))))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         return "\n".join(
-            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
             for row in rows
         )  # fmt: skip
 
@@ -167,9 +167,8 @@ def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> Vari
         twin.backward(rng.standard_normal(scores.shape).astype(twin.dtype), dx)
     else:
         twin.loss_and_grads(x, y, dx=dx)
-    data = LayerVariance(
-        "input", "input", x.shape[1:], *(float(f(x, dtype=np.float64)) for f in (np.mean, np.var, )), float(dx.var(dtype=np.float64))
-    )
+    moments = float(x.mean(dtype=np.float64)), float(x.var(dtype=np.float64)), float(dx.var(dtype=np.float64))
+    data = LayerVariance("input", "input", x.shape[1:], *moments)
     rows = [_row(tap) for tap in taps(twin.layers) if type(tap.layer) is not Chain]
     return VarianceByLayer((data, *rows), len(x))
 
@@ -196,7 +195,9 @@ def _of_composite(tap: Tap) -> Gains:
         inner = [_of_composite(t) for t in layer.layers if isinstance(t, Tap)]
         return _product([f for f, _ in inner]), _product([b for _, b in inner])
     if isinstance(layer, Residual):
-        paths = [_of_composite(path) if isinstance(path, Tap) else (1.0, 1.0) for path in (layer.layers, layer.shortcut)]
+        paths = [
+            _of_composite(path) if isinstance(path, Tap) else (1.0, 1.0) for path in (layer.layers, layer.shortcut)
+        ]
         (forward, backward), (other, other_backward) = paths
         return _sum(forward, other), _sum(backward, other_backward)
     return tap.expected
