@@ -3,10 +3,10 @@
 A gain is a ratio of mean squares: E[y^2] / E[x^2] forward, E[dx^2] / E[dy^2] backward. Mean squares and not variances,
 because they multiply from layer to layer where activations have a mean, as those of a ReLU do (He et al. 2015, eq. 7).
 For weights with mean 0 that are independent of what they meet, the output of a linear layer has the mean square
-fan_in * E[W^2] * E[x^2], and the gradient at its input fan_out * E[W^2] * E[dy^2] (Glorot and Bengio 2010, section 4.2).
+fan_in * E[W^2] * E[x^2], the gradient at its input fan_out * E[W^2] * E[dy^2] (Glorot and Bengio 2010, section 4.2).
 """
 
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -75,9 +75,11 @@ def _mean_square(values: np.ndarray) -> float:
 def _connections(layer: Any, in_shape: tuple[int, ...], dtype: np.dtype) -> tuple[float, float]:
     """Mean numbers of inputs of an output, and of outputs of an input: fan-in and fan-out with borders and strides.
 
-    Counted by the layer itself, with all weights and inputs 1.
+    Counted by a layer of that kind with all weights and inputs 1.
     """
-    net = Net([replace(layer, bias=False, init=Constant(1.0))], in_shape, dtype=dtype)
+    kind = next(kind for kind in LINEAR if isinstance(layer, kind))  # a subclass may do more
+    options = {f.name: getattr(layer, f.name) for f in fields(kind)} | {"init": Constant(1.0)}
+    net = Net([kind(**options)], in_shape, dtype=dtype)
     x = np.ones((1, *net.input_shape), dtype)
     dx = np.empty_like(x)
     inputs = float(net.forward(x).mean(dtype=np.float64))

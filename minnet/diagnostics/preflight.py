@@ -187,7 +187,7 @@ def preflight(
         for name, check in bar:
             bar.set_postfix_str(name, refresh=True)
             findings.append(check(case) if fit_to_run else Finding(name, SKIPPED, "the net cannot take these data", ""))
-    return Preflight(tuple(findings), f"{net}, {len(x):,} samples, {case.rule} at {lr:g}")
+    return Preflight(tuple(findings), f"{net}, {len(x):,} samples, {type(case.rule).__name__} at {lr:g}")
 
 
 # Data ----------------------------------------------------------------------------------------------------
@@ -340,6 +340,8 @@ def _penalties(case: _Case) -> Finding:
     if not weights:
         advice = "no parameter is tagged for penalties (Param(decay=True))"
         return Finding(name, WARNING, measured, "it rises", advice, numbers)
+    if not any(w.any() for w in weights):
+        return Finding(name, WARNING, measured, "it rises", "all weights are 0", numbers)
     # The two losses are sums of the same data loss, which need not be small beside the penalty.
     off = abs(with_penalty - without - penalty) > 1e-3 * penalty + 1e-6 * abs(without)
     if not with_penalty > without or off:
@@ -379,17 +381,14 @@ def _gradients(case: _Case) -> Finding:
     x, y = case.part(3)
     if twin.params.size <= _COORDINATES:
         checked = check_net(twin, x, y, inputs=False)
-        verdict, passed, words = checked.verdict, checked.passed, str(checked.worst)
-        measured = f"{verdict}, relative error {checked.error:.1e} in {twin.params.size:,} coordinates"
-        numbers = {"error": checked.error, "verdict": verdict, "worst": checked.worst.name}
+        verdict, passed, worst = checked.verdict, checked.passed, checked.worst.name
+        words, how = str(checked.worst), f"{twin.params.size:,} coordinates"
     else:
         results = _along_each_tensor(twin, x, y, case.seed)
-        guilty = max(results, key=lambda entry: (not entry[1].passed, entry[1].error))
-        verdict, passed, words = guilty[1].verdict, guilty[1].passed, f"{guilty[0]}: {guilty[1].worst}"
-        measured = (
-            f"{verdict}, relative error {guilty[1].error:.1e} along a direction in each of {len(results)} tensors"
-        )
-        numbers = {"error": guilty[1].error, "verdict": verdict, "worst": guilty[0]}
+        worst, result = max(results, key=lambda entry: (not entry[1].passed, entry[1].error))
+        verdict, passed = result.verdict, result.passed
+        words, how = f"{worst}: {result.worst}", f"a direction in each of {len(results)} tensors"
+    measured, numbers = f"{verdict}, {how}", {"verdict": verdict, "worst": worst}
     measured += f", after {_BURN_IN} steps"
     if passed:
         return Finding(name, PASSED, measured, "backprop equals differences", values=numbers)
@@ -483,9 +482,9 @@ def _control(case: _Case) -> Finding:
         expected = f"real at least {100 * noise:.0f} points better"
     else:
         a, b = real["data_loss"], other["data_loss"]
-        better, numbers = a < 0.9 * b, {"real": a, "shuffled": b}
+        better, numbers = a < 0.7 * b, {"real": a, "shuffled": b}
         measured = f"{steps} steps: held-out loss {a:.3g} with real targets, {b:.3g} with shuffled ones"
-        expected = "real at most 0.9 times"
+        expected = "real at most 0.7 times the other"
     if better:
         return Finding(name, PASSED, measured, expected, values=numbers)
     advice = (

@@ -66,28 +66,11 @@ class LossSurface:
         known = np.isfinite(size) & (size > 0)
         return float((np.maximum(0, -low[known]) / size[known]).mean()) if known.any() else np.nan
 
-    @property
-    def relief(self) -> float:
-        """How much the loss falls on the way outwards: sum of all falls over sum of all rises, along rays.
-
-        The rays go from the middle to both ends of a line, or of the middle row and column of a surface. 0 for a bowl,
-        and for any valley that rises on both sides; a fall is a bump passed. Points of infinite loss are left out.
-        """
-        rise = fall = 0.0
-        lines = [self.losses] if self.y is None else [self.losses[len(self.y) // 2], self.losses[:, len(self.x) // 2]]
-        for line in lines:
-            middle = len(line) // 2
-            for ray in (line[middle:], line[middle::-1]):
-                steps = np.diff(ray[np.isfinite(ray)])
-                rise, fall = rise + steps[steps > 0].sum(), fall - steps[steps < 0].sum()
-        return float(fall / rise) if rise > 0 else np.nan
-
     def save(self, path: str | Path) -> None:
-        """Write steps, losses and both measures to ``path`` as JSON; infinite losses become null."""
+        """Write steps, losses and concavity to ``path`` as JSON; infinite losses become null."""
         document = {
             "seed": self.seed,
             "concavity": _plain(self.concavity),
-            "relief": _plain(self.relief),
             "x": self.x.tolist(),
             "y": None if self.y is None else self.y.tolist(),
             "losses": _plain(self.losses),

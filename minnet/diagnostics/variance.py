@@ -1,7 +1,7 @@
 """Variance of activations and of gradients by layer, before training, beside what theory expects."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,8 @@ class VarianceByLayer:
             shape = " x ".join(map(str, layer.shape)) or "1"
             rows.append((title, shape, *("" if v is None else f"{v:.3g}" for v in (*numbers, *gradients))))
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
-        )  # fmt: skip
+        sides = [str.ljust] * 2 + [str.rjust] * (len(head) - 2)
+        return "\n".join("  ".join(map(_pad, sides, row, widths)) for row in rows)
 
     def to_dict(self) -> dict[str, Any]:
         """All that the table holds, as JSON knows it."""
@@ -171,6 +169,10 @@ def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> Vari
     data = LayerVariance("input", "input", x.shape[1:], *moments)
     rows = [_row(tap) for tap in taps(twin.layers) if type(tap.layer) is not Chain]
     return VarianceByLayer((data, *rows), len(x))
+
+
+def _pad(side: Callable[[str, int], str], cell: str, width: int) -> str:
+    return side(cell, width)
 
 
 def _row(tap: Tap) -> LayerVariance:
