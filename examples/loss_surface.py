@@ -6,10 +6,9 @@
 
 After Li, Xu, Taylor, Studer, Goldstein 2018, "Visualizing the Loss Landscape of Neural Nets": two networks that differ
 only in their shortcuts, trained alike, and the training loss on a square around each, along two random and
-filter-normalised directions. The measure of
-the surface beside the picture is its *concavity* (``diagnostics.LossSurface``): the mean ratio of negative to largest
-curvature, 0 where it is convex. Writes l7_surfaces.png, l7_lines.png, the losses as CSV beside
-them, and l7_measures.json.
+filter-normalised directions. The measure of smoothness beside the picture is the surface's *concavity*
+(``diagnostics.LossSurface``): the mean ratio of negative to largest curvature, 0 where it is convex. Writes
+l7_surfaces.png and l7_lines.png, the losses as CSV beside them, and l7_measures.json.
 """
 
 import argparse

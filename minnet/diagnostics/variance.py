@@ -160,7 +160,8 @@ def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> Vari
     x = twin.as_input(x)
     dx = np.empty_like(x)
     if y is None:
-        rng = np.random.default_rng(checks.count("variance_by_layer", "seed", seed, least=0))
+        # A key of two numbers, lest these be the numbers that somebody drew for x with the same seed.
+        rng = np.random.default_rng((checks.count("variance_by_layer", "seed", seed, least=0), 1))
         scores = twin.forward(x, training=True)
         twin.backward(rng.standard_normal(scores.shape).astype(twin.dtype), dx)
     else:
