@@ -46,15 +46,18 @@ def loss_surfaces(path: str | Path, panels: Mapping[str, Square], *, columns: in
     for axis, (title, (x, y, losses)) in zip(axes, panels.items(), strict=False):
         shown = np.clip(np.where(np.isfinite(losses), losses, high), low, high)
         filled = axis.contourf(x, y, np.log10(shown), levels=np.log10(levels), cmap="viridis", extend="both")
-        axis.contour(x, y, np.log10(shown), levels=np.log10(levels), colors="white", linewidths=0.35, alpha=0.7)
+        axis.contour(x, y, np.log10(shown), levels=np.log10(levels), colors="white", linewidths=0.35, linestyles="solid")
         axis.plot(0, 0, "x", color="white", markersize=6)
         axis.set(title=title, aspect="equal", xlabel="first direction", ylabel="second direction")
         axis.grid(False)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     bar = drawn.colorbar(filled, ax=axes, shrink=0.8, aspect=30)
-    ticks = [t for t in np.geomspace(low, high, 6)]
-    bar.set_ticks(np.log10(ticks), labels=[f"{t:.2g}" for t in ticks])
+    decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
+    if len(decades) > 1:
+        bar.set_ticks(decades, labels=[f"$10^{{{decade:.0f}}}$" for decade in decades])
+    else:
+        bar.set_ticks(np.log10([low, high]), labels=[f"{low:.3g}", f"{high:.3g}"])
     bar.set_label("data loss")
     save(drawn, path)
     rows = (
