@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, figure, legend, save, save_rows
+from .style import COLOURS, figure, save, save_rows
 
 if TYPE_CHECKING:
     from ..diagnostics import VarianceByLayer
@@ -47,7 +47,7 @@ def variance_by_layer(
             word = f", median of {len(runs)}" if len(runs) > 1 else ""
             axis.plot(at, middle, marker=".", color=colour, label=f"{label}{word}")
             if len(runs) > 1:
-                axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0, label="95 % of seeds")
+                axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0, label=f"{label}, 95 % of runs")
         expected = np.array([_expected(run) for run in runs])
         if np.isfinite(expected).any():
             known = np.isfinite(expected).any(axis=0)
@@ -59,13 +59,14 @@ def variance_by_layer(
             axis.plot(layer, value, "kx", label="published" if layer == 0 else None)
         axis.set(title=title, ylabel="variance", yscale="log")
         axis.set_xticks(at, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
-        legend(axis)
         rows += [
             (title, number, name, layer.variance, theory, layer.gradient_variance, layer.gain, layer.expected_gain,
              layer.gradient_gain, layer.expected_gradient_gain)
             for number, run in enumerate(runs)
             for name, layer, theory in zip(names, run.layers, _expected(run), strict=True)
         ]  # fmt: skip
+    handles, labels = axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     save(drawn, path)
     head = ("panel", "run", "layer", "variance", "expected variance", "gradient variance", "gain", "expected gain")
     save_rows(path, (*head, "gradient gain", "expected gradient gain"), rows)

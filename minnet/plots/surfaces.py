@@ -46,7 +46,9 @@ def loss_surfaces(path: str | Path, panels: Mapping[str, Square], *, columns: in
     for axis, (title, (x, y, losses)) in zip(axes, panels.items(), strict=False):
         shown = np.clip(np.where(np.isfinite(losses), losses, high), low, high)
         filled = axis.contourf(x, y, np.log10(shown), levels=np.log10(levels), cmap="viridis", extend="both")
-        axis.contour(x, y, np.log10(shown), levels=np.log10(levels), colors="white", linewidths=0.35, linestyles="solid")
+        axis.contour(
+            x, y, np.log10(shown), levels=np.log10(levels), colors="white", linewidths=0.35, linestyles="solid"
+        )
         axis.plot(0, 0, "x", color="white", markersize=6)
         axis.set(title=title, aspect="equal", xlabel="first direction", ylabel="second direction")
         axis.grid(False)
