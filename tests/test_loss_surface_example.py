@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parent.parent / "examples" / "loss_surface.py"
 
 
 def test_the_example_measures_both_kinds_and_keeps_the_data(tmp_path):
-    options = "--blocks 1 --width 8 --epochs 1 --seeds 1 --points 5".split()
+    options = ["--blocks", "1", "--width", "8", "--epochs", "1", "--seeds", "1", "--points", "5"]
     command = [sys.executable, str(SCRIPT), *options, "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "less concave with shortcuts in" in done.stdout
