@@ -3,9 +3,10 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 """
 
-from . import data, datasets, initializers, landscapes, losses, rules, schedules
+from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
 from .callbacks import Callback, EarlyStopping
 from .controllers import HalveOnStall, ReduceOnPlateau
+from .diagnostics import preflight
 from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
 from .groups import Group
 from .history import History
@@ -189,6 +190,7 @@ __all__ = [
     "check_net",
     "data",
     "datasets",
+    "diagnostics",
     "fit",
     "get_num_threads",
     "initializers",
@@ -196,6 +198,7 @@ __all__ = [
     "losses",
     "lr_range_test",
     "numerical_gradient",
+    "preflight",
     "relative_error",
     "rules",
     "schedules",

@@ -61,10 +61,14 @@ DOORS = {
     },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
+    "diagnostics": {
+        *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
+        *("data", "gradcheck", "diagnostics"),
+    },
     "plots": {"files", "history", "lr_finder", "plots"},
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
-LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots")}
+LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("diagnostics", "plots")}
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.
@@ -72,7 +76,7 @@ LATE_OUTSIDE = {
     "matplotlib": {"plots"},
     "cycler": {"plots"},
     "PIL": {"plots"},
-    "tqdm": {"train", "lr_finder"},
+    "tqdm": {"train", "lr_finder", "diagnostics"},
     "safetensors": set(),
     "torch": set(),
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 import minnet as mn
 from minnet import plots
+from minnet.diagnostics import VarianceByLayer, variance_by_layer
 
 from .base import Row, claim, flat_digits, mlp, verdict
 
@@ -78,6 +79,121 @@ def twenty_examples_can_be_overfitted(out: Path) -> Row:
     )
 
 
+@claim("N13", "the gap between training and validation accuracy tells overfitting")
+def the_gap_tells_overfitting(out: Path) -> Row:
+    # 150 digits are few for 100 hidden units: the gap should be wide, and narrower for whatever regularises.
+    train, val = mn.data.split(mn.datasets.digits(), (0.8, 0.2), seed=0)
+    few, seeds = 150, 5
+    kinds: dict[str, tuple[int | None, float, list[mn.Layer]]] = {
+        "150 images": (few, 0.0, []),
+        "150 images, L2 0.03 and dropout": (few, 0.03, [mn.Dropout(0.5)]),
+        "1,437 images": (None, 0.0, []),
+    }
+    panels, gaps, held_out = {}, {}, {}
+    for kind, (size, l2, noise) in kinds.items():
+        runs = []
+        for seed in range(seeds):
+            layers = [mn.Flatten(), mn.Dense(100), mn.ReLU(), *noise, mn.Dense(10)]
+            net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy(), l2=l2, seed=seed)
+            part, watch = (train[0][:size], train[1][:size]), Gap((train[0][:size], train[1][:size]), val)
+            mn.fit(
+                net, part, rule=mn.Nesterov(0.9), lr=0.02, batch_size=50, steps=450, seed=seed, callbacks=[watch],
+                progress=False,
+            )  # fmt: skip
+            runs.append(watch.curves())
+        steps, values = runs[0][0], np.array([run[1] for run in runs])  # (seeds, 2, readings)
+        panels[kind] = {"training": (steps, values[:, 0]), "validation": (steps, values[:, 1])}
+        gaps[kind] = values[:, 0, -1] - values[:, 1, -1]
+        held_out[kind] = values[:, 1, -1]
+    plots.comparison(out / "n13_gap.png", panels, xlabel="step", ylabel="correct (%)", ylim=(60, 101))
+    words = [
+        f"{kind}: gap {np.median(gaps[kind]):.1f} points, validation {np.median(held_out[kind]):.1f} %"
+        for kind in kinds
+    ]
+    overfitted, regularised, more = (np.median(gaps[kind]) for kind in kinds)
+    return Row(
+        "figure",
+        "; ".join(words) + f"; medians of {seeds} seeds",
+        verdict(overfitted > 2 * more and overfitted > regularised),
+        ["n13_gap.png"],
+    )
+
+
+class Gap(mn.Callback):
+    """Accuracies in percent on training and validation data, every 25 steps, in passes that do not train."""
+
+    def __init__(self, train: mn.data.Data, val: mn.data.Data) -> None:
+        self.data, self.steps, self.rows = (train, val), [], []
+
+    def on_step(self, trainer, record):
+        if record.step % 25 == 0:
+            self.steps.append(record.step)
+            self.rows.append([100 * trainer.net.evaluate(*data)["accuracy"] for data in self.data])
+
+    def curves(self) -> tuple[list[int], np.ndarray]:
+        return self.steps, np.array(self.rows).T
+
+
+def roughness(filters: np.ndarray) -> float:
+    """How little neighbouring pixels of a filter (n, H, W, C) agree: 0 for smooth, 1 for white noise; the median.
+
+    The mean square of the difference of two neighbours over twice the variance, which is 1 less their correlation.
+    """
+    centred = filters - filters.mean(axis=(1, 2, 3), keepdims=True)
+    centred = centred[centred.any(axis=(1, 2, 3))]  # a filter that has died has no pattern
+    steps = [np.square(np.diff(centred, axis=axis)).mean(axis=(1, 2, 3)) for axis in (1, 2)]
+    return float(np.median(sum(steps) / (4 * np.square(centred).mean(axis=(1, 2, 3)))))
+
+
+@claim("N16", "first-layer filters are smooth when training is healthy, noisy when not")
+def healthy_filters_are_smooth(out: Path) -> Row:
+    train, val = mn.data.split(mn.datasets.digits(), (0.8, 0.2), seed=0)
+    # Name: rate, penalty. He's initial weights are white noise, which only training and penalties can smooth.
+    kinds = {
+        "healthy": (0.1, 3e-3),
+        "no regularisation": (0.1, 0.0),
+        "rate too low": (1e-4, 3e-3),
+        "rate too high": (0.6, 3e-3),
+    }
+    panels, words, rough = {}, [], {}
+    for kind, (lr, l2) in kinds.items():
+        measured, accuracies = [], []
+        for seed in range(3):
+            net = mn.Net([mn.Flatten(), *mlp(40)], (8, 8, 1), mn.SoftmaxCrossEntropy(), l2=l2, seed=seed)
+            mn.fit(
+                net,
+                train,
+                rule=mn.Momentum(0.9),
+                lr=lr,
+                batch_size=50,
+                epochs=40,
+                seed=seed,
+                progress=False,
+                clip_norm=1.0,
+            )
+            measured.append(roughness(plots.filters_of(net)))
+            accuracies.append(net.evaluate(*val)["accuracy"])
+            if seed == 0:
+                panels[kind] = plots.filters_of(net).copy()
+        rough[kind] = measured
+        words.append(
+            f"{kind}: roughness {np.median(measured):.2f} ({min(measured):.2f} to {max(measured):.2f}), validation "
+            f"{np.median(accuracies):.1%}"
+        )
+    titles = {kind: f"{kind}: {rough[kind][0]:.2f}" for kind in panels}
+    plots.filter_grid(out / "n16_filters.png", {titles[kind]: panels[kind] for kind in panels}, columns=8)
+    noisier = {kind: min(rough[kind]) > max(rough["healthy"]) for kind in kinds if kind != "healthy"}
+    return Row(
+        "grids",
+        "; ".join(words) + "; 0 smooth, 1 white noise; 3 seeds",
+        "holds"
+        if all(noisier.values())
+        else f"noisier: {', '.join(k for k in noisier if noisier[k]) or 'none'}; not: "
+        f"{', '.join(k for k in noisier if not noisier[k])}",
+        ["n16_filters.png"],
+    )
+
+
 # Initialisation ----------------------------------------------------------------------------------------------
 
 # What the notes print for layers 0 to 8; the dots stand where they print none.
@@ -85,17 +201,14 @@ _SMALL = {0: 1.0, 1: 3.1e-4, 2: 1.2e-6, 3: 5.5e-10, 8: 8.6e-25}
 _SCALED = {0: 1.0, 1: 0.70, 2: 0.60, 3: 0.84, 8: 0.25}
 
 
-def variances(width: int, init: Callable, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Variance over the units, by layer, of one standard normal vector's activations and of one's gradients."""
-    rng = np.random.default_rng((seed, width))
-    net = mn.Net([mn.Dense(width, init=init) for _ in range(8)], width, seed=seed, dtype=np.float64)
-    x = rng.standard_normal((1, width))
-    net.forward(x)
-    forward = [x.var(), *(y.var() for y in net.activations().values())]
-    backward: list[float] = []
-    dx = np.empty_like(x)
-    net.backward(rng.standard_normal(x.shape), dx, observe=lambda place, dy: backward.append(dy.var()))
-    return np.array(forward), np.array([*backward, dx.var()][::-1])
+def looks(width: int, init: Callable, seeds: int) -> list[VarianceByLayer]:
+    """Eight linear layers, a net a seed, at one standard normal vector, and one sent back."""
+    found = []
+    for seed in range(seeds):
+        net = mn.Net([mn.Dense(width, init=init) for _ in range(8)], width, seed=seed, dtype=np.float64)
+        x = np.random.default_rng((seed, width)).standard_normal((1, width))
+        found.append(variance_by_layer(net, x, seed=seed))
+    return found
 
 
 @claim(
@@ -110,21 +223,19 @@ def small_weights_kill_activations(out: Path) -> Row:
         "standard deviation 0.01": (mn.initializers.Normal(0.01), _SMALL),
         "1 / sqrt(inputs)": (mn.initializers.LeCunNormal(), _SCALED),
     }
-    drawn, axes = plots.figure(2)
-    inside, words = [], []
-    for axis, (kind, (init, published)) in zip(axes, kinds.items(), strict=True):
-        runs = [variances(width, init, seed) for seed in range(200)]
-        for label, table in (("activations", [f for f, _ in runs]), ("gradients", [b for _, b in runs])):
-            low, middle, high = np.quantile(table, (0.025, 0.5, 0.975), axis=0)
-            (line,) = axis.plot(range(9), middle, marker=".", label=f"{label}, median")
-            axis.fill_between(range(9), low, high, color=line.get_color(), alpha=0.2, label=f"{label}, 95 % of seeds")
-            if label == "activations":
-                inside += [bool(low[layer] <= value <= high[layer]) for layer, value in published.items() if layer]
-                words.append(f"{kind}: {middle[1]:.2g}, {middle[2]:.2g}, {middle[3]:.2g} ... {middle[8]:.2g}")
-        axis.plot(published.keys(), published.values(), "kx", label="published activations")
-        axis.set(title=f"{kind}, width {width}", xlabel="layer", ylabel="variance", yscale="log")
-        plots.legend(axis)
-    plots.save(drawn, out / "n15_variance.png")
+    inside, words, panels, crosses = [], [], {}, {}
+    for kind, (init, published) in kinds.items():
+        runs = looks(width, init, 200)
+        table = np.array([[layer.variance for layer in run.layers] for run in runs])
+        low, middle, high = np.quantile(table, (0.025, 0.5, 0.975), axis=0)
+        inside += [bool(low[layer] <= value <= high[layer]) for layer, value in published.items() if layer]
+        gains = [layer.expected_gain for run in runs for layer in run.layers[1:] if layer.expected_gain is not None]
+        words.append(
+            f"{kind}: {middle[1]:.2g}, {middle[2]:.2g}, {middle[3]:.2g} ... {middle[8]:.2g}, expected a factor "
+            f"{np.median(gains):.2g} a layer"
+        )
+        panels[f"{kind}, width {width}"], crosses[f"{kind}, width {width}"] = runs, published
+    plots.variance_by_layer(out / "n15_variance.png", panels, published=crosses)
     return Row(
         "3.1e-4, 1.2e-6, 5.5e-10 ... 8.6e-25; scaled: 0.70, 0.60, 0.84 ... 0.25",
         f"width {width}, medians of 200 seeds: {'; '.join(words)}; {sum(inside)} of {len(inside)} published values in "

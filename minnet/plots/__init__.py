@@ -1,5 +1,7 @@
 """Every figure. Matplotlib is imported here alone, and only when a figure is drawn."""
 
+from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer
+from .mistakes import confusion, worst_mistakes
 from .panels import (
     curves,
     histogram,
@@ -12,23 +14,33 @@ from .panels import (
 )
 from .paths import animation, trajectories
 from .runs import comparison
-from .style import COLOURS, figure, legend, look, save
+from .style import COLOURS, figure, legend, look, save, save_rows
+from .surfaces import loss_lines, loss_surfaces
 
 __all__ = [
     "COLOURS",
     "animation",
     "comparison",
+    "confusion",
     "curves",
     "figure",
+    "filter_grid",
+    "filters_of",
+    "first_layer_filters",
     "histogram",
     "images",
     "learning_curves",
     "legend",
     "look",
+    "loss_lines",
+    "loss_surfaces",
     "range_test",
     "range_test_panel",
     "regions",
     "save",
+    "save_rows",
     "schedules",
     "trajectories",
+    "variance_by_layer",
+    "worst_mistakes",
 ]

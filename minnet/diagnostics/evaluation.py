@@ -1,0 +1,121 @@
+"""What a classifier gets wrong: the confusion matrix, and the mistakes that cost most."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..files import write_whole
+from ..net import Net
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How often each class was taken for each: ``print`` it, ``plot`` it, ``save`` it.
+
+    Attributes:
+        counts: (classes, classes) integers; rows are the true classes, columns the predicted ones.
+        names: of the classes.
+    """
+
+    counts: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples on the diagonal."""
+        return float(np.trace(self.counts) / self.counts.sum())
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Share of each true class that was recognised; NaN for a class without samples."""
+        return _share(np.diag(self.counts), self.counts.sum(axis=1))
+
+    @property
+    def precision(self) -> np.ndarray:
+        """Share of each predicted class that was right; NaN for a class that was never predicted."""
+        return _share(np.diag(self.counts), self.counts.sum(axis=0))
+
+    def __str__(self) -> str:
+        head = ["true \\ predicted", *self.names, "recall"]
+        rows = [head]
+        for name, counts, recall in zip(self.names, self.counts, self.recall, strict=True):
+            rows.append([name, *map(str, counts), f"{recall:.1%}"])
+        rows.append(["precision", *(f"{p:.1%}" for p in self.precision), f"{self.accuracy:.1%}"])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+    def save(self, path: str | Path) -> None:
+        """Write names and counts to ``path`` as JSON, whole or not at all."""
+        write_whole(path, json.dumps({"names": self.names, "counts": self.counts.tolist()}, indent=1))
+
+    def plot(self, path: str | Path, *, title: str = "Confusion matrix") -> None:
+        """Draw the matrix into an image file, with the data beside it."""
+        from .. import plots
+
+        plots.confusion(path, self.counts, self.names, title=title)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified sample: its place in the data, its class, the class it was taken for, and its loss."""
+
+    index: int
+    label: int
+    predicted: int
+    loss: float
+
+
+def confusion_matrix(net: Net, x: Any, y: Any, *, names: Sequence[str] | None = None) -> Confusion:
+    """Count, for each class of y, what the net takes its samples for; a twin does the work.
+
+    Args:
+        net: a net whose loss classifies by integer labels.
+        x, y: samples (n, *input_shape) and labels (n,).
+        names: of the classes; their numbers if None.
+    """
+    labels, scores = _scores("confusion_matrix", net, x, y)
+    classes = scores.shape[1]
+    names = tuple(map(str, range(classes) if names is None else names))
+    if len(names) != classes:
+        raise ValueError(f"confusion_matrix: expected {classes} names; got {len(names)}")
+    counts = np.bincount(labels * classes + scores.argmax(axis=1), minlength=classes**2)
+    return Confusion(counts.reshape(classes, classes), names)
+
+
+def worst_mistakes(net: Net, x: Any, y: Any, *, count: int = 20) -> list[Mistake]:
+    """The misclassified samples with the largest losses, worst first; fewer if there are not ``count``."""
+    checks.count("worst_mistakes", "count", count)
+    labels, scores = _scores("worst_mistakes", net, x, y)
+    predicted, loss = scores.argmax(axis=1), net.loss_function
+    assert loss is not None  # _scores has seen to it
+    mistakes = [
+        Mistake(int(i), int(labels[i]), int(predicted[i]), loss(scores[i : i + 1], labels[i : i + 1]))
+        for i in np.flatnonzero(predicted != labels)
+    ]
+    return sorted(mistakes, key=lambda mistake: -mistake.loss)[:count]
+
+
+def _scores(who: str, net: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(labels (n,), scores (n, classes))."""
+    if not isinstance(net, Net):
+        raise TypeError(f"{who}: expected a Net; got {net!r}")
+    if net.loss_function is None:
+        raise ValueError(f"{who}: expected a net built with loss=...; this one has none")
+    labels = net.loss_function.check_targets(y, net.output_shape, net.dtype)
+    if labels.dtype.kind != "i" or labels.ndim != 1:
+        raise ValueError(
+            f"{who}: expected a loss of integer labels, such as SoftmaxCrossEntropy; got {net.loss_function}"
+        )
+    scores = net.twin().predict(x)
+    if len(scores) != len(labels):
+        raise ValueError(f"{who}: expected x and y of one length; got {len(scores)} and {len(labels)}")
+    return labels, scores
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

@@ -1,0 +1,140 @@
+"""Variances by layer, and what units of the first layer look for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .style import COLOURS, figure, save, save_rows
+
+if TYPE_CHECKING:
+    from ..diagnostics import VarianceByLayer
+    from ..net import Net
+
+
+def variance_by_layer(
+    path: str | Path,
+    panels: Mapping[str, Sequence["VarianceByLayer"]],
+    *,
+    published: Mapping[str, Mapping[int, float]] | None = None,
+) -> None:
+    """Variance of activations and of gradients by layer, with the variance that theory expects of the activations.
+
+    The expected mean square of a layer is that of what came in times the expected gain; the square of the mean is taken
+    off. Where theory has nothing to say there is no mark. Of several results for one panel (seeds) the median is shown,
+    with a band that holds 95 % of them. A CSV file beside the figure holds all of it.
+
+    Args:
+        path: the file to write; its ending names the format.
+        panels: title -> results for nets of the same layers.
+        published: title -> layer, counted from 0 for the input -> variance, to be marked with crosses.
+    """
+    drawn, axes = figure(
+        len(panels), width=max(4.4, 0.3 * max(len(runs[0].layers) for runs in panels.values())), height=3.4
+    )
+    rows: list[tuple[Any, ...]] = []
+    for axis, (title, runs) in zip(axes, panels.items(), strict=True):
+        names = [f"{layer.name} {layer.kind}" if layer.name != "input" else "input" for layer in runs[0].layers]
+        at = np.arange(len(names))
+        for colour, label, attribute in (
+            (COLOURS[0], "activations", "variance"),
+            (COLOURS[1], "gradients", "gradient_variance"),
+        ):
+            table = np.array([[getattr(layer, attribute) for layer in run.layers] for run in runs])
+            table[table <= 0] = np.nan  # a logarithmic axis has no place for it
+            low, middle, high = np.nanquantile(table, (0.025, 0.5, 0.975), axis=0)
+            word = f", median of {len(runs)}" if len(runs) > 1 else ""
+            axis.plot(at, middle, marker=".", color=colour, label=f"{label}{word}")
+            if len(runs) > 1:
+                axis.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0, label=f"{label}, 95 % of runs")
+        expected = np.array([_expected(run) for run in runs])
+        if np.isfinite(expected).any():
+            known = np.isfinite(expected).any(axis=0)
+            axis.plot(
+                at[known], np.nanmedian(expected[:, known], axis=0), "o", color=COLOURS[2], markerfacecolor="none",
+                markersize=7, linestyle="", label="theory, activations",
+            )  # fmt: skip
+        for layer, value in (published or {}).get(title, {}).items():
+            axis.plot(layer, value, "kx", label="published" if layer == 0 else None)
+        axis.set(title=title, ylabel="variance", yscale="log")
+        axis.set_xticks(at, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
+        rows += [
+            (title, number, name, layer.variance, theory, layer.gradient_variance, layer.gain, layer.expected_gain,
+             layer.gradient_gain, layer.expected_gradient_gain)
+            for number, run in enumerate(runs)
+            for name, layer, theory in zip(names, run.layers, _expected(run), strict=True)
+        ]  # fmt: skip
+    handles, labels = axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    save(drawn, path)
+    head = ("panel", "run", "layer", "variance", "expected variance", "gradient variance", "gain", "expected gain")
+    save_rows(path, (*head, "gradient gain", "expected gradient gain"), rows)
+
+
+def _expected(run: "VarianceByLayer") -> list[float]:
+    """Mean square that theory expects of each layer's output, less the mean's square; NaN where it has no say."""
+    return [
+        np.nan
+        if layer.expected_gain is None or not layer.gain
+        else max((layer.variance + layer.mean**2) * layer.expected_gain / layer.gain - layer.mean**2, 0) or np.nan
+        for layer in run.layers
+    ]
+
+
+def first_layer_filters(path: str | Path, net: "Net", *, count: int = 40, columns: int = 10, title: str = "") -> None:
+    """The weights of the first Dense or convolution as images, each stretched from its smallest to its largest value.
+
+    A unit of a Dense layer behind images (H, W, C), flattened or not, is shown as such an image; so is a filter of a
+    convolution, whose channels are put side by side unless they are one or three. A CSV file holds the weights.
+    """
+    filters = filters_of(net)[:count]
+    filter_grid(path, {title: filters}, columns=columns)
+
+
+def filters_of(net: "Net") -> np.ndarray:
+    """Weights of the first layer that has a W, as images (units, H, W, channels)."""
+    name, W = next(((name, W) for name, W in net.named_parameters().items() if name.endswith(".W")), ("", None))
+    if W is None or W.ndim not in (2, 4):
+        raise ValueError(f"first_layer_filters: expected a net with a Dense or a convolution; got {net!r}")
+    if W.ndim == 4:
+        return np.ascontiguousarray(np.moveaxis(W, -1, 0))
+    if len(net.input_shape) != 3 or W.shape[0] != np.prod(net.input_shape):
+        raise ValueError(
+            f"first_layer_filters: expected images (H, W, C) before {name}; got input shape {net.input_shape}"
+        )
+    return W.T.reshape(-1, *net.input_shape)
+
+
+def filter_grid(path: str | Path, panels: Mapping[str, np.ndarray], *, columns: int = 10) -> None:
+    """Grids of filters (n, H, W, C) side by side, each filter stretched by itself; a CSV file holds the weights."""
+    drawn, axes = figure(
+        len(panels), width=0.36 * columns, height=0.36 * max(-(-len(f) // columns) for f in panels.values()) + 0.4
+    )
+    for axis, (title, filters) in zip(axes, panels.items(), strict=True):
+        axis.imshow(_grid(filters, columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set(title=title, xticks=[], yticks=[])
+        axis.grid(False)
+        axis.spines[:].set_visible(False)
+    save(drawn, path)
+    rows = (
+        (title, unit, *map(int, place), float(value))
+        for title, filters in panels.items()
+        for unit, image in enumerate(filters)
+        for place, value in np.ndenumerate(image)
+    )
+    save_rows(path, ("panel", "unit", "row", "column", "channel", "weight"), rows)
+
+
+def _grid(filters: np.ndarray, columns: int) -> np.ndarray:
+    """One image of all filters, a white line between any two."""
+    if filters.shape[3] not in (1, 3):
+        filters = np.concatenate(np.moveaxis(filters[..., np.newaxis], 3, 0), axis=2)
+    low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (filters.min, filters.max))
+    stretched = (filters - low) / np.where(high > low, high - low, 1)
+    n, height, width, channels = filters.shape
+    rows = -(-n // columns)
+    grid = np.ones((rows, height + 1, columns, width + 1, channels))
+    for i in range(n):
+        grid[i // columns, :height, i % columns, :width] = stretched[i]
+    return grid.reshape(rows * (height + 1), columns * (width + 1), channels)
