@@ -4,6 +4,7 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,15 +56,27 @@ def test_rates_too_low_and_too_high(example, tmp_path):
     assert (tmp_path / "b1_valley.png").exists()
 
 
-def test_the_script_writes_tables_and_figures(tmp_path):
+def test_the_script_writes_tables_and_figures(example, tmp_path, monkeypatch, capsys):
+    few = {"first": ("Nesterov", "Adam", "SignMomentum"), "later": ("Adam", "LAMB", "Muon", "L-BFGS")}
+    families = {kind: {label: example.FAMILIES[kind][label] for label in labels} for kind, labels in few.items()}
+    monkeypatch.setattr(example, "FAMILIES", families)
+    monkeypatch.setattr(example, "GRID", (0.001, 0.01, 0.1))
+    monkeypatch.setattr(example.c, "FULL", replace(example.c.FULL, grid=example.GRID, choosing=1))
     options = ["--out", str(tmp_path), "--steps", "5", "--epochs", "1", "--seeds", "2"]
-    done = subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, check=True)
-    assert done.stderr == ""  # no progress bar where nobody watches
-    assert "| rule | Rosenbrock |" in done.stdout
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
+    example.main()
+    printed = capsys.readouterr()
+    assert printed.err == ""  # no progress bar where nobody watches
+    assert "| rule | Rosenbrock |" in printed.out
     document = json.loads((tmp_path / "update_rules.json").read_text())
     assert [row["claim"] for row in document["claims"]] == ["B1", "B4", "B5", "N21", "N22"]
-    assert {"SignMomentum", "Muon", "LAMB"} <= set(document["digits"]["rules"])
-    assert {"SignMomentum", "LAMB", "L-BFGS"} <= set(document["landscapes"]["Beale"])
+    assert list(document["digits"]["rules"]) == ["Nesterov", "Adam", "SignMomentum", "LAMB", "Muon"]
+    assert list(document["landscapes"]["Beale"]) == ["Nesterov", "Adam", "SignMomentum", "LAMB", "L-BFGS"]
     for picture in [*tmp_path.glob("*.png"), *tmp_path.glob("*.gif")]:
         assert picture.stat().st_size < 1.5e6
         assert picture.with_suffix(".csv").exists()
+
+
+def test_the_script_says_what_it_takes():
+    done = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, check=True)
+    assert "--seeds" in done.stdout
