@@ -3,7 +3,7 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 """
 
-from . import data, datasets, initializers, landscapes, losses, rules, schedules
+from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
 from .callbacks import Callback, EarlyStopping
 from .controllers import HalveOnStall, ReduceOnPlateau
 from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
@@ -189,6 +189,7 @@ __all__ = [
     "check_net",
     "data",
     "datasets",
+    "diagnostics",
     "fit",
     "get_num_threads",
     "initializers",

@@ -61,10 +61,14 @@ DOORS = {
     },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
+    "diagnostics": {
+        *("checks", "files", "layers", "net", "data", "train", "callbacks", "history", "lr_finder"),
+        "diagnostics",
+    },
     "plots": {"files", "history", "lr_finder", "plots"},
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
-LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots")}
+LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("diagnostics", "plots")}
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.

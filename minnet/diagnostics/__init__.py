@@ -1,0 +1,25 @@
+"""What to look at before and during training. Nothing here disturbs a run."""
+
+from .monitor import Monitor
+from .noise_scale import NoiseScale, noise_scale
+from .ratios import UpdateRatios
+from .sharpness import Sharpness, hessian_vector_product, sharpness
+from .statistics import Statistics
+from .units import DeadUnits, Saturation, UnitEvent, dead_units
+from .when import log_spaced
+
+__all__ = [
+    "DeadUnits",
+    "Monitor",
+    "NoiseScale",
+    "Saturation",
+    "Sharpness",
+    "Statistics",
+    "UnitEvent",
+    "UpdateRatios",
+    "dead_units",
+    "hessian_vector_product",
+    "log_spaced",
+    "noise_scale",
+    "sharpness",
+]
