@@ -10,7 +10,7 @@ from .when import Steps
 if TYPE_CHECKING:
     from ..train import Record, Trainer
 
-TARGET = 1e-3
+TARGET = 1e-3  # CS231n
 
 
 class UpdateRatios(Monitor):

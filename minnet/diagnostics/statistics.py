@@ -24,7 +24,8 @@ class Statistics(Monitor):
     Arrays: ``"weights 0.W"``, ``"gradients 0.W"``, ``"activations 1"`` (by place, see ``Net.layer_passes``), of shape
     (records, 5) with the columns of ``STATISTICS`` (mean, std, min, max, zeros), and the same names followed by
     ``" counts"``, of shape (records, bins), counts in bins of equal width from min to max (see ``histogram``).
-    ``labels`` has the class of the layer for each array of activations.
+    ``labels`` has the class of the layer for each array of activations, and the word "weights" for tensors tagged
+    ``decay``.
 
     Args:
         at: see ``Monitor``.
@@ -49,6 +50,7 @@ class Statistics(Monitor):
             row[name], row[f"{name} counts"] = describe(array, self.bins)
         self.record(record.step, row)
         self.labels = {f"activations {place}": type(layer).__name__ for place, layer, _ in passes}
+        self.labels |= {f"{kind} {t.name}": "weights" for kind in KINDS[:2] for t in net.tensors if t.decay}
 
     def of(self, kind: str, statistic: str) -> dict[str, np.ndarray]:
         """One of ``STATISTICS`` by tensor or place, for a kind of "weights", "gradients" or "activations"."""

@@ -13,14 +13,25 @@ from .panels import (
 from .paths import animation, trajectories
 from .runs import comparison
 from .style import COLOURS, figure, legend, look, save
+from .watching import (
+    compare_batch_sizes,
+    compare_rates,
+    histograms,
+    run_figures,
+    training_curves,
+    update_ratios,
+)
 
 __all__ = [
     "COLOURS",
     "animation",
+    "compare_batch_sizes",
+    "compare_rates",
     "comparison",
     "curves",
     "figure",
     "histogram",
+    "histograms",
     "images",
     "learning_curves",
     "legend",
@@ -28,7 +39,10 @@ __all__ = [
     "range_test",
     "range_test_panel",
     "regions",
+    "run_figures",
     "save",
     "schedules",
+    "training_curves",
     "trajectories",
+    "update_ratios",
 ]
