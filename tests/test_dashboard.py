@@ -247,9 +247,10 @@ def test_verdicts_stand_worst_first_and_a_monitor_without_records_is_silent():
 def test_noise_and_sharpness_are_put_into_words():
     noise, curve = NoiseScale(4, 3, at=20), Sharpness(at=20)
     found = said(run(make_net(), [noise, curve]), noise, curve)
-    assert any(
-        text.startswith(f"Noise and gradient are of one size in batches of {noise.scale()[-1]:.3g}") for text in found
-    )
+    recent = noise.scale()[-1]
+    assert len(noise) == 4  # so that a quarter is one record
+    assert recent > 0
+    assert any(text.startswith(f"Noise and gradient are of one size in batches of {recent:.3g}") for text in found)
     assert any(text.startswith(f"Sharpness is {curve['sharpness'][-1]:.3g}") for text in found)
 
 

@@ -26,10 +26,9 @@ class NoiseScale(Monitor):
         |G|^2 = (B |g_B|^2 - b |g_b|^2) / (B - b),    tr(S) = (|g_b|^2 - |g_B|^2) / (1/b - 1/B),
 
     with the mean over the small batches for |g_b|^2. Both are unbiased (but for samples drawn without replacement from
-    few data), their quotient is not, and the first may come out below 0; so ``scale`` averages both over the records
-    first. Dropout's noise counts as part of the samples'; with batch norm a batch's gradient is no mean over its
-    samples, and the estimate is one of how it depends on the batch size. Works on a copy of the net; each record costs
-    ``parts`` training passes.
+    few data), their quotient is not, and the first may come out below 0. Dropout's noise counts as part of the
+    samples'; with batch norm a batch's gradient is no mean over its samples, and the estimate is one of how it depends
+    on the batch size. Works on a copy of the net; each record costs ``parts`` training passes.
 
     Arrays: ``"gradient"``, |G|^2, and ``"noise"``, tr(S), of shape (records,), as estimated after the step's update.
 
@@ -64,10 +63,11 @@ class NoiseScale(Monitor):
         gradient, noise = noise_scale(self._twin.of(trainer.net), x, y, self.parts)
         self.record(record.step, {"gradient": gradient, "noise": noise})
 
-    def scale(self, smooth: float = 0.9) -> np.ndarray:
+    def scale(self, smooth: float = 0.0) -> np.ndarray:
         """tr(S) / |G|^2 in samples, shape (records,), each averaged over the records with this weight of the past.
 
-        NaN where the average of |G|^2 is not above 0: too few samples to tell a gradient from noise.
+        Averages make sense where the records are near one another: |G|^2 falls by orders of magnitude in a run, and
+        the past would drown the present. NaN where |G|^2 is not above 0: too few samples to tell a gradient from noise.
         """
         checks.fraction("NoiseScale.scale", "smooth", smooth)
         gradient, noise = (moving_average(self[name], smooth) for name in ("gradient", "noise"))

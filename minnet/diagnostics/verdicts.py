@@ -167,7 +167,7 @@ def _of_gradients(monitor: Statistics) -> Iterator[Verdict]:
 
 
 def _of_noise(monitor: NoiseScale, batch_size: int | None) -> Iterator[Verdict]:
-    scale = float(monitor.scale()[-1])
+    scale = _recent(monitor.scale())
     if not np.isfinite(scale):
         yield Verdict("watch", "With so few samples the gradient cannot be told from its noise.")
     else:

@@ -28,6 +28,14 @@ def step_axis(axis: Any, steps: np.ndarray) -> None:
     axis.set_xlabel("step")
 
 
+def epoch_axis(axis: Any) -> None:
+    """Label the axis of epochs, with whole ones as its ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlabel("epoch")
+
+
 # Curves --------------------------------------------------------------------------------------------------------------
 
 
@@ -39,7 +47,8 @@ def loss_panel(axis: Any, history: "History") -> None:
     for column, label in (("loss", "training, epoch mean"), ("val_loss", "validation")):
         if column in history:
             axis.plot(_ends(history), history[column], marker=_marker(history), label=label)
-    axis.set(title="Loss", xlabel="epoch", ylabel="loss (data + penalties)")
+    axis.set(title="Loss", ylabel="loss (data + penalties)")
+    epoch_axis(axis)
     if (losses > 0).all():
         axis.set_yscale("log")
     legend(axis)
@@ -56,7 +65,8 @@ def accuracy_panel(axis: Any, history: "History") -> None:
         training, validation = lines.values()
         gap = f"gap, {training[-1] - validation[-1]:.1f} points at the end"
         axis.fill_between(_ends(history), training, validation, color=COLOURS[1], alpha=0.15, linewidth=0, label=gap)
-    axis.set(title="Accuracy", xlabel="epoch", ylabel="correct (%)")
+    axis.set(title="Accuracy", ylabel="correct (%)")
+    epoch_axis(axis)
     legend(axis)
 
 
@@ -105,7 +115,8 @@ def compare_rates(path: str | Path, runs: Mapping[str, "History"], *, title: str
             cross = {"marker": "X", "color": look(rank)["color"], "clip_on": False}
             axis.plot(len(losses) - 1, min(losses[-1], 1.5 * start), **cross)
         axis.plot(losses, label=label, **look(rank))
-    axis.set(title=title, xlabel="epoch", ylabel="training loss, epoch mean")
+    axis.set(title=title, ylabel="training loss, epoch mean")
+    epoch_axis(axis)
     axis.set_ylim(0, 1.5 * start)
     legend(axis)
     save(drawn, path)
@@ -120,8 +131,9 @@ def compare_batch_sizes(path: str | Path, runs: Mapping[str, "History"]) -> None
         epochs, losses = np.array(history.steps["epoch"]), history.steps["loss"]
         seen = np.arange(1, len(losses) + 1) / int((epochs == 1).sum())
         axis.plot(seen, losses, color=COLOURS[rank % len(COLOURS)], linewidth=0.7)
-        axis.set(title=label, xlabel="epoch", ylabel="loss of each batch" if rank == 0 else "")
-        axis.set_ylim(0, 1.05 * highest)
+        axis.set(title=label, ylabel="loss of each batch" if rank == 0 else "")
+        epoch_axis(axis)
+        axis.set(xlim=(0, None), ylim=(0, 1.05 * highest))
     save(drawn, path)
     _save_runs(path, runs)
 
@@ -152,15 +164,17 @@ def ratio_panel(axis: Any, monitor: "UpdateRatios") -> None:
 
 
 def update_ratios(path: str | Path, runs: Mapping[str, "UpdateRatios"]) -> None:
-    """Ratio series of labelled runs, a panel each, on one scale."""
-    drawn, axes = figure(len(runs), width=3.6)
-    for axis, (label, monitor) in zip(axes, runs.items(), strict=True):
+    """Ratio series of labelled runs, a panel each, on one scale; what is below 1e-7 is cut off."""
+    drawn, axes = figure(len(runs), width=3.2)
+    for i, (axis, (label, monitor)) in enumerate(zip(axes, runs.items(), strict=True)):
         ratio_panel(axis, monitor)
-        axis.set_title(label)
-        axis.get_legend().remove()
+        axis.set(title=label, ylabel="" if i else axis.get_ylabel())
+        if axis.get_legend() is not None:
+            axis.get_legend().remove()
     limits = [axis.get_ylim() for axis in axes]
+    low = max(min(low for low, _ in limits), _TARGET * 1e-4)  # of a dead net the ratio falls without end
     for axis in axes:
-        axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        axis.set_ylim(low, max(high for _, high in limits))
     names = list(dict.fromkeys(name for monitor in runs.values() for name in monitor.labels))
     shared_legend(drawn, names, 3 * len(runs))
     save(drawn, path)
@@ -265,7 +279,7 @@ def histograms(path: str | Path, statistics: "Statistics") -> None:
     """Histograms over time of a few layers' weights, gradients and activations."""
     save(histogram_panels(statistics), path)
     rows: Sequence[Any] = [
-        (name, int(step), float(border), float(share))
+        (name, int(step), f"{border:.6g}", f"{share:.6g}")
         for names in histogram_names(statistics).values()
         for name in names
         for steps, shares, borders in [rebinned(statistics, name)]
