@@ -1,5 +1,6 @@
 """How large an update is beside what it updates."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from ..train import Record, Trainer
 
 TARGET = 1e-3  # CS231n
+_PART = 1 << 15  # elements
 
 
 class UpdateRatios(Monitor):
@@ -42,9 +44,8 @@ class UpdateRatios(Monitor):
             return
         after, ratios = trainer.net.params, {}
         for tensor in trainer.net.tensors:
-            before = self._before[tensor.start : tensor.stop].astype(np.float64)
-            size = float(np.linalg.norm(before))
-            update = float(np.linalg.norm(after[tensor.start : tensor.stop] - before))
+            own = slice(tensor.start, tensor.stop)
+            size, update = _norms(self._before[own], after[own])
             ratios[tensor.name] = update / size if size else np.nan
         self.record(record.step, ratios)
         self.labels = {tensor.name: "weights" for tensor in trainer.net.tensors if tensor.decay}
@@ -52,3 +53,14 @@ class UpdateRatios(Monitor):
     def median(self) -> np.ndarray:
         """Median over the weights (tensors tagged ``decay``) at each recorded step, shape (records,)."""
         return np.median([self[name] for name in self.labels], axis=0)
+
+
+def _norms(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """(|before|, |after - before|) in double precision, by parts that stay in the cache."""
+    size = update = 0.0
+    for start in range(0, before.size, _PART):
+        part = before[start : start + _PART].astype(np.float64)
+        size += float(part @ part)
+        part -= after[start : start + _PART]
+        update += float(part @ part)
+    return math.sqrt(size), math.sqrt(update)

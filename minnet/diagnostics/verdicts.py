@@ -115,7 +115,10 @@ def _of_ratios(monitor: UpdateRatios) -> Iterator[Verdict]:
     if ratio > TARGET * _AROUND:
         yield Verdict("bad", f"{words}: the learning rate is likely too high.")
     elif ratio < TARGET / _AROUND:
-        yield Verdict("watch", f"{words}: the learning rate is likely too low, unless it is meant to die away.")
+        yield Verdict(
+            "watch",
+            f"{words}: the learning rate is likely too low, unless it is meant to die away or the units have died.",
+        )
     elif np.isfinite(ratio):
         yield Verdict("good", f"{words}: the learning rate suits.")
 
