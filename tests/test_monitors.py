@@ -339,12 +339,14 @@ def test_deaths_and_revivals_are_seen_when_they_happen():
     assert monitor["1"].shape == (len(monitor), 6)
 
 
-def test_a_unit_is_dead_over_the_whole_data_set_or_not_at_all():
-    """A single sample, in the last chunk of many, keeps a unit alive that every batch but its own would call dead."""
+@pytest.mark.parametrize("place", [3, 300, 650])
+def test_a_unit_is_dead_over_the_whole_data_set_or_not_at_all(place):
+    """A single sample, in whichever chunk of the data, keeps units alive that all the others would call dead."""
     x = np.full((700, 1), -1, np.float32)
-    x[650] = 1
+    x[place] = 1
     net = mn.Net([mn.Dense(2, init=mn.initializers.Constant(1.0)), mn.ReLU(), mn.Dense(2)], 1, mn.SoftmaxCrossEntropy())
-    monitors = DeadUnits(at=1), DeadUnits((x[:650], np.zeros(650, int)), at=1)
+    others = np.delete(x, place, axis=0)
+    monitors = DeadUnits(at=1), DeadUnits((others, np.zeros(699, int)), at=1)
     run(net, monitors, steps=1, data=(x, np.zeros(700, int)), lr=0.0)
     assert monitors[0]["1"].tolist() == [[False, False]]
     assert monitors[1]["1"].tolist() == [[True, True]]
