@@ -245,13 +245,15 @@ def test_verdicts_stand_worst_first_and_a_monitor_without_records_is_silent():
 
 
 def test_noise_and_sharpness_are_put_into_words():
-    noise, curve = NoiseScale(4, 3, at=20), Sharpness(at=20)
-    found = said(run(make_net(), [noise, curve]), noise, curve)
-    recent = noise.scale()[-1]
-    assert len(noise) == 4  # so that a quarter is one record
-    assert recent > 0
-    assert any(text.startswith(f"Noise and gradient are of one size in batches of {recent:.3g}") for text in found)
-    assert any(text.startswith(f"Sharpness is {curve['sharpness'][-1]:.3g}") for text in found)
+    noise, curve = NoiseScale(), Sharpness()
+    for step, gradient in enumerate((3.0, 2.0, 1.0, 0.5)):
+        noise.record(step + 1, {"gradient": gradient, "noise": 10.0})
+    curve.record(4, {"sharpness": 8.0, "residual": 0.01, "lr": 0.1})
+    found = said(history_of(FALLING), noise, curve)
+    assert "Noise and gradient are of one size in batches of 20 samples. The run's batches have 8 samples." in found
+    assert "Sharpness is 8: plain gradient descent is stable up to a rate of 0.25. The rate is 0.1." in found
+    noise.record(5, {"gradient": -1.0, "noise": 10.0})
+    assert only(said(history_of(FALLING), noise), "cannot be told from its noise") == "watch"
 
 
 # Figures -------------------------------------------------------------------------------------------------------------
