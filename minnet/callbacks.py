@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 class Callback:
     """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``."""
 
+    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+        """In each step, between the backward pass and the update; of those that override it only.
+
+        ``net.grads`` holds the gradient, not clipped yet, and ``net.layer_passes()`` what the layers saw and made of
+        the batch. The record is the one that ``on_step`` gets.
+        """
+
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         """After each step."""
 

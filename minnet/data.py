@@ -240,6 +240,20 @@ class Batches:
         self.epoch_index, self.position = epoch_index, position
         self._shuffle()
 
+    @property
+    def size(self) -> int:
+        """Samples in the data."""
+        return len(self._x)
+
+    def samples(self, chosen: np.ndarray) -> Data:
+        """(x, y) by their places in the data: standardised, but not augmented, in new arrays. Moves nothing on."""
+        if self._as_is:
+            return self._x[chosen], self._y[chosen]
+        x = np.empty((len(chosen), *self._x.shape[1:]), self._x_out.dtype)
+        images, out = (values.reshape(len(values), *self._image_shape) for values in (self._x, x))
+        collect(images, chosen, 0, (*_noise_options(self.seed, Augment()), *self._options[3:]), out)
+        return x, self._y[chosen]
+
     def _shuffle(self) -> None:
         np.copyto(self._order, self._sorted)
         if self.shuffle:

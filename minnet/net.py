@@ -1,7 +1,7 @@
 """The network: layers that describe, memory that it owns, and the passes over both."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from . import checks
 from .kernels import flat as kernels
 from .kernels.arrays import aligned_empty
 from .layers import Chain, Layer
-from .layers.base import Observer
+from .layers.base import Observer, Pass
 from .losses import Loss
 from .memory import Memory, Node, Run
 from .spec import Layout, Param, Shape, Tensor
@@ -206,6 +206,18 @@ class Net:
         _, batch = self._seen
         outputs = enumerate([*batch.memory.outputs, batch.scores])
         return {str(i): y for i, y in outputs if not self.layers.fused(i + 1)}
+
+    def layer_passes(self) -> Iterator[Pass]:
+        """(place, layer, x, y) of every layer, also of those inside others, in the last forward pass.
+
+        x is what it saw and y what it made of it; both are valid until the next pass. Places are those of
+        ``named_parameters``: ``"2"``, ``"3.layers.0"``. Left out are Chains, which are no more than their layers, and
+        layers whose ReLU works in place (see ``activations``); such a ReLU's x is its y.
+        """
+        if self._seen is None:
+            raise ValueError("layer_passes: expected a forward pass first; got none")
+        x, batch = self._seen
+        return self.layers.passes(batch.memory, x, batch.scores)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Net":
         return self.twin()

@@ -191,6 +191,8 @@ class Trainer:
         self._good, self._latest = _State(net, self.optimizer), _State(net, self.optimizer)
         self._unproven = False
         self._ended = False
+        # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
+        self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -214,6 +216,9 @@ class Trainer:
             self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
         if self._unproven:  # but now known to give a finite loss
             self._good, self._latest, self._unproven = self._latest, self._good, False
+        record = Record(self.step + 1, epoch, loss, lr)
+        for callback in self._watchers:
+            callback.before_update(self, record)
         try:
             if self.optimizer.searches:
                 self.optimizer.step(lr, loss=loss, evaluate=lambda: self._again(x, y))
@@ -222,7 +227,6 @@ class Trainer:
         except FloatingPointError as error:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
         self.step += 1
-        record = Record(self.step, epoch, loss, lr)
         self._note(record, hyperparameters, y)
         return record
 

@@ -64,6 +64,10 @@ DOORS = {
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
         *("data", "gradcheck", "diagnostics"),
+
+
+        *("checks", "files", "layers", "net", "data", "train", "callbacks", "history", "lr_finder"),
+        "diagnostics",
     },
     "plots": {"files", "history", "lr_finder", "plots"},
 }

@@ -1,6 +1,6 @@
 """What a layer is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class Layer:
     def bind(self, m: Any) -> None:
         """Called once for each batch size, when the memory is made; composites arrange their children here."""
 
+    def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> "Iterator[Pass]":
+        """What the layers inside saw and made in the last forward pass, in their order; composites say so."""
+        return iter(())
+
 
 def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
     """``layer.plan(in_shape)``, with the layer's class and place put in front of an error's text."""
@@ -51,3 +55,4 @@ def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
 
 
 Observer = Callable[[str, np.ndarray], None]
+Pass = tuple[str, Layer, np.ndarray, np.ndarray]  # place, layer, its x and y

@@ -1,6 +1,6 @@
 """Layers made of layers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..kernels.residual import accumulate, add
 from ..memory import Memory
 from ..spec import Child, Plan, Scratch, Shape
 from .activation import ReLU
-from .base import Layer, Observer, plan_layer
+from .base import Layer, Observer, Pass, plan_layer
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ class Chain(Layer):
         trained = [i for i, (_, child) in enumerate(m.children) if _has_gradients(child)]
         m.first_trained = trained[0] if trained else len(self.layers)
 
+    def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:
+        """A layer whose ReLU works in place is left out, as its own output is gone; the ReLU's x is then its y."""
+        for i, ((layer, memory), output) in enumerate(zip(m.children, [*m.outputs, y], strict=True)):
+            last = i + 1 == len(m.children)
+            for seen in _passes(str(i), layer, memory, x, output):
+                if last or not m.fused[i + 1] or seen[0] != str(i):
+                    yield seen
+            x = output
+
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         for layer, memory, output in m.steps:
             layer.forward(memory, x, output)
@@ -107,6 +116,14 @@ class Chain(Layer):
                 y, dy = before, d_before
 
 
+def _passes(place: str, layer: Layer, m: Memory, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:
+    """Those of one layer inside a composite: what is inside of it, then itself. A Chain is no more than its layers."""
+    for inner, inside, before, after in layer.passes(m, x, y):
+        yield f"{place}.{inner}", inside, before, after
+    if not isinstance(layer, Chain):
+        yield place, layer, x, y
+
+
 def _declares(promise: str, method: str, layer: Layer) -> bool:
     """Whether the layer's class makes the promise for the method in use: one that overrides it has to say so again."""
     kind = next(kind for kind in type(layer).__mro__ if promise in vars(kind) or method in vars(kind))
@@ -147,6 +164,13 @@ class Residual(Layer):
         if self.shortcut is not None:
             scratch += [Scratch("y_shortcut", out), Scratch("dx_shortcut", in_shape, brief=True)]
         return Plan(out, scratch=tuple(scratch), children=children)
+
+    def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:
+        layers, memory = m.children[0]
+        yield from _passes("layers", layers, memory, x, m.y_layers)
+        if self.shortcut is not None:
+            shortcut, memory = m.children[1]
+            yield from _passes("shortcut", shortcut, memory, x, m.y_shortcut)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         layers, memory = m.children[0]

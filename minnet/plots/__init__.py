@@ -16,10 +16,21 @@ from .paths import animation, trajectories
 from .runs import comparison
 from .style import COLOURS, figure, legend, look, save, save_rows
 from .surfaces import loss_lines, loss_surfaces
+from .style import COLOURS, figure, legend, look, save
+from .watching import (
+    compare_batch_sizes,
+    compare_rates,
+    histograms,
+    run_figures,
+    training_curves,
+    update_ratios,
+)
 
 __all__ = [
     "COLOURS",
     "animation",
+    "compare_batch_sizes",
+    "compare_rates",
     "comparison",
     "confusion",
     "curves",
@@ -28,6 +39,7 @@ __all__ = [
     "filters_of",
     "first_layer_filters",
     "histogram",
+    "histograms",
     "images",
     "learning_curves",
     "legend",
@@ -37,10 +49,13 @@ __all__ = [
     "range_test",
     "range_test_panel",
     "regions",
+    "run_figures",
     "save",
     "save_rows",
     "schedules",
+    "training_curves",
     "trajectories",
     "variance_by_layer",
     "worst_mistakes",
+    "update_ratios",
 ]

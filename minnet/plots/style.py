@@ -78,6 +78,13 @@ def save(drawn: Any, path: str | Path) -> None:
     drawn.savefig(path, dpi=STYLE["figure.dpi"], bbox_inches="tight")
 
 
+def as_png(drawn: Any) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    drawn.savefig(file, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight")
+    return file.getvalue()
+
+
 def save_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write what a figure at ``path`` shows beside it, as a CSV file of the same name."""
     text = io.StringIO()

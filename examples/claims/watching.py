@@ -1,0 +1,93 @@
+"""N12 and N14: what the loss curve and the update ratios tell during training."""
+
+from pathlib import Path
+
+import numpy as np
+
+import minnet as mn
+from minnet import plots
+from minnet.diagnostics import DeadUnits, UpdateRatios
+
+from .base import Row, claim, flat_digits, mlp, verdict
+
+EPOCHS = 20
+RATES = {"low": 1e-4, "good": 0.1, "high": 0.7, "very high": 6.0}
+
+
+def train(
+    lr: float, batch_size: int = 50, epochs: int = EPOCHS, seed: int = 0, callbacks: tuple[mn.Callback, ...] = ()
+) -> mn.History:
+    """The history of a run with momentum; one that diverges ends with what there was until then."""
+    x, y = flat_digits()
+    net = mn.Net(mlp(100), 64, mn.SoftmaxCrossEntropy(), seed=seed)
+    options = {"batch_size": batch_size, "epochs": epochs, "seed": seed, "callbacks": callbacks, "progress": False}
+    try:
+        return mn.fit(net, (x, y), rule=mn.Momentum(0.9), lr=lr, **options)
+    except mn.DivergenceError as error:
+        return error.history
+
+
+def at_epoch(history: mn.History, epoch: int) -> float:
+    """Mean training loss of an epoch; infinite for a run that did not come so far."""
+    return history["loss"][epoch - 1] if len(history) >= epoch else np.inf
+
+
+@claim("N12", "the loss curve tells the learning rate (low, good, high, very high) and the batch size")
+def the_loss_curve_tells_rate_and_batch_size(out: Path) -> Row:
+    runs = {name: train(lr) for name, lr in RATES.items()}
+    labels = {f"{name}: {RATES[name]:g}": history for name, history in runs.items()}
+    plots.compare_rates(out / "n12_rates.png", labels, title="Digits, 100 hidden units, momentum 0.9")
+    start = runs["good"].steps["loss"][0]
+    early, late = ({name: at_epoch(run, epoch) for name, run in runs.items()} for epoch in (1, EPOCHS))
+    # As the notes draw them: low falls slowly and evenly, high falls but stays above good, very high shoots up.
+    told = (
+        late["low"] > 0.2 * start
+        and np.all(np.diff(runs["low"]["loss"]) < 0)
+        and late["good"] < 0.05 * start
+        and 0.1 * start < late["high"] < 0.5 * start
+        and max(runs["very high"]["loss"], default=np.inf) > 2 * start
+    )
+    sizes = (1, 10, 100, 1000)
+    batches = {f"batches of {size}": train(0.002, size, epochs=3) for size in sizes}
+    plots.compare_batch_sizes(out / "n12_batches.png", batches)
+    # How much the loss jumps from step to step in the last epoch.
+    jumps = [float(np.mean(np.abs(np.diff(run.steps["loss"][-len(run.steps) // 3 :])))) for run in batches.values()]
+    falls = bool(np.all(np.diff(jumps) < 0))
+    return Row(
+        "one figure each",
+        f"loss {start:.2f} at the start, in epochs 1 and {EPOCHS}: "
+        + ", ".join(f"{name} ({RATES[name]:g}) {early[name]:.2g}, {late[name]:.2g}" for name in RATES)
+        + "; mean jump from batch to batch: "
+        + ", ".join(f"{size}: {jump:.2g}" for size, jump in zip(sizes, jumps, strict=True)),
+        verdict(bool(told) and falls),
+        ["n12_rates.png", "n12_batches.png"],
+    )
+
+
+@claim("N14", "the ratio of update to weights should be about 1e-3; lower, the rate is too low, higher, too high")
+def the_update_ratio_tells_the_rate(out: Path) -> Row:
+    series, ratios, words = {}, {}, []
+    for name, lr in RATES.items():
+        monitors, dead = [UpdateRatios(at=5) for _ in range(3)], DeadUnits(at=[25])
+        losses = [
+            at_epoch(train(lr, epochs=10, seed=seed, callbacks=(monitor, dead)), 10)
+            for seed, monitor in enumerate(monitors)
+        ]
+        series[f"{name} rate, {lr:g}"] = monitors[0]
+        # Not of the end: where the loss comes near 0, updates die away whatever the rate.
+        ratios[name] = float(np.median([np.median(m.median()[len(m) // 4 : len(m) // 2]) for m in monitors]))
+        words.append(f"{name} ({lr:g}): {ratios[name]:.1e}, loss {np.median(losses):.2g}")
+    plots.update_ratios(out / "n14_ratios.png", series)
+    # A very high rate kills the units within a few steps, and what is dead is not updated: the ratio is high only then.
+    first, died = float(np.min([np.max(m.median()[:5]) for m in monitors])), float(dead["1"].mean())
+    holds = (
+        ratios["low"] < 1e-3 / 3 and 1e-3 / 10 < ratios["good"] < 1e-3 * 10 and min(ratios["high"], first) > 1e-3 * 10
+    )
+    return Row(
+        "about 1e-3",
+        "median ratio of the weights in the second quarter of 10 epochs, and last loss, of 3 seeds: "
+        + "; ".join(words)
+        + f", but up to {first:.1e} in its first 25 steps, after which {died:.0%} of its units are dead",
+        verdict(holds),
+        ["n14_ratios.png"],
+    )

@@ -1,0 +1,146 @@
+"""One HTML page about a run, which a person reads in a minute."""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..callbacks import Callback, check_state
+from ..files import write_whole
+from ..history import History
+from .monitor import Monitor
+from .ratios import UpdateRatios
+from .statistics import Statistics
+from .units import DeadUnits, Saturation
+from .verdicts import Verdict, verdicts, worst
+from .when import Steps, chosen, log_spaced
+
+if TYPE_CHECKING:
+    from ..train import Record, Trainer
+
+_Kind = TypeVar("_Kind", bound=Monitor)
+_REFRESH = 5  # seconds after which a browser reads the page of a running run again
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:1.5rem auto;padding:0 1rem;color:#222}"
+    "h1{font-size:1.3rem;margin-bottom:.2rem}h2{font-size:1rem;margin:1.5rem 0 .3rem}p{margin:.2rem 0;color:#555}"
+    "ul{list-style:none;padding:0}li{border-left:.4rem solid;padding:.15rem .7rem;margin:.3rem 0}"
+    ".good{border-color:#009E73}.watch{border-color:#E69F00}.bad{border-color:#D55E00}"
+    "b{display:inline-block;width:3.5rem}img{max-width:100%}"
+)
+
+
+class Dashboard(Callback):
+    """Writes one HTML page about the run: verdicts in plain sentences, then the figures that they come from.
+
+    The page stands alone, its figures are inside of it, and it is replaced whole at the chosen epochs and at the end of
+    the run, however it ends. While the run lasts, a browser that shows the page reads it again every few seconds.
+    Drawing takes a second or two, so choose ``every`` with an eye on how long an epoch takes.
+
+    Args:
+        path: of the page; its folder must exist.
+        every: the epochs after which to write, as ``at`` in ``Monitor``.
+        monitors: what to watch. They are run by the dashboard, so do not give them to the run as well. If None:
+            ``UpdateRatios``, ``Statistics`` and ``Saturation`` at 20 steps a decade, ``DeadUnits`` over the training
+            data at 5 a decade (see ``log_spaced``).
+        title: of the page.
+
+    Attributes:
+        verdicts: the sentences of the page as last written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        every: Steps = 10,
+        monitors: Iterable[Monitor] | None = None,
+        title: str = "Training run",
+    ) -> None:
+        self.path, self.title = Path(path), title
+        self._due = chosen("Dashboard", every)
+        if monitors is None:
+            often = log_spaced(20)
+            monitors = (UpdateRatios(often), Statistics(often), Saturation(often), DeadUnits(at=log_spaced(5)))
+        self.monitors = list(monitors)
+        for monitor in self.monitors:
+            if not isinstance(monitor, Monitor):
+                raise TypeError(f"Dashboard: expected monitors such as UpdateRatios(); got {monitor!r}")
+        self.verdicts: list[Verdict] = []
+
+    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+        """Ask the monitors."""
+        for monitor in self.monitors:
+            monitor.before_update(trainer, record)
+
+    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+        """Ask the monitors."""
+        for monitor in self.monitors:
+            monitor.on_step(trainer, record)
+
+    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+        """Write the page, if it is time."""
+        if self._due(row["epoch"]) and trainer.step < trainer.steps:
+            self._write(trainer)
+
+    def on_end(self, trainer: "Trainer") -> None:
+        """Write the page for the last time."""
+        self._write(trainer)
+
+    def state(self) -> dict[str, Any]:
+        return {f"{i} {name}": value for i, m in enumerate(self.monitors) for name, value in m.state().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        parts: list[dict[str, Any]] = [{} for _ in self.monitors]
+        for key, value in state.items():
+            number, _, name = key.partition(" ")
+            if not number.isdigit() or int(number) >= len(parts):
+                check_state(self, {key: value}, [f"{i} ..." for i in range(len(parts))])
+            parts[int(number)][name] = value
+        for monitor, part in zip(self.monitors, parts, strict=True):
+            monitor.restore(part)
+
+    def _write(self, trainer: "Trainer") -> None:
+        history = trainer.history
+        if not len(history.steps):
+            return
+        self.verdicts = verdicts(history, self.monitors, trainer.batches.batch_size)
+        total = -(-trainer.steps // len(trainer.batches))
+        words = [
+            f"{len(history.epochs)} of {total} epochs, {len(history.steps):,} of {trainer.steps:,} steps",
+            history.stopped or "running",
+            str(trainer.net),
+            f"{trainer.optimizer.rule}, batches of {trainer.batches.batch_size} of {trainer.batches.size:,} samples",
+        ]
+        write_whole(self.path, page(self.title, words, history, self.monitors, self.verdicts, history.stopped is None))
+
+
+def page(
+    title: str,
+    words: Sequence[str],
+    history: History,
+    monitors: Sequence[Monitor],
+    found: Sequence[Verdict],
+    running: bool,
+) -> str:
+    """The page's HTML: ``words`` are lines under the title; a running run's page asks to be read again."""
+    from .. import plots
+
+    kinds = UpdateRatios, DeadUnits, Saturation, Statistics
+    figures = plots.run_figures(history, *(_first(monitors, kind) for kind in kinds))  # type: ignore[arg-type]
+    sentences = "".join(f'<li class="{v.level}"><b>{v.level}</b>{html.escape(v.text)}</li>' for v in found)
+    images = "".join(
+        f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        for name, png in figures.items()
+    )
+    again = f'<meta http-equiv="refresh" content="{_REFRESH}">' if running else ""
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in words)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{again}'
+        f"<title>{html.escape(title)}: {worst(found)}</title><style>{_STYLE}</style>"
+        f"<h1>{html.escape(title)}</h1>{lines}<ul>{sentences}</ul>{images}</html>\n"
+    )
+
+
+def _first(monitors: Iterable[Monitor], kind: type[_Kind]) -> _Kind | None:
+    return next((monitor for monitor in monitors if isinstance(monitor, kind)), None)

@@ -1,0 +1,137 @@
+"""How sharply the loss curves: products with the Hessian, and its largest eigenvalue."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import checks
+from ..data import Data, check_data
+from ..net import Net
+from .monitor import Monitor, Twin, samples
+from .when import Steps
+
+if TYPE_CHECKING:
+    from ..train import Record, Trainer
+
+# Of a central difference of gradients: the error of both its parts, h^2 and eps / h, is small in double precision, and
+# few ReLUs change sides over so short a way.
+_STEP = 1e-5
+
+
+class Sharpness(Monitor):
+    """The largest eigenvalue of the objective's Hessian over some samples, by power iteration.
+
+    Gradient descent with a rate above 2 / sharpness leaves a quadratic bowl; in practice full-batch training moves to
+    where sharpness is 2 / rate and stays there (Cohen et al. 2021, arXiv:2103.00065). Works on a copy of the net in
+    double precision, with dropout's noise held still and, for batch norm, the samples as the batch. The curvature is
+    that of training passes, penalties included. A record costs two training passes over the samples for each iteration,
+    and takes as much memory as a float64 net.
+
+    Arrays, of shape (records,), of the state after the step's update: ``"sharpness"``; ``"residual"``, |H v - s v| /
+    |s| for the unit vector v that was found, by which some eigenvalue lies that near; ``"lr"``, the rate of the step.
+
+    Args:
+        data: (x, y), of which all samples are used; if None, ``samples`` of the training data.
+        samples: how many, drawn once with ``seed``; all if there are fewer.
+        at: see ``Monitor``.
+        iterations, tolerance: see ``sharpness``.
+        seed: of samples and starting vector.
+    """
+
+    def __init__(
+        self,
+        data: Data | None = None,
+        samples: int = 256,
+        at: Steps = 100,
+        iterations: int = 50,
+        tolerance: float = 1e-2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(at)
+        self.data = None if data is None else check_data("Sharpness", data)
+        self.samples = checks.count("Sharpness", "samples", samples)
+        self.iterations = checks.count("Sharpness", "iterations", iterations)
+        self.tolerance = checks.positive("Sharpness", "tolerance", tolerance)
+        self.seed = checks.count("Sharpness", "seed", seed, least=0)
+        self._twin = Twin(np.float64)
+
+    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+        """Iterate on the copy."""
+        if self.due(record.step):
+            size = trainer.batches.size if self.data is None else len(self.data[0])
+            few = min(size, self.samples) if self.data is None else size
+            drawn = np.random.default_rng(self.seed).choice(size, few, replace=False)
+            value, residual = sharpness(
+                self._twin.of(trainer.net),
+                samples(trainer, self.data, drawn),
+                iterations=self.iterations,
+                tolerance=self.tolerance,
+                seed=self.seed,
+            )
+            self.record(record.step, {"sharpness": value, "residual": residual, "lr": record.lr})
+
+
+def hessian_vector_product(net: Net, data: Data, v: np.ndarray) -> np.ndarray:
+    """H v for the Hessian H of the objective at the net's weights: (g(w + h v) - g(w - h v)) / 2h, shape (P,).
+
+    Pearlmutter 1994, "Fast exact multiplication by the Hessian", names the one-sided form of it. ``net`` must be a
+    float64 one, such as ``net.twin(np.float64)``; weights, buffers and step are put back, gradients are not. The batch
+    is all of ``data`` = (x, y), the noise that of the net's step.
+    """
+    if net.dtype != np.float64:
+        raise ValueError(f"hessian_vector_product: expected a float64 net (net.twin(np.float64)); got {net.dtype}")
+    length = float(np.linalg.norm(v))
+    if length == 0:
+        return np.zeros(net.params.size)
+    weights, buffers, step = net.params.copy(), net.buffers.copy(), net.step
+    h = _STEP * max(1.0, float(np.linalg.norm(weights))) / length
+    sides = []
+    try:
+        for sign in (1, -1):
+            net.params, net.buffers, net.step = weights + sign * h * v, buffers, step
+            net.loss_and_grads(*data)
+            sides.append(net.grads.copy())
+    finally:
+        net.params, net.buffers, net.step = weights, buffers, step
+    return (sides[0] - sides[1]) / (2 * h)
+
+
+def sharpness(
+    net: Net, data: Data, *, iterations: int = 50, tolerance: float = 1e-2, seed: int = 0
+) -> tuple[float, float]:
+    """(largest eigenvalue of the objective's Hessian, residual), for a float64 net: see ``hessian_vector_product``.
+
+    Power iteration finds the eigenvalue of largest magnitude; where that is below 0, a second one on H shifted by it
+    finds the largest. It ends after so many ``iterations``, or when |H v - s v| <= tolerance |s|.
+    """
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return hessian_vector_product(net, data, v)
+
+    def shifted(v: np.ndarray) -> np.ndarray:
+        return product(v) - value * v
+
+    start = np.random.default_rng(seed).standard_normal(net.params.size)
+    value, residual = dominant_eigenvalue(product, start, iterations, tolerance)
+    if value < 0:
+        above, residual = dominant_eigenvalue(shifted, start, iterations, tolerance)
+        value, residual = value + above, residual * above / abs(value + above)
+    return value, residual
+
+
+def dominant_eigenvalue(
+    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, iterations: int, tolerance: float
+) -> tuple[float, float]:
+    """The eigenvalue of largest magnitude of a symmetric matrix, by power iteration; (value, residual) as above."""
+    v, value, residual = start / np.linalg.norm(start), 0.0, 0.0
+    for _ in range(iterations):
+        image = product(v)
+        value, length = float(v @ image), float(np.linalg.norm(image))
+        if length == 0:
+            return 0.0, 0.0
+        residual = float(np.linalg.norm(image - value * v)) / abs(value) if value else np.inf
+        if residual <= tolerance:
+            break
+        v = image / length
+    return value, residual

@@ -1,0 +1,89 @@
+"""Statistics and histograms of weights, gradients and activations."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import checks
+from .monitor import Monitor
+from .when import Steps
+
+if TYPE_CHECKING:
+    from ..train import Record, Trainer
+
+KINDS = ("weights", "gradients", "activations")
+STATISTICS = ("mean", "std", "min", "max", "zeros")
+
+
+class Statistics(Monitor):
+    """Mean, standard deviation, extremes, share of zeros and a histogram of every tensor and of every layer's output.
+
+    Weights are those before the step's update, gradients those of the objective before clipping, activations those of
+    the step's batch, in training mode. No pass is made for them.
+
+    Arrays: ``"weights 0.W"``, ``"gradients 0.W"``, ``"activations 1"`` (by place, see ``Net.layer_passes``), of shape
+    (records, 5) with the columns of ``STATISTICS`` (mean, std, min, max, zeros), and the same names followed by
+    ``" counts"``, of shape (records, bins), counts in bins of equal width from min to max (see ``histogram``).
+    ``labels`` has the class of the layer for each array of activations, and the word "weights" for tensors tagged
+    ``decay``.
+
+    Args:
+        at: see ``Monitor``.
+        bins: of each histogram.
+    """
+
+    def __init__(self, at: Steps = 100, bins: int = 40) -> None:
+        super().__init__(at)
+        self.bins = checks.count("Statistics", "bins", bins)
+
+    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+        """Record what forward and backward pass left."""
+        if not self.due(record.step):
+            return
+        net = trainer.net
+        passes = [(place, layer, y) for place, layer, _, y in net.layer_passes()]
+        values = {f"weights {name}": w for name, w in net.named_parameters().items()}
+        values |= {f"gradients {name}": g for name, g in net.named_gradients().items()}
+        values |= {f"activations {place}": y for place, _, y in passes}
+        row = {}
+        for name, array in values.items():
+            row[name], row[f"{name} counts"] = describe(array, self.bins)
+        self.record(record.step, row)
+        self.labels = {f"activations {place}": type(layer).__name__ for place, layer, _ in passes}
+        self.labels |= {f"{kind} {t.name}": "weights" for kind in KINDS[:2] for t in net.tensors if t.decay}
+
+    def of(self, kind: str, statistic: str) -> dict[str, np.ndarray]:
+        """One of ``STATISTICS`` by tensor or place, for a kind of "weights", "gradients" or "activations"."""
+        if kind not in KINDS or statistic not in STATISTICS:
+            raise ValueError(f"Statistics.of: expected one of {KINDS} and {STATISTICS}; got {kind!r}, {statistic!r}")
+        column, front = STATISTICS.index(statistic), f"{kind} "
+        names = [name for name in self.names() if name.startswith(front) and not name.endswith(" counts")]
+        return {name.removeprefix(front): self[name][:, column] for name in names}
+
+    def histogram(self, name: str, record: int) -> tuple[np.ndarray, np.ndarray]:
+        """(counts (bins,), edges (bins + 1,)) of an array such as ``"weights 0.W"`` at a record (an index)."""
+        row = self[name][record]
+        return self[f"{name} counts"][record], edges(row[2], row[3], self.bins)
+
+
+def describe(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``STATISTICS`` (5,) and the counts (bins,) of all elements; of finite ones alone if some are not."""
+    values = values.reshape(-1)
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = values[finite]
+    if not values.size:
+        return np.full(len(STATISTICS), np.nan), np.zeros(bins, np.int64)
+    low, high = float(values.min()), float(values.max())
+    mean, std = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    borders = edges(low, high, bins)
+    counts, _ = np.histogram(values, bins, (borders[0], borders[-1]))
+    return np.array([mean, std, low, high, np.mean(values == 0)]), counts
+
+
+def edges(low: float, high: float, bins: int) -> np.ndarray:
+    """The borders of bins of equal width from low to high, (bins + 1,); around a single value where they coincide."""
+    if low == high:
+        room = abs(low) / 2 or 0.5
+        low, high = low - room, high + room
+    return np.linspace(low, high, bins + 1)

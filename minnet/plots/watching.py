@@ -1,0 +1,324 @@
+"""Figures of a run: its curves with the gap to validation, update ratios, units, histograms over time.
+
+Each ``..._panel`` draws into one panel of a figure; the function of the same name without it makes a figure of its own,
+with its data in a CSV file beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .style import COLOURS, as_png, figure, legend, look, save, save_rows, shared_legend
+
+if TYPE_CHECKING:
+    from ..diagnostics import DeadUnits, Saturation, Statistics, UpdateRatios
+    from ..history import History
+
+_TARGET = 1e-3  # of |update| / |weights|
+_PANELS = 4  # histograms of one kind; a deeper net shows that many layers, spread evenly
+
+
+def step_axis(axis: Any, steps: np.ndarray) -> None:
+    """Label the axis of steps; logarithmic where the steps shown were chosen with equal ratios."""
+    gaps = np.diff(steps)
+    if len(gaps) and gaps.max() > 5 * gaps.min():
+        axis.set_xscale("log")
+    axis.set_xlabel("step")
+
+
+def epoch_axis(axis: Any) -> None:
+    """Label the axis of epochs, with whole ones as its ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlabel("epoch")
+
+
+# Curves --------------------------------------------------------------------------------------------------------------
+
+
+def loss_panel(axis: Any, history: "History") -> None:
+    """Loss of every step, its mean in each epoch, and validation, against the epoch."""
+    losses, epochs = np.array(history.steps["loss"]), np.array(history.steps["epoch"])
+    per_epoch = max(1, int((epochs == 1).sum()))
+    axis.plot(np.arange(1, len(losses) + 1) / per_epoch, losses, color="0.75", linewidth=0.7, label="each step")
+    for column, label in (("loss", "training, epoch mean"), ("val_loss", "validation")):
+        if column in history:
+            axis.plot(_ends(history), history[column], marker=_marker(history), label=label)
+    axis.set(title="Loss", ylabel="loss (data + penalties)")
+    epoch_axis(axis)
+    if (losses > 0).all():
+        axis.set_yscale("log")
+    legend(axis)
+
+
+def accuracy_panel(axis: Any, history: "History") -> None:
+    """Accuracy in training and validation against the epoch, with the gap between them shaded and named."""
+    lines = {}
+    for column, label in (("accuracy", "training, epoch mean"), ("val_accuracy", "validation")):
+        if column in history:
+            lines[column] = 100 * np.array(history[column])
+            axis.plot(_ends(history), lines[column], marker=_marker(history), label=label)
+    if len(lines) == 2:
+        training, validation = lines.values()
+        gap = f"gap, {training[-1] - validation[-1]:.1f} points at the end"
+        axis.fill_between(_ends(history), training, validation, color=COLOURS[1], alpha=0.15, linewidth=0, label=gap)
+    axis.set(title="Accuracy", ylabel="correct (%)")
+    epoch_axis(axis)
+    legend(axis)
+
+
+def rate_panel(axis: Any, history: "History") -> None:
+    """Learning rate of every step against the step."""
+    axis.plot(history.steps["step"], history.steps["lr"])
+    axis.set(title="Learning rate", xlabel="step", ylabel="rate")
+    axis.set_ylim(bottom=0)
+
+
+def _ends(history: "History") -> np.ndarray:
+    """The epochs' ends on an axis of epochs."""
+    return np.array(history["epoch"], float)
+
+
+def _marker(history: "History") -> str | None:
+    return "." if len(history) <= 40 else None
+
+
+def training_curves(path: str | Path, history: "History") -> None:
+    """Loss and accuracy, training and validation, with the gap between them."""
+    has_accuracy = "accuracy" in history
+    drawn, axes = figure(2 if has_accuracy else 1, width=4.6)
+    loss_panel(axes[0], history)
+    if has_accuracy:
+        accuracy_panel(axes[1], history)
+    save(drawn, path)
+    columns = history.epochs.columns()
+    save_rows(path, columns, ([row.get(column, "") for column in columns] for row in history.epochs.rows))
+
+
+def compare_rates(path: str | Path, runs: Mapping[str, "History"], *, title: str = "Learning rates") -> None:
+    """Mean loss of each epoch of labelled runs, such as of rates that are low, good, high and very high.
+
+    A run that ends early, because it diverged, is marked with a cross. Losses above 1.5 times where the first run began
+    are cut off.
+    """
+    drawn, (axis,) = figure(width=5.0, height=3.4)
+    start = next(iter(runs.values())).steps["loss"][0]
+    longest = max(len(history) for history in runs.values())
+    for rank, (label, history) in enumerate(runs.items()):
+        # The first loss is what the epochs set out from.
+        losses = [history.steps["loss"][0], *(history["loss"] if len(history) else [])]
+        if len(history) < longest:
+            losses.append(history.steps["loss"][-1])
+            cross = {"marker": "X", "color": look(rank)["color"], "clip_on": False}
+            axis.plot(len(losses) - 1, min(losses[-1], 1.5 * start), **cross)
+        axis.plot(losses, label=label, **look(rank))
+    axis.set(title=title, ylabel="training loss, epoch mean")
+    epoch_axis(axis)
+    axis.set_ylim(0, 1.5 * start)
+    legend(axis)
+    save(drawn, path)
+    _save_runs(path, runs)
+
+
+def compare_batch_sizes(path: str | Path, runs: Mapping[str, "History"]) -> None:
+    """Loss of every step of labelled runs, a panel each, on one scale: the smaller the batch, the more it jumps."""
+    drawn, axes = figure(len(runs), width=3.2, height=2.8)
+    highest = max(max(history.steps["loss"]) for history in runs.values())
+    for rank, (axis, (label, history)) in enumerate(zip(axes, runs.items(), strict=True)):
+        epochs, losses = np.array(history.steps["epoch"]), history.steps["loss"]
+        seen = np.arange(1, len(losses) + 1) / int((epochs == 1).sum())
+        axis.plot(seen, losses, color=COLOURS[rank % len(COLOURS)], linewidth=0.7)
+        axis.set(title=label, ylabel="loss of each batch" if rank == 0 else "")
+        epoch_axis(axis)
+        axis.set(xlim=(0, None), ylim=(0, 1.05 * highest))
+    save(drawn, path)
+    _save_runs(path, runs)
+
+
+def _save_runs(path: str | Path, runs: Mapping[str, "History"]) -> None:
+    rows = (
+        (label, row["step"], row["epoch"], row["loss"], row["lr"])
+        for label, history in runs.items()
+        for row in history.steps.rows
+    )
+    save_rows(path, ("run", "step", "epoch", "loss", "lr"), rows)
+
+
+# Monitors ------------------------------------------------------------------------------------------------------------
+
+
+def ratio_panel(axis: Any, monitor: "UpdateRatios") -> None:
+    """|update| / |weights| of every tensor of weights, with the target and a factor of 10 around it."""
+    aim = f"{_TARGET:.0e}, and a factor of 10"
+    axis.axhspan(_TARGET / 10, 10 * _TARGET, color=COLOURS[2], alpha=0.12, linewidth=0, label=aim)
+    axis.axhline(_TARGET, color=COLOURS[2], linewidth=1, linestyle=":")
+    for rank, name in enumerate(monitor.labels):
+        axis.plot(monitor.steps, monitor[name], label=name, **look(rank))
+    axis.set(title="Updates beside weights", ylabel="|update| / |weights|", yscale="log")
+    step_axis(axis, monitor.steps)
+    if len(monitor.labels) <= 8:
+        legend(axis)
+
+
+def update_ratios(path: str | Path, runs: Mapping[str, "UpdateRatios"]) -> None:
+    """Ratio series of labelled runs, a panel each, on one scale; what is below 1e-7 is cut off."""
+    drawn, axes = figure(len(runs), width=3.2)
+    for i, (axis, (label, monitor)) in enumerate(zip(axes, runs.items(), strict=True)):
+        ratio_panel(axis, monitor)
+        axis.set(title=label, ylabel="" if i else axis.get_ylabel())
+        if axis.get_legend() is not None:
+            axis.get_legend().remove()
+    limits = [axis.get_ylim() for axis in axes]
+    low = max(min(low for low, _ in limits), _TARGET * 1e-4)  # of a dead net the ratio falls without end
+    for axis in axes:
+        axis.set_ylim(low, max(high for _, high in limits))
+    names = list(dict.fromkeys(name for monitor in runs.values() for name in monitor.labels))
+    shared_legend(drawn, names, 3 * len(runs))
+    save(drawn, path)
+    rows = (
+        (label, int(step), name, float(ratio))
+        for label, monitor in runs.items()
+        for name in monitor.labels
+        for step, ratio in zip(monitor.steps, monitor[name], strict=True)
+    )
+    save_rows(path, ("run", "step", "tensor", "ratio"), rows)
+
+
+def units_panel(axis: Any, dead: "DeadUnits | None", saturation: "Saturation | None") -> None:
+    """Share of dead units, and of saturated outputs, by layer."""
+    series = []
+    if dead is not None:
+        series += [(f"dead, layer {place}", dead.steps, share) for place, share in dead.share().items()]
+    if saturation is not None:
+        series += [(f"saturated, layer {place}", saturation.steps, saturation[place]) for place in saturation.names()]
+    for rank, (label, steps, share) in enumerate(series):
+        axis.plot(steps, 100 * share, label=label, **look(rank))
+    axis.set(title="Dead units and saturation", ylabel="share (%)")
+    axis.set_ylim(-2, max([10, *(105 * share.max() for _, _, share in series)]))
+    if series:
+        step_axis(axis, series[0][1])
+        legend(axis)
+
+
+def histogram_panel(axis: Any, statistics: "Statistics", name: str) -> None:
+    """An array's histogram at each record, upright, its bins as shades; values beyond 99 % of all are cut off."""
+    from matplotlib.colors import PowerNorm
+
+    steps, shares, borders = rebinned(statistics, name)
+    places = _borders(steps)
+    colours = {"cmap": "Blues", "norm": PowerNorm(0.5, vmin=0, vmax=max(shares.max(), 1e-9))}
+    axis.pcolormesh(places, borders, shares.T, rasterized=True, **colours)
+    axis.set_title(f"{name} ({statistics.labels[name]})" if name.startswith("activations") else name)
+    step_axis(axis, steps)
+    axis.grid(False)
+
+
+def rebinned(statistics: "Statistics", name: str, bins: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(steps (records,), share of the values in each bin (records, bins), borders (bins + 1,)), the same bins for all.
+
+    The bins span the middle 99 % of all records together. Within a bin of its own, a record counts as evenly spread.
+    """
+    records = [statistics.histogram(name, i) for i in range(len(statistics))]
+    known = [(counts, edges) for counts, edges in records if counts.sum()]
+    low, high = min(edges[0] for _, edges in known), max(edges[-1] for _, edges in known)
+    fine = np.linspace(low, high, 4001)
+    total = np.mean([_below(counts, edges, fine) for counts, edges in known], axis=0)
+    inside = fine[(total >= 0.005) & (total <= 0.995)]
+    # Where one bin holds nearly all, nothing lies in between.
+    ends = (inside[0], inside[-1]) if len(inside) > 1 else (low, high)
+    borders = np.linspace(*ends, bins + 1)
+    shares = [np.diff(_below(counts, edges, borders)) for counts, edges in records]
+    return statistics.steps, np.array(shares), borders
+
+
+def _below(counts: np.ndarray, edges: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Share of a histogram's values below each place."""
+    share = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
+    return np.interp(at, edges, share, left=0.0, right=share[-1])
+
+
+def _borders(steps: np.ndarray) -> np.ndarray:
+    """Borders of columns that stand for the steps: half-way between neighbours."""
+    if len(steps) == 1:
+        return np.array([steps[0] - 0.5, steps[0] + 0.5])
+    middles = (steps[1:] + steps[:-1]) / 2
+    return np.concatenate([[max(steps[0] - 0.5, 0.5)], middles, [steps[-1] + (steps[-1] - middles[-1])]])
+
+
+def histogram_names(statistics: "Statistics") -> dict[str, list[str]]:
+    """Which histograms to draw: of weights, their gradients, and activations, a few layers of each."""
+    found = {}
+    for kind in ("weights", "gradients", "activations"):
+        names = [f"{kind} {name}" for name in statistics.of(kind, "mean")]
+        names = [name for name in names if statistics.labels.get(name, "Flatten") not in ("Flatten", "Reshape")]
+        spread = np.unique(np.linspace(0, len(names) - 1, min(len(names), _PANELS)).round().astype(int))
+        found[kind] = [names[i] for i in spread]
+    return found
+
+
+def histogram_panels(statistics: "Statistics") -> Any:
+    """A figure with a row of histograms over time for weights, gradients and activations."""
+    rows = {kind: names for kind, names in histogram_names(statistics).items() if names}
+    width = max(len(names) for names in rows.values())
+    drawn, axes = figure(width, width=3.1, height=[2.2] * len(rows))
+    for i, names in enumerate(rows.values()):
+        for j in range(width):
+            axis = axes[i * width + j]
+            if j < len(names):
+                histogram_panel(axis, statistics, names[j])
+            else:
+                axis.set_visible(False)
+        axes[i * width].set_ylabel("value")
+    return drawn
+
+
+def histograms(path: str | Path, statistics: "Statistics") -> None:
+    """Histograms over time of a few layers' weights, gradients and activations."""
+    save(histogram_panels(statistics), path)
+    rows: Sequence[Any] = [
+        (name, int(step), f"{border:.6g}", f"{share:.6g}")
+        for names in histogram_names(statistics).values()
+        for name in names
+        for steps, shares, borders in [rebinned(statistics, name)]
+        for step, row in zip(steps, shares, strict=True)
+        for border, share in zip(borders, row, strict=False)
+    ]
+    save_rows(path, ("array", "step", "bin from", "share"), rows)
+
+
+# One run on a page ---------------------------------------------------------------------------------------------------
+
+
+def run_figures(
+    history: "History",
+    ratios: "UpdateRatios | None",
+    dead: "DeadUnits | None",
+    saturation: "Saturation | None",
+    statistics: "Statistics | None",
+) -> dict[str, bytes]:
+    """The figures of a dashboard as PNG files by title; of monitors that are None or empty there are none."""
+    has_epochs = len(history) > 0
+    found = {}
+    drawn, axes = figure(3 if has_epochs and "accuracy" in history else 2, width=4.0)
+    loss_panel(axes[0], history)
+    if len(axes) == 3:
+        accuracy_panel(axes[1], history)
+    rate_panel(axes[-1], history)
+    found["Curves"] = as_png(drawn)
+    if ratios or dead or saturation:
+        drawn, axes = figure(2, width=5.2)
+        for axis in axes:
+            axis.set_visible(False)
+        if ratios:
+            axes[0].set_visible(True)
+            ratio_panel(axes[0], ratios)
+        if dead or saturation:
+            axes[1].set_visible(True)
+            units_panel(axes[1], dead or None, saturation or None)
+        found["Updates and units"] = as_png(drawn)
+    if statistics:
+        found["Histograms over time"] = as_png(histogram_panels(statistics))
+    return found

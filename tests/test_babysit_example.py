@@ -1,0 +1,19 @@
+"""The example with everything attached writes its page, data and figures, and says what it saw."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "babysit.py"
+
+
+def test_the_example_writes_page_data_and_figures(tmp_path):
+    command = [sys.executable, str(SCRIPT), "--epochs", "2", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no progress bar where nobody watches
+    assert "58 steps in" in done.stdout
+    assert "verdicts:\n" in done.stdout
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"babysit.html", "curves.png", "curves.csv", "ratios.png", "histograms.png", "history.csv"} <= written
+    assert {"DeadUnits.json", "NoiseScale.json", "Saturation.json", "Sharpness.json", "UpdateRatios.csv"} <= written
