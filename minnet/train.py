@@ -325,8 +325,7 @@ class Trainer:
         """
         if self._amid:
             raise RuntimeError(
-                "Trainer.save: expected a call between two steps, in a callback that is between_steps; "
-                f"got one amid step {len(self.history.steps) + 1}"
+                "Trainer.save: expected a call between two steps, in a callback that is between_steps; got one amid a step"
             )
         archive.write(path, *resume.state_of(self))
 
