@@ -325,7 +325,7 @@ class Trainer:
         """
         if self._amid:
             raise RuntimeError(
-                "Trainer.save: expected a call between two steps, in a callback that is between_steps; got one amid a step"
+                "Trainer.save: expected a call between steps, in a callback in between_steps; got one amid a step"
             )
         archive.write(path, *resume.state_of(self))
 

@@ -123,6 +123,18 @@ class AverageOfWeights(mn.Callback):
         self.mean, self.seen = state["mean"], state["seen"]
 
 
+class Ballast(mn.Callback):
+    """Makes files so large that most of the time goes into writing them."""
+
+    bystander = True
+
+    def state(self) -> dict[str, Any]:
+        return {"ballast": np.zeros(2**20)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
+
 def _plain(rule: mn.Rule) -> Callable[[], dict[str, Any]]:
     return lambda: {"rule": rule, "lr": 0.01}
 
@@ -214,13 +226,13 @@ def result(trainer: mn.Trainer) -> dict[str, str]:
 # The process that is killed ----------------------------------------------------------------------------------
 
 
-def work(name: str, folder: Path, every: int) -> None:
+def work(name: str, folder: Path, every: int, large: bool) -> None:
     """Begin the run, or go on with it, and leave its result beside the checkpoints."""
-    case, saver = CASES[name], mn.Checkpoint(folder / "run", every=every, keep=2)
+    case, savers = CASES[name], [mn.Checkpoint(folder / "run", every=every, keep=2), *([Ballast()] if large else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of schedules that are longer than the run
         begun = any((folder / "run").glob("step-*.ckpt"))
-        trainer = case.resume(folder / "run", saver) if begun else case.start(saver)
+        trainer = case.resume(folder / "run", *savers) if begun else case.start(*savers)
     print(trainer.step, flush=True)
     trainer.run(progress=False)
     (folder / "result.json").write_text(json.dumps(result(trainer)))
@@ -239,9 +251,9 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-def launch(name: str, folder: Path, every: int) -> subprocess.Popen[str]:
+def launch(name: str, folder: Path, every: int, large: bool) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, "--work", name, str(folder), "--every", str(every)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([*command, *(["--large"] if large else [])], stdout=subprocess.PIPE, text=True)
 
 
 def torment(name: str, folder: Path, kills: int, rng: np.random.Generator, tally: Tally, every: int = 1) -> None:
@@ -256,10 +268,12 @@ def torment(name: str, folder: Path, kills: int, rng: np.random.Generator, tally
     longest = 0.01 * trainer.step / max(1, kills) + time.perf_counter() - start
     done = folder / "result.json"
     for _ in range(kills):
-        process = launch(name, folder, every)
+        large = rng.random() < 0.7
+        process = launch(name, folder, every, large)
         assert process.stdout is not None
-        begun = rng.random() < 0.1 or process.stdout.readline() != ""  # a few are killed while they start
-        time.sleep(float(rng.uniform(0, longest)) if begun else 0)
+        if rng.random() < 0.9:  # the others are killed while they start
+            process.stdout.readline()
+        time.sleep(float(rng.uniform(0, 3 * longest if large else longest)))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if process.returncode == -signal.SIGKILL:
@@ -268,7 +282,7 @@ def torment(name: str, folder: Path, kills: int, rng: np.random.Generator, tally
         if done.exists():
             break
     if not done.exists():
-        process = launch(name, folder, every)
+        process = launch(name, folder, every, large=False)
         process.communicate()
         assert process.returncode == 0, f"{name}: the last process ended with {process.returncode}"
     got = json.loads(done.read_text())
@@ -284,10 +298,11 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=3, help="kills of one run, at most")
     parser.add_argument("--every", type=int, default=1, help="steps from one checkpoint to the next")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--large", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--work", nargs=2, metavar=("CASE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
-        work(arguments.work[0], Path(arguments.work[1]), arguments.every)
+        work(arguments.work[0], Path(arguments.work[1]), arguments.every, arguments.large)
         return 0
     rng, tally, start = np.random.default_rng(arguments.seed), Tally(), time.perf_counter()
     while tally.kills < arguments.kills:
