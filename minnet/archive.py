@@ -76,7 +76,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     named = dict(arrays)
     try:
         document = _unpack(json.loads(text), named)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"expected a document of minnet's in {path}; got another ({error})") from None
     if not isinstance(document, dict):
         raise CheckpointError(f"expected a document of minnet's in {path}; got {type(document).__name__}")

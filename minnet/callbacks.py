@@ -126,8 +126,11 @@ class EarlyStopping(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best", "best_epoch", "params", "buffers"))
-        self.best, self.best_epoch = state.get("best"), state.get("best_epoch")
-        self._kept = (np.array(state["params"]), np.array(state["buffers"])) if state else None
+        best, best_epoch, kept = None, None, None
+        if state:
+            best, best_epoch = float(state["best"]), checks.count("EarlyStopping", "best_epoch", state["best_epoch"])
+            kept = np.array(state["params"]), np.array(state["buffers"])
+        self.best, self.best_epoch, self._kept = best, best_epoch, kept
 
     def on_end(self, trainer: "Trainer") -> None:
         """Put back the best epoch's weights."""

@@ -55,7 +55,7 @@ def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int =
 
 
 _IDX_UINT8 = 0x08
-_IDX_MOST = 16 + 60_000 * 28 * 28  # bytes of the largest of the files; a small gzip file may unpack to any size
+_IDX_MOST = 60_000 * 28 * 28  # bytes of data in the largest of the files; a small gzip file may unpack to any size
 _MNIST = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -89,18 +89,21 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
     if path is None:
         raise FileNotFoundError(f"mnist: expected {name} or {name}.gz in {folder}; found neither")
+    header = 4 + 4 * axes
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            raw = _read_up_to(file, _IDX_MOST + 1)
+            raw = _read_up_to(file, header)
+            if len(raw) < header or raw[:4] != bytes((0, 0, _IDX_UINT8, axes)):
+                raise ValueError(
+                    f"mnist: expected {path} to start with the IDX magic number "
+                    f"{bytes((0, 0, _IDX_UINT8, axes)).hex()}; got {raw[:4].hex()} in a file of "
+                    f"{path.stat().st_size} bytes"
+                )
+            shape = tuple(int(axis) for axis in np.frombuffer(raw, ">u4", count=axes, offset=4))
+            # One byte more than there should be shows whether there are more.
+            raw += _read_up_to(file, min(math.prod(shape), _IDX_MOST) + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"mnist: expected a whole gzip file; {path} is damaged or truncated ({error})") from error
-    header = 4 + 4 * axes
-    if len(raw) < header or raw[:4] != bytes((0, 0, _IDX_UINT8, axes)):
-        raise ValueError(
-            f"mnist: expected {path} to start with the IDX magic number {bytes((0, 0, _IDX_UINT8, axes)).hex()}; "
-            f"got {raw[:4].hex()} in a file of {len(raw)} bytes"
-        )
-    shape = tuple(int(axis) for axis in np.frombuffer(raw, ">u4", count=axes, offset=4))
     if len(raw) != header + math.prod(shape):
         raise ValueError(
             f"mnist: expected {header + math.prod(shape)} bytes in {path}, as its header says {shape}; got {len(raw)}"
@@ -111,7 +114,7 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
 def _read_up_to(file: io.BufferedIOBase, most: int) -> bytes:
     """The file's bytes, at most so many; in parts, as asking for all at once would make memory for all."""
     parts: list[bytes] = []
-    while most > 0 and (part := file.read(min(most, 2**20))):
+    while most > 0 and (part := file.read(min(most, 2**16))):
         parts.append(part)
         most -= len(part)
     return b"".join(parts)

@@ -184,7 +184,7 @@ class Saved:
         value: Any = self.document
         for name in place:
             value = value.get(name) if isinstance(value, dict) else None
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, float)):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
             raise self.spoilt(place, value)
         if least is not None and not least <= value < 2**63:
             raise self.spoilt(place, value)
@@ -214,7 +214,9 @@ class Saved:
 
     def hyper(self, name: str, given: Any) -> Any:
         """A hyper-parameter: that of the file where nothing is given and the file has a number."""
-        value = self.get("run", name, kind=(int, float, str, type(None)))
+        value = self.get("run", name, kind=(int, float, str, *([type(None)] if name == "clip_norm" else [])))
+        if isinstance(value, int) and not 0 <= value < 2**63:
+            raise self.spoilt(("run", name), value)
         if given is None and isinstance(value, str):
             raise CheckpointError(f"expected {name}={value}, which {self.path} was saved with; got none")
         return value if given is None else given
@@ -319,7 +321,7 @@ def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
             if alike:
                 looking_on.remove(alike[0])
             callback.restore(alike[0]["state"] if alike else {})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         for callback, state in before:
             callback.restore(state)
         raise CheckpointError(f"expected states of the callbacks in {saved.path}; got {error}") from error

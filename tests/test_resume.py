@@ -717,3 +717,41 @@ def test_reading_a_file_runs_no_warnings_and_leaves_the_caller_its_arrays(saved)
         document, arrays = archive.read(saved)
     assert set(arrays) == {*stress.mlp().named_parameters(), *stress.mlp().named_buffers()}
     assert document["history"]["epochs"][0]["average"].dtype == np.float32
+
+
+# Hostile files -----------------------------------------------------------------------------------------------
+
+
+def test_hostile_files_are_refused_or_read_without_harm():
+    import hostile_files
+
+    outcomes = hostile_files.torture(300, seed=1)
+    assert {name: outcome.bad for name, outcome in outcomes.items() if outcome.bad} == {}
+    assert all(outcome.refused > 5 for outcome in outcomes.values())
+
+
+def test_the_watch_over_hostile_files_would_see_code_and_memory(tmp_path):
+    import tracemalloc
+
+    import hostile_files
+
+    class Careless(hostile_files.Files):
+        def read(self, path):
+            exec("pass")
+
+    class Greedy(hostile_files.Files):
+        def read(self, path):
+            np.zeros(10**7)
+
+    class Confused(hostile_files.Files):
+        def read(self, path):
+            raise KeyError("x")
+
+    sys.addaudithook(hostile_files._audit)
+    tracemalloc.start()
+    for kind, said in ((Careless, "ran"), (Greedy, "bytes of memory"), (Confused, "KeyError")):
+        outcome = hostile_files.Outcome()
+        reader = kind(tmp_path, {"x": b"1234"}, None)
+        hostile_files.attempt(reader, np.random.default_rng(0), outcome)
+        assert said in outcome.bad[0]
+    tracemalloc.stop()
