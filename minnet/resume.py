@@ -61,8 +61,7 @@ def describe_run(trainer: "Trainer") -> Document:
         "weight_decay": hyper(optimizer.weight_decay),
         "clip_norm": hyper(optimizer.clip_norm),
         "groups": [words(group) for group in optimizer.groups],
-        "data": fingerprint(trainer.batches.data),
-        "validation": None if trainer.validation is None else fingerprint(trainer.validation),
+        **trainer.fingerprints,
         "callbacks": [words(callback) for callback in trainer.callbacks if not callback.bystander],
     }
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -315,6 +316,12 @@ class Trainer:
         raise DivergenceError(message, self.history)
 
     # Saving and going on -------------------------------------------------------------------------------------
+
+    @cached_property
+    def fingerprints(self) -> dict[str, Any]:
+        """Of the data and the validation data, which are not in a checkpoint; measured once, as they do not change."""
+        validation = None if self.validation is None else resume.fingerprint(self.validation)
+        return {"data": resume.fingerprint(self.batches.data), "validation": validation}
 
     def save(self, path: str | Path) -> None:
         """Write all that moves in the run into one safetensors file, whole or not at all; ``resume`` goes on from it.
