@@ -93,7 +93,7 @@ def _differences(what: str, file: Any, given: Any) -> Iterator[str]:
     elif isinstance(given, list) and isinstance(file, list) and len(given) == len(file) and _is_text(given):
         for i, pair in enumerate(zip(file, given, strict=True)):
             yield from _differences(f"{what} {i}", *pair)
-    elif type(file) is not type(given) or file != given:
+    elif repr(file) != repr(given):  # which tells 1 from 1.0, and does not mind what a spoilt file may have here
         yield f"{what} is {_short(file)} in the file, {_short(given)} here"
 
 

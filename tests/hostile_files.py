@@ -106,7 +106,7 @@ def malicious(document: Any, arrays: dict[str, np.ndarray], rng: np.random.Gener
             if rng.random() < 0.2:
                 del parent[place[-1]]
             else:
-                parent[place[-1]] = JUNK[int(rng.integers(0, len(JUNK)))]
+                parent[place[-1]] = copy.deepcopy(JUNK[int(rng.integers(0, len(JUNK)))])
         else:
             name = str(rng.choice(list(arrays)))
             kind = rng.integers(0, 5)
