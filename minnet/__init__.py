@@ -4,7 +4,10 @@ Layers describe, a ``Net`` owns the memory, and a training step is a few compile
 """
 
 from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
+from . import data, datasets, initializers, landscapes, losses, rules, schedules
+from .archive import CheckpointError
 from .callbacks import Callback, EarlyStopping
+from .checkpoint import Checkpoint
 from .controllers import HalveOnStall, ReduceOnPlateau
 from .diagnostics import preflight
 from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
@@ -117,6 +120,8 @@ __all__ = [
     "Buffer",
     "Callback",
     "Chain",
+    "Checkpoint",
+    "CheckpointError",
     "ClipNorm",
     "ClipTensorNorm",
     "ClipValue",

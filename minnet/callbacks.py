@@ -1,8 +1,9 @@
 """What can be hung on a run: objects that are told of every step and every epoch."""
 
+import inspect
 import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +14,23 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``."""
+    """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``.
+
+    A resumed run must be given the callbacks that it had: their ``repr``, which shows the arguments of the constructor
+    that are kept as attributes (``name`` or ``_name``), is compared, and their ``state()`` is put back.
+
+    Attributes:
+        bystander: True for a class that changes nothing in a run (it prints, draws, saves); such callbacks may differ
+            when a run is resumed.
+    """
+
+    bystander: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        kept = vars(self)
+        names = [name for name in inspect.signature(type(self)).parameters if name in kept or f"_{name}" in kept]
+        shown = (f"{name}={kept.get(name, kept.get(f'_{name}'))!r}" for name in names)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """In each step, between the backward pass and the update; of those that override it only.
@@ -28,11 +45,17 @@ class Callback:
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """After each epoch and its validation; ``row`` is the epoch's row of the history, which may be added to."""
 
+    def between_steps(self, trainer: "Trainer") -> None:
+        """After each step, once every callback knows of it and of its epoch: ``trainer.save`` may be called here."""
+
     def on_end(self, trainer: "Trainer") -> None:
         """Once, when the run ends, for whatever reason."""
 
     def state(self) -> dict[str, Any]:
-        """All that it has come to know in the run, by name: numbers, text and arrays. Arguments are no state."""
+        """All that it has come to know in the run, by name: numbers, text, None, arrays, and lists and dicts of them.
+
+        Arguments are no state.
+        """
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -78,7 +101,7 @@ class EarlyStopping(Callback):
         self.monitor = monitor
         self.patience = checks.count("EarlyStopping", "patience", patience)
         self.min_delta = checks.non_negative("EarlyStopping", "min_delta", min_delta)
-        self._put_back = restore
+        self._restore = restore
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
@@ -110,10 +133,13 @@ class EarlyStopping(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best", "best_epoch", "params", "buffers"))
-        self.best, self.best_epoch = state.get("best"), state.get("best_epoch")
-        self._kept = (np.array(state["params"]), np.array(state["buffers"])) if state else None
+        best, best_epoch, kept = None, None, None
+        if state:
+            best, best_epoch = float(state["best"]), checks.count("EarlyStopping", "best_epoch", state["best_epoch"])
+            kept = np.array(state["params"]), np.array(state["buffers"])
+        self.best, self.best_epoch, self._kept = best, best_epoch, kept
 
     def on_end(self, trainer: "Trainer") -> None:
         """Put back the best epoch's weights."""
-        if self._put_back and self._kept is not None:
+        if self._restore and self._kept is not None:
             trainer.net.params, trainer.net.buffers = self._kept

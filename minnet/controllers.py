@@ -120,7 +120,9 @@ class ReduceOnPlateau(Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best", "bad", "cooling"))
-        self.best, self.bad, self.cooling = state.get("best"), state.get("bad", 0), state.get("cooling", 0)
+        best = None if state.get("best") is None else float(state["best"])
+        bad, cooling = (checks.count(type(self).__name__, k, state.get(k, 0), least=0) for k in ("bad", "cooling"))
+        self.best, self.bad, self.cooling = best, bad, cooling
 
 
 class HalveOnStall(ReduceOnPlateau):

@@ -191,6 +191,7 @@ class Batches:
 
     Attributes:
         epoch_index, position: the epoch and the number of samples of it that have been given out.
+        data: the pair (x, y) that batches are taken from; x standardised already where that has to be done only once.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class Batches:
         x, y = check_data("Batches", data, dtype)
         self.batch_size = min(checks.count("Batches", "batch_size", batch_size), len(x))
         self.seed = checks.count("Batches", "seed", seed, least=0)
-        self.shuffle = shuffle
+        self.shuffle, self.augment, self.standardize = shuffle, augment, standardize
         if augment is not None:
             _check_augment(augment, x.shape[1:])
         if standardize is not None:
@@ -227,6 +228,10 @@ class Batches:
         self._order = self._sorted.copy()
         self.epoch_index = self.position = 0
         self._shuffle()
+
+    @property
+    def data(self) -> Data:
+        return self._x, self._y
 
     def __len__(self) -> int:
         """Batches an epoch."""

@@ -1,6 +1,7 @@
 """Data sets: two that travel with the package, one that is computed, two read from a folder of the user's."""
 
 import gzip
+import io
 import math
 import zlib
 from importlib import resources
@@ -54,6 +55,7 @@ def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int =
 
 
 _IDX_UINT8 = 0x08
+_IDX_MOST = 60_000 * 28 * 28  # bytes of data in the largest of the files; a small gzip file may unpack to any size
 _MNIST = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -87,17 +89,21 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
     path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
     if path is None:
         raise FileNotFoundError(f"mnist: expected {name} or {name}.gz in {folder}; found neither")
+    header = 4 + 4 * axes
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = _read_up_to(file, header)
+            if len(raw) < header or raw[:4] != bytes((0, 0, _IDX_UINT8, axes)):
+                raise ValueError(
+                    f"mnist: expected {path} to start with the IDX magic number "
+                    f"{bytes((0, 0, _IDX_UINT8, axes)).hex()}; got {raw[:4].hex()} in a file of "
+                    f"{path.stat().st_size} bytes"
+                )
+            shape = tuple(int(axis) for axis in np.frombuffer(raw, ">u4", count=axes, offset=4))
+            # One byte more than there should be shows whether there are more.
+            raw += _read_up_to(file, min(math.prod(shape), _IDX_MOST) + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"mnist: expected a whole gzip file; {path} is damaged or truncated ({error})") from error
-    header = 4 + 4 * axes
-    if len(raw) < header or raw[:4] != bytes((0, 0, _IDX_UINT8, axes)):
-        raise ValueError(
-            f"mnist: expected {path} to start with the IDX magic number {bytes((0, 0, _IDX_UINT8, axes)).hex()}; "
-            f"got {raw[:4].hex()} in a file of {len(raw)} bytes"
-        )
-    shape = tuple(int(axis) for axis in np.frombuffer(raw, ">u4", count=axes, offset=4))
     if len(raw) != header + math.prod(shape):
         raise ValueError(
             f"mnist: expected {header + math.prod(shape)} bytes in {path}, as its header says {shape}; got {len(raw)}"
@@ -105,7 +111,17 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy()  # what frombuffer gives is read-only
 
 
+def _read_up_to(file: io.BufferedIOBase, most: int) -> bytes:
+    """The file's bytes, at most so many; in parts, as asking for all at once would make memory for all."""
+    parts: list[bytes] = []
+    while most > 0 and (part := file.read(min(most, 2**16))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
+
+
 _CIFAR_RECORD = 1 + 3 * 32 * 32  # label, then the red, green and blue planes
+_CIFAR_RECORDS = 10_000  # in each file
 _CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -113,16 +129,16 @@ def cifar10(folder: str | Path) -> tuple[Data, Data]:
     """(train, test) from the binary version of CIFAR-10 in ``folder``: data_batch_1.bin to _5.bin and test_batch.bin.
 
     Images are uint8 (n, 32, 32, 3), channels last; labels int64, 0 airplane to 9 truck (``cifar10_classes()``). A file
-    ``test_first1000.bin`` of the same format serves where test_batch.bin is missing. FileNotFoundError for a
-    missing file; ValueError, naming the file, for one that is truncated or holds labels above 9.
+    ``test_first1000.bin``, test_batch.bin's first 1,000 records, serves where that is missing. FileNotFoundError for a
+    missing file; ValueError, naming the file, for one that has not its 10,000 records or holds labels above 9.
     """
     folder = Path(folder)
-    train = [_read_cifar(folder / f"data_batch_{i}.bin") for i in range(1, 6)]
-    test = folder / "test_batch.bin"
+    train = [_read_cifar(folder / f"data_batch_{i}.bin", _CIFAR_RECORDS) for i in range(1, 6)]
+    test, records = folder / "test_batch.bin", _CIFAR_RECORDS
     if not test.exists() and (folder / "test_first1000.bin").exists():
-        test = folder / "test_first1000.bin"
+        test, records = folder / "test_first1000.bin", _CIFAR_RECORDS // 10
     images = np.concatenate([x for x, _ in train])
-    return (images, np.concatenate([y for _, y in train])), _read_cifar(test)
+    return (images, np.concatenate([y for _, y in train])), _read_cifar(test, records)
 
 
 def cifar10_classes() -> tuple[str, ...]:
@@ -130,16 +146,16 @@ def cifar10_classes() -> tuple[str, ...]:
     return _CIFAR_CLASSES
 
 
-def _read_cifar(path: Path) -> Data:
+def _read_cifar(path: Path, records: int) -> Data:
     if not path.exists():
         raise FileNotFoundError(f"cifar10: expected {path.name} in {path.parent}; it is not there")
-    raw = np.frombuffer(path.read_bytes(), np.uint8)
-    if raw.size == 0 or raw.size % _CIFAR_RECORD:
+    size = path.stat().st_size
+    if size != records * _CIFAR_RECORD:
         raise ValueError(
-            f"cifar10: expected whole records of {_CIFAR_RECORD} bytes in {path}; got {raw.size} bytes (truncated?)"
+            f"cifar10: expected {records} records of {_CIFAR_RECORD} bytes in {path}; got {size} bytes (truncated?)"
         )
-    records = raw.reshape(-1, _CIFAR_RECORD)
-    if records[:, 0].max() > 9:
-        raise ValueError(f"cifar10: expected labels from 0 to 9 in {path}; got {records[:, 0].max()}")
-    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), records[:, 0].astype(np.int64)
+    table = np.frombuffer(path.read_bytes(), np.uint8).reshape(records, _CIFAR_RECORD)
+    if table[:, 0].max() > 9:
+        raise ValueError(f"cifar10: expected labels from 0 to 9 in {path}; got {table[:, 0].max()}")
+    images = table[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), table[:, 0].astype(np.int64)

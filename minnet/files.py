@@ -1,6 +1,7 @@
 """Files are written whole or not at all."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -13,7 +14,7 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"expected the folder {path.parent} to exist, to write {path.name} in it")
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path, os.getpid())
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -21,5 +22,22 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # such as that the folder is read-only: the first error is the one to tell
+            temporary.unlink(missing_ok=True)
         raise
+    _flush_folder(path.parent)
+
+
+def temporary_name(path: Path, writer: int | str) -> Path:
+    """Where the process ``writer`` writes what is to be at ``path``; ``"*"`` gives the pattern of all processes."""
+    return path.with_name(f".{path.name}.{writer}.tmp")
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the name too, so that a power cut does not undo the renaming. Not every system or disk knows how."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -91,28 +91,30 @@ class History:
         if path.suffix == ".json":
             try:
                 document = json.loads(path.read_text())
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"History.load: expected JSON in {path}; got {error}") from None
             if not isinstance(document, dict) or not all(_is_rows(document.get(kind)) for kind in ("epochs", "steps")):
                 raise ValueError(f"History.load: expected a history in {path}; got other JSON")
             history.stopped = document.get("stopped")
-            history.epochs = Rows([_numbers(row) for row in document["epochs"]])
-            history.steps = Rows([_numbers(row) for row in document["steps"]])
+            if not (history.stopped is None or isinstance(history.stopped, str)):
+                raise ValueError(f"History.load: expected stopped as text in {path}; got {history.stopped!r}")
+            for rows, kind in ((history.epochs, "epochs"), (history.steps, "steps")):
+                rows.rows = [_numbers(path, row) for row in document[kind]]
         elif path.suffix == ".csv":
-            with path.open(newline="") as file:
-                header, *lines = list(csv.reader(file)) or [[]]
-                if header[:1] != ["row"]:
-                    raise ValueError(f"History.load: expected a first column 'row' in {path}; got {header}")
-                for kind, *cells in lines:
-                    if kind not in ("step", "epoch"):
-                        raise ValueError(f"History.load: expected rows of kind step or epoch in {path}; got {kind!r}")
-                    if len(cells) != len(header) - 1:
-                        raise ValueError(f"History.load: expected {len(header)} cells a row in {path}; got {cells}")
-                    try:
-                        row = _numbers({column: cell for column, cell in zip(header[1:], cells, strict=True) if cell})
-                    except ValueError as error:
-                        raise ValueError(f"History.load: expected numbers in {path}; got {error}") from None
-                    (history.steps if kind == "step" else history.epochs).rows.append(row)
+            try:
+                with path.open(newline="") as file:
+                    header, *lines = list(csv.reader(file)) or [[]]
+            except (ValueError, csv.Error) as error:
+                raise ValueError(f"History.load: expected a table of text in {path}; got {error}") from None
+            if header[:1] != ["row"]:
+                raise ValueError(f"History.load: expected a first column 'row' in {path}; got {header}")
+            for cells in lines:
+                if not cells or cells[0] not in ("step", "epoch"):
+                    raise ValueError(f"History.load: expected rows of kind step or epoch in {path}; got {cells}")
+                if len(cells) != len(header):
+                    raise ValueError(f"History.load: expected {len(header)} cells a row in {path}; got {cells}")
+                row = {column: cell for column, cell in zip(header[1:], cells[1:], strict=True) if cell}
+                (history.steps if cells[0] == "step" else history.epochs).rows.append(_numbers(path, row))
         else:
             raise ValueError(f"History.load: expected a path ending in .csv or .json; got {path.name!r}")
         return history
@@ -146,11 +148,16 @@ def _plain(rows: Rows) -> list[Row]:
     return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in plain]
 
 
-def _numbers(row: Row) -> Row:
+def _numbers(path: Path, row: Row) -> Row:
     """Cells back to int where they were int, to float elsewhere."""
     result: Row = {}
     for column, cell in row.items():
-        if isinstance(cell, str):
-            cell = int(cell) if cell.lstrip("-").isdigit() else float(cell)
+        try:
+            if isinstance(cell, str):
+                cell = int(cell) if cell.lstrip("-").isdigit() else float(cell)
+            elif isinstance(cell, bool) or not isinstance(cell, int | float):
+                raise ValueError(f"{cell!r}")
+        except ValueError as error:
+            raise ValueError(f"History.load: expected numbers in {path}; got {error} in {column!r}") from None
         result[column] = cell
     return result

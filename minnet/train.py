@@ -1,15 +1,21 @@
 """The training loop that one can read, and ``fit`` for everyday use."""
 
 import math
+import signal
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from . import checks
+from . import archive, checks, resume
 from .callbacks import Callback
+from .checkpoint import newest_whole, offer_older
 from .data import Augment, Batches, Data, Standardizer, check_data
 from .groups import Group
 from .history import History
@@ -120,6 +126,7 @@ class Trainer:
     Attributes:
         lr_factor: every rate of ``lr`` is multiplied by it; starts at 1, and belongs to controllers such as
             ``ReduceOnPlateau``. The history shows the product.
+        leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
 
     A schedule, of the rate or of anything else, that goes on after the run has ended gets a warning, as does one that
     ends after so many steps as the run has epochs: lengths of schedules are steps unless ``.in_epochs(...)`` says
@@ -184,8 +191,8 @@ class Trainer:
         self.lr_factor = 1.0
         self.history = History()
         self.step = 0
-        self._epoch_loss, self._epoch_samples = 0.0, 0
-        self._epoch_right: int | None = 0
+        self.leaving: str | None = None
+        self.epoch_so_far: tuple[float, int, int | None] = 0.0, 0, 0  # sum of losses, samples, right answers
         # States at the start of an epoch, in two places that take turns: the one to go back to, and the latest,
         # which takes over once its first loss is known to be finite.
         self._good, self._latest = _State(net, self.optimizer), _State(net, self.optimizer)
@@ -193,6 +200,10 @@ class Trainer:
         self._ended = False
         # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
         self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
+        self.good, self.latest = _State(net, self.optimizer), _State(net, self.optimizer)
+        self.unproven = False
+        self.ended = False
+        self._amid = False  # whether a step has begun that has not ended
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -208,6 +219,7 @@ class Trainer:
         lr = checks.non_negative("Trainer", "lr", self.lr(self.step)) * self.lr_factor
         hyperparameters = self.optimizer.hyperparameters()
         epoch = self.batches.epoch_index + 1
+        self._amid = True
         x, y = self.batches.next()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so itself
             loss = self.net.loss_and_grads(x, y)
@@ -219,6 +231,8 @@ class Trainer:
         record = Record(self.step + 1, epoch, loss, lr)
         for callback in self._watchers:
             callback.before_update(self, record)
+        if self.unproven:  # but now known to give a finite loss
+            self.good, self.latest, self.unproven = self.latest, self.good, False
         try:
             if self.optimizer.searches:
                 self.optimizer.step(lr, loss=loss, evaluate=lambda: self._again(x, y))
@@ -228,6 +242,8 @@ class Trainer:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
         self.step += 1
         self._note(record, hyperparameters, y)
+        self._amid = False
+        self._rest()
         return record
 
     def _again(self, x: Any, y: Any) -> float:
@@ -240,17 +256,21 @@ class Trainer:
         if self.history.stopped is None:
             self.history.stopped = reason
 
+    def leave(self, reason: str) -> None:
+        """Stop after the current step, but so that what ``Checkpoint`` saves then goes on when it is resumed."""
+        self.leaving = reason
+
     def end(self, reason: str) -> None:
         """Close the run, once: set ``history.stopped``, if nothing else stopped it, and tell the callbacks.
 
         A rule that trains at one point and hands out another (``Rule.evaluated``) leaves the net at the latter.
         """
         self.stop(reason)
-        if not self._ended:
-            self.optimizer.settle()
-        self._ended = True
-        callbacks, self.callbacks = self.callbacks, []
-        for callback in callbacks:
+        if self.ended:
+            return
+        self.ended = True
+        self.optimizer.settle()
+        for callback in self.callbacks:
             callback.on_end(self)
 
     def _note(self, record: Record, hyperparameters: dict[str, float], y: Any) -> None:
@@ -258,14 +278,21 @@ class Trainer:
         self.history.steps.rows.append(
             {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
         )
-        self._epoch_loss += record.loss * len(y)
-        self._epoch_samples += len(y)
-        right = self.net.correct(y)
-        self._epoch_right = None if right is None or self._epoch_right is None else self._epoch_right + right
+        loss, samples, right = self.epoch_so_far
+        newly = self.net.correct(y)
+        right = None if right is None or newly is None else right + newly
+        self.epoch_so_far = loss + record.loss * len(y), samples + len(y), right
         for callback in self.callbacks:
             callback.on_step(self, record)
         if self.batches.position == 0 or self.step == self.steps:
             self._end_epoch(record)
+
+    def _rest(self) -> None:
+        """Between two steps: callbacks may save the run; it ends if it is to."""
+        for callback in self.callbacks:
+            callback.between_steps(self)
+        if self.leaving is not None:
+            self.stop(self.leaving)
         if self.history.stopped is not None:
             self.end(self.history.stopped)
 
@@ -274,9 +301,10 @@ class Trainer:
         if not math.isfinite(params.min(initial=0)) or not math.isfinite(params.max(initial=0)):
             place = self.net.first_non_finite()
             self._fail("finite parameters", f"NaN or infinity after step {self.step}, first seen in {place}")
-        row = {"epoch": record.epoch, "step": record.step, "loss": self._epoch_loss / self._epoch_samples}
-        if self._epoch_right is not None:
-            row["accuracy"] = self._epoch_right / self._epoch_samples
+        loss, samples, right = self.epoch_so_far
+        row = {"epoch": record.epoch, "step": record.step, "loss": loss / samples}
+        if right is not None:
+            row["accuracy"] = right / samples
         with self.optimizer.evaluating():
             if self.validation is not None:
                 row |= {f"val_{name}": value for name, value in self.net.evaluate(*self.validation).items()}
@@ -284,20 +312,142 @@ class Trainer:
             self.history.epochs.rows.append(row)
             for callback in self.callbacks:
                 callback.on_epoch(self, row)
-        self._epoch_loss, self._epoch_right, self._epoch_samples = 0.0, 0, 0
-        self._latest.take(self.net, self.optimizer)
-        self._unproven = True
+        self.epoch_so_far = 0.0, 0, 0
+        self.latest.take(self.net, self.optimizer)
+        self.unproven = True
 
     def _fail(self, expected: str, got: str) -> NoReturn:
-        self._good.put_back(self.net, self.optimizer)
+        self.good.put_back(self.net, self.optimizer)
         with self.optimizer.evaluating():
             handed_out = self.net.params.copy()
         self.end(got)
-        place = f"The net is as it was after step {self._good.steps}."
+        place = f"The net is as it was after step {self.good.steps}."
         if not np.array_equal(self.net.params, handed_out):
             place = "The net has the weights that a callback put back."
         message = f"Trainer: expected {expected}; got {got}. {place} Try a lower learning rate or clip_norm."
         raise DivergenceError(message, self.history)
+
+    # Saving and going on -------------------------------------------------------------------------------------
+
+    @cached_property
+    def fingerprints(self) -> dict[str, Any]:
+        """Of the data and the validation data, which are not in a checkpoint; measured once, as they do not change."""
+        validation = None if self.validation is None else resume.fingerprint(self.validation)
+        return {"data": resume.fingerprint(self.batches.data), "validation": validation}
+
+    def save(self, path: str | Path) -> None:
+        """Write all that moves in the run into one safetensors file, whole or not at all; ``resume`` goes on from it.
+
+        Weights and buffers are in it under their names. Call it between two steps: in a loop of your own, or in a
+        callback's ``between_steps``. RuntimeError in the middle of a step, or after one that an exception broke off;
+        OSError if the file cannot be written; what was at ``path`` is then whole.
+        """
+        if self._amid:
+            raise RuntimeError(
+                "Trainer.save: expected a call between steps, in a callback in between_steps; got one amid a step"
+            )
+        archive.write(path, *resume.state_of(self))
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        net: Net,
+        data: Data,
+        *,
+        rule: Rule,
+        lr: Schedule | float | None = None,
+        validation: Data | None = None,
+        weight_decay: Hyper = None,
+        clip_norm: Hyper = None,
+        groups: Iterable[Group] = (),
+        callbacks: Iterable[Callback] = (),
+    ) -> Self:
+        """The trainer that was saved to ``path``; it goes on with the same bits as if it had never been interrupted.
+
+        ``path`` may be a folder of ``Checkpoint``: its newest whole file is taken, with a warning for each newer one
+        that is not. ``net`` must be built as then, its weights do not matter. Lengths, seeds, augmentation,
+        standardisation and all hyper-parameters that are numbers are in the file. What is code (rule, schedules,
+        groups, callbacks) or data is given again and compared with what the file says of it; functions, as in groups,
+        by name only.
+
+        CheckpointError, a ValueError, for a file that is damaged or of another run, naming all that differs; nothing
+        has changed then. FileNotFoundError if there is no file.
+        """
+        path = Path(path)
+        with offer_older(path):
+            saved = resume.Saved(*(newest_whole(path) if path.is_dir() else (path, *archive.read(path))))
+            path = saved.path
+            resume.compare(path, "net", saved.get("net"), resume.describe_net(net))
+            trainer = cls(
+                net,
+                data,
+                rule=rule,
+                lr=saved.hyper("lr", lr),
+                batch_size=saved.get("arguments", "batch_size", kind=int, least=1),
+                steps=saved.get("arguments", "steps", kind=int, least=1),
+                seed=saved.get("arguments", "seed", kind=int),
+                augment=saved.augment(),
+                standardize=saved.standardize(net),
+                validation=validation,
+                weight_decay=saved.hyper("weight_decay", weight_decay),
+                clip_norm=saved.hyper("clip_norm", clip_norm),
+                groups=groups,
+                callbacks=callbacks,
+            )
+            resume.compare(path, "", saved.get("run"), resume.describe_run(trainer))
+            resume.put_back(trainer, saved)
+        return trainer
+
+    def run(self, progress: bool | None = None) -> History:
+        """Take all steps that are left and return the history; ``progress`` and signals are as in ``fit``."""
+        from tqdm import tqdm
+
+        bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
+        with _signals(self):
+            try:
+                with bar:
+                    for record in self:
+                        bar.update()
+                        if not bar.disable and record.step % 20 == 0:
+                            figures = {"epoch": record.epoch, "loss": f"{record.loss:.4g}", "lr": f"{record.lr:.3g}"}
+                            bar.set_postfix(figures, refresh=False)
+            except KeyboardInterrupt:
+                self.end("interrupted")
+        return self.history
+
+
+@contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run after its current step; SIGTERM then takes its usual course.
+
+    The second one is not waited with. Python hands signals to the main thread only; in others nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    came: list[int] = []
+
+    def back() -> None:
+        for number, handler in before.items():
+            if handler is not None:  # None for one that Python did not set, and cannot set
+                signal.signal(number, handler)
+
+    def leave(number: int, frame: Any) -> None:
+        came.append(number)
+        trainer.leave("interrupted" if number == signal.SIGINT else "terminated")
+        back()
+
+    for number, handler in before.items():
+        if handler in (signal.default_int_handler, signal.SIG_DFL):  # one of the user's own stays
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        back()
+        if signal.SIGTERM in came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def fit(
@@ -321,12 +471,12 @@ def fit(
 ) -> History:
     """Train ``net`` and return the history of the run; arguments are those of ``Trainer``.
 
-    ``progress``: True shows a progress bar, False none, None one on a terminal only. Ctrl-C ends the run and
-    returns the history so far, with ``history.stopped == "interrupted"``.
+    ``progress``: True shows a progress bar, False none, None one on a terminal only. Ctrl-C ends the run after its
+    current step and returns the history so far, with ``history.stopped == "interrupted"``; so does SIGTERM
+    (``"terminated"``), after which the signal takes its usual course. ``Checkpoint`` among the callbacks saves the run
+    before it ends. A second Ctrl-C ends the run at once.
     """
-    from tqdm import tqdm
-
-    trainer = Trainer(
+    return Trainer(
         net,
         data,
         rule=rule,
@@ -342,14 +492,4 @@ def fit(
         clip_norm=clip_norm,
         groups=groups,
         callbacks=callbacks,
-    )
-    bar = tqdm(total=trainer.steps, unit="step", disable=None if progress is None else not progress)
-    try:
-        with bar:
-            for record in trainer:
-                bar.update()
-                if not bar.disable and record.step % 20 == 0:
-                    bar.set_postfix(epoch=record.epoch, loss=f"{record.loss:.4g}", lr=f"{record.lr:.3g}", refresh=False)
-    except KeyboardInterrupt:
-        trainer.end("interrupted")
-    return trainer.history
+    ).run(progress)

@@ -260,6 +260,12 @@ RECORD = 1 + 3 * 1024
 BATCHES = [f"data_batch_{i}.bin" for i in range(1, 6)]
 
 
+@pytest.fixture
+def small_cifar(monkeypatch):
+    """Files of 2 records, the short one of 1, in place of 10,000 and 1,000."""
+    monkeypatch.setattr(datasets, "_CIFAR_RECORDS", 2)
+
+
 def write_cifar(folder, names=(*BATCHES, "test_batch.bin"), records=2, seed=0):
     """Small CIFAR-10 files: records of a label and three planes of 1024 bytes; returns all records, by file."""
     rng = np.random.default_rng(seed)
@@ -280,6 +286,7 @@ def assert_images_are_records(x, y, records):
             assert image[row, column, channel] == record[1 + 1024 * channel + 32 * row + column]
 
 
+@pytest.mark.usefixtures("small_cifar")
 def test_cifar10_reads_back_what_is_in_its_files_with_channels_last(tmp_path):
     written = write_cifar(tmp_path)
     (x, y), (test_x, test_y) = datasets.cifar10(tmp_path)
@@ -287,13 +294,16 @@ def test_cifar10_reads_back_what_is_in_its_files_with_channels_last(tmp_path):
     assert_images_are_records(test_x, test_y, written["test_batch.bin"])
 
 
-def test_cifar10_takes_the_first_1000_test_images_only_where_the_test_batch_is_missing(tmp_path):
-    written = write_cifar(tmp_path, (*BATCHES, "test_batch.bin", "test_first1000.bin"))
+def test_cifar10_takes_the_first_1000_test_images_only_where_the_test_batch_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "_CIFAR_RECORDS", 10)
+    written = write_cifar(tmp_path, (*BATCHES, "test_batch.bin"), records=10)
+    written |= write_cifar(tmp_path, ["test_first1000.bin"], records=1, seed=1)
     assert_images_are_records(*datasets.cifar10(tmp_path)[1], written["test_batch.bin"])
     (tmp_path / "test_batch.bin").unlink()
     assert_images_are_records(*datasets.cifar10(str(tmp_path))[1], written["test_first1000.bin"])
 
 
+@pytest.mark.usefixtures("small_cifar")
 @pytest.mark.parametrize("name", [*BATCHES, "test_batch.bin"])
 def test_a_missing_cifar10_file_is_named(tmp_path, name):
     write_cifar(tmp_path)
@@ -303,13 +313,15 @@ def test_a_missing_cifar10_file_is_named(tmp_path, name):
 
 
 SPOILT_CIFAR = {
-    "one byte short": (lambda raw: raw[:-1], f"whole records of 3073 bytes in .*; got {2 * RECORD - 1} bytes"),
-    "one byte too long": (lambda raw: raw + b"\0", f"whole records of 3073 bytes in .*; got {2 * RECORD + 1} bytes"),
-    "empty": (lambda raw: b"", "whole records of 3073 bytes in .*; got 0 bytes"),
+    "one byte short": (lambda raw: raw[:-1], f"2 records of 3073 bytes in .*; got {2 * RECORD - 1} bytes"),
+    "one byte too long": (lambda raw: raw + b"\0", f"2 records of 3073 bytes in .*; got {2 * RECORD + 1} bytes"),
+    "empty": (lambda raw: b"", "2 records of 3073 bytes in .*; got 0 bytes"),
+    "cut after a whole record": (lambda raw: raw[:RECORD], f"2 records of 3073 bytes in .*; got {RECORD} bytes"),
     "a label of 10": (lambda raw: raw[:RECORD] + b"\x0a" + raw[RECORD + 1 :], "labels from 0 to 9 in .*; got 10"),
 }
 
 
+@pytest.mark.usefixtures("small_cifar")
 @pytest.mark.parametrize("name", ["data_batch_3.bin", "test_batch.bin"])
 @pytest.mark.parametrize("case", SPOILT_CIFAR)
 def test_a_spoilt_cifar10_file_is_refused_by_its_name(tmp_path, case, name):

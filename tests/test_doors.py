@@ -54,10 +54,14 @@ DOORS = {
     "optimizer": {"checks", "spec", "kernels", "rules", "schedules", "groups", "net"},
     "callbacks": {"checks", "files"},
     "controllers": {"checks", "callbacks"},
+    "archive": {"files"},
+    "checkpoint": {"archive", "callbacks", "checks", "files"},
+    "resume": {"archive", "data", "history", "net", "schedules"},
     "gradcheck": {"checks", "spec", "layers", "losses", "memory", "net"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
         *("data", "history", "callbacks"),
+        *("archive", "checkpoint", "resume"),
     },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
@@ -82,6 +86,10 @@ LATE_OUTSIDE = {
     "PIL": {"plots"},
     "tqdm": {"train", "lr_finder", "diagnostics"},
     "safetensors": set(),
+
+
+    "tqdm": {"train", "lr_finder"},
+    "safetensors": {"archive"},
     "torch": set(),
 }
 

@@ -1,0 +1,163 @@
+"""The file of a checkpoint: a safetensors file of named arrays, with a JSON document, a version and a checksum in it.
+
+The metadata in its header are four texts: ``format``, ``version``, ``blake2b`` and ``document``. The checksum is of the
+document and of every array's name, dtype, shape and bytes. Nothing in the file is code.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import write_whole
+
+FORMAT, VERSION = "minnet checkpoint", 1
+
+# Keys of the JSON objects that stand for what JSON has not: an array, a number of NumPy's, NaN and infinity.
+_ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
+_DTYPES = frozenset(
+    np.dtype(name).name for name in ("?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+)
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used: damaged, foreign, of a newer version, or of another run; the text says which."""
+
+
+def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write ``document`` and ``arrays`` into one file, whole or not at all.
+
+    The document is made of dicts with text as keys, lists (tuples become lists), text, numbers, True, False, None and
+    arrays; those arrays are named by their place in it (``/callbacks/0/params``). TypeError for anything else. OSError
+    if the file cannot be written; what was at ``path`` is then whole.
+    """
+    from safetensors.numpy import save
+
+    found = {name: _plain_array(name, array) for name, array in arrays.items()}
+    text = json.dumps(_pack(document, "", found), allow_nan=False)
+    metadata = {"format": FORMAT, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
+    content = save(found, metadata)
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"expected to write a checkpoint of {len(content):,} bytes; got {error.strerror or error}",
+            path,
+        ) from error
+
+
+def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(document, arrays) of a file that ``write`` made; the arrays of the document are back in it.
+
+    CheckpointError for a file that is truncated, damaged, foreign or of a newer version; FileNotFoundError for none.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a checkpoint at {path}; there is no such file")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            _check_origin(path, metadata)
+            arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except CheckpointError:
+        raise
+    # The library says SafetensorError of a bad file; of one with numbers that NumPy has not, one of the others.
+    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"expected a whole safetensors file; {path} is truncated or damaged ({error})") from None
+    text = metadata["document"]
+    if _checksum(text, arrays) != metadata["blake2b"]:
+        raise CheckpointError(f"expected the content that the checksum in {path} is of; the file is damaged")
+    named = dict(arrays)
+    try:
+        document = _unpack(json.loads(text), named)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"expected a document of minnet's in {path}; got another ({error})") from None
+    if not isinstance(document, dict):
+        raise CheckpointError(f"expected a document of minnet's in {path}; got {type(document).__name__}")
+    return document, named
+
+
+def _check_origin(path: Path, metadata: dict[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"expected a file of format {FORMAT!r}; {path} says {metadata.get('format')!r}")
+    version = metadata.get("version", "")
+    if not (version.isascii() and version.isdecimal() and len(version) < 10):
+        raise CheckpointError(f"expected a version number in {path}; got {version[:80]!r}")
+    if int(version) > VERSION:
+        raise CheckpointError(
+            f"expected a checkpoint of version {VERSION} or older; {path} has version {version}, of a newer minnet"
+        )
+    if not {"blake2b", "document"} <= set(metadata):
+        raise CheckpointError(f"expected a checksum and a document in {path}; got {sorted(metadata)}")
+
+
+def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"\n{name} {array.dtype.name} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _plain_array(place: str, array: np.ndarray) -> np.ndarray:
+    """The array as a file can have it: contiguous, in the machine's order of bytes."""
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(f"checkpoint: expected arrays of numbers; got dtype {array.dtype} at {place}")
+    plain = np.asarray(array, array.dtype.newbyteorder("="))
+    return plain if plain.flags.c_contiguous else plain.copy()  # ascontiguousarray would give a single number an axis
+
+
+def _pack(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    """``value`` as JSON can hold it; arrays in it are added to ``arrays`` under the name of their place."""
+    if isinstance(value, np.ndarray):
+        if place in arrays:
+            raise ValueError(f"checkpoint: expected places of different names; got {place} twice")
+        arrays[place] = _plain_array(place, value)
+        return {_ARRAY: place}
+    if isinstance(value, np.generic) and value.dtype.name in _DTYPES:
+        return {_NUMBER: value.dtype.name, "value": _pack(value.item(), place, arrays)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_FLOAT: str(value)}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{place}/{i}", arrays) for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) and not key.startswith("$") for key in value):
+            raise TypeError(
+                f"checkpoint: expected keys that are text without a $ in front; got {list(value)} at {place}"
+            )
+        return {key: _pack(item, f"{place}/{key}", arrays) for key, item in value.items()}
+    raise TypeError(
+        f"checkpoint: expected numbers, text, lists, dicts and arrays; got {value!r} at {place or 'the top'}"
+    )
+
+
+def _unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The inverse of ``_pack``; arrays that it puts back leave ``arrays``."""
+    if isinstance(value, list):
+        return [_unpack(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        return arrays.pop(value[_ARRAY])
+    if _FLOAT in value:
+        if value[_FLOAT] not in ("nan", "inf", "-inf"):
+            raise ValueError("a number that is none")
+        return float(value[_FLOAT])
+    if _NUMBER in value:
+        if value[_NUMBER] not in _DTYPES:
+            raise ValueError("a number of an unknown kind")
+        number = _unpack(value["value"], arrays)
+        if not isinstance(number, bool | int | float):
+            raise ValueError("a number that is none")
+        with np.errstate(over="ignore"):
+            return np.dtype(value[_NUMBER]).type(number)
+    return {key: _unpack(item, arrays) for key, item in value.items()}

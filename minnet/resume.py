@@ -1,0 +1,326 @@
+"""Everything that moves in a run, as a document with arrays; whether a file is of this run; and putting it back.
+
+A checkpoint keeps numbers and arrays. What is code (the rule, schedules, groups, callbacks) or large (data) is given
+again when a run is resumed; the file has its text or a checksum of it, to say what differs.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .archive import CheckpointError
+from .data import Augment, Data, Standardizer
+from .history import Rows
+from .net import Net
+from .schedules import Constant, Schedule
+
+if TYPE_CHECKING:
+    from .train import Trainer
+
+Document = dict[str, Any]
+_SHOWN = 6  # differences that an error names
+
+
+def words(value: Any) -> str:
+    """``repr`` without the places of objects in memory, which are others in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def hyper(value: Any) -> Any:
+    """A hyper-parameter as a file has it: a number or None as it is, a schedule as text."""
+    if isinstance(value, Constant):
+        return float(value.value)
+    return words(value) if isinstance(value, Schedule) else value
+
+
+# What has to agree -------------------------------------------------------------------------------------------
+
+
+def describe_net(net: Net) -> Document:
+    """All of a net but what training changes."""
+    return {
+        "layers": [words(layer) for layer in net.layers.layers],
+        "input_shape": list(net.input_shape),
+        "loss": words(net.loss_function),
+        **{name: getattr(net, name) for name in ("l2", "l1", "max_norm", "seed")},
+        "dtype": net.dtype.name,
+        "parameters": {name: list(place.shape) for name, place in net.layout.places.items()},
+        "buffers": {name: list(place.shape) for name, place in net.buffer_layout.places.items()},
+    }
+
+
+def describe_run(trainer: "Trainer") -> Document:
+    """All that is given again when a run is resumed."""
+    optimizer = trainer.optimizer
+    return {
+        "rule": words(optimizer.rule),
+        "lr": hyper(trainer.lr),
+        "weight_decay": hyper(optimizer.weight_decay),
+        "clip_norm": hyper(optimizer.clip_norm),
+        "groups": [words(group) for group in optimizer.groups],
+        **trainer.fingerprints,
+        "callbacks": [words(callback) for callback in trainer.callbacks if not callback.bystander],
+    }
+
+
+def fingerprint(data: Data) -> Document:
+    """Shape, dtype and CRC-32 of both arrays: tells data apart by accident, not by intent. Some 1 GB/s."""
+    return {
+        name: {
+            "shape": list(array.shape),
+            "dtype": array.dtype.name,
+            "crc32": zlib.crc32(np.ascontiguousarray(array).data),
+        }
+        for name, array in zip("xy", data, strict=True)
+    }
+
+
+def compare(path: Any, what: str, file: Any, given: Any) -> None:
+    """CheckpointError that names the differences between a file's description and what was given."""
+    found = list(_differences(what, file, given))
+    if found:
+        shown = [*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])]
+        raise CheckpointError(f"expected what {path} was saved with; got another: {'; '.join(shown)}")
+
+
+def _differences(what: str, file: Any, given: Any) -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(file, dict):
+        for name in dict.fromkeys([*file, *given]):
+            yield from _differences(f"{what} {name}".strip(), file.get(name), given.get(name))
+    elif isinstance(given, list) and isinstance(file, list) and len(given) == len(file) and _is_text(given):
+        for i, pair in enumerate(zip(file, given, strict=True)):
+            yield from _differences(f"{what} {i}", *pair)
+    elif repr(file) != repr(given):  # which tells 1 from 1.0, and does not mind what a spoilt file may have here
+        yield f"{what} is {_short(file)} in the file, {_short(given)} here"
+
+
+def _is_text(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else "none" if value is None else repr(value)
+    return text if len(text) < 300 else f"{text[:300]}..."
+
+
+# What moves --------------------------------------------------------------------------------------------------
+
+
+def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
+    """(document, weights and buffers by name): a run between two steps. Arrays are views; write them at once."""
+    net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
+    document = {
+        "net": describe_net(net),
+        "run": describe_run(trainer),
+        "arguments": {
+            "batch_size": batches.batch_size,
+            "steps": trainer.steps,
+            "seed": batches.seed,
+            "augment": None
+            if batches.augment is None
+            else {"flip": batches.augment.flip, "crop": batches.augment.crop},
+            "standardize": None if batches.standardize is None else _standardizer(batches.standardize),
+        },
+        "at": {
+            "step": trainer.step,
+            "net_step": net.step,
+            "steps": optimizer.steps,
+            "epoch_index": batches.epoch_index,
+            "position": batches.position,
+            "ended": trainer.ended,
+        },
+        "lr_factor": float(trainer.lr_factor),
+        "epoch_so_far": list(trainer.epoch_so_far),
+        "optimizer": {"state": optimizer.state, "numbers": optimizer.numbers},
+        "good": {
+            **{"params": good.params, "buffers": good.buffers, "state": good.slots, "numbers": good.numbers},
+            **{"net_step": good.net_step, "steps": good.steps},
+        },
+        "history": {
+            "stopped": trainer.history.stopped,
+            "epochs": trainer.history.epochs.rows,
+            "steps": _table(trainer.history.steps),
+        },
+        "callbacks": [
+            {"kind": type(callback).__name__, "bystander": callback.bystander, "state": callback.state()}
+            for callback in trainer.callbacks
+        ],
+    }
+    return document, net.named_parameters() | net.named_buffers()
+
+
+def _standardizer(standardize: Standardizer) -> Document:
+    shape = list(standardize.sample_shape)
+    return {"mean": np.asarray(standardize.mean), "std": np.asarray(standardize.std), "sample_shape": shape}
+
+
+def _table(rows: Rows) -> Any:
+    """Rows as columns of float64 or int64 where all have the same ones, as the steps' rows do; else as they are."""
+    names = list(rows.rows[0]) if len(rows) else []
+    if any(list(row) != names for row in rows.rows):
+        return rows.rows
+    columns = {name: [row[name] for row in rows.rows] for name in names}
+    kinds = {name: {type(value) for value in column} for name, column in columns.items()}
+    if any(kind not in ({int}, {float}) for kind in kinds.values()):
+        return rows.rows
+    return {name: np.array(column, float if kinds[name] == {float} else np.int64) for name, column in columns.items()}
+
+
+# Back again --------------------------------------------------------------------------------------------------
+
+
+class Saved:
+    """What a checkpoint says, asked for piece by piece; CheckpointError for a piece that is not what it should be."""
+
+    def __init__(self, path: Any, document: Document, arrays: dict[str, np.ndarray]) -> None:
+        self.path, self.document, self.arrays = path, document, arrays
+
+    def get(self, *place: str, kind: Any = object, least: float | None = None) -> Any:
+        """The value at ``place``, of type ``kind``, from ``least`` up to what an int64 holds."""
+        value: Any = self.document
+        for name in place:
+            value = value.get(name) if isinstance(value, dict) else None
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
+            raise self.spoilt(place, value)
+        if least is not None and not least <= value < 2**63:
+            raise self.spoilt(place, value)
+        return value
+
+    def array(self, like: np.ndarray, *place: str) -> np.ndarray:
+        """The array at ``place``, which has shape and dtype of ``like``."""
+        value = self.get(*place, kind=np.ndarray)
+        if value.shape != like.shape or value.dtype != like.dtype:
+            raise self.spoilt(place, f"{value.dtype} {value.shape}, where {like.dtype} {like.shape} belongs")
+        return value
+
+    def flat(self, net: Net, names: list[str], like: np.ndarray) -> np.ndarray:
+        """The net's flat vector of the named arrays."""
+        parts = [self.arrays.get(name) for name in names]
+        shapes = {**net.layout.places, **net.buffer_layout.places}
+        for name, part in zip(names, parts, strict=True):
+            if part is None or part.shape != shapes[name].shape or part.dtype != like.dtype:
+                raise self.spoilt((name,), None if part is None else f"{part.dtype} {part.shape}")
+        return np.concatenate([like[:0], *(part.reshape(-1) for part in parts if part is not None)])
+
+    def spoilt(self, place: Any, value: Any) -> CheckpointError:
+        """The error that says so."""
+        return CheckpointError(f"expected {' '.join(place)} in {self.path} as a run has it; got {_short(value)}")
+
+    # What the constructor of a trainer takes.
+
+    def hyper(self, name: str, given: Any) -> Any:
+        """A hyper-parameter: that of the file where nothing is given and the file has a number."""
+        value = self.get("run", name, kind=(int, float, str, *([type(None)] if name == "clip_norm" else [])))
+        if isinstance(value, int) and not 0 <= value < 2**63:
+            raise self.spoilt(("run", name), value)
+        if given is None and isinstance(value, str):
+            raise CheckpointError(f"expected {name}={value}, which {self.path} was saved with; got none")
+        return value if given is None else given
+
+    def augment(self) -> Augment | None:
+        """The run's augmentation."""
+        if self.get("arguments", "augment", kind=(dict, type(None))) is None:
+            return None
+        place = "arguments", "augment"
+        return Augment(self.get(*place, "flip", kind=bool), self.get(*place, "crop", kind=int, least=0))
+
+    def standardize(self, net: Net) -> Standardizer | None:
+        """The run's standardisation."""
+        place = "arguments", "standardize"
+        if self.get(*place, kind=(dict, type(None))) is None:
+            return None
+        mean, std = (self.get(*place, name, kind=np.ndarray) for name in ("mean", "std"))
+        shape = net.input_shape
+        if not all(v.dtype.kind == "f" and v.shape == shape[len(shape) - v.ndim :] for v in (mean, std)):
+            raise self.spoilt(place, f"mean {mean.shape}, std {std.shape}")
+        return Standardizer(mean, std, tuple(self.get(*place, "sample_shape", kind=list)))
+
+    def rows(self, *place: str) -> list[Document]:
+        """Rows of a history."""
+        table = self.get(*place, kind=(list, dict))
+        if isinstance(table, list):
+            if not all(isinstance(row, dict) for row in table):
+                raise self.spoilt(place, "other rows")
+            return table
+        if not all(isinstance(column, np.ndarray) and column.ndim == 1 for column in table.values()):
+            raise self.spoilt(place, "other columns")
+        if len({len(column) for column in table.values()}) > 1:
+            raise self.spoilt(place, "columns of different lengths")
+        columns = [column.tolist() for column in table.values()]
+        return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def put_back(trainer: "Trainer", saved: Saved) -> None:
+    """Make a new trainer the one that was saved. Nothing has moved if it raises CheckpointError."""
+    net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
+    # All questions first.
+    params = saved.flat(net, list(net.layout.places), net.params)
+    buffers = saved.flat(net, list(net.buffer_layout.places), net.buffers)
+    slots, numbers = (
+        saved.array(like, "optimizer", name)
+        for name, like in (("state", optimizer.state), ("numbers", optimizer.numbers))
+    )
+    before = [
+        saved.array(like, "good", name)
+        for name, like in (
+            *(("params", good.params), ("buffers", good.buffers)),
+            *(("state", good.slots), ("numbers", good.numbers)),
+        )
+    ]
+    names = ("step", "net_step", "steps", "epoch_index", "position")
+    step, net_step, steps, epoch_index, position = (saved.get("at", name, kind=int, least=0) for name in names)
+    good_net_step, good_steps = (saved.get("good", name, kind=int, least=0) for name in ("net_step", "steps"))
+    ended = saved.get("at", "ended", kind=bool)
+    if step > trainer.steps or position >= len(batches.data[0]):
+        raise saved.spoilt(("at",), saved.get("at"))
+    lr_factor = saved.get("lr_factor", kind=float)
+    so_far = saved.get("epoch_so_far", kind=list)
+    if [type(value) for value in so_far] not in ([float, int, int], [float, int, type(None)]):
+        raise saved.spoilt(("epoch_so_far",), so_far)
+    stopped = saved.get("history", "stopped", kind=(str, type(None)))
+    epochs, rows = saved.rows("history", "epochs"), saved.rows("history", "steps")
+    _restore_callbacks(trainer, saved)
+    # From here on nothing can fail.
+    net.params, net.buffers, net.step = params, buffers, net_step
+    optimizer.state, optimizer.numbers, optimizer.steps = slots, numbers, steps
+    trainer.latest.take(net, optimizer)
+    for place, values in zip((good.params, good.buffers, good.slots, good.numbers), before, strict=True):
+        np.copyto(place, values)
+    good.net_step, good.steps = good_net_step, good_steps
+    batches.seek(epoch_index, position)
+    trainer.step, trainer.lr_factor, trainer.ended = step, lr_factor, ended
+    trainer.epoch_so_far = so_far[0], so_far[1], so_far[2]
+    # Between two epochs the latest state is the one at hand, not yet known to give a finite loss.
+    trainer.unproven = step > 0 and position == 0
+    trainer.history.stopped = stopped
+    trainer.history.epochs.rows, trainer.history.steps.rows = epochs, rows
+
+
+def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
+    """Give every callback its state, a bystander that of the first of its kind; none has changed if one refuses."""
+    entries = saved.get("callbacks", kind=list)
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("state"), dict):
+            raise saved.spoilt(("callbacks",), entry)
+    own = [entry["state"] for entry in entries if not entry.get("bystander")]
+    looking_on = [entry for entry in entries if entry.get("bystander")]
+    if len(own) != sum(not callback.bystander for callback in trainer.callbacks):
+        raise saved.spoilt(("callbacks",), f"{len(own)} states")
+    before = []
+    try:
+        for callback in trainer.callbacks:
+            before.append((callback, callback.state()))
+            if not callback.bystander:
+                callback.restore(own.pop(0))
+                continue
+            alike = [entry for entry in looking_on if entry.get("kind") == type(callback).__name__]
+            if alike:
+                looking_on.remove(alike[0])
+            callback.restore(alike[0]["state"] if alike else {})
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        for callback, state in before:
+            callback.restore(state)
+        raise CheckpointError(f"expected states of the callbacks in {saved.path}; got {error}") from error

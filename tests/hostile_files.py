@@ -1,0 +1,348 @@
+"""Feed damaged, random and malicious files to everything in minnet that reads files.
+
+    python tests/hostile_files.py 12000
+
+makes so many files from whole ones (bits flipped, bytes overwritten, inserted, removed or repeated, ends cut off,
+lengths changed, noise; of checkpoints also other documents and arrays under a right checksum) and reads each.
+A file must be refused by an error that says what was expected, or be read as what it then says: no other error, no code
+run, no memory beyond a few times the file's size. Prints what came of each kind; the exit status is 1 if one did not.
+"""
+
+import argparse
+import copy
+import gzip
+import json
+import math
+import resource
+import struct
+import sys
+import tempfile
+import time
+import tracemalloc
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stress_resume import CASES
+
+import minnet as mn
+from minnet import archive, datasets
+
+CODE = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "shutil.")
+HARMLESS = ("os.listdir", "os.scandir", "os.stat")
+MEMORY = 2**18  # bytes that reading may take beyond a few times the file
+TIMES = 8
+
+
+@dataclass
+class Outcome:
+    """What came of the files of one kind."""
+
+    refused: int = 0
+    read: int = 0
+    bad: list[str] = field(default_factory=list)
+    most: float = 0  # memory of Python's and NumPy's beyond TIMES the file's size, in bytes
+
+
+# Damages -----------------------------------------------------------------------------------------------------
+
+
+def mutate(raw: bytes, rng: np.random.Generator) -> bytes:
+    """The bytes with one to four things wrong."""
+    out = bytearray(raw)
+    for _ in range(rng.integers(1, 5)):
+        at = int(rng.integers(0, len(out) + 1)) if rng.random() < 0.5 else int(rng.integers(0, min(64, len(out)) + 1))
+        length = int(rng.integers(1, 1 + max(1, min(64, len(out) - at))))
+        kind = rng.integers(0, 8)
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << int(rng.integers(0, 8))
+        elif kind == 1:
+            out[at : at + length] = rng.bytes(min(length, max(0, len(out) - at)))
+        elif kind == 2:
+            out[at:at] = rng.bytes(length)
+        elif kind == 3:
+            del out[at : at + length]
+        elif kind == 4:
+            out[at:at] = out[at : at + length]
+        elif kind == 5:
+            del out[at:]
+        elif kind == 6:  # numbers that are lengths, counts or offsets somewhere
+            number = (0, 1, 2**16, 2**31 - 1, 2**32 - 1, 2**62, 2**63, 2**64 - 1)[rng.integers(0, 8)]
+            out[at : at + 8] = struct.pack(str(rng.choice(["<Q", ">Q"])), number)
+        else:
+            out[at : at + 1] = bytes([int(rng.choice(list(b'[]{}",:0-9e.\\$\x00\xff')))])
+    return bytes(out)
+
+
+JUNK: list[Any] = [
+    *(None, True, False, 0, -1, 1, 2**62, 2**64, -(2**70), 10**400, 0.0, -1.5, 1e308, math.nan, math.inf),
+    *("", "x", "__import__('os').system('true')", "0" * 1000, [], [[]], {}, {"$array": "0.W"}, {"$array": "none"}),
+    *({"$array": ["0.W"]}, {"$float": "nan"}, {"$float": "1e5"}, {"$number": "float32", "value": "x"}),
+    *({"$number": "object", "value": 1}, {"$number": "int8", "value": 2**40}, {"$array": "/optimizer/state"}),
+    [[[[[[[[]]]]]]]] * 20,
+]
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of everything in a document."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(place for key, item in inside for place in places(item, (*at, key)))]
+
+
+def malicious(document: Any, arrays: dict[str, np.ndarray], rng: np.random.Generator) -> tuple[str, dict[str, Any]]:
+    """Another document and other arrays, as JSON text."""
+    document, arrays = copy.deepcopy(document), dict(arrays)
+    for _ in range(rng.integers(1, 3)):
+        if rng.random() < 0.75:
+            place = places(document)[int(rng.integers(1, len(places(document))))]
+            parent = document
+            for key in place[:-1]:
+                parent = parent[key]
+            if rng.random() < 0.2:
+                del parent[place[-1]]
+            else:
+                parent[place[-1]] = copy.deepcopy(JUNK[int(rng.integers(0, len(JUNK)))])
+        else:
+            name = str(rng.choice(list(arrays)))
+            kind = rng.integers(0, 5)
+            if kind == 0:
+                del arrays[name]
+            elif kind == 1:
+                arrays[name] = arrays[name].reshape(-1)[: int(rng.integers(0, 4))].copy()
+            elif kind == 2:
+                arrays[name] = arrays[name].astype(str(rng.choice(["f2", "f4", "f8", "i8", "u1", "?"])))
+            elif kind == 3:
+                arrays[name] = np.full_like(arrays[name], np.nan if arrays[name].dtype.kind == "f" else 7)
+            else:
+                arrays[str(rng.choice(["x", "/a", "0.W"]))] = np.zeros((0, 2**40), np.float32)
+        if not arrays or not places(document)[1:]:
+            break
+    text = json.dumps(document)
+    if rng.random() < 0.05:
+        text = str(rng.choice(["[" * 5000, '{"a":' * 5000, "1" * 5000, "nul", '"', "[]", "7"]))
+    return text, arrays
+
+
+# What reads --------------------------------------------------------------------------------------------------
+
+
+class Checkpoints:
+    """Checkpoints of three runs: bytes at random, or content under a right checksum."""
+
+    def __init__(self, folder: Path, checked: bool) -> None:
+        self.folder, self.checked = folder, checked
+        self.files = []
+        self.own = 3 * 2**20  # activations of the nets and state of their rules, which are no matter of the file's
+        for name in ("mlp", "convolutional", "early stopping"):
+            trainer = CASES[name].start()
+            for record in trainer:
+                if record.step == 9:
+                    trainer.save(folder / f"{name}.ckpt")
+                    break
+            self.files.append((name, (folder / f"{name}.ckpt").read_bytes()))
+
+    def make(self, rng: np.random.Generator) -> Path:
+        from safetensors import SafetensorError, safe_open
+        from safetensors.numpy import load, save
+
+        self.case, raw = self.files[int(rng.integers(0, len(self.files)))]
+        path = self.folder / "hostile.ckpt"
+        if not self.checked:
+            path.write_bytes(mutate(raw, rng) if rng.random() < 0.9 else rng.bytes(int(rng.integers(0, 5000))))
+            return path
+        with safe_open(self.folder / f"{self.case}.ckpt", "numpy") as file:
+            metadata = dict(file.metadata())
+        while True:
+            text, arrays = malicious(json.loads(metadata["document"]), load(raw), rng)
+            metadata |= {"document": text, "blake2b": archive._checksum(text, arrays)}
+            try:
+                path.write_bytes(save(arrays, metadata))
+            except (SafetensorError, OverflowError):
+                continue
+            return path
+
+    def prepare(self) -> None:
+        """What the reader is handed, made before memory is counted."""
+        self.given, self.net, self.data = CASES[self.case].given(), CASES[self.case].net(), CASES[self.case].data()
+        self.before = self.net.params.copy(), self.net.buffers.copy()
+
+    def read(self, path: Path) -> str | None:
+        """Resume from the file; what is wrong, if the error came after something had changed."""
+        try:
+            trainer = mn.Trainer.resume(path, self.net, self.data, **self.given)
+        except Exception:
+            if not all(map(np.array_equal, (self.net.params, self.net.buffers), self.before)):
+                return "refused, but the net has changed"
+            raise
+        assert trainer.step <= trainer.steps
+        return None
+
+
+class Files:
+    """Data files: one is damaged, the others of its set are whole."""
+
+    def __init__(self, folder: Path, files: dict[str, bytes], read: Callable[[Path], Any]) -> None:
+        self.folder, self.files, self._read = folder, files, read
+        for name, raw in files.items():
+            (folder / name).write_bytes(raw)
+        self.last = next(iter(files))
+        self.own = 0
+
+    def make(self, rng: np.random.Generator) -> Path:
+        (self.folder / self.last).write_bytes(self.files[self.last])
+        self.last, self.own = str(rng.choice(list(self.files))), 0
+        raw = self.files[self.last]
+        if self.last.endswith(".gz") and rng.random() < 0.5:  # under a right gzip checksum
+            bomb = bytes(10**6) if rng.random() < 0.1 else b""
+            content = mutate(gzip.decompress(raw), rng) + bomb
+            raw, self.own = gzip.compress(content), 3 * len(content)
+        else:
+            raw = mutate(raw, rng) if rng.random() < 0.9 else rng.bytes(int(rng.integers(0, 5000)))
+        (self.folder / self.last).write_bytes(raw)
+        return self.folder / self.last
+
+    def prepare(self) -> None:
+        pass
+
+    def read(self, path: Path) -> None:
+        self._read(path)
+
+
+def idx(values: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape) + values.astype(np.uint8).tobytes()
+
+
+def readers(folder: Path) -> dict[str, Any]:
+    """Everything that reads, by name."""
+    rng = np.random.default_rng(0)
+
+    def make(name: str) -> Path:
+        (folder / name).mkdir()
+        return folder / name
+
+    images = {
+        "train-images-idx3-ubyte": idx(rng.integers(0, 256, (6, 28, 28))),
+        "train-labels-idx1-ubyte": idx(rng.integers(0, 10, 6)),
+        "t10k-images-idx3-ubyte": idx(rng.integers(0, 256, (3, 28, 28))),
+        "t10k-labels-idx1-ubyte": idx(rng.integers(0, 10, 3)),
+    }
+    packed = {f"{name}.gz": gzip.compress(raw) for name, raw in images.items()}
+    record = rng.integers(0, 10, 3073).astype(np.uint8).tobytes()
+    cifar = {**{f"data_batch_{i}.bin": record * 2 for i in range(1, 6)}, "test_batch.bin": record * 2}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        trainer = CASES["early stopping"].start()
+        history = trainer.run(progress=False)
+        checkpoints = Checkpoints(make("checkpoints"), False), Checkpoints(make("contents"), True)
+    for suffix in ("csv", "json"):
+        history.save(folder / f"history.{suffix}")
+    texts = {suffix: {f"history.{suffix}": (folder / f"history.{suffix}").read_bytes()} for suffix in ("csv", "json")}
+    return {
+        "checkpoints": checkpoints[0],
+        "checkpoints under a right checksum": checkpoints[1],
+        "MNIST": Files(make("mnist"), images, lambda path: datasets.mnist(path.parent)),
+        "MNIST, gzip": Files(make("packed"), packed, lambda path: datasets.mnist(path.parent)),
+        "CIFAR-10": Files(make("cifar"), cifar, lambda path: datasets.cifar10(path.parent)),
+        "history, CSV": Files(make("csv"), texts["csv"], mn.History.load),
+        "history, JSON": Files(make("json"), texts["json"], mn.History.load),
+    }
+
+
+# Reading -----------------------------------------------------------------------------------------------------
+
+_seen: list[str] | None = None
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _seen is not None and event.startswith(CODE) and event not in HARMLESS:
+        _seen.append(f"{event} {arguments[:1]}")
+
+
+@contextmanager
+def watched(events: list[str]) -> Any:
+    """Note all that Python reports of code run, processes started and modules loaded."""
+    global _seen
+    _seen = events
+    try:
+        yield
+    finally:
+        _seen = None
+
+
+def attempt(reader: Any, rng: np.random.Generator, outcome: Outcome) -> None:
+    """One file."""
+    path = reader.make(rng)
+    size = sum(other.stat().st_size for other in path.parent.iterdir())  # data sets are read as a whole
+    reader.prepare()
+    events: list[str] = []
+    problem = None
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    with watched(events):
+        try:
+            problem = reader.read(path)
+            outcome.read += 1
+        except ValueError as error:  # CheckpointError too
+            outcome.refused += 1
+            if "expected" not in str(error):
+                problem = f"an unclear refusal: {error!r}"
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+    used = tracemalloc.get_traced_memory()[1] - before - reader.own
+    outcome.most = max(outcome.most, used - TIMES * size)
+    if used > TIMES * size + MEMORY:
+        problem = f"{used:,} bytes of memory for files of {size:,}"
+    if events:
+        problem = f"ran {events[:3]}"
+    if problem is not None:
+        outcome.bad.append(problem)
+
+
+def torture(count: int, seed: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Outcome]:
+    """Read ``count`` files in all, two thirds of them checkpoints."""
+    rng = np.random.default_rng(seed)
+    outcomes: dict[str, Outcome] = {}
+    records, datasets._CIFAR_RECORDS = datasets._CIFAR_RECORDS, 2  # small files, or writing them would take the time
+    sys.addaudithook(_audit)
+    tracemalloc.start()
+    try:
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            every = readers(Path(folder))
+            for name, reader in every.items():
+                outcome = outcomes[name] = Outcome()
+                share = count / 3 if name.startswith("checkpoints") else count / 15
+                reader.make(rng)
+                attempt(reader, rng, Outcome())  # what is loaded late is loaded now
+                for _ in range(math.ceil(share)):
+                    attempt(reader, rng, outcome)
+                say(f"{name:36} {outcome.refused:6} refused, {outcome.read:6} read, {len(outcome.bad)} wrong; "
+                    f"most memory beyond {TIMES} times the files: {max(0, outcome.most) / 1024:.0f} KiB")  # fmt: skip
+    finally:
+        tracemalloc.stop()
+        datasets._CIFAR_RECORDS = records
+    return outcomes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=int, nargs="?", default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    outcomes = torture(arguments.files, arguments.seed, print)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"{time.perf_counter() - start:.0f} s; the process grew by {grown:.0f} MiB in all")
+    for name, outcome in outcomes.items():
+        for problem, times in Counter(outcome.bad).most_common(10):
+            print(f"{name}: {times} times {problem[:300]}")
+    return int(any(outcome.bad for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,757 @@
+"""A run that is saved and resumed is the run that was never interrupted, to the last bit; all else is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stress_resume as stress
+from stress_resume import CASES, result
+from test_conventions import public_rules
+
+import minnet as mn
+from minnet import archive
+
+pytestmark = pytest.mark.filterwarnings("ignore:Trainer. expected a schedule that suits")
+
+
+class SaveAt(mn.Callback):
+    """Saves at the given steps."""
+
+    bystander = True
+
+    def __init__(self, folder, steps):
+        self.folder, self.steps = folder, steps
+
+    def between_steps(self, trainer):
+        if trainer.step in self.steps:
+            trainer.save(self.folder / f"{trainer.step}.ckpt")
+
+
+def whole(case):
+    trainer = case.start()
+    trainer.run(progress=False)
+    return trainer
+
+
+def save_at(case, folder, *steps):
+    """A run that saves on its way."""
+    trainer = case.start(SaveAt(folder, steps))
+    trainer.run(progress=False)
+    return trainer
+
+
+# The same bits -----------------------------------------------------------------------------------------------
+
+
+def test_every_public_rule_is_put_to_the_test():
+    assert set(stress.RULES) | {"LBFGS"} == public_rules()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
+    case = CASES[name]
+    expected = whole(case)
+    last = expected.step
+    rng = np.random.default_rng(list(CASES).index(name))
+    steps = {1, last - 1, *rng.integers(1, last, 3).tolist()}
+    saving = save_at(case, tmp_path, *steps)
+    assert result(saving) == result(expected), "saving has disturbed the run"
+    for step in steps:
+        trainer = case.resume(tmp_path / f"{step}.ckpt")
+        assert trainer.step == step
+        trainer.run(progress=False)
+        assert result(trainer) == result(expected), f"resumed from step {step}"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_was_saved_and_loaded_saves_to_the_same_content(name, tmp_path):
+    case = CASES[name]
+    save_at(case, tmp_path, 7)
+    case.resume(tmp_path / "7.ckpt", SaveAt(tmp_path, ())).save(tmp_path / "again.ckpt")
+    assert checksum(tmp_path / "again.ckpt") == checksum(tmp_path / "7.ckpt")
+
+
+def checksum(path):
+    import safetensors
+
+    with safetensors.safe_open(path, "numpy") as file:
+        return file.metadata()["blake2b"]
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path):
+    tally, rng = stress.Tally(), np.random.default_rng(0)
+    for name, kills in (("mlp", 3), ("convolutional", 2)):
+        (tmp_path / name).mkdir()
+        stress.torment(name, tmp_path / name, kills, rng, tally)
+    assert tally.finished == 2
+    assert tally.kills >= 2
+    assert tally.wrong == []
+
+
+@pytest.mark.parametrize("forgotten", ["slots", "buffers", "net_step", "position", "good", "lr_factor", "callbacks"])
+def test_the_comparison_would_see_what_is_forgotten(forgotten, tmp_path, monkeypatch):
+    case = CASES["mlp"]
+    expected = whole(case)
+    save_at(case, tmp_path, 17)
+    document, arrays = archive.read(tmp_path / "17.ckpt")
+    changes = {
+        "slots": lambda: document["optimizer"]["state"].fill(0),
+        "buffers": lambda: arrays["1.running_mean"].fill(0),
+        "net_step": lambda: document["at"].update(net_step=16),
+        "position": lambda: document["at"].update(position=0),
+        "good": lambda: document["good"].update(steps=0),
+        "lr_factor": lambda: document.update(lr_factor=0.5),
+        "callbacks": lambda: document["callbacks"][-1]["state"]["seen"].pop(),
+    }
+    for array in (*arrays.values(), document["optimizer"]["state"]):
+        array.setflags(write=True)
+    changes[forgotten]()
+    archive.write(tmp_path / "spoilt.ckpt", document, arrays)
+    trainer = case.resume(tmp_path / "spoilt.ckpt")
+    if forgotten == "good":  # shows only when the run diverges
+        assert trainer.good.steps == 0
+        return
+    trainer.run(progress=False)
+    assert result(trainer) != result(expected)
+
+
+class Spoil(mn.Callback):
+    """Makes a weight NaN after a step, so that the run diverges at the next."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, trainer, record):
+        if record.step == self.step:
+            trainer.net.params[3] = np.nan
+
+
+@pytest.mark.parametrize("spoilt", [9, 12, 13])  # in mid-epoch, at the end of one, and after its first step
+@pytest.mark.parametrize("saved", [1, 6, 7, 8, 9, 11])
+def test_a_resumed_run_diverges_as_the_whole_one_does(spoilt, saved, tmp_path):
+    if saved >= spoilt:
+        pytest.skip("saved after it is spoilt")
+    case = CASES["schedules"]  # 6 steps an epoch
+    case = replace(case, given=lambda: CASES["schedules"].given() | {"callbacks": [Spoil(spoilt)]})
+
+    def diverge(trainer):
+        with pytest.raises(mn.DivergenceError) as error:
+            trainer.run(progress=False)
+        return str(error.value), result(trainer)
+
+    expected = diverge(case.start(SaveAt(tmp_path, [saved])))
+    assert diverge(case.resume(tmp_path / f"{saved}.ckpt")) == expected
+    assert "The net is as it was after step" in expected[0]
+
+
+def test_a_run_that_has_ended_stays_ended(tmp_path):
+    case = CASES["mlp"]
+    trainer = whole(case)
+    trainer.save(tmp_path / "end.ckpt")
+    again = case.resume(tmp_path / "end.ckpt")
+    assert result(again) == result(trainer)
+    assert list(again) == []
+    assert result(again) == result(trainer)
+
+
+def test_a_run_that_early_stopping_ends_is_over_when_resumed_from_its_last_file(tmp_path):
+    case = CASES["early stopping"]
+    saver = mn.Checkpoint(tmp_path)
+    trainer = case.start(saver)
+    history = trainer.run(progress=False)
+    assert history.stopped.startswith("no better")
+    again = case.resume(tmp_path, mn.Checkpoint(tmp_path))
+    again.run(progress=False)
+    assert result(again) == result(trainer)
+
+
+# What is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file of the case mlp at step 17."""
+    save_at(CASES["mlp"], tmp_path, 17)
+    return tmp_path / "17.ckpt"
+
+
+def resume(path, net=None, data=None, without=(), **changes):
+    given = CASES["mlp"].given() | changes
+    given = {name: value for name, value in given.items() if name not in without}
+    return mn.Trainer.resume(path, net or stress.mlp(), data or stress.flat_data(), **given)
+
+
+def wider():
+    layers = [mn.Dense(13), mn.BatchNorm(), mn.ReLU(), mn.Dropout(0.3), mn.Dense(3)]
+    return mn.Net(layers, 6, mn.SoftmaxCrossEntropy(), l2=1e-3, max_norm=3.0, seed=3)
+
+
+OTHERS = {
+    "rule": (lambda: {"rule": mn.Adam(0.8)}, r"rule is Adam\(beta1=0.9.* in the file, Adam\(beta1=0.8.* here"),
+    "lr": (lambda: {"lr": 0.1}, r"lr is Warmup\(.* in the file, 0.1 here"),
+    "no lr": (lambda: {"without": ["lr"]}, r"expected lr=Warmup\(steps=5"),
+    "clip_norm": (lambda: {"clip_norm": 2.0}, "clip_norm is 1.0 in the file, 2.0 here"),
+    "weight_decay": (lambda: {"weight_decay": 0.1}, "weight_decay is 0.0 in the file, 0.1 here"),
+    "validation": (lambda: {"validation": stress.flat_data(20, seed=2)}, "validation x crc32 is"),
+    "no validation": (lambda: {"validation": None, "callbacks": []}, "validation is .*'shape': .* none here"),
+    "patience": (
+        lambda: {"callbacks": [mn.EarlyStopping(patience=3), *CASES["mlp"].given()["callbacks"][1:]]},
+        r"callbacks 0 is EarlyStopping\(monitor='val_loss', patience=2.*patience=3",
+    ),
+    "callbacks": (lambda: {"callbacks": []}, r"callbacks is \[.EarlyStopping\(.* \[\] here"),
+    "data": (lambda: {"data": stress.flat_data(seed=9)}, "data x crc32 is .*; data y crc32"),
+    "length": (lambda: {"data": stress.flat_data(40)}, r"data x shape is \[44, 6\] in the file, \[40, 6\] here"),
+    "architecture": (lambda: {"net": wider()}, r"net layers 0 is Dense\(units=12.*net parameters 0.W is \[6, 12\]"),
+    "dtype": (lambda: {"net": stress.mlp().twin(dtype=np.float64)}, "net dtype is float32 in the file, float64 here"),
+    "seed": (lambda: {"net": stress.mlp().twin(seed=4)}, "net seed is 3 in the file, 4 here"),
+    "groups": (lambda: {"groups": [mn.Group(lambda t: t.decay)]}, r"groups is \[\] in the file, \['Group\("),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_run_is_refused_with_what_differs_and_nothing_changes(other, saved):
+    make, message = OTHERS[other]
+    given = make()
+    net = given.pop("net", None) or stress.mlp()
+    before = net.params.copy(), net.buffers.copy(), net.step
+    with pytest.raises(mn.CheckpointError, match=message):
+        resume(saved, net, **given)
+    assert np.array_equal(net.params, before[0])
+    assert np.array_equal(net.buffers, before[1])
+    assert net.step == before[2]
+
+
+def test_numbers_need_not_be_given_again(tmp_path):
+    case = CASES["convolutional"]
+    expected = whole(case)
+    save_at(case, tmp_path, 9)
+    validation = stress.images(12, seed=1)
+    trainer = mn.Trainer.resume(
+        tmp_path / "9.ckpt", stress.convolutional(), stress.images(), rule=mn.Nesterov(), validation=validation
+    )
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+
+
+def rewrite(path, change):
+    """The file with other metadata, its arrays as they are."""
+    import safetensors
+    from safetensors.numpy import load_file, save_file
+
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = dict(file.metadata())
+    arrays = load_file(path)
+    change(metadata)
+    save_file(arrays, path, metadata)
+
+
+def spoil_byte(path, place):
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 1
+    path.write_bytes(raw)
+
+
+def foreign(path):
+    from safetensors.numpy import save_file
+
+    save_file({"0.W": np.zeros((6, 12), np.float32)}, path, {"format": "pt"})
+
+
+DAMAGES = {
+    "empty": (lambda path: path.write_bytes(b""), "truncated or damaged"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated or damaged"),
+    "cut in the header": (lambda path: path.write_bytes(path.read_bytes()[:100]), "truncated or damaged"),
+    "text": (lambda path: path.write_text("step 17\n" * 100), "truncated or damaged"),
+    "a bit of an array": (lambda path: spoil_byte(path, -5), "checksum"),
+    "foreign": (foreign, "format 'minnet checkpoint'.* says 'pt'"),
+    "newer": (
+        lambda path: rewrite(path, lambda m: m.update(version="2")),
+        "version 1 or older.* version 2, of a newer",
+    ),
+    "no version": (lambda path: rewrite(path, lambda m: m.pop("version")), "expected a version number"),
+    "document": (lambda path: rewrite(path, lambda m: m.update(document="{}")), "checksum"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_refused_and_the_next_older_one_taken(damage, tmp_path):
+    case = CASES["mlp"]
+    expected = case.start(mn.Checkpoint(tmp_path, every=5, keep=9))
+    expected.run(progress=False)
+    newest, older = tmp_path / "step-00000030.ckpt", tmp_path / "step-00000025.ckpt"
+    spoil, message = DAMAGES[damage]
+    spoil(newest)
+    with pytest.raises(mn.CheckpointError, match=rf"(?s){message}.*The next older one is .*{older.name}"):
+        case.resume(newest)
+    with pytest.warns(UserWarning, match=rf"{message}.*Going on from the older {older.name}"):
+        trainer = case.resume(tmp_path)
+    assert trainer.step == 25
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+    for path in set(tmp_path.glob("*.ckpt")) - {newest}:
+        spoil(path)
+    with pytest.raises(mn.CheckpointError, match="expected a whole checkpoint in"):
+        case.resume(tmp_path)
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        resume(tmp_path / "none.ckpt")
+    with pytest.raises(FileNotFoundError, match="expected checkpoints"):
+        resume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"best": {1, 2}}, "got {1, 2} at /callbacks/1/state/best"),
+        ({1: 2}, "expected keys that are text"),
+        ({"$array": 2}, "expected keys that are text"),
+        ({"when": np.array(["2020"], "M8[Y]")}, "expected arrays of numbers"),
+    ],
+)
+def test_a_state_that_no_file_can_hold_is_refused_by_name(state, message, tmp_path):
+    class Odd(mn.Callback):
+        def state(self):
+            return state
+
+    case = CASES["SGD"]
+    trainer = case.start(mn.EarlyStopping("loss"), Odd())
+    next(trainer)
+    with pytest.raises(TypeError, match=message):
+        trainer.save(tmp_path / "x.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saving_amid_a_step_is_refused(tmp_path):
+    class TooEarly(mn.Callback):
+        def on_epoch(self, trainer, row):
+            trainer.save(tmp_path / "x.ckpt")
+
+    with pytest.raises(RuntimeError, match=r"between steps.*got one amid a step"):
+        CASES["SGD"].start(TooEarly()).run(progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_was_broken_off_cannot_be_saved(tmp_path, monkeypatch):
+    trainer = CASES["Adam"].start()
+    next(trainer)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.optimizer, "step", interrupted)  # after the gradient, before the update
+    with pytest.raises(KeyboardInterrupt):
+        next(trainer)
+    with pytest.raises(RuntimeError, match="amid a step"):
+        trainer.save(tmp_path / "x.ckpt")
+
+
+def test_a_callback_that_refuses_its_state_leaves_the_others_as_they_were(saved):
+    class Refuses(stress.AverageOfWeights):
+        def restore(self, state):
+            if state["mean"] is not None:
+                raise ValueError("not mine")
+
+        def __repr__(self):
+            return "AverageOfWeights(decay=0.9)"
+
+    stopping, plateau, _ = callbacks = [*CASES["mlp"].given()["callbacks"][:2], Refuses()]
+    with pytest.raises(mn.CheckpointError, match=r"expected states of the callbacks.*not mine"):
+        resume(saved, callbacks=callbacks)
+    assert stopping.best is None
+    assert plateau.best is None
+
+
+# The folder --------------------------------------------------------------------------------------------------
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    case = CASES["mlp"]
+    trainer = case.start(mn.Checkpoint(tmp_path / "a" / "b", keep=2, best="val_accuracy"))
+    history = trainer.run(progress=False)
+    assert names(tmp_path / "a" / "b") == ["best.ckpt", "step-00000024.ckpt", "step-00000030.ckpt"]
+    best = history.epochs.rows[int(np.argmax(history["val_accuracy"]))]
+    document, _ = archive.read(tmp_path / "a" / "b" / "best.ckpt")
+    assert document["at"]["step"] == best["step"]
+    again = case.resume(tmp_path / "a" / "b" / "best.ckpt")
+    again.run(progress=False)
+    assert result(again) == result(trainer)
+
+
+def test_steps_between_files_may_be_chosen_and_the_last_step_is_always_saved(tmp_path):
+    CASES["Adam"].start(mn.Checkpoint(tmp_path, every=7, keep=9)).run(progress=False)
+    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in (7, 14, 21, 28, 30)]
+
+
+def test_the_best_so_far_is_remembered_when_a_run_is_resumed(tmp_path):
+    case = CASES["mlp"]
+    case.start(mn.Checkpoint(tmp_path / "whole", keep=9, best="val_loss")).run(progress=False)
+    expected = (tmp_path / "whole" / "best.ckpt").read_bytes()
+    for path in sorted((tmp_path / "whole").glob("step-*.ckpt"))[:-1]:
+        other = mn.Checkpoint(tmp_path / path.stem, keep=9, best="val_loss")
+        (tmp_path / path.stem).mkdir()
+        (tmp_path / path.stem / "best.ckpt").write_bytes(expected)
+        case.resume(path, other).run(progress=False)
+        document, arrays = archive.read(tmp_path / path.stem / "best.ckpt")
+        wanted, values = archive.read(tmp_path / "whole" / "best.ckpt")
+        assert document["at"] == wanted["at"]
+        assert all(np.array_equal(arrays[name], values[name]) for name in values)
+
+
+def test_a_new_run_does_not_write_among_the_files_of_another(tmp_path):
+    case = CASES["Adam"]
+    case.start(mn.Checkpoint(tmp_path)).run(progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FileExistsError, match=r"no checkpoints of another run in .*step-00000030.ckpt"):
+        case.start(mn.Checkpoint(tmp_path)).run(progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    (tmp_path / ".step-00000006.ckpt.123.tmp").write_bytes(b"half")
+    (tmp_path / ".best.ckpt.123.tmp").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    CASES["Adam"].start(mn.Checkpoint(tmp_path)).run(progress=False)
+    assert [name for name in names(tmp_path) if not name.endswith(".ckpt")] == ["notes.txt"]
+
+
+def test_bystanders_may_come_and_go(tmp_path):
+    case = CASES["mlp"]
+    expected = whole(case)
+    case.start(SaveAt(tmp_path, [9]), SaveAt(tmp_path, [])).run(progress=False)
+    trainer = case.resume(tmp_path / "9.ckpt", mn.Checkpoint(tmp_path / "new"))
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+
+
+# Errors of the disk ------------------------------------------------------------------------------------------
+
+
+class Full:
+    """A disk on which nothing has room from the given write on: half of a file fits."""
+
+    def __init__(self, monkeypatch, after):
+        self.left, real = after, Path.open
+
+        def opened(path, *mode, **options):
+            file = real(path, *mode, **options)
+            if path.suffix == ".tmp":
+                self.left -= 1
+                if self.left < 0:
+                    write = file.write
+
+                    def some(data):
+                        write(data[: len(data) // 2])
+                        raise OSError(28, "No space left on device")
+
+                    file = Wrapped(file, some)
+            return file
+
+        monkeypatch.setattr(Path, "open", opened)
+
+
+class Wrapped:
+    def __init__(self, file, write):
+        self.file, self.write = file, write
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+def test_a_full_disk_stops_the_run_and_leaves_the_former_checkpoint_whole(tmp_path, monkeypatch):
+    case = CASES["mlp"]
+    expected = whole(case)
+    trainer = case.start(mn.Checkpoint(tmp_path, every=5))
+    Full(monkeypatch, after=2)
+    with pytest.raises(OSError, match=r"expected to write a checkpoint of [\d,]+ bytes; got No space left on device"):
+        trainer.run(progress=False)
+    assert names(tmp_path) == ["step-00000005.ckpt", "step-00000010.ckpt"]
+    monkeypatch.undo()
+    again = case.resume(tmp_path)
+    again.run(progress=False)
+    assert result(again) == result(expected)
+    trainer.run(progress=False)  # and the run itself is whole: with room again it goes on
+    assert result(trainer) == result(expected)
+
+
+def test_a_full_disk_is_a_warning_if_asked_and_the_run_goes_on(tmp_path, monkeypatch):
+    case = CASES["mlp"]
+    expected = whole(case)
+    trainer = case.start(mn.Checkpoint(tmp_path, every=5, must_save=False))
+    Full(monkeypatch, after=2)
+    with pytest.warns(RuntimeWarning, match="is not saved: .*No space left on device") as warned:
+        trainer.run(progress=False)
+    assert [str(w.message)[:20] for w in warned] == [f"Checkpoint: step {step} " for step in (15, 20, 25, 30)]
+    assert names(tmp_path) == ["step-00000005.ckpt", "step-00000010.ckpt"]
+    assert result(trainer) == result(expected)
+
+
+LIMITED = """
+import resource, signal, sys
+import stress_resume as stress
+import minnet as mn
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+trainer = stress.CASES["mlp"].start(mn.Checkpoint(folder, every=5))
+for record in trainer:
+    if record.step == 7:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+"""
+
+
+def test_the_real_error_of_a_file_that_may_not_grow(tmp_path):
+    pytest.importorskip("resource", reason="needs limits of a Unix process")
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LIMITED, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "expected to write a checkpoint of" in run.stderr.splitlines()[-1]
+    assert "File too large" in run.stderr.splitlines()[-1]
+    assert names(tmp_path) == ["step-00000005.ckpt"]
+    archive.read(tmp_path / "step-00000005.ckpt")
+
+
+@pytest.mark.parametrize("must_save", [True, False])
+def test_a_read_only_folder_is_a_clear_error(tmp_path, must_save, monkeypatch):
+    real = Path.open
+
+    def refused(path, *mode, **options):
+        if path.suffix == ".tmp":  # whoever runs the tests may be allowed to write anywhere
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *mode, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    trainer = CASES["Adam"].start(mn.Checkpoint(tmp_path, must_save=must_save))
+    if must_save:
+        with pytest.raises(
+            PermissionError, match=r"expected to write a checkpoint .* got Permission denied.*step-00000006"
+        ):
+            trainer.run(progress=False)
+    else:
+        with pytest.warns(RuntimeWarning, match="is not saved: .*Permission denied") as warned:
+            trainer.run(progress=False)
+        assert len(warned) == trainer.history["epoch"][-1]
+        assert trainer.history.stopped == "finished"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Ctrl-C and SIGTERM ------------------------------------------------------------------------------------------
+
+
+class Interrupt(mn.Callback):
+    """Sends a signal to its own process, in a step or at the end of an epoch."""
+
+    bystander = True
+
+    def __init__(self, number, step, at="on_step"):
+        self.number, self.step, self.at = number, step, at
+
+    def on_step(self, trainer, record):
+        if (self.at, record.step) == ("on_step", self.step):
+            signal.raise_signal(self.number)
+
+    def on_epoch(self, trainer, row):
+        if (self.at, row["step"]) == ("on_epoch", self.step):
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize(("at", "step"), [("on_step", 1), ("on_step", 8), ("on_step", 12), ("on_epoch", 12)])
+def test_ctrl_c_saves_and_stops_and_the_run_goes_on_with_the_same_bits(at, step, tmp_path):
+    case = CASES["mlp"]
+    expected = whole(case)
+    trainer = case.start(Interrupt(signal.SIGINT, step, at), mn.Checkpoint(tmp_path, every=1000))
+    history = trainer.run(progress=False)
+    assert (history.stopped, trainer.step) == ("interrupted", step)
+    assert names(tmp_path) == [f"step-{step:08}.ckpt"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = case.resume(tmp_path)
+    assert again.history.stopped is None
+    again.run(progress=False)
+    assert result(again) == result(expected)
+
+
+def test_ctrl_c_between_the_parts_of_an_optimizer_step_saves_nothing_half_done(tmp_path, monkeypatch):
+    case = CASES["groups"]  # several parts, one after the other
+    expected = whole(case)
+    trainer = case.start(mn.Checkpoint(tmp_path, every=1000))
+    part = trainer.optimizer._parts[1]
+    real = part.rate
+
+    def rate(value):
+        if trainer.step == 8 and trainer.optimizer.steps == 8:
+            signal.raise_signal(signal.SIGINT)
+        return real(value)
+
+    monkeypatch.setattr(part, "rate", rate)
+    history = trainer.run(progress=False)
+    assert (history.stopped, trainer.step) == ("interrupted", 9)
+    again = case.resume(tmp_path)
+    again.run(progress=False)
+    assert result(again) == result(expected)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    class Twice(mn.Callback):
+        def on_step(self, trainer, record):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    trainer = CASES["SGD"].start(Twice(), mn.Checkpoint(tmp_path))
+    assert trainer.run(progress=False).stopped == "interrupted"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_handler_of_the_users_own_stays():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append("term"))
+    try:
+        history = CASES["SGD"].start(Interrupt(signal.SIGTERM, 3)).run(progress=False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (history.stopped, seen) == ("finished", ["term"])
+
+
+TERMINATED = """
+import sys
+import stress_resume as stress
+import minnet as mn
+from pathlib import Path
+
+class Say(mn.Callback):
+    bystander = True
+    def on_step(self, trainer, record):
+        print(record.step, flush=True)
+        if record.step == 4:
+            sys.stdin.readline()  # so that the signal comes in mid-run
+
+stress.CASES["mlp"].start(mn.Checkpoint(Path(sys.argv[1]), every=1000), Say()).run(progress=False)
+print("after the run")
+"""
+
+
+def test_sigterm_saves_and_then_ends_the_process(tmp_path):
+    case = CASES["mlp"]
+    expected = whole(case)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", TERMINATED, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line == "4\n":
+            break
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate("\n")
+    assert process.returncode == -signal.SIGTERM
+    assert "after the run" not in said
+    (path,) = tmp_path.iterdir()
+    assert path.name in ("step-00000004.ckpt", "step-00000005.ckpt")
+    again = case.resume(tmp_path)
+    again.run(progress=False)
+    assert result(again) == result(expected)
+
+
+# For others to read ------------------------------------------------------------------------------------------
+
+
+def test_weights_lie_in_the_file_under_their_names_and_the_rest_is_json(saved):
+    import safetensors
+    from safetensors.numpy import load_file
+
+    arrays = load_file(saved)
+    net = stress.mlp()
+    for name, values in {**net.named_parameters(), **net.named_buffers()}.items():
+        assert arrays[name].shape == values.shape
+        assert arrays[name].dtype == values.dtype
+    with safetensors.safe_open(saved, "numpy") as file:
+        document = json.loads(file.metadata()["document"], parse_constant=lambda text: pytest.fail(text))
+    assert document["run"]["rule"].startswith("Adam(")
+    assert document["at"]["step"] == 17
+
+
+def test_the_checksum_is_of_what_the_format_says(saved):
+    """Computed anew from the words of CONTRIBUTING.md, by another way through the file."""
+    import hashlib
+
+    raw = saved.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header, body = json.loads(raw[8 : 8 + length]), raw[8 + length :]
+    metadata = header.pop("__metadata__")
+    digest = hashlib.blake2b(metadata["document"].encode(), digest_size=16)
+    numpy_name = {"F32": "float32", "F64": "float64", "I64": "int64"}
+    for name, entry in sorted(header.items()):
+        shape = tuple(entry["shape"])
+        digest.update(f"\n{name} {numpy_name[entry['dtype']]} {shape}\n".encode())
+        digest.update(body[slice(*entry["data_offsets"])])
+    assert digest.hexdigest() == metadata["blake2b"]
+
+
+def test_reading_a_file_runs_no_warnings_and_leaves_the_caller_its_arrays(saved):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        document, arrays = archive.read(saved)
+    assert set(arrays) == {*stress.mlp().named_parameters(), *stress.mlp().named_buffers()}
+    assert document["history"]["epochs"][0]["average"].dtype == np.float32
+
+
+# Hostile files -----------------------------------------------------------------------------------------------
+
+
+def test_hostile_files_are_refused_or_read_without_harm():
+    import hostile_files
+
+    outcomes = hostile_files.torture(300, seed=1)
+    assert {name: outcome.bad for name, outcome in outcomes.items() if outcome.bad} == {}
+    assert all(outcome.refused > 5 for outcome in outcomes.values())
+
+
+def test_the_watch_over_hostile_files_would_see_code_and_memory(tmp_path):
+    import tracemalloc
+
+    import hostile_files
+
+    class Careless(hostile_files.Files):
+        def read(self, path):
+            exec("pass")
+
+    class Greedy(hostile_files.Files):
+        def read(self, path):
+            np.zeros(10**7)
+
+    class Confused(hostile_files.Files):
+        def read(self, path):
+            raise KeyError("x")
+
+    sys.addaudithook(hostile_files._audit)
+    tracemalloc.start()
+    for kind, said in ((Careless, "ran"), (Greedy, "bytes of memory"), (Confused, "KeyError")):
+        outcome = hostile_files.Outcome()
+        reader = kind(tmp_path, {"x": b"1234"}, None)
+        hostile_files.attempt(reader, np.random.default_rng(0), outcome)
+        assert said in outcome.bad[0]
+    tracemalloc.stop()
