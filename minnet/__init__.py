@@ -6,7 +6,22 @@ Layers describe, a ``Net`` owns the memory, and a training step is a few compile
 from . import data, datasets, initializers, landscapes, losses, rules, schedules
 from .callbacks import Callback, EarlyStopping
 from .controllers import HalveOnStall, ReduceOnPlateau
-from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
+from .gradcheck import (
+    GradientCheck,
+    LayerCase,
+    StepSweep,
+    TensorCheck,
+    check_backward,
+    check_gradient,
+    check_layer,
+    check_loss,
+    check_net,
+    compare_precisions,
+    cs231n,
+    layer_cases,
+    numerical_gradient,
+    relative_error,
+)
 from .groups import Group
 from .history import History
 from .layers import (
@@ -137,6 +152,7 @@ __all__ = [
     "Huber",
     "InstanceNorm",
     "Layer",
+    "LayerCase",
     "LayerNorm",
     "LeakyReLU",
     "Lion",
@@ -179,20 +195,27 @@ __all__ = [
     "SpatialDropout",
     "SquaredError",
     "SquaredHinge",
+    "StepSweep",
     "Tanh",
     "Tensor",
+    "TensorCheck",
     "Trainer",
     "Upsample",
     "ZeroPad",
+    "check_backward",
     "check_gradient",
     "check_layer",
+    "check_loss",
     "check_net",
+    "compare_precisions",
+    "cs231n",
     "data",
     "datasets",
     "fit",
     "get_num_threads",
     "initializers",
     "landscapes",
+    "layer_cases",
     "losses",
     "lr_range_test",
     "numerical_gradient",

@@ -54,17 +54,17 @@ DOORS = {
     "optimizer": {"checks", "spec", "kernels", "rules", "schedules", "groups", "net"},
     "callbacks": {"checks", "files"},
     "controllers": {"checks", "callbacks"},
-    "gradcheck": {"checks", "spec", "layers", "losses", "memory", "net"},
+    "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
         *("data", "history", "callbacks"),
     },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
-    "plots": {"files", "history", "lr_finder", "plots"},
+    "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
-LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots")}
+LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("gradcheck", "plots")}
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.

@@ -1,5 +1,6 @@
 """Every figure. Matplotlib is imported here alone, and only when a figure is drawn."""
 
+from .checks import step_sweep
 from .panels import (
     curves,
     histogram,
@@ -30,5 +31,6 @@ __all__ = [
     "regions",
     "save",
     "schedules",
+    "step_sweep",
     "trajectories",
 ]
