@@ -17,6 +17,8 @@ from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
 _H_RICHARDSON = 1e-3
 LADDER = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+# For what seems to be 0. At still longer steps a difference is sharper than the round-off in the analytic gradient.
+_LONGER = (1e-3, 1e-4, 1e-5)
 _BLUNT = 1e-4  # a numerical gradient with more uncertainty than that cannot judge anything
 _TINY = 1e-10  # CS231n: gradients below are asking for trouble
 _CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
@@ -50,11 +52,11 @@ class Steps:
         return replace(whole, truncation=max(gap - half.round_off - whole.round_off, 0.0))
 
 
-def climb(f: Function, line: Line) -> Estimate:
+def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate:
     """The step of the ladder with the least uncertainty: round-off, and how far the next shorter step differs."""
-    rungs = [rung for h in LADDER if not (rung := _rung(f, line, h * line.scale)).excluded]
+    rungs = [rung for h in ladder if not (rung := _rung(f, line, h * line.scale)).excluded]
     if not rungs:
-        return Estimate(math.nan, math.inf, LADDER[-1] * line.scale, crossed=True, excluded=True)
+        return Estimate(math.nan, math.inf, ladder[-1] * line.scale, crossed=True, excluded=True)
     judged = []
     for i, rung in enumerate(rungs):
         other = rungs[i + 1] if i + 1 < len(rungs) else rungs[i - 1]
@@ -116,14 +118,21 @@ def settle(
     analytic = np.asarray(analytic, np.float64)
     table = Table(analytic, estimates)
     order = [int(i) for i in np.argsort(-table.excess) if table.excess[i] >= CORRECT]
-    judged_zero = not order and table.powerless.any() and table.powerless.all()
-    if judged_zero:  # nothing but round-off: see whether longer steps rise above it
-        order = sorted({int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))})
+    if steps.h is None and table.powerless.any() and (table.powerless | (table.size == 0)).all():
+        # Nothing but round-off: see whether a longer step rises above it.
+        for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
+            look = climb(f, lines[i], _LONGER)
+            estimates[i] = estimates[i] if look.excluded else look
+        table = Table(analytic, estimates)
+        order = [i for i in range(len(lines)) if table.excess[i] >= CORRECT]
     confirmed = 0
     for i in order:
         look = steps.closer(f, lines[i])
         if not look.excluded:
-            at_kink = table.look(i, look) >= CORRECT and at_a_kink(f, lines[i], analytic[i], look.step)
+            # Where winners told of the kink, the side that backward takes is known, and was judged.
+            at_kink = (
+                not look.crossed and table.look(i, look) >= CORRECT and at_a_kink(f, lines[i], analytic[i], look.step)
+            )
             if at_kink:
                 look = replace(look, crossed=True, excluded=True)
         estimates[i] = replace(look, crossed=look.crossed or estimates[i].crossed)
@@ -191,7 +200,7 @@ class Table:
         excess, largest = float(self.excess.max()), float(self.size.max())
         if excess >= WRONG:
             return "wrong", ""
-        blunt = self.uncertainty > np.maximum(_BLUNT, DOUBTFUL * largest)
+        blunt = (self.uncertainty > np.maximum(_BLUNT, DOUBTFUL * largest)) & (self.size > 0)
         if blunt.any():
             i = int(np.argmax(self.uncertainty))
             return ("round-off" if self.noise[i] >= self.truncation[i] else "truncation"), ""
