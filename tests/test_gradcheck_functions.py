@@ -1,5 +1,7 @@
 """Checks of anybody's functions: several arguments, vectors, code in the style of CS231n, noise, complex steps."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,12 @@ def test_a_sharp_function_is_mended_by_a_shorter_step():
 def test_bad_arguments_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_steps_that_single_precision_does_not_resolve_are_left_out():
+    x = np.array([5.1, 300.0], np.float32)
+    result = mn.check_gradient(lambda v: np.float32((v * v).sum()), x, np.array([0.0, 0.0]), sweep=True)
+    assert not result.passed
+    assert result.sweep.curves[0].errors[-1] == math.inf
+    with pytest.raises(ValueError, match="expected h to change x; h=1e-12 vanishes beside"):
+        mn.check_gradient(lambda v: np.float32((v * v).sum()), x, 2 * x, h=1e-12)

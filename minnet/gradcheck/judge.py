@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .numeric import Estimate, Function, Line, central, richardson, shrinking, slopes
+from .numeric import Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
 from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
 
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
@@ -67,7 +67,7 @@ def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate
 def _rung(f: Function, line: Line, h: float) -> Estimate:
     try:
         return central(f, line, h)
-    except FloatingPointError:  # far from x the function may overflow
+    except (FloatingPointError, StepError):  # far from x the function may overflow; near it float32 does not resolve
         return Estimate(math.nan, math.inf, h, excluded=True)
 
 
@@ -130,10 +130,8 @@ def settle(
         look = steps.closer(f, lines[i])
         if not look.excluded:
             # Where winners told of the kink, the side that backward takes is known, and was judged.
-            at_kink = (
-                not look.crossed and table.look(i, look) >= CORRECT and at_a_kink(f, lines[i], analytic[i], look.step)
-            )
-            if at_kink:
+            differs = not look.crossed and table.look(i, look) >= CORRECT
+            if differs and at_a_kink(f, lines[i], analytic[i], look.step):
                 look = replace(look, crossed=True, excluded=True)
         estimates[i] = replace(look, crossed=look.crossed or estimates[i].crossed)
         table = Table(analytic, estimates)

@@ -167,7 +167,7 @@ def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int =
 
 
 def _beside(name: str, single: np.ndarray, exact: np.ndarray, overall: float, same: bool) -> TensorCheck:
-    """One tensor in both precisions; ``overall`` is the largest gradient of all tensors, ``same`` if no kink differs."""
+    """One tensor in both precisions. ``overall``: largest gradient of all tensors; ``same``: whether kinks agree."""
     eps, largest = float(np.finfo(np.float32).eps), float(np.abs(exact).max(initial=0.0))
     # A tensor of gradients that cancel to 0 keeps the roundings of what cancelled.
     scale = max(largest, 1e-2 * overall) or 1.0

@@ -28,6 +28,10 @@ def relative_error(analytic: Any, numeric: Any) -> np.ndarray:
     return np.abs(a - n) / np.where(size == 0, 1.0, size)
 
 
+class StepError(ValueError):
+    """A step so short that it does not change x."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """One evaluation: terms whose sum is the value (kept apart, what did not change cancels exactly), and winners."""
@@ -96,7 +100,7 @@ class Coordinate(Line):
             self.flat[self.index] = kept + t
             moved = float(self.flat[self.index]) - float(kept)
             if moved == 0:
-                raise ValueError(
+                raise StepError(
                     f"gradient check: expected h to change x; h={abs(t):.3g} vanishes beside {kept!r} in {kept.dtype}"
                 )
             yield moved
@@ -173,8 +177,13 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
     often as ``shrinks`` says.
     """
     crossed = False
-    for _ in range(shrinks + 1):
-        above, below = _move(f, line, h), _move(f, line, -h)
+    for shrunk in range(shrinks + 1):
+        try:
+            above, below = _move(f, line, h), _move(f, line, -h)
+        except StepError:
+            if not shrunk:
+                raise
+            break
         free = [reached for reached in (above, below) if reached[1].same_pieces(f.base)]
         if len(free) == 2:
             return Estimate(*_quotient(f, above, below), h, crossed)

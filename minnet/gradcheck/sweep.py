@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .judge import climb
-from .numeric import Estimate, Function, Line, central
+from .numeric import Estimate, Function, Line, StepError, central
 from .result import CORRECT, WRONG
 
 STEPS = tuple(float(f"1e{power}") for power in range(-1, -13, -1))
@@ -118,7 +118,7 @@ def _plain(f: Function, line: Line, h: float) -> Estimate:
         f.winners = lambda: None
         plain = central(f, line, h)
         return Estimate(plain.value, plain.round_off, h, crossed=True)
-    except FloatingPointError:
+    except (FloatingPointError, StepError):
         return Estimate(math.nan, math.inf, h)
     finally:
         f.winners = told
