@@ -14,7 +14,7 @@ from .sweep import StepSweep, sweep_steps
 
 MODES = ("all", "sample", "directions")
 _FOLLOW_UP = 16  # coordinates that the follow-up of a failed direction looks at, in each guilty tensor
-_DRAWS = 5  # samples of a tensor that are drawn while all of one cross kinks
+_DRAWS = 20  # samples of a tensor that are drawn while all of one cross kinks
 _STRETCH = 10.0  # a direction of length 1 moves its elements less than a coordinate would be moved
 
 
