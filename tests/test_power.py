@@ -3,6 +3,7 @@
 import importlib
 
 import pytest
+from mistakes import Mistake
 
 import minnet as mn
 
@@ -20,7 +21,7 @@ def test_misses_and_false_alarms_are_counted(monkeypatch):
             super().backward(m, x, y, dy, dx)
             m.db *= 2
 
-    rows = [power.Mistake(Right(3), mn.Dense(3), (4,), "none"), power.Mistake(Broken(3), Broken(3), (4,), "doubled")]
+    rows = [Mistake(Right(3), mn.Dense(3), (4,), "none"), Mistake(Broken(3), Broken(3), (4,), "doubled")]
     monkeypatch.setattr(power, "MISTAKES", rows)
     monkeypatch.setattr(power, "NETS", power.NETS[:1])
     monkeypatch.setattr(power, "MODES", {"everything": {"mode": "all"}})
