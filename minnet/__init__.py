@@ -11,6 +11,22 @@ from .checkpoint import Checkpoint
 from .controllers import HalveOnStall, ReduceOnPlateau
 from .diagnostics import preflight
 from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
+from .gradcheck import (
+    GradientCheck,
+    LayerCase,
+    StepSweep,
+    TensorCheck,
+    check_backward,
+    check_gradient,
+    check_layer,
+    check_loss,
+    check_net,
+    compare_precisions,
+    cs231n,
+    layer_cases,
+    numerical_gradient,
+    relative_error,
+)
 from .groups import Group
 from .history import History
 from .layers import (
@@ -143,6 +159,7 @@ __all__ = [
     "Huber",
     "InstanceNorm",
     "Layer",
+    "LayerCase",
     "LayerNorm",
     "LeakyReLU",
     "Lion",
@@ -185,14 +202,20 @@ __all__ = [
     "SpatialDropout",
     "SquaredError",
     "SquaredHinge",
+    "StepSweep",
     "Tanh",
     "Tensor",
+    "TensorCheck",
     "Trainer",
     "Upsample",
     "ZeroPad",
+    "check_backward",
     "check_gradient",
     "check_layer",
+    "check_loss",
     "check_net",
+    "compare_precisions",
+    "cs231n",
     "data",
     "datasets",
     "diagnostics",
@@ -200,6 +223,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "landscapes",
+    "layer_cases",
     "losses",
     "lr_range_test",
     "numerical_gradient",

@@ -56,6 +56,13 @@ class Loss:
         """Fill out (n,), booleans: whether each sample is classified correctly. False if the loss does not classify."""
         return False
 
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Which of its smooth pieces each score lies on, as its gradient goes by; None for a smooth loss.
+
+        See ``Layer.winners``. Targets are as ``check_targets`` gives them.
+        """
+        return None
+
     def value_and_gradient(
         self, scores: np.ndarray, targets: Any, dscores: np.ndarray, sample_weight: Any = None
     ) -> float:
@@ -157,8 +164,18 @@ class SoftmaxCrossEntropy(_Classification):
         return kernels.softmax_cross_entropy(scores, targets, weights, smoothing, dscores)
 
 
+class _Hinge(_Classification):
+    """What pays only for scores within ``margin`` of the right one's."""
+
+    margin: float
+
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        right = np.take_along_axis(scores, targets[:, np.newaxis], axis=1)
+        return scores + (scores.dtype.type(self.margin) - right) > 0
+
+
 @dataclass(frozen=True)
-class MulticlassHinge(_Classification):
+class MulticlassHinge(_Hinge):
     """Sum over the wrong classes of max(0, s_j - s_y + margin): the SVM of Weston and Watkins 1999, as in CS231n."""
 
     margin: float = 1.0
@@ -171,7 +188,7 @@ class MulticlassHinge(_Classification):
 
 
 @dataclass(frozen=True)
-class SquaredHinge(_Classification):
+class SquaredHinge(_Hinge):
     """Sum over the wrong classes of max(0, s_j - s_y + margin)^2: the L2-SVM of the CS231n notes."""
 
     margin: float = 1.0
@@ -245,6 +262,9 @@ class AbsoluteError(_Regression):
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         return kernels.absolute_error(scores, targets, weights, dscores)
 
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        return np.sign(scores - targets)
+
 
 @dataclass(frozen=True)
 class Huber(_Regression):
@@ -257,3 +277,6 @@ class Huber(_Regression):
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         return kernels.huber(scores, targets, weights, scores.dtype.type(self.delta), dscores)
+
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        return np.sign(scores - targets) * (np.abs(scores - targets) > self.delta)

@@ -58,6 +58,9 @@ DOORS = {
     "checkpoint": {"archive", "callbacks", "checks", "files"},
     "resume": {"archive", "data", "history", "net", "schedules"},
     "gradcheck": {"checks", "spec", "layers", "losses", "memory", "net"},
+
+
+    "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
         *("data", "history", "callbacks"),
@@ -77,6 +80,12 @@ DOORS = {
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
 LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("diagnostics", "plots")}
+
+
+    "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
+}
+# Doors that open only when a function is called: a figure asked of what it shows.
+LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("gradcheck", "plots")}
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.

@@ -115,11 +115,9 @@ LAYERS = [
 IDS = [f"{layer}-{shape}" for layer, shape in LAYERS]
 
 
-@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=IDS)
-def test_backward_equals_the_numerical_gradient(layer, shape, batch, training):
-    mn.check_layer(layer, shape, batch=batch, training=training).assert_passed()
+@pytest.mark.parametrize("case", mn.layer_cases(LAYERS, batches=(1, 3)), ids=str)
+def test_backward_equals_the_numerical_gradient(case):
+    case.check().assert_passed()
 
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=IDS)

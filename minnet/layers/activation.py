@@ -30,6 +30,9 @@ class ReLU(Elementwise):
         if dx is not None:
             kernels.relu_backward(x, dy, dx)
 
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        return x > 0
+
 
 @dataclass(frozen=True)
 class LeakyReLU(Elementwise):
@@ -46,6 +49,9 @@ class LeakyReLU(Elementwise):
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
             kernels.leaky_relu_backward(x, x.dtype.type(self.slope), dy, dx)
+
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        return x > 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,9 @@ class PReLU(Layer):
         if dx is not None:
             kernels.prelu_backward_input(x, m.a, dy, dx)
 
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        return x > 0
+
 
 @dataclass(frozen=True)
 class ELU(Elementwise):
@@ -90,6 +99,9 @@ class ELU(Elementwise):
         if dx is not None:
             kernels.elu_backward(x, y, x.dtype.type(self.alpha), x.dtype.type(1), dy, dx)
 
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        return x > 0
+
 
 # Klambauer et al. 2017, eq. 14: the fixed point with mean 0 and variance 1.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -105,6 +117,9 @@ class SELU(Elementwise):
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
             kernels.elu_backward(x, y, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), dy, dx)
+
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        return x > 0
 
 
 @dataclass(frozen=True)
@@ -202,3 +217,6 @@ class Maxout(Layer):
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
             kernels.maxout_backward(x, y, dy, dx)
+
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        return x.reshape(*y.shape, self.pieces).argmax(axis=-1)

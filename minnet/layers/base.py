@@ -35,6 +35,14 @@ class Layer:
         """Overwrite the parameter gradients in m and, unless it is None, dx, given dy."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(m, x, y, dy, dx)")
 
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """Which of its smooth pieces the last forward pass, from x to y, was on: integers or booleans of any shape.
+
+        They are what backward goes by (the sign of a ReLU's input, the place of a pool's largest value), so a gradient
+        check that moves something and sees one change has crossed a kink. None for a layer that is smooth.
+        """
+        return None
+
     def bind(self, m: Any) -> None:
         """Called once for each batch size, when the memory is made; composites arrange their children here."""
 

@@ -81,6 +81,14 @@ class Chain(Layer):
         last, child = m.children[-1]
         last.forward(child, x, y)
 
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        found = []
+        for i, ((layer, memory), output) in enumerate(zip(m.children, [*m.outputs, y], strict=True)):
+            # Of a ReLU that works in place there is only what it let through.
+            found.append(output > 0 if m.fused[i] else layer.winners(memory, x, output))
+            x = output
+        return join_winners(found)
+
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         self.backward_observed(m, x, y, dy, dx, None)
 
@@ -128,6 +136,12 @@ def _declares(promise: str, method: str, layer: Layer) -> bool:
     """Whether the layer's class makes the promise for the method in use: one that overrides it has to say so again."""
     kind = next(kind for kind in type(layer).__mro__ if promise in vars(kind) or method in vars(kind))
     return bool(vars(kind).get(promise, False))
+
+
+def join_winners(found: Iterable[np.ndarray | None]) -> np.ndarray | None:
+    """Several layers' winners as one array; None if none has any."""
+    flat = [winners.reshape(-1) for winners in found if winners is not None]
+    return np.concatenate(flat) if flat else None
 
 
 def _has_gradients(m: Memory) -> bool:
@@ -191,6 +205,11 @@ class Residual(Layer):
             shortcut.backward(memory, x, m.y_shortcut, dy, d_shortcut)
         if dx is not None:
             accumulate(dx, dy if self.shortcut is None else m.dx_shortcut)
+
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        outputs = [m.y_layers] if self.shortcut is None else [m.y_layers, m.y_shortcut]
+        paths = zip(m.children, outputs, strict=True)
+        return join_winners([layer.winners(memory, x, output) for (layer, memory), output in paths])
 
 
 def _as_chain(layers: Sequence[Layer] | Layer) -> Layer:

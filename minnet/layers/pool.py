@@ -59,6 +59,12 @@ class MaxPool2D(_Window):
         if dx is not None:
             kernels.max_pool_backward(x, y, dy, dx, self.size, self.stride, self.padding, m.input_floor)
 
+    def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        border = (self.padding, self.padding)
+        padded = np.pad(x, ((0, 0), border, border, (0, 0)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.size, self.size), axis=(1, 2))
+        return windows[:, :: self.stride, :: self.stride].reshape(*y.shape, self.size**2).argmax(axis=-1)
+
 
 @dataclass(frozen=True)
 class AvgPool2D(_Window):

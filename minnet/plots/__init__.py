@@ -2,6 +2,7 @@
 
 from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer
 from .mistakes import confusion, worst_mistakes
+from .checks import step_sweep
 from .panels import (
     curves,
     histogram,
@@ -54,6 +55,7 @@ __all__ = [
     "save_rows",
     "schedules",
     "training_curves",
+    "step_sweep",
     "trajectories",
     "variance_by_layer",
     "worst_mistakes",

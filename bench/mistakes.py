@@ -1,0 +1,274 @@
+"""Typical mistakes, seeded into every layer's backward pass: what a gradient check has to catch.
+
+Each class is a right layer with one mistake. tests/test_seeded_mistakes.py catches them all; bench/gradcheck.py
+measures what each mode of the check catches, at which cost.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import minnet as mn
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A layer with a mistake in its backward pass, the right one, the shape of a sample, and what the mistake is."""
+
+    layer: mn.Layer
+    right: mn.Layer
+    shape: tuple[int, ...]
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+MISTAKES: list[Mistake] = []
+
+
+def seed(base, arguments, shape, name, spoil):
+    """A layer whose backward pass is right, and is then spoiled."""
+
+    def backward(self, m, x, y, dy, dx):
+        base.backward(self, m, x, y, dy, dx)
+        spoil(m, x, y, dy, np.empty_like(x) if dx is None else dx)
+
+    cls = dataclass(frozen=True)(type(base.__name__, (base,), {"backward": backward}))
+    MISTAKES.append(Mistake(cls(*arguments), base(*arguments), shape, f"{base.__name__}: {name}"))
+
+
+def scale(array, factor):
+    array *= factor
+
+
+def copy(target, source):
+    target[...] = source
+
+
+# Dense: square, so that a lost transpose still has the right shape.
+seed(mn.Dense, [5], (5,), "lost transpose of W in dx", lambda m, x, y, dy, dx: copy(dx, dy @ m.W))
+seed(mn.Dense, [5], (5,), "lost transpose in dW", lambda m, x, y, dy, dx: copy(m.dW, (x.T @ dy).T))
+seed(mn.Dense, [3], (5,), "db summed over the wrong axis", lambda m, x, y, dy, dx: copy(m.db, dy.sum(axis=1)))
+seed(mn.Dense, [4], (5,), "factor 2 in dW", lambda m, x, y, dy, dx: scale(m.dW, 2))
+seed(mn.Dense, [4], (5,), "dW averaged twice over the batch", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
+seed(mn.Dense, [4], (5,), "db forgotten", lambda m, x, y, dy, dx: copy(m.db, 0))
+seed(mn.Dense, [4], (5,), "dx forgotten", lambda m, x, y, dy, dx: copy(dx, np.nan))
+seed(mn.Dense, [4], (5,), "last column of dW not written", lambda m, x, y, dy, dx: copy(m.dW[:, -1], np.nan))
+
+
+class Accumulates(mn.Dense):
+    """Adds to the gradient that the last pass left."""
+
+    def backward(self, m, x, y, dy, dx):
+        before = m.dW.copy()
+        super().backward(m, x, y, dy, dx)
+        m.dW += before
+
+
+MISTAKES.append(Mistake(Accumulates(4), mn.Dense(4), (5,), "Dense: dW added to what was there"))
+
+# Elementwise activations: each mistake is one that its formula invites.
+seed(mn.ReLU, [], (7,), "mask by the sign of dy", lambda m, x, y, dy, dx: copy(dx, dy * (dy > 0)))
+seed(mn.ReLU, [], (7,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
+seed(mn.ReLU, [], (7,), "mask turned round", lambda m, x, y, dy, dx: copy(dx, dy * (x <= 0)))
+seed(
+    mn.ReLU, [], (7,), "stale mask, of another sample", lambda m, x, y, dy, dx: copy(dx, dy * np.roll(x > 0, 1, axis=0))
+)
+seed(mn.LeakyReLU, [0.1], (7,), "slope 0", lambda m, x, y, dy, dx: copy(dx, dy * (x > 0)))
+seed(
+    mn.LeakyReLU, [0.1], (7,), "slope on the wrong side", lambda m, x, y, dy, dx: copy(dx, dy * np.where(x > 0, 0.1, 1))
+)
+seed(mn.PReLU, [], (7,), "da over all x", lambda m, x, y, dy, dx: copy(m.da, (dy * x).sum(axis=0)))
+seed(mn.PReLU, [], (7,), "da summed over everything", lambda m, x, y, dy, dx: copy(m.da, m.da.sum()))
+seed(mn.PReLU, [], (7,), "slope forgotten in dx", lambda m, x, y, dy, dx: copy(dx, dy * (x > 0)))
+seed(mn.ELU, [0.7], (7,), "y in place of y + alpha", lambda m, x, y, dy, dx: copy(dx, dy * np.where(x > 0, 1, y)))
+seed(mn.ELU, [0.7], (7,), "alpha forgotten", lambda m, x, y, dy, dx: copy(dx, dy * np.where(x > 0, 1, np.exp(x))))
+seed(mn.SELU, [], (7,), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 1 / 1.0507009873554805))
+seed(mn.GELU, [], (7,), "density term forgotten", lambda m, x, y, dy, dx: copy(dx, dy * y / x))
+seed(mn.GELUTanh, [], (7,), "inner derivative forgotten", lambda m, x, y, dy, dx: copy(dx, dy * y / x))
+seed(mn.SiLU, [], (7,), "product rule forgotten", lambda m, x, y, dy, dx: copy(dx, dy * y / x))
+seed(mn.Sigmoid, [], (7,), "y (1 - x) in place of y (1 - y)", lambda m, x, y, dy, dx: copy(dx, dy * y * (1 - x)))
+seed(mn.Sigmoid, [], (7,), "sign", lambda m, x, y, dy, dx: scale(dx, -1))
+seed(mn.Tanh, [], (7,), "1 - y in place of 1 - y^2", lambda m, x, y, dy, dx: copy(dx, dy * (1 - y)))
+seed(mn.Softplus, [], (7,), "sigmoid of y", lambda m, x, y, dy, dx: copy(dx, dy / (1 + np.exp(-y))))
+seed(mn.Maxout, [2], (6,), "gradient to both pieces", lambda m, x, y, dy, dx: copy(dx, np.repeat(dy, 2, axis=1)))
+seed(mn.Maxout, [2], (6,), "off by one piece", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)))
+
+
+def spread_out(dy):
+    return dy.repeat(2, axis=1).repeat(2, axis=2)
+
+
+# Noise.
+seed(mn.Dropout, [0.4], (9,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
+seed(mn.Dropout, [0.4], (9,), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 0.6))
+seed(
+    mn.Dropout,
+    [0.4],
+    (9,),
+    "stale mask, of another sample",
+    lambda m, x, y, dy, dx: copy(dx, dy * np.roll(y / x, 1, axis=0)),
+)
+seed(mn.SpatialDropout, [0.4], (3, 3, 5), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))
+seed(mn.SpatialDropout, [0.4], (3, 3, 5), "scale forgotten", lambda m, x, y, dy, dx: scale(dx, 0.6))
+seed(
+    mn.SpatialDropout,
+    [0.4],
+    (3, 3, 5),
+    "mask of the last sample for all",
+    lambda m, x, y, dy, dx: copy(dx, dy * m.factors),
+)
+seed(
+    mn.SpatialDropout,
+    [0.4],
+    (3, 3, 5),
+    "mask of the next channel",
+    lambda m, x, y, dy, dx: copy(dx, dy * np.roll(y / x, 1, axis=3)),
+)
+
+# Normalisation.
+
+
+def batch_norm_without(part):
+    def spoil(m, x, y, dy, dx):
+        xhat = (x - m.mean) * m.inv_std
+        terms = {"mean": dy.mean(axis=0), "variance": xhat * (dy * xhat).mean(axis=0)}
+        copy(dx, m.gamma * m.inv_std * (dy - sum(value for name, value in terms.items() if name != part)))
+
+    return spoil
+
+
+seed(mn.BatchNorm, [], (5,), "term of the mean missing", batch_norm_without("mean"))
+seed(mn.BatchNorm, [], (5,), "term of the variance missing", batch_norm_without("variance"))
+seed(mn.BatchNorm, [], (5,), "gamma missing in dx", lambda m, x, y, dy, dx: scale(dx, 1 / m.gamma))
+seed(mn.BatchNorm, [], (5,), "dgamma of x, not of xhat", lambda m, x, y, dy, dx: copy(m.dgamma, (dy * x).sum(axis=0)))
+seed(mn.BatchNorm, [], (5,), "dbeta averaged", lambda m, x, y, dy, dx: scale(m.dbeta, 1 / len(x)))
+seed(
+    mn.BatchNorm,
+    [],
+    (5,),
+    "running statistics in dx",
+    lambda m, x, y, dy, dx: copy(dx, dy * m.gamma / np.sqrt(m.running_var)),
+)
+
+
+def layer_norm_over_the_batch(m, x, y, dy, dx):
+    xhat, g = (x - m.mean[:, None]) * m.inv_std[:, None], dy * m.gamma
+    copy(dx, m.inv_std[:, None] * (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)))
+
+
+seed(mn.LayerNorm, [], (5,), "means over the batch", layer_norm_over_the_batch)
+seed(mn.LayerNorm, [], (5,), "gamma missing in dx", lambda m, x, y, dy, dx: copy(dx, dy * m.inv_std[:, None]))
+seed(mn.LayerNorm, [], (5,), "dbeta over the features", lambda m, x, y, dy, dx: copy(m.dbeta, dy.sum()))
+
+
+def by_channel(m, x):
+    """Mean and inv_std of (n, positions, C), one for each sample and channel."""
+    each = x.shape[-1] // m.mean.shape[1]
+    return m.mean.repeat(each, axis=1)[:, None], m.inv_std.repeat(each, axis=1)[:, None]
+
+
+def group_norm_over(axes):
+    """dx with its means taken over these axes of (n, positions, groups, channels of a group)."""
+
+    def spoil(m, x, y, dy, dx):
+        centre, inv = by_channel(m, x)
+        shape = (*x.shape[:2], m.mean.shape[1], -1)
+        g, xhat = (dy * m.gamma).reshape(shape), ((x - centre) * inv).reshape(shape)
+        inner = g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True)
+        copy(dx, inv * inner.reshape(x.shape))
+
+    return spoil
+
+
+def other_groups_statistics(m, x, y, dy, dx):
+    centre, inv = by_channel(m, x)
+    each = x.shape[-1] // m.mean.shape[1]
+    copy(m.dgamma, (dy * ((x - np.roll(centre, each, -1)) * np.roll(inv, each, -1))).sum(axis=(0, 1)))
+
+
+seed(mn.GroupNorm, [2], (5, 6), "means over the channels only", group_norm_over(3))
+seed(mn.GroupNorm, [2], (5, 6), "means over the positions only", group_norm_over(1))
+seed(mn.GroupNorm, [2], (5, 6), "means over all groups", group_norm_over((1, 2, 3)))
+seed(mn.GroupNorm, [2], (5, 6), "another group's statistics in dgamma", other_groups_statistics)
+seed(mn.GroupNorm, [2], (5, 6), "dbeta of one sample", lambda m, x, y, dy, dx: copy(m.dbeta, dy[0].sum(axis=0)))
+seed(mn.InstanceNorm, [], (5, 3), "means over the samples too", group_norm_over((0, 1, 3)))
+seed(mn.InstanceNorm, [], (5, 3), "gamma missing in dx", lambda m, x, y, dy, dx: scale(dx, 1 / m.gamma))
+
+# Images.
+seed(mn.Conv2D, [3, 3], (4, 5, 3), "kernel not turned in dx", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1, ::-1]))
+seed(mn.Conv2D, [2, 3], (4, 4, 2), "dx one pixel off", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)))
+seed(mn.Conv2D, [2, 3], (4, 4, 2), "dW one tap off", lambda m, x, y, dy, dx: copy(m.dW, np.roll(m.dW, 1, axis=0)))
+seed(mn.Conv2D, [2, 3], (4, 4, 2), "dW of one image", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
+seed(mn.Conv2D, [2, 2], (4, 4, 2), "db averaged over pixels", lambda m, x, y, dy, dx: scale(m.db, 1 / 16))
+seed(mn.ConvTranspose2D, [3, 3], (4, 5, 3), "window turned in dx", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1, ::-1]))
+seed(
+    mn.ConvTranspose2D,
+    [2, 3, 2],
+    (3, 3, 2),
+    "window of dW turned back",
+    lambda m, x, y, dy, dx: copy(m.dW, m.dW[::-1, ::-1]),
+)
+seed(
+    mn.ConvTranspose2D,
+    [4, 3],
+    (3, 3, 4),
+    "channels and filters of dW not exchanged",
+    lambda m, x, y, dy, dx: copy(m.dW, m.d_turned[::-1, ::-1]),
+)
+seed(
+    mn.ConvTranspose2D,
+    [2, 3, 2],
+    (3, 4, 2),
+    "dx one pixel off",
+    lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=1)),
+)
+seed(mn.ConvTranspose2D, [2, 3, 2], (3, 4, 2), "dW of one image", lambda m, x, y, dy, dx: scale(m.dW, 1 / len(x)))
+seed(
+    mn.ConvTranspose2D,
+    [2, 3, 2],
+    (3, 3, 2),
+    "db over x's pixels only",
+    lambda m, x, y, dy, dx: copy(m.db, dy[:, ::2, ::2].sum(axis=(0, 1, 2))),
+)
+seed(
+    mn.ConvTranspose2D,
+    [1, 1, 2, "valid"],
+    (3, 3, 1),
+    "dx of pixels that nothing reaches",
+    lambda m, x, y, dy, dx: copy(dx, m.W[0, 0, 0, 0] * dy[:, 1::2, 1::2]),
+)
+seed(mn.MaxPool2D, [2], (4, 4, 2), "gradient to the whole window", lambda m, x, y, dy, dx: copy(dx, spread_out(dy)))
+seed(mn.MaxPool2D, [2], (4, 4, 2), "off by one pixel", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 1, axis=2)))
+seed(mn.AvgPool2D, [2], (4, 4, 2), "window's size forgotten", lambda m, x, y, dy, dx: scale(dx, 4))
+seed(mn.AvgPool2D, [3, 2, 1], (5, 5, 1), "padding not counted", lambda m, x, y, dy, dx: scale(dx[:, 0, 0], 9 / 4))
+seed(mn.GlobalAvgPool2D, [], (3, 4, 2), "sum in place of mean", lambda m, x, y, dy, dx: scale(dx, 12))
+seed(mn.Upsample, [2], (2, 3, 2), "one of the copies only", lambda m, x, y, dy, dx: copy(dx, dy[:, ::2, ::2]))
+seed(mn.ZeroPad, [1], (2, 3, 2), "cropped at the wrong corner", lambda m, x, y, dy, dx: copy(dx, dy[:, :-2, :-2]))
+
+# Shapes and composites.
+seed(
+    mn.Flatten,
+    [],
+    (2, 3),
+    "Fortran order",
+    lambda m, x, y, dy, dx: copy(dx, dy.reshape(len(x), 3, 2).transpose(0, 2, 1)),
+)
+seed(mn.Reshape, [(3, 2)], (2, 3), "transposed", lambda m, x, y, dy, dx: copy(dx, dy.transpose(0, 2, 1)))
+seed(mn.Residual, [[mn.Dense(4)]], (4,), "identity path forgotten", lambda m, x, y, dy, dx: copy(dx, dx - dy))
+seed(mn.Residual, [[mn.Dense(4)]], (4,), "identity path twice", lambda m, x, y, dy, dx: copy(dx, dx + dy))
+seed(
+    mn.Residual,
+    [[mn.Dense(3)], [mn.Dense(3)]],
+    (4,),
+    "shortcut's dx forgotten",
+    lambda m, x, y, dy, dx: copy(dx, dx - m.dx_shortcut),
+)
+seed(
+    mn.Chain,
+    [[mn.Dense(4), mn.Dense(4)]],
+    (4,),
+    "dx of the second layer",
+    lambda m, x, y, dy, dx: copy(dx, m.gradients[0]),
+)

@@ -1,0 +1,212 @@
+"""From numbers to verdicts: is a difference an error, or do round-off, truncation or a kink explain it?
+
+Every coordinate is first compared at one step. Only where the gradients disagree does the check look closer: it takes
+a ladder of steps and believes the one whose neighbours agree with it best, chosen without a look at the analytic
+gradient. What is then left unexplained decides.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .numeric import Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
+from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
+
+H = 1e-5  # the first step; for Richardson's extrapolation a longer one
+_H_RICHARDSON = 1e-3
+LADDER = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+# For what seems to be 0. At still longer steps a difference is sharper than the round-off in the analytic gradient.
+_LONGER = (1e-3, 1e-4, 1e-5)
+_BLUNT = 1e-4  # a numerical gradient with more uncertainty than that cannot judge anything
+_TINY = 1e-10  # CS231n: gradients below are asking for trouble
+_CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How derivatives are taken: ``h``, or None for 1e-5 and a ladder where that disagrees; ``method``."""
+
+    h: float | None = None
+    method: str = "central"
+
+    def first(self, f: Function, line: Line) -> Estimate:
+        """The estimate that every coordinate gets."""
+        if self.method == "richardson":
+            return richardson(f, line, (self.h or _H_RICHARDSON) * line.scale)
+        if self.h is not None:
+            return central(f, line, self.h)
+        return shrinking(f, line, H * line.scale)
+
+    def closer(self, f: Function, line: Line) -> Estimate:
+        """The best that can be had, with bounds on round-off and truncation."""
+        if self.h is None:
+            return climb(f, line)
+        whole = central(f, line, self.h)
+        if whole.excluded:
+            return whole
+        half = central(f, line, self.h / 2)
+        # The error of a central difference falls to a quarter.
+        gap = 4 / 3 * abs(whole.value - half.value) if not half.excluded else math.nan
+        return replace(whole, truncation=max(gap - half.round_off - whole.round_off, 0.0))
+
+
+def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate:
+    """The step of the ladder with the least uncertainty: round-off, and how far the next shorter step differs."""
+    rungs = [rung for h in ladder if not (rung := _rung(f, line, h * line.scale)).excluded]
+    if not rungs:
+        return Estimate(math.nan, math.inf, ladder[-1] * line.scale, crossed=True, excluded=True)
+    judged = []
+    for i, rung in enumerate(rungs):
+        other = rungs[i + 1] if i + 1 < len(rungs) else rungs[i - 1]
+        judged.append(replace(rung, truncation=abs(rung.value - other.value) if other is not rung else math.inf))
+    return min(judged, key=lambda rung: rung.round_off + rung.truncation)
+
+
+def _rung(f: Function, line: Line, h: float) -> Estimate:
+    try:
+        return central(f, line, h)
+    except (FloatingPointError, StepError):  # far from x the function may overflow; near it float32 does not resolve
+        return Estimate(math.nan, math.inf, h, excluded=True)
+
+
+def at_a_kink(f: Function, line: Line, analytic: float, h: float) -> bool:
+    """Whether the function has a kink here, seen from its slopes, and the analytic gradient lies between them.
+
+    The slopes to both sides of a smooth place approach each other as h does 0; at a kink they stay apart.
+    """
+    (left, right, noise), (near_left, near_right, near_noise) = slopes(f, line, h), slopes(f, line, h / 10)
+    gap, near_gap = abs(right - left), abs(near_right - near_left)
+    if near_gap < 0.5 * gap or near_gap < 8 * near_noise or gap < 8 * noise:
+        return False
+    slack = near_noise + 1e-3 * near_gap
+    return min(near_left, near_right) - slack <= analytic <= max(near_left, near_right) + slack
+
+
+def not_finite(name: str, gradient: np.ndarray) -> TensorCheck | None:
+    """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode."""
+    finite = np.isfinite(gradient)
+    if finite.all():
+        return None
+    index = tuple(int(i) for i in np.unravel_index(np.argmin(finite), gradient.shape))
+    value = float(gradient[index])
+    note = "not written" if math.isnan(value) else "not finite"
+    return TensorCheck(
+        name, "wrong", math.inf, math.inf, math.inf, index, value, math.nan, 0.0, 0.0, 0, gradient.size, note=note
+    )
+
+
+def judge(
+    f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Steps, size: int, note: str = ""
+) -> TensorCheck:
+    """Compare the analytic derivative along each line with the numerical one; ``size`` is of the whole tensor."""
+    return settle(f, name, lines, analytic, [steps.first(f, line) for line in lines], steps, size, note)
+
+
+def settle(
+    f: Function,
+    name: str,
+    lines: Sequence[Line],
+    analytic: np.ndarray,
+    estimates: list[Estimate],
+    steps: Steps,
+    size: int,
+    note: str = "",
+) -> TensorCheck:
+    """The verdict, given first estimates. Those that disagree are looked at closer, the worst of them first."""
+    analytic = np.asarray(analytic, np.float64)
+    table = Table(analytic, estimates)
+    order = [int(i) for i in np.argsort(-table.excess) if table.excess[i] >= CORRECT]
+    if steps.h is None and table.powerless.any() and (table.powerless | (table.size == 0)).all():
+        # Nothing but round-off: see whether a longer step rises above it.
+        for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
+            look = climb(f, lines[i], _LONGER)
+            estimates[i] = estimates[i] if look.excluded else look
+        table = Table(analytic, estimates)
+        order = [i for i in range(len(lines)) if table.excess[i] >= CORRECT]
+    confirmed = 0
+    for i in order:
+        look = steps.closer(f, lines[i])
+        if not look.excluded:
+            # Where winners told of the kink, the side that backward takes is known, and was judged.
+            differs = not look.crossed and table.look(i, look) >= CORRECT
+            if differs and at_a_kink(f, lines[i], analytic[i], look.step):
+                look = replace(look, crossed=True, excluded=True)
+        estimates[i] = replace(look, crossed=look.crossed or estimates[i].crossed)
+        table = Table(analytic, estimates)
+        confirmed += bool(table.excess[i] >= CORRECT)
+        if table.excess[i] >= WRONG or confirmed == _CONFIRMED:
+            break
+    return table.verdict(name, lines, steps, size, note)
+
+
+class Table:
+    """Analytic and numeric derivatives along the lines of one tensor."""
+
+    def __init__(self, analytic: np.ndarray, estimates: list[Estimate]) -> None:
+        self.analytic, self.estimates = analytic, estimates
+        self.excluded = np.array([e.excluded for e in estimates], bool)
+        self.numeric = np.where(self.excluded, analytic, [e.value for e in estimates])
+        self.noise = np.where(self.excluded, 0.0, [e.round_off for e in estimates])
+        self.truncation = np.where(self.excluded, 0.0, np.nan_to_num([e.truncation for e in estimates], posinf=1e300))
+        self.size = np.maximum(np.abs(analytic), np.abs(self.numeric))
+        self.difference = np.abs(analytic - self.numeric)
+        self.uncertainty = self.noise + self.truncation
+        self.excess = self._share(np.maximum(self.difference - self.uncertainty, 0.0))
+        self.powerless = (self.size <= self.uncertainty) & (self.size > 0)
+
+    def _share(self, difference: np.ndarray) -> np.ndarray:
+        return difference / np.where(self.size == 0, 1.0, self.size)
+
+    def look(self, i: int, estimate: Estimate) -> float:
+        """The excess of line i, were this its estimate."""
+        return float(Table(self.analytic[i : i + 1], [estimate]).excess[0])
+
+    def verdict(self, name: str, lines: Sequence[Line], steps: Steps, size: int, note: str) -> TensorCheck:
+        """The tensor's, from those of its lines."""
+        if not self.estimates:
+            return TensorCheck(name, "correct", 0.0, 0.0, 0.0, (), math.nan, math.nan, 0.0, 0.0, 0, size, note="empty")
+        error = self._share(self.difference)
+        word, more = self._word(steps)
+        # Where nothing is unexplained, the plain error names the worst coordinate.
+        worst = int(np.argmax(self.excess if self.excess.any() else error))
+        if self.excluded.all():
+            worst = 0
+        return TensorCheck(
+            name=name,
+            verdict=word,
+            error=float(error.max()),
+            absolute=float(self.difference.max()),
+            excess=float(self.excess.max()),
+            worst=lines[worst].where,
+            analytic=float(self.analytic[worst]),
+            numeric=float(self.estimates[worst].value),
+            uncertainty=float(self.uncertainty[worst]),
+            step=float(self.estimates[worst].step),
+            checked=int(np.count_nonzero(~self.excluded)),
+            size=size,
+            crossed=sum(e.crossed for e in self.estimates),
+            excluded=int(np.count_nonzero(self.excluded)),
+            tiny=int(np.count_nonzero(self.powerless | ((self.size < _TINY) & (self.size > 0)))),
+            note="; ".join(filter(None, (more, note))),
+        )
+
+    def _word(self, steps: Steps) -> tuple[str, str]:
+        if self.excluded.all():
+            return "kink", ""
+        excess, largest = float(self.excess.max()), float(self.size.max())
+        if excess >= WRONG:
+            return "wrong", ""
+        blunt = (self.uncertainty > np.maximum(_BLUNT, DOUBTFUL * largest)) & (self.size > 0)
+        if blunt.any():
+            i = int(np.argmax(self.uncertainty))
+            return ("round-off" if self.noise[i] >= self.truncation[i] else "truncation"), ""
+        if excess >= CORRECT:
+            return "suspicious", ""
+        # At a step of the caller's, what truncation alone explains is an error of that step.
+        if steps.h is not None and (self._share(self.difference - self.noise) >= CORRECT).any():
+            return "truncation", f"h = {steps.h:.0e} is too long"
+        if self.powerless.any() and self.powerless[~self.excluded].all():
+            return "correct", f"0 within round-off of {self.noise.max():.0e}"
+        return "correct", ""

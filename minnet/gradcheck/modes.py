@@ -1,0 +1,175 @@
+"""Which derivatives a check takes: all coordinates, a stratified sample, or random directions."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import checks
+from .judge import Steps, judge, not_finite, settle
+from .numeric import Coordinate, Direction, Estimate, Function, Line, flat_view
+from .result import GradientCheck, TensorCheck
+from .sweep import StepSweep, sweep_steps
+
+MODES = ("all", "sample", "directions")
+_FOLLOW_UP = 16  # coordinates that the follow-up of a failed direction looks at, in each guilty tensor
+_DRAWS = 20  # samples of a tensor that are drawn while all of one cross kinks
+_STRETCH = 10.0  # a direction of length 1 moves its elements less than a coordinate would be moved
+
+
+@dataclass(frozen=True)
+class How:
+    """What a check is asked to do; see ``check_net`` for the arguments."""
+
+    mode: str = "all"
+    samples: int = 16
+    directions: int = 3
+    h: float | None = None
+    method: str = "central"
+    seed: int = 0
+    sweep: bool = False
+
+    @classmethod
+    def checked(cls, who: str, **options: object) -> "How":
+        """With the options looked at; TypeError or ValueError for bad ones."""
+        unknown = set(options) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise TypeError(f"{who}: expected options of {sorted(cls.__dataclass_fields__)}; got {sorted(unknown)}")
+        how = cls(**options)  # type: ignore[arg-type]
+        if how.mode not in MODES:
+            raise ValueError(f'{who}: expected mode "all", "sample" or "directions"; got {how.mode!r}')
+        if how.method not in ("central", "richardson", "complex"):
+            raise ValueError(f'{who}: expected method "central", "richardson" or "complex"; got {how.method!r}')
+        checks.count(who, "samples", how.samples)
+        checks.count(who, "directions", how.directions)
+        checks.count(who, "seed", how.seed, least=0)
+        if how.h is not None:
+            checks.positive(who, "h", how.h)
+        return how
+
+
+@dataclass
+class Problem:
+    """Named tensors that a function reads, each with its analytic gradient.
+
+    ``nondeterminism`` is by how much two backward passes differed, ``complex_slope(name, index)`` a derivative by the
+    complex step, where the function allows it.
+    """
+
+    function: Function
+    values: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    nondeterminism: float = 0.0
+    found: list[TensorCheck] = field(default_factory=list)
+    complex_slope: Callable[[str, int], float] | None = None
+
+    def flat(self, name: str) -> np.ndarray:
+        return flat_view("gradient check", self.values[name])
+
+    def analytic(self, name: str) -> np.ndarray:
+        return np.asarray(self.gradients[name], np.float64).reshape(-1)
+
+
+def run(problem: Problem, how: How) -> GradientCheck:
+    """Check every tensor of the problem as asked."""
+    rng = np.random.default_rng((how.seed, 2))
+    f = problem.function
+    second = f.read()
+    nondeterminism = max(problem.nondeterminism, float(np.abs(second.terms - f.base.terms).max(initial=0.0)))
+    spoilt = {name: bad for name, g in problem.gradients.items() if (bad := not_finite(name, np.asarray(g)))}
+    names = [name for name in problem.values if name not in spoilt]
+    steps = Steps(how.h, how.method)
+    if how.mode == "directions":
+        tensors = along_directions(problem, names, how, steps, rng)
+    else:
+        tensors = [along_coordinates(problem, name, how, steps, rng) for name in names]
+    tensors = [*problem.found, *spoilt.values(), *tensors]
+    sweep: StepSweep | None = None
+    if how.sweep:
+        lines = {name: coordinates(problem, name, how.samples, rng) for name in names}
+        sweep = sweep_steps(f, lines, {name: problem.analytic(name)[_places(lines[name])] for name in names})
+    return GradientCheck(tuple(tensors), how.mode, f.evaluations, nondeterminism, sweep)
+
+
+def _places(lines: list[Coordinate]) -> list[int]:
+    return [line.index for line in lines]
+
+
+def coordinates(problem: Problem, name: str, samples: int | None, rng: np.random.Generator) -> list[Coordinate]:
+    """All coordinates of a tensor, or one drawn from each of ``samples`` strata of equal size, so that none is skipped.
+
+    A stratum is a run of the flat array: of a weight matrix, some neighbouring rows.
+    """
+    flat, shape = problem.flat(name), problem.values[name].shape
+    if samples is None or samples >= flat.size:
+        chosen = np.arange(flat.size)
+    else:
+        edges = np.linspace(0, flat.size, samples + 1)
+        chosen = np.minimum(rng.uniform(edges[:-1], edges[1:]).astype(int), flat.size - 1)
+    return [Coordinate(flat, int(i), shape) for i in chosen]
+
+
+def along_coordinates(
+    problem: Problem, name: str, how: How, steps: Steps, rng: np.random.Generator, note: str = ""
+) -> TensorCheck:
+    """The verdict on one tensor from its coordinates, or a sample; if all of a sample cross kinks, from another."""
+    for _ in range(_DRAWS if how.mode == "sample" else 1):
+        check = _along(problem, name, how, steps, rng, note)
+        if check.verdict != "kink":
+            break
+    return check
+
+
+def _along(problem: Problem, name: str, how: How, steps: Steps, rng: np.random.Generator, note: str) -> TensorCheck:
+    lines = coordinates(problem, name, how.samples if how.mode != "all" else None, rng)
+    analytic, size = problem.analytic(name)[_places(lines)], problem.values[name].size
+    if how.method == "complex" and problem.complex_slope is not None:
+        slopes = [problem.complex_slope(name, line.index) for line in lines]
+        # Nothing is subtracted: what rounds is the slope itself.
+        exact = [Estimate(slope, 32 * problem.function.eps * abs(slope), 1e-20) for slope in slopes]
+        return settle(problem.function, name, lines, analytic, exact, Steps(), size, note)
+    return judge(problem.function, name, lines, analytic, steps, size, note)
+
+
+def draw(problem: Problem, names: list[str], number: int, rng: np.random.Generator) -> tuple[Direction, float]:
+    """A random direction of length 1 in the space of these tensors, and the analytic derivative along it.
+
+    Every element moves: by 0.5 to 1.5 of the mean, up or down. Of values all alike, signs would cancel some mistakes
+    half of the time; of a normal distribution, elements near 0 would hardly be looked at.
+    """
+    sizes = [problem.values[name].size for name in names]
+    whole = rng.uniform(0.5, 1.5, sum(sizes)) * rng.choice((-1.0, 1.0), sum(sizes))
+    vectors = np.split(whole / np.sqrt(whole @ whole), np.cumsum(sizes)[:-1])
+    slope = math.fsum(float(v @ problem.analytic(name)) for name, v in zip(names, vectors, strict=True))
+    return Direction([problem.flat(name) for name in names], vectors, number, _STRETCH), slope
+
+
+def along_directions(
+    problem: Problem, names: list[str], how: How, steps: Steps, rng: np.random.Generator
+) -> list[TensorCheck]:
+    """Two evaluations a direction in the space of all tensors; where that fails, each tensor by itself."""
+    names = [name for name in names if problem.values[name].size]
+
+    def probe(title: str, which: list[str], note: str = "") -> TensorCheck:
+        drawn = [draw(problem, which, i, rng) for i in range(how.directions)]
+        lines: list[Line] = [line for line, _ in drawn]
+        size = sum(problem.values[name].size for name in which)
+        return judge(problem.function, title, lines, np.array([slope for _, slope in drawn]), steps, size, note)
+
+    if not names:
+        return []
+    together = probe("all tensors", names, "random directions")
+    if together.passed:
+        return [together]
+    parts = [probe(name, [name], "random directions") for name in names] if len(names) > 1 else []
+    guilty = [part.name for part in parts if not part.passed] or (names if len(names) == 1 else [])
+    look = How(mode="sample", samples=_FOLLOW_UP, seed=how.seed)
+    for name in guilty:
+        sample = along_coordinates(problem, name, look, steps, rng, "sample after a random direction failed")
+        # Directions over many units that stand on their kinks cross some on either side; coordinates need not.
+        kinks = any(part.name == name and part.verdict == "kink" for part in parts)
+        if not sample.passed or kinks or together.verdict == "kink":
+            parts = [part for part in parts if part.name != name] + [sample]
+    explained = together.verdict == "kink" or any(not part.passed for part in parts)
+    return parts if explained and parts else [together, *parts]

@@ -1,0 +1,192 @@
+"""Checks of whole networks: data loss and penalties, together and apart, in double and in single precision."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..layers.composite import join_winners
+from ..net import Net
+from ..optimizer import Optimizer
+from ..rules import Adam
+from .layers import real
+from .modes import Problem, run
+from .numeric import Function
+from .result import WRONG, GradientCheck, TensorCheck, merge
+
+PARTS = ("together", "data", "penalties", "each")
+_ROUNDINGS = 100  # that sums of some hundred terms leave in a gradient, in units of its tensor's largest
+
+
+def check_net(
+    net: Net,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    dtype: Any = np.float64,
+    inputs: bool = True,
+    part: str = "together",
+    burn_in: int = 0,
+    seed: int = 0,
+    **options: Any,
+) -> GradientCheck:
+    """Check a network's gradient of its objective for every parameter and for the input.
+
+    A twin in ``dtype`` with the same weights, buffers and noise does the work: the net itself is not touched. Dropout
+    is replayed, running statistics are frozen. In mode ``"all"`` each coordinate costs two forward passes, so check a
+    small net on few samples; ``"sample"`` and ``"directions"`` are for nets of any size. Few samples also cross fewer
+    kinks.
+
+    Args:
+        net: a network built with a loss.
+        x, y: a few samples; augmented ones as they come out of ``Batches``.
+        dtype: of the twin; float32 shows what single precision does to a check.
+        inputs: whether to check the gradient with respect to x too.
+        part: of the objective: data loss and penalties ``"together"``; ``"data"`` alone; ``"penalties"`` alone;
+            ``"each"`` for all three, as a large penalty hides a small mistake in the data loss.
+        burn_in: steps of Adam at rate 1e-3 that the twin does on x and y beforehand. At the start, gradients may
+            be unlike those in training, and biases of 0 put units that see nothing on their kinks.
+        seed: of sample and directions.
+        options: ``mode``, ``samples``, ``directions``, ``h``, ``method``, ``sweep`` as in ``check_gradient``.
+    """
+    how = real("check_net", seed, options)
+    _check_loss("check_net", net)
+    if part not in PARTS:
+        raise ValueError(f"check_net: expected part of {', '.join(PARTS)}; got {part!r}")
+    twin = _burned_in(net.twin(dtype), x, y, checks.count("check_net", "burn_in", burn_in, least=0))
+    chosen = PARTS[:-1] if part == "each" else (part,)
+    made = {"together": _objective, "data": _data_loss, "penalties": _penalties}
+    found = [run(made[name](twin, x, y, inputs), how) for name in chosen]
+    return found[0] if part != "each" else merge([c.renamed(f"{n}: ") for c, n in zip(found, chosen, strict=True)])
+
+
+def _check_loss(who: str, net: Net) -> None:
+    if net.loss_function is None:
+        raise ValueError(f"{who}: expected a net built with loss=...; this one has none (see check_layer)")
+
+
+def _burned_in(twin: Net, x: np.ndarray, y: np.ndarray, steps: int) -> Net:
+    optimizer = Optimizer(twin, Adam())
+    for _ in range(steps):
+        twin.loss_and_grads(x, y)
+        optimizer.step(lr=1e-3)
+    return twin
+
+
+def _passes(twin: Net, point: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """The gradient with respect to the input, with that of the parameters left in the twin, and by how much the
+    gradients of two passes differ. What they do not write stays NaN. Step and buffers stay as they were.
+    """
+    buffers, step = twin.buffers.copy(), twin.step
+    twin.loss_and_grads(point, y)  # makes the memory that poison() fills
+    passes, dx = [], np.empty_like(point)
+    for _ in range(2):
+        twin.poison()
+        dx.fill(np.nan)
+        twin.buffers, twin.step = buffers, step
+        twin.loss_and_grads(point, y, dx=dx)
+        passes.append(np.concatenate([twin.grads, dx.reshape(-1)]))
+    twin.buffers, twin.step = buffers, step
+    return dx, float(np.nanmax(np.abs(passes[0] - passes[1]), initial=0.0))
+
+
+def _objective(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem:
+    loss = twin.loss_function
+    assert loss is not None
+    point = np.array(twin.as_input(x))
+    buffers = twin.buffers.copy()
+    dx, differing = _passes(twin, point, y)
+    targets = loss.check_targets(y, twin.output_shape, twin.dtype)
+    unused = np.empty((len(point), *twin.output_shape), twin.dtype)
+    scores = unused
+
+    def objective() -> float:
+        nonlocal scores
+        twin.buffers = buffers
+        scores = twin.forward(point, training=True)
+        return loss.value_and_gradient(scores, y, unused) + sum(twin.penalties())
+
+    def winners() -> np.ndarray | None:
+        return join_winners([twin.winners(), loss.winners(scores, targets), _signs(twin)])
+
+    values, gradients = twin.named_parameters(), {k: g.copy() for k, g in twin.named_gradients().items()}
+    if inputs:
+        values, gradients = {**values, "input": point}, {**gradients, "input": dx}
+    return Problem(Function(objective, winners, _eps(twin)), values, gradients, differing)
+
+
+def _signs(twin: Net) -> np.ndarray | None:
+    """The pieces of the L1 penalty."""
+    return np.sign(twin.params[: twin.decaying]) if twin.l1 else None
+
+
+def _data_loss(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem:
+    bare = twin.twin()
+    bare.l2 = bare.l1 = 0.0
+    return _objective(bare, x, y, inputs)
+
+
+def _penalties(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem:
+    twin.grads.fill(0)
+    twin.add_penalties()
+    gradients = {name: g.copy() for name, g in twin.named_gradients().items()}
+    function = Function(lambda: sum(twin.penalties()), lambda: _signs(twin), _eps(twin))
+    return Problem(function, twin.named_parameters(), gradients)
+
+
+def _eps(twin: Net) -> float:
+    return float(np.finfo(twin.dtype).eps)
+
+
+def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int = 0) -> GradientCheck:
+    """The gradients of a net in float32 beside those in float64, element by element: no differences are taken.
+
+    Each may be off by some roundings of the tensor's largest element (sums round relative to what they sum). Where a
+    sample lies so near a kink that the two precisions are on different pieces, the verdict on what disagrees is
+    ``"kink"``.
+
+    Args:
+        net: a network built with a loss.
+        x, y: samples.
+        burn_in: as in ``check_net``.
+    """
+    _check_loss("compare_precisions", net)
+    exact = _burned_in(net.twin(np.float64), x, y, checks.count("compare_precisions", "burn_in", burn_in, least=0))
+    single = exact.twin(np.float32)
+    exact = single.twin(np.float64)  # the same weights to the last bit
+    problems = [
+        _objective(twin, np.asarray(x).astype(np.float32) if np.asarray(x).dtype.kind == "f" else x, y, True)
+        for twin in (single, exact)
+    ]
+    pieces = [problem.function.base.winners for problem in problems]
+    same = pieces[0] is None or pieces[1] is None or np.array_equal(pieces[0], pieces[1])
+    rough, fine = (problem.gradients for problem in problems)
+    overall = max(float(np.abs(g).max(initial=0.0)) for g in fine.values())
+    tensors = [_beside(name, rough[name], fine[name], overall, same) for name in fine]
+    return GradientCheck(tuple(tensors), "float32 against float64", 2)
+
+
+def _beside(name: str, single: np.ndarray, exact: np.ndarray, overall: float, same: bool) -> TensorCheck:
+    """One tensor in both precisions. ``overall``: largest gradient of all tensors; ``same``: whether kinks agree."""
+    eps, largest = float(np.finfo(np.float32).eps), float(np.abs(exact).max(initial=0.0))
+    # A tensor of gradients that cancel to 0 keeps the roundings of what cancelled.
+    scale = max(largest, 1e-2 * overall) or 1.0
+    bound = eps * (_ROUNDINGS * largest + 4 * overall)
+    difference = np.abs(single.astype(np.float64) - exact)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), exact.shape))
+    excess = max(float(difference[at]) - bound, 0.0) / scale
+    return TensorCheck(
+        name=name,
+        verdict="correct" if excess == 0 else "kink" if not same else "wrong" if excess >= WRONG else "suspicious",
+        error=float(difference[at]) / scale,
+        absolute=float(difference[at]),
+        excess=excess,
+        worst=at,
+        analytic=float(single[at]),
+        numeric=float(exact[at]),
+        uncertainty=bound,
+        step=0.0,
+        checked=exact.size,
+        size=exact.size,
+        note="analytic: float32, numeric: float64",
+    )

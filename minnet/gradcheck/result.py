@@ -1,0 +1,257 @@
+"""What a check found: one ``TensorCheck`` a tensor, and the ``GradientCheck`` that holds them."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..files import write_whole
+
+if TYPE_CHECKING:
+    from .sweep import StepSweep
+
+Index = tuple[int, ...]
+
+# From best to worst, with what to do about each.
+VERDICTS = {
+    "correct": "analytic and numeric gradient agree",
+    "kink": "every coordinate crosses a kink, so nothing could be judged: use fewer or other data, or burn_in",
+    "round-off": "round-off hides the gradient: use float64, a larger h, or a loss nearer to 1",
+    "truncation": "the step is too long for the curvature: use a smaller h, or leave h to the check",
+    "suspicious": "beyond what round-off, truncation and kinks explain: too small for a blunder, too large for chance",
+    "wrong": "the analytic gradient is not that of the function",
+}
+_SEVERITY = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
+
+# CS231n, "Neural Networks Part 3", gradient checks: what a relative error means.
+WRONG, DOUBTFUL, CORRECT = 1e-2, 1e-4, 1e-7
+
+
+def cs231n(error: float) -> str:
+    """What the CS231n notes call a relative error of this size.
+
+    Above 1e-2 "wrong", to 1e-4 "doubtful", to 1e-7 "fine with kinks" (and too much without), below that "happy". The
+    words know nothing of why an error is as large as it is; a verdict does.
+    """
+    if not error < WRONG:  # NaN too
+        return "wrong"
+    return "doubtful" if error >= DOUBTFUL else "fine with kinks" if error >= CORRECT else "happy"
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """One tensor's analytic gradient beside its numerical one.
+
+    Attributes:
+        name: of the parameter, the argument, or ``"input"``.
+        verdict: ``"correct"``, ``"kink"``, ``"round-off"``, ``"truncation"``, ``"suspicious"`` or ``"wrong"``.
+        error: largest relative error |a - n| / max(|a|, |n|) over the coordinates that were judged.
+        absolute: largest |a - n| over the same.
+        excess: largest relative error that round-off and truncation leave unexplained; the verdict follows from it.
+        worst: index of the coordinate that decided, with its analytic and numeric value.
+        uncertainty: bound on the error of that numeric value.
+        step: h by which it was found.
+        checked, size: coordinates that were judged, of how many; random directions count as one each.
+        crossed: coordinates whose first step changed a winner, or that lie at a kink of the function.
+        excluded: those of them for which no step avoided it; they are not judged.
+        tiny: judged coordinates too small to trust: below 1e-10, or below their numeric value's uncertainty.
+        note: what the verdict does not say, or "".
+    """
+
+    name: str
+    verdict: str
+    error: float
+    absolute: float
+    excess: float
+    worst: Index
+    analytic: float
+    numeric: float
+    uncertainty: float
+    step: float
+    checked: int
+    size: int
+    crossed: int = 0
+    excluded: int = 0
+    tiny: int = 0
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is correct."""
+        return self.verdict == "correct"
+
+    @property
+    def cs231n(self) -> str:
+        """What the CS231n notes call a relative error of this size; see ``cs231n``."""
+        return cs231n(self.error)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """How bad it is, to sort by."""
+        return _SEVERITY[self.verdict], math.inf if math.isnan(self.excess) else self.excess
+
+    def __str__(self) -> str:
+        at = ", ".join(map(str, self.worst))
+        words = (
+            f"{self.name}: {self.verdict}, relative error {self.error:.2e}, {self.excess:.2e} unexplained; worst at "
+            f"[{at}]: analytic {self.analytic:.10g}, numeric {self.numeric:.10g} +- {self.uncertainty:.1e}, "
+            f"h = {self.step:.0e}; {self.checked} of {self.size} coordinates"
+        )
+        if self.crossed:
+            words += f", {self.crossed} crossed a kink, {self.excluded} left out"
+        return f"{words} ({self.note})" if self.note else words
+
+
+_COLUMNS: dict[str, Callable[[TensorCheck], str]] = {
+    "tensor": lambda t: t.name,
+    "verdict": lambda t: t.verdict,
+    "rel. error": lambda t: f"{t.error:.1e}",
+    "abs. error": lambda t: f"{t.absolute:.1e}",
+    "worst at": lambda t: f"[{', '.join(map(str, t.worst))}]",
+    "analytic": lambda t: f"{t.analytic:.6g}",
+    "numeric": lambda t: f"{t.numeric:.6g}",
+    "+-": lambda t: f"{t.uncertainty:.0e}",
+    "step": lambda t: f"{t.step:.0e}",
+    "checked": lambda t: f"{t.checked}/{t.size}",
+    "crossed": lambda t: f"{t.crossed}",
+    "left out": lambda t: f"{t.excluded}",
+    "tiny": lambda t: f"{t.tiny}",
+}
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The outcome of a check.
+
+    ``print(check)`` shows a table, ``check["0.W"]`` one tensor of it, ``check.assert_passed()`` serves in a test.
+
+    Attributes:
+        tensors: one ``TensorCheck`` a tensor.
+        mode: ``"all"`` coordinates, a ``"sample"`` of them, or random ``"directions"``.
+        evaluations: how often the function was computed.
+        nondeterminism: largest difference between two evaluations at the same place; above 0 nothing passes.
+        sweep: the error of each tensor against h, if it was asked for.
+    """
+
+    tensors: tuple[TensorCheck, ...]
+    mode: str = "all"
+    evaluations: int = 0
+    nondeterminism: float = 0.0
+    sweep: "StepSweep | None" = None
+
+    def __getitem__(self, name: str) -> TensorCheck:
+        for tensor in self.tensors:
+            if tensor.name == name:
+                return tensor
+        raise KeyError(f"GradientCheck: expected one of {[t.name for t in self.tensors]}; got {name!r}")
+
+    @property
+    def worst(self) -> TensorCheck:
+        """The tensor with the worst verdict, and of those the largest unexplained error."""
+        return max(self.tensors, key=lambda t: (t.rank, t.error))
+
+    @property
+    def verdict(self) -> str:
+        """The worst tensor's verdict; at best suspicious if two evaluations differ."""
+        worst = self.worst.verdict
+        return max(worst, "suspicious", key=_SEVERITY.__getitem__) if self.nondeterminism else worst
+
+    @property
+    def error(self) -> float:
+        """Largest relative error of all tensors."""
+        return max(t.error for t in self.tensors)
+
+    @property
+    def crossed(self) -> int:
+        """Coordinates of all tensors whose first step changed a winner."""
+        return sum(t.crossed for t in self.tensors)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every tensor is correct, and two evaluations were the same."""
+        return self.verdict == "correct"
+
+    def assert_passed(self) -> None:
+        """AssertionError, with the whole table and what to do about the verdict, unless every tensor is correct."""
+        if not self.passed:
+            raise AssertionError(f"gradient check: {self.worst}\n{self}\n{VERDICTS[self.verdict]}")
+
+    def table(self) -> str:
+        """The tensors as an aligned table, worst first."""
+        rows = sorted(self.tensors, key=lambda t: t.rank, reverse=True)
+        cells = [list(_COLUMNS), *([show(t) for show in _COLUMNS.values()] for t in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = []
+        for row, tensor in zip(cells, [None, *rows], strict=True):
+            # Words to the left, numbers to the right.
+            line = "  ".join(
+                cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            lines.append(f"{line}  {tensor.note if tensor else ''}".rstrip())
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        what = {"all": "all coordinates", "sample": "a sample of every tensor", "directions": "random directions"}
+        words = f"{self.verdict}: {what.get(self.mode, self.mode)}, {self.evaluations} evaluations"
+        if self.nondeterminism:
+            words += (
+                f"; NOT DETERMINISTIC: two evaluations at one place differ by {self.nondeterminism:.1e}, so that their "
+                "differences mean little (seed the noise, or give replay=)"
+            )
+        return f"{self.table()}\n{words}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
+        return {
+            "verdict": self.verdict,
+            "passed": self.passed,
+            "error": _plain(self.error),
+            "mode": self.mode,
+            "evaluations": self.evaluations,
+            "nondeterminism": self.nondeterminism,
+            "tensors": [
+                {
+                    **{key: _plain(value) for key, value in vars(t).items()},
+                    "passed": t.passed,
+                    "cs231n": t.cs231n,
+                }
+                for t in self.tensors
+            ],
+            "sweep": None if self.sweep is None else self.sweep.to_dict(),
+        }
+
+    def to_json(self) -> str:
+        """``to_dict`` as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write ``to_json`` to a file, whole or not at all."""
+        write_whole(path, self.to_json() + "\n")
+
+    def renamed(self, prefix: str) -> "GradientCheck":
+        """The same with ``prefix`` before each tensor's name."""
+        return replace(self, tensors=tuple(replace(t, name=prefix + t.name) for t in self.tensors))
+
+
+def merge(checks: "list[GradientCheck]") -> GradientCheck:
+    """One check of the tensors of several."""
+    return GradientCheck(
+        tuple(t for check in checks for t in check.tensors),
+        checks[0].mode,
+        sum(check.evaluations for check in checks),
+        max(check.nondeterminism for check in checks),
+        next((check.sweep for check in checks if check.sweep is not None), None),
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value

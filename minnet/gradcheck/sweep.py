@@ -1,0 +1,153 @@
+"""The error of a gradient against the step h: what is round-off, what truncation, what a kink, and what is wrong.
+
+Round-off falls with 1 / h as h grows, truncation rises with h^2, a kink disturbs all steps longer than the way to it,
+and what is wrong stays wrong at every step.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .judge import climb
+from .numeric import Estimate, Function, Line, StepError, central
+from .result import CORRECT, WRONG
+
+STEPS = tuple(float(f"1e{power}") for power in range(-1, -13, -1))
+
+
+@dataclass(frozen=True)
+class StepCurve:
+    """One tensor's error against h.
+
+    Attributes:
+        name: of the tensor.
+        errors: |a - n| / max(|a|, |n|) in Euclidean norm over the coordinates, one a step; infinity if f overflowed.
+        round_off: bound on the round-off in it.
+        crossed: coordinates whose step changed a winner.
+        labels: what the error at each step is: ``"correct"`` below 1e-7, else the verdict that explains it.
+        best: the step whose derivatives are surest (least round-off and truncation, whatever the analytic gradient).
+        verdict: of the tensor at steps of its own for each coordinate, the surest ones.
+    """
+
+    name: str
+    errors: tuple[float, ...]
+    round_off: tuple[float, ...]
+    crossed: tuple[int, ...]
+    labels: tuple[str, ...]
+    best: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class StepSweep:
+    """Errors against h, tensor by tensor: ``steps`` from long to short, and a ``StepCurve`` for each tensor."""
+
+    steps: tuple[float, ...]
+    curves: tuple[StepCurve, ...]
+
+    def __str__(self) -> str:
+        width = max(len(curve.name) for curve in self.curves)
+        lines = [f"{'h':{width}}  " + "  ".join(f"{h:>11.0e}" for h in self.steps)]
+        for curve in self.curves:
+            lines.append(f"{curve.name:{width}}  " + "  ".join(f"{e:>11.1e}" for e in curve.errors))
+            lines.append(f"{'':{width}}  " + "  ".join(f"{label:>11}" for label in curve.labels))
+            lines.append(f"{'':{width}}  {curve.verdict}; surest step {curve.best:.0e}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
+        curves = []
+        for curve in self.curves:
+            values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(curve).items()}
+            values["errors"] = [e if math.isfinite(e) else None for e in curve.errors]
+            values["round_off"] = [e if math.isfinite(e) else None for e in curve.round_off]
+            curves.append(values)
+        return {"steps": list(self.steps), "curves": curves}
+
+    def plot(self, path: str | Path) -> None:
+        """The figure of error against h, with its data beside it; see ``plots.step_sweep``."""
+        from .. import plots
+
+        plots.step_sweep(self, path)
+
+
+def sweep_steps(
+    f: Function, lines: Mapping[str, Sequence[Line]], analytic: Mapping[str, np.ndarray], steps: Sequence[float] = STEPS
+) -> StepSweep:
+    """The error of each tensor's analytic derivatives along these lines, at every step."""
+    curves = (_curve(f, name, lines[name], analytic[name], steps) for name in lines if len(lines[name]))
+    return StepSweep(tuple(steps), tuple(curves))
+
+
+def _curve(f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Sequence[float]) -> StepCurve:
+    surest = [climb(f, line) for line in lines]
+    kept = [i for i, estimate in enumerate(surest) if not estimate.excluded]
+    reference = np.array([surest[i].value for i in kept])
+    doubt = np.array([surest[i].round_off + surest[i].truncation for i in kept])
+    a = np.asarray(analytic, np.float64)[kept]
+    size = max(float(np.linalg.norm(a)), float(np.linalg.norm(reference)), np.finfo(float).tiny)
+    off = np.maximum(np.abs(a - reference) - doubt, 0.0)
+    excess = float(np.linalg.norm(off)) / size
+    verdict = "wrong" if excess >= WRONG else "suspicious" if excess >= CORRECT else "correct" if kept else "kink"
+    read = [[_plain(f, lines[i], h) for i in kept] for h in steps]
+    errors, noises, crossings, labels = [], [], [], []
+    values = np.array([[e.value for e in row] for row in read]).reshape(len(steps), len(kept))
+    noise = np.array([[e.round_off for e in row] for row in read]).reshape(len(steps), len(kept))
+    for k in range(len(steps)):
+        crossed = np.array([e.crossed for e in read[k]], bool)
+        error = float(np.linalg.norm(a - values[k])) / size
+        errors.append(error if math.isfinite(error) else math.inf)
+        noises.append(float(np.linalg.norm(noise[k])) / size)
+        crossings.append(int(crossed.sum()))
+        labels.append(_label(k, error, a, reference, values, noise, crossed, size, verdict))
+    best = float(np.median([surest[i].step / lines[i].scale for i in kept])) if kept else math.nan
+    return StepCurve(name, tuple(errors), tuple(noises), tuple(crossings), tuple(labels), best, verdict)
+
+
+def _plain(f: Function, line: Line, h: float) -> Estimate:
+    """The central difference as it is, over whatever kinks."""
+    told = f.winners
+    try:
+        estimate = central(f, line, h)
+        if not estimate.crossed:
+            return estimate
+        f.winners = lambda: None
+        plain = central(f, line, h)
+        return Estimate(plain.value, plain.round_off, h, crossed=True)
+    except (FloatingPointError, StepError):
+        return Estimate(math.nan, math.inf, h)
+    finally:
+        f.winners = told
+
+
+def _label(
+    k: int,
+    error: float,
+    a: np.ndarray,
+    reference: np.ndarray,
+    values: np.ndarray,
+    noise: np.ndarray,
+    crossed: np.ndarray,
+    size: float,
+    verdict: str,
+) -> str:
+    if error < CORRECT:
+        return "correct"
+    deviation = np.abs(values[k] - reference)  # of this step's numbers from the surest, whatever the gradient
+    if verdict != "correct" and np.linalg.norm(deviation) / size < max(0.1 * error, CORRECT):
+        return verdict
+    if np.linalg.norm(deviation) <= 2 * np.linalg.norm(noise[k]):
+        return "round-off"
+    i = int(np.nanargmax(deviation)) if np.isfinite(deviation).any() else 0
+    if crossed[i]:
+        return "kink"
+    if k + 1 == len(values):
+        return "truncation"
+    # Truncation falls to a hundredth with a tenth of the step; what a kink does, to nothing or not at all.
+    shorter = abs(values[k + 1, i] - reference[i])
+    ratio = deviation[i] / max(shorter, noise[k + 1, i], np.finfo(float).tiny)
+    return "truncation" if 8 <= ratio < 1e4 else "kink"

@@ -1,0 +1,213 @@
+"""Checks of anybody's functions: several arguments, vectors, code in the style of CS231n, noise, complex steps."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minnet as mn
+
+RNG = np.random.default_rng(0)
+X, W, B = RNG.standard_normal((3, 4)), RNG.standard_normal((4, 2)), RNG.standard_normal(2)
+
+
+def affine_forward(x, w, b):
+    return x @ w + b, (x, w)
+
+
+def affine_backward(dout, cache):
+    x, w = cache
+    return dout @ w.T, x.T @ dout, dout.sum(axis=0)
+
+
+def test_code_in_the_style_of_cs231n_is_checked_in_one_line():
+    result = mn.check_backward(affine_forward, affine_backward, X, W, B)
+    result.assert_passed()
+    assert [t.name for t in result.tensors] == ["x", "w", "b"]
+
+
+@pytest.mark.parametrize("mode", ["all", "sample", "directions"])
+def test_a_mistake_in_such_code_is_found_and_named(mode):
+    def lost_sum(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, dw, db / len(dout)
+
+    result = mn.check_backward(affine_forward, lost_sum, X, W, B, mode=mode)
+    assert (result.worst.name, result.verdict) == ("b", "wrong")
+    assert result["x"].passed
+    assert result["w"].passed
+
+
+def test_settings_are_copied_and_integers_left_alone():
+    def forward(x, scale, param):
+        param["calls"] += 1  # as running means would
+        return x[param["rows"]] * scale * param["calls"], (x, scale, param)
+
+    def backward(dout, cache):
+        x, scale, param = cache
+        dx = np.zeros_like(x)
+        np.add.at(dx, param["rows"], dout * scale)
+        return {"x": dx, "scale": (dout * x[param["rows"]]).sum()}
+
+    param = {"calls": 0, "rows": np.array([0, 2, 2])}
+    mn.check_backward(forward, backward, X, np.array(1.5), param).assert_passed()
+    assert param["calls"] == 0
+
+
+def test_several_outputs_take_several_cotangents():
+    def forward(x):
+        return np.tanh(x), x**2, x
+
+    def backward(d_tanh, d_square, x):
+        return d_tanh / np.cosh(x) ** 2 + d_square * 2 * x
+
+    mn.check_backward(forward, backward, X).assert_passed()
+
+
+def test_a_dict_of_arguments_and_a_loss_that_gives_a_number():
+    arguments = {"w": W, "b": B, "labels": np.array([0, 1, 1])}
+
+    def loss(w, b, labels):
+        scores = X @ w + b
+        return float(np.logaddexp(*scores.T).mean() - scores[np.arange(3), labels].mean())
+
+    scores = X @ W + B
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    p[np.arange(3), arguments["labels"]] -= 1
+    gradients = {"w": X.T @ p / 3, "b": p.sum(axis=0) / 3}
+    result = mn.check_gradient(loss, arguments, gradients)
+    result.assert_passed()
+    gradients["w"] = gradients["w"] + 0.1 * W  # a penalty that the loss does not have
+    assert mn.check_gradient(loss, arguments, gradients).worst.name == "w"
+
+
+def test_a_vector_is_checked_through_a_random_cotangent():
+    result = mn.check_gradient(lambda x, w: x @ w, (X, W), lambda d: (d @ W.T, X.T @ d))
+    result.assert_passed()
+    assert mn.check_gradient(lambda x, w: x @ w, (X, W), lambda d: (d @ W.T, 2 * X.T @ d))["w"].verdict == "wrong"
+    # None for an argument that is not to be checked.
+    assert [t.name for t in mn.check_gradient(lambda x, w: x @ w, (X, W), lambda d: (None, X.T @ d)).tensors] == ["w"]
+
+
+def test_noise_is_replayed_or_reported():
+    noise = np.random.default_rng(7)
+    state = noise.bit_generator.state
+
+    def dropped(x):
+        return float((x**2 * (noise.uniform(size=x.shape) < 0.5)).sum())
+
+    noise.bit_generator.state = state
+    mask = noise.uniform(size=X.shape) < 0.5
+    noise.bit_generator.state = state
+    mn.check_gradient(dropped, X, 2 * X * mask, replay=noise).assert_passed()
+    result = mn.check_gradient(dropped, X, 2 * X * mask)
+    assert result.nondeterminism > 0
+    assert not result.passed
+    assert "NOT DETERMINISTIC: two evaluations at one place differ by" in str(result)
+
+
+def test_noise_alone_fails_a_check_that_is_otherwise_right():
+    """The last bits alone: every tensor is correct, and yet two evaluations differ."""
+    count = iter(range(10**6))
+    result = mn.check_gradient(lambda x: float((x**2).sum()) + 1e-15 * next(count), X, 2 * X)
+    assert {t.verdict for t in result.tensors} == {"correct"}
+    assert (result.verdict, result.passed) == ("suspicious", False)
+
+
+def test_a_backward_pass_that_differs_from_call_to_call_is_reported():
+    count = iter(range(10**6))
+
+    def backward(dout, cache):
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, dw, db + 1e-12 * next(count)
+
+    result = mn.check_backward(affine_forward, backward, X, W, B)
+    assert result.nondeterminism > 0
+    assert not result.passed
+
+
+def test_augmentation_is_replayed():
+    images, labels = mn.datasets.digits()
+    net = mn.Net([mn.Flatten(), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype=np.float64)
+    batches = mn.data.Batches((images, labels), 4, augment=mn.data.Augment(flip=True, crop=2), dtype=np.float64, seed=3)
+
+    def loss(params):
+        net.params = params
+        x, y = batches.next()
+        return net.loss_and_grads(x, y)
+
+    loss(net.params.copy())
+    batches.seek(0)
+    loss(net.params.copy())
+    how = {"mode": "sample", "samples": 20}
+    result = mn.check_gradient(loss, net.params.copy(), net.grads.copy(), replay=lambda: batches.seek(0), **how)
+    result.assert_passed()
+    assert not mn.check_gradient(loss, net.params.copy(), net.grads.copy(), **how).passed
+
+
+@pytest.mark.parametrize("method", ["central", "richardson", "complex"])
+def test_every_method_tells_right_from_wrong(method):
+    def f(x):
+        return np.sum(np.exp(x) * np.sin(3 * x))
+
+    right = np.exp(X) * (np.sin(3 * X) + 3 * np.cos(3 * X))
+    mn.check_gradient(f, X, right, method=method).assert_passed()
+    assert mn.check_gradient(f, X, right * (1 + 1e-5), method=method).verdict == "suspicious"
+    assert mn.check_gradient(f, X, 2 * right, method=method).verdict == "wrong"
+
+
+def test_the_complex_step_has_no_round_off_and_richardsons_little_truncation():
+    def f(x):
+        return np.sum(np.exp(x) * np.sin(3 * x))
+
+    right = np.exp(X) * (np.sin(3 * X) + 3 * np.cos(3 * X))
+    errors = {m: mn.check_gradient(f, X, right, method=m).error for m in ("central", "richardson", "complex")}
+    assert errors["complex"] < 1e-14 < errors["richardson"] < errors["central"]
+
+
+def test_a_function_that_does_not_allow_the_complex_step_says_so():
+    with pytest.raises(TypeError, match=r"expected complex values of f at a complex x, .*; got float64"):
+        mn.check_gradient(lambda x: np.abs(x).sum(), X, np.sign(X), method="complex")
+    with pytest.raises(ValueError, match='check_layer: expected method "central" or "richardson"'):
+        mn.check_layer(mn.Dense(3), (4,), method="complex")
+
+
+def test_a_sharp_function_is_mended_by_a_shorter_step():
+    x = np.array([0.3, 1.0])
+    result = mn.check_gradient(lambda x: np.sin(1e4 * x).sum(), x, 1e4 * np.cos(1e4 * x))
+    result.assert_passed()
+    assert result["x"].step < 1e-5
+    result = mn.check_gradient(lambda x: np.sin(1e4 * x).sum(), x, 1e4 * np.cos(1e4 * x), h=1e-5)
+    assert result.verdict == "truncation"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: mn.check_gradient(np.sum, X, X, mode="some"), ValueError, 'expected mode "all", "sample" or'),
+        (lambda: mn.check_gradient(np.sum, X, X, method="forward"), ValueError, 'expected method "central", "rich'),
+        (lambda: mn.check_gradient(np.sum, X, X, samples=0), ValueError, "expected samples of at least 1; got 0"),
+        (lambda: mn.check_gradient(lambda x: x, X, X), TypeError, "expected analytic as a function of the cotangent"),
+        (lambda: mn.check_gradient(lambda x: "no", X, X), TypeError, "expected f to give a number or an array"),
+        (
+            lambda: mn.check_backward(affine_forward, lambda d, c: affine_backward(d, c)[:2], X, W, B),
+            ValueError,
+            r"check_backward: expected 3 gradients, of x, w, b \(None .*\); got 2",
+        ),
+        (lambda: mn.check_backward(lambda x: x, affine_backward, X), TypeError, r"forward to give \(out, cache\)"),
+        (lambda: mn.check_backward(affine_forward, affine_backward, 1, 2, 3), TypeError, "an array of floats"),
+        (lambda: mn.check_layer(mn.Dense(3), (4,), steps=3), TypeError, r"expected options of .*; got \['steps'\]"),
+    ],
+)
+def test_bad_arguments_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_steps_that_single_precision_does_not_resolve_are_left_out():
+    x = np.array([5.1, 300.0], np.float32)
+    result = mn.check_gradient(lambda v: np.float32((v * v).sum()), x, np.array([0.0, 0.0]), sweep=True)
+    assert not result.passed
+    assert result.sweep.curves[0].errors[-1] == math.inf
+    with pytest.raises(ValueError, match="expected h to change x; h=1e-12 vanishes beside"):
+        mn.check_gradient(lambda v: np.float32((v * v).sum()), x, 2 * x, h=1e-12)
