@@ -4,8 +4,11 @@ Layers describe, a ``Net`` owns the memory, and a training step is a few compile
 """
 
 from . import data, datasets, initializers, landscapes, losses, rules, schedules
+from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
 from .callbacks import Callback, EarlyStopping
+from .comparison import Comparison, calibration_error
 from .controllers import HalveOnStall, ReduceOnPlateau
+from .ensemble import Ensemble, Snapshots, mixture_weights, select_greedily
 from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
 from .groups import Group
 from .history import History
@@ -96,12 +99,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "EMA",
     "GELU",
     "LAMB",
     "LARS",
+    "LAWA",
     "LBFGS",
     "SELU",
     "SGD",
+    "SWA",
+    "SWAG",
     "AMSGrad",
     "AbsoluteError",
     "Accumulate",
@@ -111,6 +118,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdaptiveClip",
+    "Average",
     "AvgPool2D",
     "BatchNorm",
     "Buffer",
@@ -119,12 +127,14 @@ __all__ = [
     "ClipNorm",
     "ClipTensorNorm",
     "ClipValue",
+    "Comparison",
     "Conv2D",
     "ConvTranspose2D",
     "Dense",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "Flatten",
     "GELUTanh",
     "GlobalAvgPool2D",
@@ -157,6 +167,7 @@ __all__ = [
     "PReLU",
     "Param",
     "Plan",
+    "PolyakRuppert",
     "RAdam",
     "RMSprop",
     "RMSpropCentred",
@@ -174,6 +185,7 @@ __all__ = [
     "Scratch",
     "SiLU",
     "Sigmoid",
+    "Snapshots",
     "SoftmaxCrossEntropy",
     "Softplus",
     "SpatialDropout",
@@ -184,9 +196,11 @@ __all__ = [
     "Trainer",
     "Upsample",
     "ZeroPad",
+    "calibration_error",
     "check_gradient",
     "check_layer",
     "check_net",
+    "compare_averages",
     "data",
     "datasets",
     "fit",
@@ -195,9 +209,12 @@ __all__ = [
     "landscapes",
     "losses",
     "lr_range_test",
+    "mixture_weights",
     "numerical_gradient",
+    "refreshed_buffers",
     "relative_error",
     "rules",
     "schedules",
+    "select_greedily",
     "set_num_threads",
 ]

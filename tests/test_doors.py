@@ -59,6 +59,10 @@ DOORS = {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
         *("data", "history", "callbacks"),
     },
+    "moments": {"checks"},
+    "comparison": {"checks", "losses", "net"},
+    "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
+    "ensemble": {"checks", "files", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
     "plots": {"files", "history", "lr_finder", "plots"},
@@ -73,7 +77,7 @@ LATE_OUTSIDE = {
     "cycler": {"plots"},
     "PIL": {"plots"},
     "tqdm": {"train", "lr_finder"},
-    "safetensors": set(),
+    "safetensors": {"ensemble"},
     "torch": set(),
 }
 
