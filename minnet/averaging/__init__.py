@@ -5,6 +5,9 @@ point in is one pass over the flat vector, ``average = (1 - share) * average + s
 apart is the share. Buffers, such as the running statistics of batch norm, are averaged in the same way. Those belong
 to the weights that they were measured with, so after a real mixture they had better be measured anew: ``refresh``.
 
+In float32 a mean of n points resolves some n * 3e-8 of a weight's size, for a share of 1 / n of less than that is lost
+in rounding; the points' own noise makes such losses even out.
+
 With a rule that hands out another point than the one where it trains (``ScheduleFreeSGD``, itself an average) it is
 the latter that is averaged.
 """

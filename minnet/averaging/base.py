@@ -62,10 +62,10 @@ class Average(Callback):
 
     def update(self, net: Net) -> None:
         """Take in the net's present point: for loops written by hand, where no trainer calls."""
-        if self._mean is not None:
-            self._check_size(net)
         if self.count == 0:
             self._begin(net)
+        else:
+            self._check_size(net)
         self.count += 1
         self._take(net)
 
