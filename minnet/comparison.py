@@ -12,7 +12,7 @@ from .net import Net
 
 METRICS = ("accuracy", "log_loss", "ece")
 BINS = 15  # of the calibration error, as Guo et al. 2017 have them
-_DRAWS, _DRAWS_AT_A_TIME = 2000, 200
+_DRAWS, _DRAWS_AT_A_TIME = 1000, 100
 _LEAST = np.finfo(np.float64).tiny  # under a logarithm
 
 
@@ -83,11 +83,12 @@ class Comparison:
         bins: of the calibration error.
         seed: of the bootstrap.
 
-    Samples are drawn anew with replacement, the same for all entries, 2,000 times (Efron 1979; percentiles, moved by
-    the difference between what was measured and the mean of the draws, for resampled calibration errors come out too
-    high). With several seeds, see ``over_seeds``, those are drawn anew as well: the interval then holds the noise of
-    training and of the sample. A handful of seeds says little about their own spread, and intervals over them come out
-    narrow: by a factor sqrt((n - 1) / n) for the mean of n.
+    Samples are drawn anew with replacement, the same for all entries, 1,000 times (Efron 1979), and intervals are
+    percentiles of the draws. A calibration error comes out too high on a sample, and higher still on a draw from it, so
+    its intervals are turned around what was measured (2 measured - percentile), which lies near their upper ends. With
+    several seeds, see ``over_seeds``, those are drawn anew as well: the interval then holds the noise of training and
+    of the sample. A handful of seeds says little about their own spread, and intervals over them come out narrow: by a
+    factor sqrt((n - 1) / n) for the mean of n.
 
     Attributes:
         names: of the entries.
@@ -189,29 +190,34 @@ class Comparison:
         """Each metric of each entry in each draw, (entries, draws)."""
         rng = np.random.default_rng(self.seed)
         entries, seeds, n = self.predicted.shape
-        hits = (self.predicted == self.y).astype(np.float64).reshape(-1, n)
-        losses, gaps = self._losses.reshape(-1, n), self._all_gaps()
+        hits = (self.predicted == self.y).reshape(-1, n)
+        known = ~np.isnan(self._confidence[..., 0].reshape(-1))
+        # What is summed over the samples drawn: hits, losses, and gaps by bin where there are probabilities.
+        parts = [hits.T, self._losses.reshape(-1, n)[known].T]
+        parts += [_gaps(self._confidence.reshape(-1, n)[i], hits[i], self.bins) for i in np.flatnonzero(known)]
+        columns, (first, second) = np.concatenate(parts, axis=1), (len(hits), len(hits) + known.sum())
         found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
-            # How often each sample, and each seed, is drawn.
-            samples = rng.multinomial(n, np.full(n, 1 / n), _DRAWS_AT_A_TIME) / n
-            weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), _DRAWS_AT_A_TIME) / seeds
-            by_seed = {"accuracy": hits @ samples.T, "log_loss": losses @ samples.T}
-            by_seed["ece"] = np.stack([abs(g.T @ samples.T).sum(axis=0) for g in gaps.reshape(-1, n, self.bins)])
+            samples, weights = _resampled(rng, n), _resampled(rng, seeds)
+            sums = samples @ columns
+            by_seed = {metric: np.full((len(samples), len(hits)), np.nan) for metric in METRICS}
+            by_seed["accuracy"][...], by_seed["log_loss"][:, known] = sums[:, :first], sums[:, first:second]
+            by_seed["ece"][:, known] = abs(sums[:, second:]).reshape(len(samples), -1, self.bins).sum(axis=2)
             for metric, values in by_seed.items():
-                found[metric].append(np.einsum("esd,ds->ed", values.reshape(entries, seeds, -1), weights))
-        return {metric: np.concatenate(parts, axis=1) for metric, parts in found.items()}
+                found[metric].append(np.einsum("des,ds->ed", values.reshape(-1, entries, seeds), weights))
+        return {metric: np.concatenate(drawn, axis=1) for metric, drawn in found.items()}
 
     def interval(self, name: str, metric: str) -> tuple[float, float]:
         """95 % bootstrap interval of an entry's metric."""
-        return _interval(self._drawn[_metric(metric)][self._place(name)], self.value(name, metric), least=0.0)
+        low, high = _interval(metric, self._drawn[_metric(metric)][self._place(name)], self.value(name, metric))
+        return max(low, 0.0), high
 
     def difference(self, name: str, metric: str, reference: str | None = None) -> tuple[float, float, float]:
         """(difference, low, high): an entry's metric less the reference's, paired by sample and seed, 95 %."""
         i, j = self._place(name), self._place(self.names[0] if reference is None else reference)
         drawn, values = self._drawn[_metric(metric)], self.by_seed(metric).mean(axis=1)
         difference = float(values[i] - values[j])
-        return (difference, *_interval(drawn[i] - drawn[j], difference))
+        return (difference, *_interval(metric, drawn[i] - drawn[j], difference))
 
     def best(self, metric: str) -> tuple[str, float]:
         """The best entry by a metric, the first if several are, and the share of draws in which it is the best."""
@@ -302,11 +308,18 @@ def _metric(name: str) -> str:
     return name
 
 
-def _interval(drawn: np.ndarray, value: float, least: float = -np.inf) -> tuple[float, float]:
+def _resampled(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Share of each of n things in some draws of n with replacement, (draws, n)."""
+    drawn = rng.integers(n, size=(_DRAWS_AT_A_TIME, n))
+    drawn += n * np.arange(_DRAWS_AT_A_TIME)[:, None]
+    return np.bincount(drawn.ravel(), minlength=_DRAWS_AT_A_TIME * n).reshape(-1, n) / n
+
+
+def _interval(metric: str, drawn: np.ndarray, value: float) -> tuple[float, float]:
     if np.isnan(value):
         return np.nan, np.nan
-    low, high = np.quantile(drawn, (0.025, 0.975)) - (drawn.mean() - value)
-    return max(float(low), least), float(high)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return (2 * value - high, 2 * value - low) if metric == "ece" else (float(low), float(high))
 
 
 def _text(metric: str, value: float) -> str:

@@ -105,4 +105,10 @@ def _check_contents(path: str | Path, metadata: dict[str, str], arrays: dict[str
         )
     if metadata.get("sha256") != _checksum(text, arrays):
         raise ValueError(f"Ensemble.load: expected contents with the checksum that {path} names; it is damaged")
+    missing = {"architecture", "names", "weights", "steps", "all_steps"} - set(about)
+    if missing or not isinstance(about["architecture"], dict):
+        raise ValueError(f"Ensemble.load: expected an architecture and names in {path}; got {sorted(about)}")
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if any(len(shape) != 2 for shape in shapes.values()) or shapes["params"][0] != shapes["buffers"][0]:
+        raise ValueError(f"Ensemble.load: expected params (K, P) and buffers (K, B) in {path}; got {shapes}")
     return about

@@ -78,9 +78,7 @@ class Ensemble:
         are those of ``Ensemble`` and belong to all candidates.
         """
         if len(candidates) != len(scores):
-            raise ValueError(
-                f"Ensemble.best: expected a score for each candidate; got {len(candidates)}, {len(scores)}"
-            )
+            raise ValueError(f"Ensemble.best: expected a score a candidate; got {len(scores)} for {len(candidates)}")
         if checks.count("Ensemble.best", "k", k) > len(candidates):
             raise ValueError(f"Ensemble.best: expected at least k={k} candidates; got {len(candidates)}")
         keys = [-math.inf if math.isnan(score) else score for score in map(float, scores)]
