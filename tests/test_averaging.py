@@ -59,6 +59,7 @@ def averages():
         mn.EMA(0.9),
         mn.EMA(0.5),
         mn.EMA(0.99, warm_up=True, start=2),
+        mn.EMA(0.95, every=3),
         mn.PolyakRuppert(start=4),
         mn.SWA("trough"),
         mn.SWA(3, start=5),
@@ -73,9 +74,9 @@ def written_out(average, points):
     epochs = [s for s in steps if s % 3 == 0 or s == 20]
     name = repr(average)
     if isinstance(average, mn.EMA):
-        taken = points[average._moments.start :]
+        taken = points[average._moments.start + average.every - 1 :: average.every]
         decays = [min(average.decay, (1 + t) / (10 + t)) for t in range(1, len(taken) + 1)]
-        decays = np.array(decays) if average.warm_up else np.full(len(taken), average.decay)
+        decays = np.array(decays) if average.warm_up else np.full(len(taken), average.decay**average.every)
         weights = np.array([(1 - decays[t]) * np.prod(decays[t + 1 :]) for t in range(len(taken))])
         return weights @ taken / weights.sum()
     chosen = {
@@ -453,6 +454,7 @@ def test_the_report_names_the_winner_and_the_noise():
         (lambda: mn.EMA(1.0), ValueError, "EMA: expected 0 <= decay < 1; got 1.0"),
         (lambda: mn.EMA("0.9"), TypeError, "EMA: expected decay to be a number; got '0.9'"),
         (lambda: mn.EMA(0.9, warm_up=0.5), TypeError, "EMA: expected warm_up to be True or False"),
+        (lambda: mn.EMA(0.9, every=0), ValueError, "EMA: expected every of at least 1; got 0"),
         (lambda: mn.SWA("through"), ValueError, "SWA: expected at to be a number of steps, 'epoch' or one of"),
         (lambda: mn.SWA(0), ValueError, "SWA: expected at of at least 1; got 0"),
         (lambda: mn.SWA(1.5), TypeError, "SWA: expected at to be a whole number; got 1.5"),

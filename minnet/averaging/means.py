@@ -20,26 +20,30 @@ class EMA(Average):
     d_t is ``decay``; with ``warm_up`` min(decay, (1 + t) / (10 + t)), TensorFlow's, which forgets the first steps of a
     run sooner. Several decays at once are several of these in the list of callbacks.
 
-    Cost of a step: one pass that reads two vectors of P and writes one.
+    Cost of a point: one pass that reads two vectors of P and writes one. Where that shows, as it may where products are
+    small beside the weights, ``every=n`` takes one point in n, with decay d^n, which remembers as many steps.
 
     Args:
         decay: d, such as 0.999, which remembers some 1 / (1 - d) = 1,000 steps.
-        warm_up: see above.
+        warm_up: see above; t then counts points, not steps.
         start: nothing is taken in during the first so many steps.
+        every: steps from one point to the next.
     """
 
-    def __init__(self, decay: float = 0.999, warm_up: bool = False, start: int = 0) -> None:
-        super().__init__(1, start)
+    def __init__(self, decay: float = 0.999, warm_up: bool = False, start: int = 0, every: int = 1) -> None:
+        super().__init__(checks.count("EMA", "every", every), start)
         self.decay = checks.fraction("EMA", "decay", decay)
         if not isinstance(warm_up, bool):
             raise TypeError(f"EMA: expected warm_up to be True or False; got {warm_up!r}")
-        self.warm_up = warm_up
+        self.warm_up, self.every = warm_up, every
         self._left = 1.0  # product of all decays so far: what is left of the memory's first value
 
     def share(self) -> float:
         if self.count == 1:
             self._left = 1.0
-        decay = min(self.decay, (1 + self.count) / (10 + self.count)) if self.warm_up else self.decay
+        decay = self.decay**self.every
+        if self.warm_up:
+            decay = min(decay, (1 + self.count) / (10 + self.count))
         self._left *= decay
         return (1 - decay) / (1 - self._left)
 
@@ -55,7 +59,8 @@ class EMA(Average):
         return *super()._state_names(), "left"
 
     def __repr__(self) -> str:
-        return f"EMA({self.decay:g}{', warm_up=True' if self.warm_up else ''})"
+        every = f", every={self.every}" if self.every > 1 else ""
+        return f"EMA({self.decay:g}{', warm_up=True' if self.warm_up else ''}{every})"
 
 
 class SWA(Average):
