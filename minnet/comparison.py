@@ -85,10 +85,10 @@ class Comparison:
 
     Samples are drawn anew with replacement, the same for all entries, 1,000 times (Efron 1979), and intervals are
     percentiles of the draws. A calibration error comes out too high on a sample, and higher still on a draw from it, so
-    its intervals are turned around what was measured (2 measured - percentile), which lies near their upper ends. With
-    several seeds, see ``over_seeds``, those are drawn anew as well: the interval then holds the noise of training and
-    of the sample. A handful of seeds says little about their own spread, and intervals over them come out narrow: by a
-    factor sqrt((n - 1) / n) for the mean of n.
+    its intervals are turned around what was measured (2 measured - percentile), which lies near their upper ends; of an
+    error near 0 they still miss the truth too often. With several seeds, see ``over_seeds``, those are drawn anew as
+    well: the interval then holds the noise of training and of the sample. A handful of seeds says little about their
+    own spread, and intervals over them come out narrow: by a factor sqrt((n - 1) / n) for the mean of n.
 
     Attributes:
         names: of the entries.

@@ -117,7 +117,8 @@ def study(task: Task, seed: int) -> Study:
     for name in entries:
         steps.setdefault(name, starts.all_steps if name.startswith("several") else snapshots.all_steps)
     pool = [(p, b) for e in sets.values() for p, b in zip(e.params, e.buffers, strict=True)]
-    everything = mn.Ensemble(starts.member(0), pool, all_steps=sum(e.all_steps or 0 for e in sets.values()))
+    spent = sum(e.all_steps or 0 for e in sets.values()) - task.steps  # checkpoints are of the long run itself
+    everything = mn.Ensemble(starts.member(0), pool, all_steps=spent)
     entries["greedy selection from all of these"] = everything.select(*task.val).predict(x)
     steps["greedy selection from all of these"] = everything.all_steps
     return Study(mn.Comparison(entries, y, steps=steps), alone, apart, gain)

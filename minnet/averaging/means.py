@@ -128,8 +128,8 @@ class LAWA(Average):
         assert self._ring is not None
         held = min(self.count, self.k)
         for mean, ring in ((params, self._ring[0]), (buffers, self._ring[1])):
-            for i in range(held):  # the oldest first, wherever it lies
-                mix(mean, ring[(self.count - held + i) % self.k], 1 / (i + 1))
+            for i in range(held):
+                mix(mean, ring[i], 1 / (i + 1))
         return params, buffers
 
     def state(self) -> dict[str, Any]:
