@@ -10,6 +10,11 @@ from .callbacks import Callback, EarlyStopping
 from .checkpoint import Checkpoint
 from .controllers import HalveOnStall, ReduceOnPlateau
 from .diagnostics import preflight
+from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
+from .callbacks import Callback, EarlyStopping
+from .comparison import Comparison, calibration_error
+from .controllers import HalveOnStall, ReduceOnPlateau
+from .ensemble import Ensemble, Snapshots, mixture_weights, select_greedily
 from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
 from .gradcheck import (
     GradientCheck,
@@ -116,12 +121,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
+    "EMA",
     "GELU",
     "LAMB",
     "LARS",
+    "LAWA",
     "LBFGS",
     "SELU",
     "SGD",
+    "SWA",
+    "SWAG",
     "AMSGrad",
     "AbsoluteError",
     "Accumulate",
@@ -131,6 +140,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdaptiveClip",
+    "Average",
     "AvgPool2D",
     "BatchNorm",
     "Buffer",
@@ -141,12 +151,14 @@ __all__ = [
     "ClipNorm",
     "ClipTensorNorm",
     "ClipValue",
+    "Comparison",
     "Conv2D",
     "ConvTranspose2D",
     "Dense",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "Flatten",
     "GELUTanh",
     "GlobalAvgPool2D",
@@ -180,6 +192,7 @@ __all__ = [
     "PReLU",
     "Param",
     "Plan",
+    "PolyakRuppert",
     "RAdam",
     "RMSprop",
     "RMSpropCentred",
@@ -197,6 +210,7 @@ __all__ = [
     "Scratch",
     "SiLU",
     "Sigmoid",
+    "Snapshots",
     "SoftmaxCrossEntropy",
     "Softplus",
     "SpatialDropout",
@@ -210,12 +224,14 @@ __all__ = [
     "Upsample",
     "ZeroPad",
     "check_backward",
+    "calibration_error",
     "check_gradient",
     "check_layer",
     "check_loss",
     "check_net",
     "compare_precisions",
     "cs231n",
+    "compare_averages",
     "data",
     "datasets",
     "diagnostics",
@@ -226,10 +242,13 @@ __all__ = [
     "layer_cases",
     "losses",
     "lr_range_test",
+    "mixture_weights",
     "numerical_gradient",
     "preflight",
+    "refreshed_buffers",
     "relative_error",
     "rules",
     "schedules",
+    "select_greedily",
     "set_num_threads",
 ]

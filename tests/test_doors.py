@@ -66,6 +66,10 @@ DOORS = {
         *("data", "history", "callbacks"),
         *("archive", "checkpoint", "resume"),
     },
+    "moments": {"checks"},
+    "comparison": {"checks", "losses", "net"},
+    "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
+    "ensemble": {"checks", "files", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
     "diagnostics": {
@@ -99,6 +103,10 @@ LATE_OUTSIDE = {
 
     "tqdm": {"train", "lr_finder"},
     "safetensors": {"archive"},
+
+
+    "tqdm": {"train", "lr_finder"},
+    "safetensors": {"ensemble"},
     "torch": set(),
 }
 

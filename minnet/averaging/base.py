@@ -1,0 +1,159 @@
+"""What averages share: taking points in, standing in for the net's weights, state."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..callbacks import Callback, check_state
+from ..data import Batches, Data
+from ..kernels.arrays import aligned_empty
+from ..kernels.gradients import combine
+from ..moments import Moments
+from ..net import Net
+from .refresh import refreshed_buffers
+
+if TYPE_CHECKING:
+    from ..train import Record, Trainer
+
+Point = tuple[np.ndarray, np.ndarray]  # params (P,) and buffers (B,)
+
+
+def mix(average: np.ndarray, values: np.ndarray, share: float) -> None:
+    """average = (1 - share) * average + share * values, in one pass.
+
+    Rounded each by itself, the two factors would not sum to 1, and an average that remembers 10,000 steps would settle
+    a thousandth off. The larger is rounded; the other, exact for the difference from 1, follows from it.
+    """
+    cast = average.dtype.type
+    if share > 0.5:
+        keep = 1 - cast(share)
+        take = cast(share)
+    else:
+        keep = cast(1 - share)
+        take = 1 - keep
+    if average.size:
+        combine(average, cast(keep), values, cast(take))
+
+
+class Average(Callback):
+    """A mean of the points of a run. Subclasses say by ``share()`` how much the next point counts.
+
+    Attributes:
+        count: points taken in so far. A run's first step sets it back to 0.
+        params, buffers: the mean, arrays (P,) and (B,) that change with the next point. ValueError before the first.
+    """
+
+    def __init__(self, at: int | str = 1, start: int = 0) -> None:
+        self._moments = Moments(type(self).__name__, at, start)
+        self.count = 0
+        self._mean: Point | None = None
+
+    def share(self) -> float:
+        """Share of the point number ``count`` (from 1) in the new mean. That of the first is 1."""
+        raise NotImplementedError(f"{type(self).__name__} must define share()")
+
+    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+        if record.step == 1:  # a run of its own, whatever this object saw before
+            self.count = 0
+        if self._moments.now(trainer, record):
+            self.update(trainer.net)
+
+    def update(self, net: Net) -> None:
+        """Take in the net's present point: for loops written by hand, where no trainer calls."""
+        if self.count == 0:
+            self._begin(net)
+        else:
+            self._check_size(net)
+        self.count += 1
+        self._take(net)
+
+    def _begin(self, net: Net) -> None:
+        """Make memory for the first point."""
+        params = aligned_empty(net.params.size, net.dtype)
+        params.fill(0)  # what is not finite would outlast a share of 1
+        self._mean = params, np.zeros_like(net.buffers)
+
+    def _take(self, net: Net) -> None:
+        params, buffers = self._point()
+        share = self.share()
+        mix(params, net.params, share)
+        mix(buffers, net.buffers, share)
+
+    def _point(self) -> Point:
+        """The mean, without a copy."""
+        if self._mean is None or self.count == 0:
+            raise ValueError(f"{self!r}: expected at least one point of a run; got none so far")
+        return self._mean
+
+    def _check_size(self, net: Net) -> None:
+        params, buffers = self._mean or (np.empty(0), np.empty(0))
+        if (params.size, buffers.size, params.dtype) != (net.params.size, net.buffers.size, net.dtype):
+            raise ValueError(
+                f"{self!r}: expected the net that it averages, with {params.size} parameters and {buffers.size} of "
+                f"buffers in {params.dtype}; got {net.params.size} and {net.buffers.size} in {net.dtype}"
+            )
+
+    @property
+    def params(self) -> np.ndarray:
+        """Mean of the parameters (P,)."""
+        return self._point()[0]
+
+    @property
+    def buffers(self) -> np.ndarray:
+        """Mean of the buffers (B,)."""
+        return self._point()[1]
+
+    def point(self, net: Net, refresh: "Data | Batches | None" = None) -> Point:
+        """Copies of the averaged params and buffers; with ``refresh``, buffers as ``refreshed_buffers`` has them."""
+        params, buffers = self._point()
+        self._check_size(net)
+        buffers = buffers.copy() if refresh is None else refreshed_buffers(net, refresh, params=params)
+        return params.copy(), buffers
+
+    @contextmanager
+    def applied(self, net: Net, refresh: "Data | Batches | None" = None) -> Iterator[Net]:
+        """Within it the net has the averaged weights; afterwards its own again, whatever was raised.
+
+        ``refresh``: training data over which the statistics of batch norm are measured anew, see ``refreshed_buffers``.
+        """
+        with applied(net, *self.point(net, refresh)):
+            yield net
+
+    def evaluate(self, net: Net, x: Any, y: Any, refresh: "Data | Batches | None" = None) -> dict[str, float]:
+        """``net.evaluate(x, y)`` with the averaged weights."""
+        with self.applied(net, refresh):
+            return net.evaluate(x, y)
+
+    def state(self) -> dict[str, Any]:
+        if self.count == 0:
+            return {}
+        params, buffers = self._point()
+        return {"count": self.count, "params": params.copy(), "buffers": buffers.copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        check_state(self, state, self._state_names())
+        self.count = int(state.get("count", 0))
+        self._mean = copied(state["params"], state["buffers"]) if state else None
+
+    def _state_names(self) -> tuple[str, ...]:
+        return "count", "params", "buffers"
+
+
+def copied(params: np.ndarray, buffers: np.ndarray) -> Point:
+    """Copies of both, params at a cache line."""
+    kept = aligned_empty(np.size(params), np.asarray(params).dtype)
+    np.copyto(kept, params)
+    return kept, np.array(buffers)
+
+
+@contextmanager
+def applied(net: Net, params: np.ndarray, buffers: np.ndarray) -> Iterator[Net]:
+    """Within it the net has these params and buffers; afterwards its own again, whatever was raised."""
+    kept = net.params.copy(), net.buffers.copy()
+    try:
+        net.params, net.buffers = params, buffers
+        yield net
+    finally:
+        net.params, net.buffers = kept

@@ -1,0 +1,149 @@
+"""Averages that differ in how much each point counts."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..callbacks import check_state
+from ..net import Net
+from .base import Average, Point, copied, mix
+
+
+class EMA(Average):
+    """Exponential moving average of the weights, after every step, corrected for its start.
+
+    Point t (from 1) enters with decay d_t; the mean is the sum of (1 - d_t) * d_(t+1) ... d_T * params_t over the sum
+    of these weights, as Adam corrects its moments: from the first step on a mean of points, without a trace of where
+    memory began. PyTorch's AveragedModel counts the first point in full instead, 1 / (1 - d) times any later one.
+
+    d_t is ``decay``; with ``warm_up`` min(decay, (1 + t) / (10 + t)), TensorFlow's, which forgets the first steps of a
+    run sooner. Several decays at once are several of these in the list of callbacks.
+
+    Cost of a point: one pass that reads two vectors of P and writes one. Where that shows, as it may where products are
+    small beside the weights, ``every=n`` takes one point in n, with decay d^n, which remembers as many steps.
+
+    Args:
+        decay: d, such as 0.999, which remembers some 1 / (1 - d) = 1,000 steps.
+        warm_up: see above; t then counts points, not steps.
+        start: nothing is taken in during the first so many steps.
+        every: steps from one point to the next.
+    """
+
+    def __init__(self, decay: float = 0.999, warm_up: bool = False, start: int = 0, every: int = 1) -> None:
+        super().__init__(checks.count("EMA", "every", every), start)
+        self.decay = checks.fraction("EMA", "decay", decay)
+        if not isinstance(warm_up, bool):
+            raise TypeError(f"EMA: expected warm_up to be True or False; got {warm_up!r}")
+        self.warm_up, self.every = warm_up, every
+        self._left = 1.0  # product of all decays so far: what is left of the memory's first value
+
+    def share(self) -> float:
+        if self.count == 1:
+            self._left = 1.0
+        decay = self.decay**self.every
+        if self.warm_up:
+            decay = min(decay, (1 + self.count) / (10 + self.count))
+        self._left *= decay
+        return (1 - decay) / (1 - self._left)
+
+    def state(self) -> dict[str, Any]:
+        state = super().state()
+        return state | {"left": self._left} if state else state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._left = float(state.get("left", 1.0))
+
+    def _state_names(self) -> tuple[str, ...]:
+        return *super()._state_names(), "left"
+
+    def __repr__(self) -> str:
+        every = f", every={self.every}" if self.every > 1 else ""
+        return f"EMA({self.decay:g}{', warm_up=True' if self.warm_up else ''}{every})"
+
+
+class SWA(Average):
+    """Stochastic weight averaging, the plain mean of points that lie apart. Izmailov et al. 2018, algorithm 1.
+
+    The paper trains most of the run as usual, then takes points at the end of each epoch at a constant rate
+    (``at="epoch", start=...``), or at the lowest rate of each cycle of a cyclical one (``at="trough"``). Batch norm
+    needs ``refresh`` where the average is used.
+
+    Args:
+        at: when a point is taken: every so many steps, ``"epoch"``, or an event of the schedule, see ``Moments``.
+        start: nothing is taken in the first so many steps.
+    """
+
+    def __init__(self, at: int | str = "epoch", start: int = 0) -> None:
+        super().__init__(at, start)
+
+    def share(self) -> float:
+        return 1 / self.count
+
+    def __repr__(self) -> str:
+        start = f", start={self._moments.start}" if self._moments.start else ""
+        return f"{type(self).__name__}({self._moments.at!r}{start})"
+
+
+class PolyakRuppert(SWA):
+    """The mean of all points from a step on. Polyak and Juditsky 1992; Ruppert 1988.
+
+    In theory for rates that decay more slowly than 1 / t; in practice ``start`` leaves out where the run began.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        super().__init__(1, start)
+
+    def __repr__(self) -> str:
+        return f"PolyakRuppert(start={self._moments.start})"
+
+
+class LAWA(Average):
+    """The mean of the last k points, LAtest Weight Averaging. Kaddour 2022, who takes one an epoch and k = 6.
+
+    Holds k vectors: taking a point is one copy, and the mean is formed when asked for.
+
+    Args:
+        k: number of points.
+        at, start: as in ``SWA``.
+    """
+
+    def __init__(self, k: int = 6, at: int | str = "epoch", start: int = 0) -> None:
+        super().__init__(at, start)
+        self.k = checks.count("LAWA", "k", k)
+        self._ring: tuple[np.ndarray, np.ndarray] | None = None  # (k, P) and (k, B)
+
+    def _begin(self, net: Net) -> None:
+        super()._begin(net)
+        self._ring = np.zeros((self.k, net.params.size), net.dtype), np.zeros((self.k, net.buffers.size), net.dtype)
+
+    def _take(self, net: Net) -> None:
+        assert self._ring is not None
+        place = (self.count - 1) % self.k
+        self._ring[0][place], self._ring[1][place] = net.params, net.buffers
+
+    def _point(self) -> Point:
+        params, buffers = super()._point()
+        assert self._ring is not None
+        held = min(self.count, self.k)
+        for mean, ring in ((params, self._ring[0]), (buffers, self._ring[1])):
+            for i in range(held):
+                mix(mean, ring[i], 1 / (i + 1))
+        return params, buffers
+
+    def state(self) -> dict[str, Any]:
+        if self.count == 0 or self._ring is None:
+            return {}
+        return {"count": self.count, "params": self._ring[0].copy(), "buffers": self._ring[1].copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        check_state(self, state, self._state_names())
+        if state and np.shape(state["params"])[:1] != (self.k,):
+            raise ValueError(f"{self!r}: expected a state of {self.k} points; got {np.shape(state['params'])[:1]}")
+        self.count = int(state.get("count", 0))
+        self._ring = (np.array(state["params"]), np.array(state["buffers"])) if state else None
+        self._mean = copied(self._ring[0][0], self._ring[1][0]) if self._ring is not None else None
+
+    def __repr__(self) -> str:
+        return f"LAWA({self.k}, {self._moments.at!r})"

@@ -1,0 +1,93 @@
+"""A mean with a Gaussian around it."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..callbacks import check_state
+from ..net import Net
+from .base import mix
+from .means import SWA
+
+
+class SWAG(SWA):
+    """SWA with a Gaussian around it: SWA's mean, variances and the last deviations. Maddox et al. 2019, algorithm 1.
+
+    The covariance is half that of a diagonal, the variances of the points, and half that of ``rank`` columns, the last
+    points' deviations from the mean of their time, whose outer products count 1 / (rank - 1) each. The variances are
+    updated by deviations (Welford 1962), not as a difference of squares, which float32 would not survive.
+
+    Memory: rank + 3 vectors.
+
+    Args:
+        at, start: as in ``SWA``.
+        rank: number of deviations kept, the paper's K, at least 2; 0 for the diagonal alone.
+    """
+
+    def __init__(self, at: int | str = "epoch", start: int = 0, rank: int = 20) -> None:
+        super().__init__(at, start)
+        if checks.count("SWAG", "rank", rank, least=0) == 1:
+            raise ValueError("SWAG: expected rank 0 or at least 2; got 1")
+        self.rank = rank
+        # Variance (P,), scratch (P,) and the last deviations (rank, P).
+        self._spread: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def _begin(self, net: Net) -> None:
+        super()._begin(net)
+        size, dtype = net.params.size, net.dtype
+        self._spread = np.zeros(size, dtype), np.zeros(size, dtype), np.zeros((self.rank, size), dtype)
+
+    def _take(self, net: Net) -> None:
+        assert self._spread is not None
+        variance, deviation, columns = self._spread
+        share = self.share()
+        if self.count > 1:
+            # With share w and d from the mean before: variance = (1 - w) * variance + w (1 - w) d^2.
+            np.subtract(net.params, self.params, out=deviation)
+            np.multiply(deviation, deviation, out=deviation)
+            deviation *= deviation.dtype.type(1 - share)
+            mix(variance, deviation, share)
+        super()._take(net)
+        if self.rank:
+            np.subtract(net.params, self.params, out=columns[(self.count - 1) % self.rank])
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variances of the points, (P,)."""
+        self._point()
+        assert self._spread is not None
+        return self._spread[0]
+
+    def sample(self, seed: int, scale: float = 1.0) -> np.ndarray:
+        """Parameters (P,) drawn from the Gaussian with its covariance times ``scale``, in a new array. Equation 1."""
+        rng = np.random.default_rng(checks.count("SWAG", "seed", seed, least=0))
+        checks.non_negative("SWAG", "scale", scale)
+        drawn = np.sqrt(self.variance) * rng.standard_normal(self.params.size)
+        assert self._spread is not None
+        columns = self._spread[2][: self.count]
+        if self.rank:
+            drawn *= math.sqrt(0.5)
+            if len(columns) > 1:
+                drawn += rng.standard_normal(len(columns)) @ columns / math.sqrt(2 * (len(columns) - 1))
+        return (self.params + math.sqrt(scale) * drawn).astype(self.params.dtype)
+
+    def state(self) -> dict[str, Any]:
+        state = super().state()
+        if not state or self._spread is None:
+            return {}
+        return state | {"variance": self._spread[0].copy(), "columns": self._spread[2].copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        check_state(self, state, self._state_names())
+        if state and np.shape(state["columns"])[:1] != (self.rank,):
+            raise ValueError(f"{self!r}: expected a state of rank {self.rank}; got {np.shape(state['columns'])}")
+        super().restore(state)
+        self._spread = None
+        if state:
+            variance = np.array(state["variance"])
+            self._spread = variance, np.zeros_like(variance), np.array(state["columns"])
+
+    def _state_names(self) -> tuple[str, ...]:
+        return *super()._state_names(), "variance", "columns"

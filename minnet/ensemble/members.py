@@ -1,0 +1,298 @@
+"""Several networks of one architecture that answer together.
+
+Members are rows of one array (K, P), with their buffers in a second, and take turns in the memory of one net: a chunk
+of the data is sent through all of them before the next one, so that there is one set of activations, whatever K is.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..averaging import Average
+from ..comparison import BINS, Comparison, check_classifier, probabilities_of, softmax
+from ..net import Net
+from .files import read, write
+from .selection import mixture_weights, select_greedily
+
+HOW = ("probabilities", "logits", "votes")
+_CHUNK = 256  # samples that all members see before the next
+
+# A net; an average, or a pair (params, buffers); or params alone, which go with the given net's buffers.
+Member = Net | Average | tuple[np.ndarray, np.ndarray] | np.ndarray
+
+
+class Ensemble:
+    """K networks of one architecture.
+
+    Args:
+        net: the architecture, with its loss. It stays as it is; the ensemble has one net's memory of its own.
+        members: nets, averages, pairs (params, buffers), or params alone, which then go with the buffers of ``net``.
+        names: of the members; numbers if None.
+        weights: how much each counts in means and votes, at least 0 and not all 0; all the same if None.
+        steps: training steps that it took to get each member by itself; None if not known.
+        all_steps: training steps that it took to get all of them, such as the run's for its snapshots. The sum of
+            ``steps`` if None.
+
+    Attributes:
+        params, buffers: arrays (K, P) and (K, B).
+        weights: float64 (K,), which sum to 1.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        members: Iterable[Member],
+        *,
+        names: Sequence[str] | None = None,
+        weights: Sequence[float] | np.ndarray | None = None,
+        steps: Sequence[int] | None = None,
+        all_steps: int | None = None,
+    ) -> None:
+        if not isinstance(net, Net):
+            raise TypeError(f"Ensemble: expected a Net; got {net!r}")
+        points = [_point(net, i, member) for i, member in enumerate(members)]
+        if not points:
+            raise ValueError("Ensemble: expected at least one member; got none")
+        self.params, self.buffers = (np.stack([point[part] for point in points]) for part in (0, 1))
+        self.names = tuple(f"member {i}" for i in range(len(points))) if names is None else tuple(map(str, names))
+        if len(self.names) != len(points) or len(set(self.names)) != len(points):
+            raise ValueError(f"Ensemble: expected {len(points)} different names; got {self.names}")
+        self.weights = _as_weights(weights, len(points))
+        if steps is not None and len(steps) != len(points):
+            raise ValueError(f"Ensemble: expected {len(points)} numbers of steps; got {len(steps)}")
+        self.steps = None if steps is None else tuple(checks.count("Ensemble", "steps", n, least=0) for n in steps)
+        self.all_steps = sum(self.steps) if all_steps is None and self.steps is not None else all_steps
+        self._net = net.twin()
+
+    @classmethod
+    def best(
+        cls, net: Net, candidates: Sequence[Member], scores: Sequence[float], k: int, **options: Any
+    ) -> "Ensemble":
+        """Of several candidates, such as the trials of a search, the k with the largest scores, the best first.
+
+        Of equal scores the earlier counts as better; NaN as worse than all. For losses give them negated. ``options``
+        are those of ``Ensemble`` and belong to all candidates.
+        """
+        if len(candidates) != len(scores):
+            raise ValueError(f"Ensemble.best: expected a score a candidate; got {len(scores)} for {len(candidates)}")
+        if checks.count("Ensemble.best", "k", k) > len(candidates):
+            raise ValueError(f"Ensemble.best: expected at least k={k} candidates; got {len(candidates)}")
+        keys = [-math.inf if math.isnan(score) else score for score in map(float, scores)]
+        chosen = sorted(range(len(keys)), key=lambda i: -keys[i])[:k]
+        own = {"names": [f"member {i}" for i in range(len(candidates))], **options}
+        for name in ("names", "weights", "steps"):
+            if own.get(name) is not None:
+                own[name] = [own[name][i] for i in chosen]
+        return cls(net, [candidates[i] for i in chosen], **own)
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def __repr__(self) -> str:
+        return f"Ensemble({len(self)} members, {self._net!r})"
+
+    def member(self, i: int) -> Net:
+        """Member number i, as a net of its own."""
+        net = self._net.twin()
+        net.params, net.buffers = self.params[i], self.buffers[i]
+        return net
+
+    def reweighted(self, weights: Sequence[float] | np.ndarray) -> "Ensemble":
+        """The same members with other weights; those of weight 0 are left out."""
+        checked = _as_weights(weights, len(self))
+        kept = np.flatnonzero(checked)
+        return Ensemble(
+            self._net,
+            [(self.params[i], self.buffers[i]) for i in kept],
+            names=[self.names[i] for i in kept],
+            weights=checked[kept],
+            steps=None if self.steps is None else [self.steps[i] for i in kept],
+            all_steps=self.all_steps,  # those left out were trained as well
+        )
+
+    # Predictions -----------------------------------------------------------------------------------------
+
+    def scores(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Scores of every member, (K, n, *output_shape), in a new array."""
+        result = np.empty((len(self), *np.shape(x)[:1], *self._net.output_shape), self._net.dtype)
+        for part, k, scores in self._passes(x, batch_size):
+            result[k, part] = scores
+        return result
+
+    def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Class probabilities of every member, (K, n, classes), float64, for ``select`` and ``weigh`` by hand."""
+        check_classifier("Ensemble", self._net)
+        return softmax(self.scores(x, batch_size=batch_size))
+
+    def predict(self, x: Any, how: str = "probabilities", *, batch_size: int = _CHUNK) -> np.ndarray:
+        """What the members say together, float64 (n, *output_shape), in one pass over x.
+
+        ``"probabilities"``: weighted mean of the members' class probabilities. ``"logits"``: weighted mean of their
+        scores, whatever the loss; of probabilities it is the geometric mean, up to a factor. ``"votes"``: the share of
+        weights whose members choose each class. Where shares tie for the largest ``classify`` decides, not argmax.
+        """
+        return self._together(x, how, batch_size)[0]
+
+    def classify(self, x: Any, how: str = "probabilities", *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Predicted classes (n,), int64.
+
+        Votes that tie, to 1e-9 of all weights, are decided among the tied classes by the larger mean probability; if
+        that ties too, by the lower class.
+        """
+        check_classifier("Ensemble", self._net)
+        together, means = self._together(x, how, batch_size)
+        if how == "votes":
+            tied = together >= together.max(axis=1, keepdims=True) - 1e-9
+            together = np.where(tied, means, -1)
+        return together.argmax(axis=1)
+
+    def _together(self, x: Any, how: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """What ``predict`` returns, and for votes the mean probabilities beside it."""
+        if how not in HOW:
+            raise ValueError(f"Ensemble: expected how to be one of {HOW}; got {how!r}")
+        if how != "logits":
+            check_classifier("Ensemble", self._net)
+        total = np.zeros((*np.shape(x)[:1], *self._net.output_shape))
+        means = np.zeros_like(total) if how == "votes" else total
+        for part, k, scores in self._passes(x, batch_size):
+            means[part] += self.weights[k] * (scores if how == "logits" else softmax(scores))
+            if how == "votes":
+                total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
+        return total, means
+
+    def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:
+        """(samples, member, scores), chunk by chunk, and in each member by member; scores are valid until the next."""
+        checks.count("Ensemble", "batch_size", batch_size)
+        net = self._net
+        for start in range(0, max(len(x), 1), batch_size):  # of no samples the net itself complains
+            chunk = net.as_input(x[start : start + batch_size])
+            for k in range(len(self)):
+                net.params, net.buffers = self.params[k], self.buffers[k]
+                yield slice(start, start + len(chunk)), k, net.forward(chunk)
+
+    def evaluate(self, x: Any, y: Any, how: str = "probabilities") -> dict[str, float]:
+        """``{"accuracy", "log_loss", "ece"}`` together; of votes accuracy alone."""
+        comparison = Comparison({"": self._judged(x, how)}, y)
+        found = {metric: comparison.value("", metric) for metric in ("accuracy", "log_loss", "ece")}
+        return {metric: value for metric, value in found.items() if not math.isnan(value)}
+
+    def _judged(self, x: Any, how: str) -> np.ndarray:
+        """What a Comparison takes: probabilities, or the classes of votes."""
+        check_classifier("Ensemble", self._net)
+        if how == "votes":
+            return self.classify(x, how)
+        together = self.predict(x, how)
+        return softmax(together) if how == "logits" else together
+
+    # Weights ---------------------------------------------------------------------------------------------
+
+    def select(
+        self, x: Any, y: Any, *, metric: str = "log_loss", rounds: int | None = None, first: int = 1
+    ) -> "Ensemble":
+        """The members chosen greedily on validation data, with their weights. See ``select_greedily``."""
+        return self.reweighted(select_greedily(self.probabilities(x), y, metric=metric, rounds=rounds, first=first))
+
+    def weigh(self, x: Any, y: Any) -> "Ensemble":
+        """The members with the weights of least log loss on validation data. See ``mixture_weights``."""
+        return self.reweighted(mixture_weights(self.probabilities(x), y))
+
+    # The table -------------------------------------------------------------------------------------------
+
+    def compare(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        how: Sequence[str] = HOW,
+        beside: Mapping[str, "Net | Ensemble"] | None = None,
+        steps: Mapping[str, int] | None = None,
+        bins: int = BINS,
+        seed: int = 0,
+    ) -> Comparison:
+        """Every member, the ensemble in each way, and whatever is to stand beside it, on the same held-out data.
+
+        ``beside`` are nets or other ensembles (mean of probabilities), such as one net trained as long as all members
+        together; ``steps`` their training steps. Differences are from the first member unless another is named.
+        """
+        member_probabilities = self.probabilities(x)
+        entries: dict[str, np.ndarray] = dict(zip(self.names, member_probabilities, strict=True))
+        known = dict(zip(self.names, self.steps, strict=True)) if self.steps is not None else {}
+        for way in how:
+            entries[f"ensemble, {way}"] = self._judged(x, way)
+            if self.all_steps is not None:
+                known[f"ensemble, {way}"] = self.all_steps
+        for name, other in (beside or {}).items():
+            if name in entries:
+                raise ValueError(f"Ensemble.compare: expected names beside other than {tuple(entries)}; got {name!r}")
+            if isinstance(other, Ensemble):
+                entries[name] = other.predict(x)
+                known |= {} if other.all_steps is None else {name: other.all_steps}
+            else:
+                entries[name] = probabilities_of(other, x)
+        return Comparison(entries, y, steps=known | dict(steps or {}), bins=bins, seed=seed)
+
+    def disagreement(self, x: Any) -> np.ndarray:
+        """Share of samples on which two members choose different classes, (K, K)."""
+        classes = self.probabilities(x).argmax(axis=2)
+        return np.array([[(a != b).mean() for b in classes] for a in classes])
+
+    # Files -----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write all members to one safetensors file, whole or not at all; ``ensemble/files.py`` has the format."""
+        arrays = {"params": self.params, "buffers": self.buffers}
+        about = {
+            "names": self.names,
+            "weights": self.weights.tolist(),
+            "steps": self.steps,
+            "all_steps": self.all_steps,
+        }
+        write(path, self._net, arrays, about)
+
+    @classmethod
+    def load(cls, path: str | Path, net: Net) -> "Ensemble":
+        """Read what ``save`` wrote, for a net of the same architecture.
+
+        FileNotFoundError if there is no such file; ValueError that says what differs for one that is damaged, of
+        another kind or version, or of other networks than ``net``.
+        """
+        arrays, about = read(Path(path), net)
+        members = list(zip(arrays["params"], arrays["buffers"], strict=True))
+        kept = {name: about[name] for name in ("names", "weights", "steps", "all_steps")}
+        ensemble = cls(net, members, **kept)
+        ensemble.weights = np.array(about["weights"])  # scaled anew to sum to 1 they would lose their last bit
+        return ensemble
+
+
+def _point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarray]:
+    """A member's params and buffers, checked to be of the net's sizes and finite."""
+    if isinstance(member, Net):
+        if member.layout.places != net.layout.places:
+            raise ValueError(f"Ensemble: expected member {i} to be a net like {net!r}; got {member!r}")
+        params, buffers = member.params, member.buffers
+    elif isinstance(member, Average):
+        params, buffers = member.params, member.buffers
+    else:
+        params, buffers = member if isinstance(member, tuple | list) else (member, net.buffers)
+        params, buffers = checks.array("Ensemble", "params", params), checks.array("Ensemble", "buffers", buffers)
+    if params.shape != net.params.shape or buffers.shape != net.buffers.shape:
+        raise ValueError(
+            f"Ensemble: expected member {i} to have params {net.params.shape} and buffers {net.buffers.shape}; "
+            f"got {params.shape} and {buffers.shape}"
+        )
+    if not np.isfinite(params).all() or not np.isfinite(buffers).all():
+        raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in member {i}")
+    return params.astype(net.dtype), buffers.astype(net.dtype)
+
+
+def _as_weights(weights: Any, k: int) -> np.ndarray:
+    if weights is None:
+        return np.full(k, 1 / k)
+    values = checks.array("Ensemble", "weights", weights).astype(np.float64)
+    if values.shape != (k,) or not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
+        raise ValueError(f"Ensemble: expected {k} finite weights of at least 0, not all 0; got {weights}")
+    return values / values.sum()

@@ -1,0 +1,87 @@
+"""Which members of an ensemble count how much, chosen on validation data."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..comparison import as_labels
+
+_LEAST = np.finfo(np.float64).tiny  # under a logarithm
+
+
+def _check_probabilities(who: str, probabilities: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    values = checks.array(who, "probabilities", probabilities)
+    if values.ndim != 3 or values.size == 0:
+        raise ValueError(f"{who}: expected probabilities of shape (K, n, classes); got shape {values.shape}")
+    labels = as_labels(who, y, values.shape[2])
+    if len(labels) != values.shape[1]:
+        raise ValueError(f"{who}: expected {values.shape[1]} labels; got {len(labels)}")
+    return values.astype(np.float64), labels
+
+
+def select_greedily(
+    probabilities: np.ndarray, y: Any, *, metric: str = "log_loss", rounds: int | None = None, first: int = 1
+) -> np.ndarray:
+    """How often each of K members is chosen, (K,), by forward selection with replacement. Caruana et al. 2004.
+
+    Begins with the ``first`` members that are best by themselves (the paper's sorted initialisation), then adds, again
+    and again, the member whose addition makes the mean of probabilities best; of all ensembles on the way the best is
+    returned, the smallest if several are. Ties go to the earlier member.
+
+    Args:
+        probabilities: of the members on validation data, (K, n, classes).
+        y: labels (n,).
+        metric: ``"log_loss"`` or ``"accuracy"``.
+        rounds: size of the last ensemble tried; 2 K + first if None.
+        first: see above.
+    """
+    who = "select_greedily"
+    values, labels = _check_probabilities(who, probabilities, y)
+    if metric not in ("log_loss", "accuracy"):
+        raise ValueError(f"{who}: expected metric 'log_loss' or 'accuracy'; got {metric!r}")
+    k = len(values)
+    if checks.count(who, "first", first) > k:
+        raise ValueError(f"{who}: expected first of at most {k}, the number of members; got {first}")
+    rounds = 2 * k + first if rounds is None else checks.count(who, "rounds", rounds, least=first)
+    right = np.arange(len(labels)), labels
+
+    def loss(total: np.ndarray) -> float:
+        if metric == "accuracy":
+            return -float((total.argmax(axis=1) == labels).mean())
+        return -float(np.log(np.maximum(total[right] / total.sum(axis=1), _LEAST)).mean())
+
+    alone = np.array([loss(member) for member in values])
+    counts = np.zeros(k, np.int64)
+    counts[np.argsort(alone, kind="stable")[:first]] = 1
+    total = np.einsum("k,knc->nc", counts, values)
+    best, best_counts = loss(total), counts.copy()
+    for _ in range(rounds - first):
+        losses = [loss(total + member) for member in values]
+        chosen = int(np.argmin(losses))
+        counts[chosen] += 1
+        total += values[chosen]
+        if losses[chosen] < best:
+            best, best_counts = losses[chosen], counts.copy()
+    return best_counts
+
+
+def mixture_weights(probabilities: np.ndarray, y: Any, *, rounds: int = 1000, tolerance: float = 1e-9) -> np.ndarray:
+    """Weights (K,), at least 0, that sum to 1 and make the log loss of the weighted mean of probabilities least.
+
+    The problem is convex; weights are those of a mixture whose parts are fixed, by expectation maximisation (Dempster,
+    Laird, Rubin 1977): each becomes the mean of its member's share in the right class's probability. Smyth and Wolpert
+    1999 stack densities so. Ends when the log loss falls by less than ``tolerance``, or after ``rounds``. Arguments as
+    in ``select_greedily``.
+    """
+    values, labels = _check_probabilities("mixture_weights", probabilities, y)
+    right = np.maximum(values[:, np.arange(len(labels)), labels], _LEAST)  # (K, n)
+    weights, before = np.full(len(values), 1 / len(values)), math.inf
+    for _ in range(rounds):
+        mixture = weights @ right
+        loss = -float(np.log(mixture).mean())
+        if before - loss < tolerance:
+            break
+        weights, before = weights * (right / mixture).mean(axis=1), loss
+    return weights / weights.sum()

@@ -1,0 +1,72 @@
+"""Members from one run."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import checks
+from ..callbacks import Callback, check_state
+from ..moments import Moments
+from ..net import Net
+from .members import Ensemble
+
+if TYPE_CHECKING:
+    from ..train import Record, Trainer
+
+
+class Snapshots(Callback):
+    """Copies of the net from its run, at the ends of the schedule's cycles unless told otherwise.
+
+    Huang et al. 2017, "Snapshot ensembles: train 1, get M for free": cosine cycles with restarts
+    (``schedules.WarmRestarts``), a copy at the end of each. A copy is of the point that the rule hands out.
+
+    Args:
+        at: ``"trough"``, another event of the schedule, ``"epoch"`` for the end of each epoch, or a number of steps.
+        start: none in the first so many steps.
+        last: keep the last so many only; all if None.
+
+    Attributes:
+        members: pairs (params, buffers), the earliest first.
+        steps: the step (from 1) after which each was taken.
+    """
+
+    def __init__(self, at: int | str = "trough", start: int = 0, last: int | None = None) -> None:
+        self._moments = Moments("Snapshots", at, start)
+        self.last = None if last is None else checks.count("Snapshots", "last", last)
+        self.members: list[tuple[np.ndarray, np.ndarray]] = []
+        self.steps: list[int] = []
+
+    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+        if record.step == 1:  # a run of its own, whatever this object saw before
+            self.members, self.steps = [], []
+        if not self._moments.now(trainer, record):
+            return
+        if len(self.steps) == self.last:
+            del self.members[0], self.steps[0]
+        with trainer.optimizer.evaluating():
+            self.members.append((trainer.net.params.copy(), trainer.net.buffers.copy()))
+        self.steps.append(record.step)
+
+    def ensemble(self, net: Net, *, last: int | None = None) -> Ensemble:
+        """All snapshots, or the last so many, as an ensemble; ``net`` is the net of the run.
+
+        Batch norm needs no refreshing: each snapshot has the running statistics of its moment.
+        """
+        if not self.members:
+            raise ValueError("Snapshots: expected at least one snapshot; got none so far")
+        count = len(self.members) if last is None else checks.count("Snapshots", "last", last)
+        members, steps = self.members[-count:], self.steps[-count:]
+        names = [f"snapshot at step {step}" for step in steps]
+        return Ensemble(net, members, names=names, steps=steps, all_steps=steps[-1])
+
+    def state(self) -> dict[str, Any]:
+        if not self.members:
+            return {}
+        params, buffers = (np.stack([member[part] for member in self.members]) for part in (0, 1))
+        return {"steps": np.array(self.steps), "params": params, "buffers": buffers}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        check_state(self, state, ("steps", "params", "buffers"))
+        self.steps = [int(step) for step in state.get("steps", ())]
+        pairs = zip(state.get("params", ()), state.get("buffers", ()), strict=True)
+        self.members = [(np.array(params), np.array(buffers)) for params, buffers in pairs]

@@ -1,0 +1,177 @@
+"""Accuracy, calibration and their intervals: by hand, against naive loops, and how often intervals hold the truth."""
+
+import math
+
+import numpy as np
+import pytest
+
+import minnet as mn
+from minnet.comparison import softmax
+
+
+def random_probabilities(rng, n=200, classes=4, skill=1.0):
+    y = rng.integers(0, classes, n)
+    scores = rng.standard_normal((n, classes)) + skill * np.eye(classes)[y]
+    return softmax(scores), y
+
+
+def naive_ece(probabilities, y, bins):
+    """Guo et al. 2017, equations 2 to 5, sample by sample."""
+    total = 0.0
+    for m in range(1, bins + 1):
+        inside = [i for i, p in enumerate(probabilities) if (m - 1) / bins < max(p) <= m / bins]
+        if inside:
+            accuracy = sum(int(np.argmax(probabilities[i])) == y[i] for i in inside) / len(inside)
+            confidence = sum(max(probabilities[i]) for i in inside) / len(inside)
+            total += len(inside) / len(y) * abs(accuracy - confidence)
+    return total
+
+
+def test_the_calibration_error_by_hand():
+    # Two bins: (0, 1/2] holds 0.4 and 0.5, of which one is right; (1/2, 1] holds 0.9 and 0.7, both right.
+    p = np.array([[0.4, 0.3, 0.3], [0.25, 0.5, 0.25], [0.05, 0.05, 0.9], [0.7, 0.2, 0.1]])
+    y = np.array([0, 2, 2, 0])
+    expected = 2 / 4 * abs(1 / 2 - 0.45) + 2 / 4 * abs(1 - 0.8)
+    assert mn.calibration_error(p, y, bins=2) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 10, 15])
+def test_the_calibration_error_is_the_papers(bins):
+    rng = np.random.default_rng(bins)
+    for _ in range(10):
+        p, y = random_probabilities(rng, skill=rng.uniform(0, 3))
+        assert mn.calibration_error(p, y, bins=bins) == pytest.approx(naive_ece(p, y, bins), abs=1e-12)
+
+
+def test_sure_and_right_is_calibrated():
+    y = np.array([0, 1, 2])
+    assert mn.calibration_error(np.eye(3)[y], y) == 0
+    assert mn.calibration_error(np.eye(3)[[1, 2, 0]], y) == 1
+
+
+def test_the_figures_are_the_plain_ones():
+    rng = np.random.default_rng(0)
+    p, y = random_probabilities(rng)
+    comparison = mn.Comparison({"a": p, "votes": p.argmax(axis=1)}, y)
+    assert comparison.value("a", "accuracy") == comparison.value("votes", "accuracy") == (p.argmax(1) == y).mean()
+    assert comparison.value("a", "log_loss") == pytest.approx(-np.mean([math.log(p[i, y[i]]) for i in range(len(y))]))
+    assert comparison.value("a", "ece") == pytest.approx(mn.calibration_error(p, y))
+    assert math.isnan(comparison.value("votes", "log_loss"))
+    assert "ece" not in comparison.rows()[1]
+
+
+def test_an_interval_of_the_accuracy_is_that_of_the_binomial():
+    y = np.zeros(400, int)
+    right = np.zeros(400, int)
+    right[:40] = 1
+    low, high = mn.Comparison({"a": right}, y).interval("a", "accuracy")
+    deviation = 1.96 * math.sqrt(0.9 * 0.1 / 400)
+    assert low == pytest.approx(0.9 - deviation, abs=0.004)
+    assert high == pytest.approx(0.9 + deviation, abs=0.004)
+
+
+def test_differences_are_paired():
+    """Two that differ on one sample of 400: the difference is known far better than either accuracy."""
+    y = np.zeros(400, int)
+    a = np.zeros(400, int)
+    a[:80] = 1
+    b = a.copy()
+    b[0] = 0
+    comparison = mn.Comparison({"a": a, "b": b}, y)
+    difference, low, high = comparison.difference("b", "accuracy")
+    assert difference == pytest.approx(1 / 400)
+    assert 0 <= low <= difference <= high < 0.01
+    wide = comparison.interval("a", "accuracy")
+    assert wide[1] - wide[0] > 0.06
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    """How often in 100 samples of 1,000 the interval of each metric holds the truth, that of 200,000 others."""
+    rng = np.random.default_rng(1)
+    p, y = random_probabilities(rng, 300_000, skill=2.0)
+    p = softmax(2.5 * np.log(p))  # too sure of itself: 2 would be right
+    truth = mn.Comparison({"": p[100_000:]}, y[100_000:])
+    inside = dict.fromkeys(("accuracy", "log_loss", "ece"), 0)
+    for trial in range(100):
+        part = slice(1000 * trial, 1000 * (trial + 1))
+        sample = mn.Comparison({"": p[part]}, y[part], seed=trial)
+        for metric in inside:
+            low, high = sample.interval("", metric)
+            inside[metric] += low <= truth.value("", metric) <= high
+    return inside
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "ece"])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(metric, coverage):
+    # Of 100 with 95 % each, fewer than 87 come once in 2,000 times. A small calibration error is too low for its
+    # interval more often than that, as the docstring says; plain percentiles hold it fewer than 82 times.
+    assert (82 if metric == "ece" else 87) <= coverage[metric] <= 100
+
+
+def test_over_seeds_the_interval_holds_the_noise_of_training():
+    """Classifiers whose accuracy differs between seeds by more than a sample's noise."""
+    rng = np.random.default_rng(0)
+    y = np.zeros(2000, int)
+    runs = []
+    for accuracy in (0.80, 0.85, 0.90, 0.95, 0.99):
+        labels = (rng.random(2000) > accuracy).astype(int)
+        runs.append(mn.Comparison({"a": labels, "b": labels}, y))
+    one, whole = runs[2].interval("a", "accuracy"), mn.Comparison.over_seeds(runs)
+    low, high = whole.interval("a", "accuracy")
+    assert whole.seeds == 5
+    assert whole.value("a", "accuracy") == pytest.approx(np.mean([c.value("a", "accuracy") for c in runs]))
+    assert high - low > 3 * (one[1] - one[0])
+    # Of values x, the standard deviation of a mean of n drawn anew is std(x) / sqrt(n).
+    deviation = np.std([c.value("a", "accuracy") for c in runs]) / math.sqrt(5)
+    assert (high - low) / 2 == pytest.approx(1.96 * deviation, rel=0.15)
+    assert whole.difference("b", "accuracy") == (0, 0, 0)
+
+
+def test_the_winner_is_named_with_the_noise():
+    y = np.zeros(1000, int)
+    entries = {"raw": (np.arange(1000) < 300).astype(int), "much better": (np.arange(1000) < 100).astype(int)}
+    comparison = mn.Comparison(entries, y)
+    assert comparison.best("accuracy") == ("much better", 1.0)
+    assert "+20.00 (" in comparison.winner()
+    assert "beyond the noise of 1000 samples" in comparison.winner()
+    entries["much better"] = np.roll(entries["raw"], 500)
+    entries["much better"][500] = 0
+    assert "within the noise" in mn.Comparison(entries, y).winner()
+
+
+def test_disagreement_is_symmetric_and_counts_classes():
+    comparison = mn.Comparison({"a": np.array([0, 1, 2, 2]), "b": np.array([0, 1, 1, 0])}, np.zeros(4, int))
+    assert comparison.disagreement().tolist() == [[0, 0.5], [0.5, 0]]
+
+
+def test_the_table_has_a_row_an_entry():
+    p, y = random_probabilities(np.random.default_rng(0))
+    table = mn.Comparison({"a": p, "b": p.argmax(axis=1)}, y, steps={"a": 1234}).table()
+    lines = table.splitlines()
+    assert [line.split(" | ")[0].strip("| ") for line in lines[2:]] == ["a", "b"]
+    assert "1,234" in lines[2]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda p, y: mn.Comparison({}, y), "expected at least one entry"),
+        (lambda p, y: mn.Comparison({"a": p[:-1]}, y), "expected 'a' as probabilities (200, classes) or labels (200,)"),
+        (lambda p, y: mn.Comparison({"a": 2 * p}, y), "expected 'a' as probabilities that sum to 1"),
+        (lambda p, y: mn.Comparison({"a": np.log(p)}, y), "expected 'a' as probabilities that sum to 1"),
+        (lambda p, y: mn.Comparison({"a": p}, y + 4), "expected labels from 0 to 3; got 4 to 7"),
+        (lambda p, y: mn.Comparison({"a": p}, y).value("b", "ece"), "expected one of the entries ('a',); got 'b'"),
+        (lambda p, y: mn.Comparison({"a": p}, y).value("a", "error"), "expected a metric of"),
+        (lambda p, y: mn.Comparison.over_seeds([]), "expected at least one comparison"),
+        (
+            lambda p, y: mn.Comparison.over_seeds([mn.Comparison({"a": p}, y), mn.Comparison({"b": p}, y)]),
+            "expected the same entries",
+        ),
+    ],
+)
+def test_bad_input_is_named(make, text):
+    with pytest.raises(ValueError) as caught:
+        make(*random_probabilities(np.random.default_rng(0)))
+    assert text in str(caught.value)

@@ -1,0 +1,499 @@
+"""Ensembles: against loops over nets, brute force over selections, runs without snapshots, and hostile files."""
+
+import itertools
+import json
+import math
+import tracemalloc
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+import minnet as mn
+from minnet.comparison import softmax
+
+
+def make_net(seed=0, dtype=np.float32, loss=None, hidden=12):
+    layers = [mn.Dense(hidden), mn.BatchNorm(), mn.ReLU(), mn.Dense(3)]
+    return mn.Net(layers, 4, loss or mn.SoftmaxCrossEntropy(), seed=seed, dtype=dtype)
+
+
+def iris():
+    x, y = mn.datasets.iris()
+    return mn.data.split((mn.data.Standardizer.fit(x)(x), y), (0.3, 0.3, 0.4), seed=0)
+
+
+@pytest.fixture(scope="module")
+def nets():
+    """Five nets, each trained for a little while on its own."""
+    found = []
+    for seed in range(5):
+        net = make_net(seed)
+        mn.fit(net, iris()[0], rule=mn.Momentum(), lr=0.02, steps=8 + 4 * seed, batch_size=9, seed=seed, progress=False)
+        found.append(net)
+    return found
+
+
+# Predictions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+@pytest.mark.parametrize("weights", [None, (1, 0, 3, 2, 0.5)])
+def test_predictions_are_means_over_the_members(nets, weights, batch_size):
+    x, _ = iris()[2]
+    ensemble = mn.Ensemble(nets[0], nets, weights=weights)
+    w = np.ones(5) / 5 if weights is None else np.array(weights) / 6.5
+    scores = np.stack([net.predict(x) for net in nets])
+    np.testing.assert_array_equal(ensemble.scores(x, batch_size=batch_size), scores)
+    exact = scores.astype(np.float64)
+    probabilities = np.exp(exact) / np.exp(exact).sum(axis=2, keepdims=True)
+    votes = np.eye(3)[scores.argmax(axis=2)]
+    for how, members in (("probabilities", probabilities), ("logits", exact), ("votes", votes)):
+        expected = sum(w[k] * members[k] for k in range(5))
+        found = ensemble.predict(x, how, batch_size=batch_size)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    assert np.array_equal(ensemble.classify(x), ensemble.predict(x).argmax(axis=1))
+
+
+def with_scores(*members):
+    """An ensemble whose members give the scores (3,) that they are given, whatever they see."""
+    net = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy(), dtype=np.float64)
+    points = []
+    for scores in members:
+        net.params = np.zeros_like(net.params)
+        net.named_parameters()["0.b"][...] = scores
+        points.append(net.params.copy())
+    return mn.Ensemble(net, points)
+
+
+@pytest.mark.parametrize(
+    ("members", "winner"),
+    [
+        ([(3, 0, 0), (3, 0, 0), (0, 9, 0)], 0),  # two against one, however sure
+        ([(1, 0, 0), (0, 5, 0)], 1),  # a tie: the surer
+        ([(0, 5, 0), (0, 0, 5), (0, 0, 5), (0, 6, 0)], 1),
+        ([(0, 0, 2), (0, 2, 0)], 1),  # a tie of probabilities too: the lower class
+        ([(0, 0, 1), (0, 1, 0), (9, 0, 0)], 0),
+        ([(4.9, 4.9, 5), (5, 4.9, 4.9), (4.99, 4.98, 0), (0, 4.98, 4.99)], 0),  # class 1 is likelier, without a vote
+    ],
+)
+def test_votes_that_tie_go_to_the_more_probable_class_then_to_the_lower(members, winner):
+    x = np.ones((2, 4))
+    ensemble = with_scores(*members)
+    assert ensemble.classify(x, "votes").tolist() == [winner, winner]
+
+
+def test_votes_against_a_loop_in_fractions(nets):
+    x, _ = iris()[2]
+    weights = [1, 2, 3, 3, 3]
+    ensemble = mn.Ensemble(nets[0], nets, weights=weights)
+    p = ensemble.probabilities(x)
+    expected = []
+    for i in range(len(x)):
+        votes = [Fraction(0)] * 3
+        for k in range(5):
+            votes[int(p[k, i].argmax())] += Fraction(weights[k], 12)
+        means = [sum(weights[k] * p[k, i, c] for k in range(5)) for c in range(3)]
+        expected.append(max(range(3), key=lambda c: (votes[c], means[c], -c)))
+    assert ensemble.classify(x, "votes").tolist() == expected
+
+
+def test_logits_average_the_scores_of_any_loss():
+    nets = [mn.Net([mn.Dense(2)], 4, mn.SquaredError(), seed=seed) for seed in range(3)]
+    x = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+    ensemble = mn.Ensemble(nets[0], nets)
+    np.testing.assert_allclose(ensemble.predict(x, "logits"), np.mean([n.predict(x) for n in nets], axis=0), rtol=1e-6)
+    with pytest.raises(ValueError, match="expected a net with SoftmaxCrossEntropy; got one with SquaredError"):
+        ensemble.predict(x)
+
+
+def test_the_given_nets_stay_as_they_are(nets):
+    x, y = iris()[2]
+    before = [(net.params.copy(), net.buffers.copy(), net.step) for net in nets]
+    ensemble = mn.Ensemble(nets[0], nets)
+    ensemble.compare(x, y)
+    ensemble.params[...] = 0
+    for net, (params, buffers, step) in zip(nets, before, strict=True):
+        assert np.array_equal(net.params, params)
+        assert np.array_equal(net.buffers, buffers)
+        assert net.step == step
+
+
+def test_memory_does_not_grow_with_the_members():
+    """One set of activations, and no array of all members' scores."""
+    x = np.ones((2000, 50), np.float32)
+    peaks = []
+    for k in (2, 40):
+        net = mn.Net([mn.Dense(400), mn.ReLU(), mn.Dense(10)], 50, mn.SoftmaxCrossEntropy())
+        ensemble = mn.Ensemble(net, [net] * k)
+        ensemble.predict(x[:1])
+        tracemalloc.start()
+        ensemble.predict(x)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_the_data_are_converted_once_for_all_members(nets, monkeypatch):
+    x, _ = iris()[2]
+    ensemble = mn.Ensemble(nets[0], nets)
+    seen = []
+    as_input = ensemble._net.as_input
+    monkeypatch.setattr(ensemble._net, "as_input", lambda part: seen.append(part.dtype) or as_input(part))
+    ensemble.predict(x.astype(np.float64), batch_size=20)
+    assert seen.count(np.dtype(np.float64)) == 3  # 60 samples in chunks of 20; members see float32
+
+
+# Members ------------------------------------------------------------------------------------------------------
+
+
+def test_members_come_from_nets_averages_pairs_and_vectors(nets):
+    ema = mn.EMA(0.9)
+    ema.update(nets[1])
+    ensemble = mn.Ensemble(nets[0], [nets[1], ema, (nets[1].params, nets[1].buffers), nets[1].params])
+    assert all(np.array_equal(row, nets[1].params) for row in ensemble.params)
+    assert np.array_equal(ensemble.buffers[:3], [nets[1].buffers] * 3)
+    assert np.array_equal(ensemble.buffers[3], nets[0].buffers)
+    member = ensemble.member(2)
+    x, _ = iris()[2]
+    assert np.array_equal(member.predict(x), nets[1].predict(x))
+
+
+def test_the_best_of_a_search_come_best_first(nets):
+    scores = [0.3, math.nan, 0.9, 0.3, 0.8]
+    best = mn.Ensemble.best(nets[0], nets, scores, 3, steps=[1, 2, 3, 4, 5])
+    assert best.names == ("member 2", "member 4", "member 0")
+    assert best.steps == (3, 5, 1)
+    assert np.array_equal(best.params, [nets[i].params for i in (2, 4, 0)])
+
+
+def test_averaged_weights_of_members_are_a_member(nets):
+    mean = mn.PolyakRuppert()
+    for net in nets:
+        mean.update(net)
+    ensemble = mn.Ensemble(nets[0], [*nets, mean.point(nets[0], refresh=iris()[0])])
+    np.testing.assert_allclose(ensemble.params[5], ensemble.params[:5].mean(axis=0), rtol=1e-5, atol=1e-6)
+
+
+# Weights ------------------------------------------------------------------------------------------------------
+
+
+def mean_loss(p, y, counts, metric):
+    mixture = np.einsum("k,knc->nc", np.array(counts) / sum(counts), p)
+    if metric == "accuracy":
+        return -(mixture.argmax(axis=1) == y).mean()
+    return -np.log(mixture[np.arange(len(y)), y]).mean()
+
+
+def random_members(seed, k=4, n=30, classes=3):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    return softmax(rng.standard_normal((k, n, classes)) + rng.uniform(0, 2, (k, 1, 1)) * np.eye(classes)[y]), y
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
+@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_selection_is_the_papers(seed, first, metric):
+    """Each step tried out in full, with the mean formed anew."""
+    p, y = random_members(seed)
+    alone = [mean_loss(p[k : k + 1], y, [1], metric) for k in range(4)]
+    bag = sorted(range(4), key=lambda k: alone[k])[:first]
+    path = [list(bag)]
+    for _ in range(6):
+        tries = [mean_loss(p, y, np.bincount([*bag, k], minlength=4), metric) for k in range(4)]
+        bag.append(int(np.argmin(np.round(tries, 12))))
+        path.append(list(bag))
+    losses = np.round([mean_loss(p, y, np.bincount(bag, minlength=4), metric) for bag in path], 12)
+    expected = np.bincount(path[int(np.argmin(losses))], minlength=4)
+    found = mn.select_greedily(p, y, metric=metric, rounds=first + 6, first=first)
+    assert found.tolist() == expected.tolist()
+
+
+def test_a_selection_without_replacement_would_be_seen():
+    """Two good members of unequal worth: the better one counts twice."""
+    counts = np.concatenate([mn.select_greedily(*random_members(seed)) for seed in range(5)])
+    assert counts.max() > 1
+
+
+def test_selection_is_no_worse_than_the_best_member_and_close_to_the_best_small_ensemble():
+    for seed in range(5):
+        p, y = random_members(seed)
+        counts = mn.select_greedily(p, y, rounds=4)
+        ours = mean_loss(p, y, counts, "log_loss")
+        assert ours <= min(mean_loss(p[k : k + 1], y, [1], "log_loss") for k in range(4)) + 1e-12
+        bags = itertools.chain(*(itertools.combinations_with_replacement(range(4), r) for r in range(1, 5)))
+        best = min(mean_loss(p, y, np.bincount(bag, minlength=4), "log_loss") for bag in bags)
+        assert best - 1e-12 <= ours <= best + 0.02
+
+
+def test_mixture_weights_are_the_best_there_are():
+    for seed in range(5):
+        p, y = random_members(seed, k=3)
+        weights = mn.mixture_weights(p, y)
+        assert weights.min() >= 0
+        assert weights.sum() == pytest.approx(1)
+        ours = mean_loss(p, y, weights, "log_loss")
+        grid = [(a, b, 40 - a - b) for a in range(41) for b in range(41 - a)]
+        assert ours <= min(mean_loss(p, y, w, "log_loss") for w in grid) + 1e-6
+
+
+def test_chosen_weights_make_an_ensemble_without_the_rest(nets):
+    _, val, test = iris()
+    ensemble = mn.Ensemble(nets[0], nets, names="abcde", steps=[8, 12, 16, 20, 24])
+    chosen = ensemble.select(*val)
+    counts = mn.select_greedily(ensemble.probabilities(val[0]), val[1])
+    assert chosen.names == tuple(name for name, n in zip("abcde", counts, strict=True) if n)
+    np.testing.assert_allclose(chosen.weights, counts[counts > 0] / counts.sum())
+    assert chosen.all_steps == 80  # those left out were trained too
+    by_hand = np.einsum("k,knc->nc", counts / counts.sum(), ensemble.probabilities(test[0]))
+    np.testing.assert_allclose(chosen.predict(test[0]), by_hand, rtol=1e-12)
+    assert ensemble.weigh(*val).evaluate(*val)["log_loss"] <= ensemble.evaluate(*val)["log_loss"]
+
+
+# The table ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_every_member_every_way_and_what_stands_beside(nets):
+    _, val, (x, y) = iris()
+    ensemble = mn.Ensemble(nets[0], nets[:3], names="abc", steps=[8, 12, 16])
+    comparison = ensemble.compare(
+        x, y, beside={"greedy": ensemble.select(*val), "longer": nets[4]}, steps={"longer": 24}
+    )
+    ways = [f"ensemble, {how}" for how in ("probabilities", "logits", "votes")]
+    assert comparison.names == ("a", "b", "c", *ways, "greedy", "longer")
+    assert comparison.steps == {"a": 8, "b": 12, "c": 16, **dict.fromkeys(ways, 36), "greedy": 36, "longer": 24}
+    assert comparison.value("b", "accuracy") == nets[1].evaluate(x, y)["accuracy"]
+    assert comparison.value("longer", "log_loss") == pytest.approx(nets[4].evaluate(x, y)["loss"], rel=1e-5)
+    assert ensemble.evaluate(x, y)["ece"] == comparison.value(ways[0], "ece")
+    assert ensemble.evaluate(x, y, "votes") == {"accuracy": comparison.value(ways[2], "accuracy")}
+    np.testing.assert_array_equal(ensemble.disagreement(x), comparison.disagreement()[:3, :3])
+
+
+# Snapshots ----------------------------------------------------------------------------------------------------
+
+
+class Points(mn.Callback):
+    def __init__(self):
+        self.points = []
+
+    def on_step(self, trainer, record):
+        self.points.append((trainer.net.params.copy(), trainer.net.buffers.copy()))
+
+
+def trainer_with(callbacks, rule=None, steps=20, lr=None):
+    lr = mn.schedules.WarmRestarts(0.05, 5) if lr is None else lr
+    return mn.Trainer(
+        make_net(), iris()[0], rule=rule or mn.Momentum(), lr=lr, batch_size=9, steps=steps, callbacks=callbacks
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, [5, 10, 15, 20]),
+        ({"last": 2}, [15, 20]),
+        ({"at": "epoch", "start": 6}, [10, 15, 20]),
+        ({"at": 6}, [6, 12, 18]),
+    ],
+)
+def test_snapshots_are_the_net_at_their_steps(arguments, expected):
+    snapshots, points = mn.Snapshots(**arguments), Points()
+    for _ in trainer_with([snapshots, points]):
+        pass
+    assert snapshots.steps == expected
+    for step, (params, buffers) in zip(expected, snapshots.members, strict=True):
+        assert np.array_equal(params, points.points[step - 1][0])
+        assert np.array_equal(buffers, points.points[step - 1][1])
+    ensemble = snapshots.ensemble(make_net())
+    assert (ensemble.steps, ensemble.all_steps) == (tuple(expected), expected[-1])
+    assert len(snapshots.ensemble(make_net(), last=2)) == 2
+
+
+def test_a_snapshot_is_of_the_point_that_the_rule_hands_out():
+    snapshots = mn.Snapshots(20)
+    trainer = trainer_with([snapshots], mn.ScheduleFreeSGD(), lr=0.1)
+    for _ in trainer:
+        pass
+    # At its end the run leaves the net at that point.
+    assert np.array_equal(snapshots.members[0][0], trainer.net.params)
+
+
+@pytest.mark.parametrize("stop", [3, 5, 12])
+def test_snapshots_go_on_from_their_state(stop):
+    whole, first, second = mn.Snapshots(last=3), mn.Snapshots(last=3), mn.Snapshots(last=3)
+    for _ in trainer_with([whole]):
+        pass
+    trainer = trainer_with([first])
+    for record in trainer:
+        if record.step == stop:
+            second.restore(first.state())
+            trainer.callbacks = [second]
+    assert second.steps == whole.steps
+    assert all(
+        np.array_equal(a, b)
+        for ours, theirs in zip(second.members, whole.members, strict=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+# Files --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_ensemble_comes_back_from_its_file(tmp_path, dtype):
+    nets = [make_net(seed, dtype) for seed in range(3)]
+    ensemble = mn.Ensemble(nets[0], nets, names="abc", weights=[0.1, 0.2, 0.4], steps=[1, 2, 3], all_steps=7)
+    ensemble.save(tmp_path / "e.safetensors")
+    back = mn.Ensemble.load(tmp_path / "e.safetensors", make_net(9, dtype))
+    for name in ("params", "buffers", "weights"):
+        assert getattr(back, name).tobytes() == getattr(ensemble, name).tobytes()
+        assert getattr(back, name).dtype == getattr(ensemble, name).dtype
+    assert (back.names, back.steps, back.all_steps) == (("a", "b", "c"), (1, 2, 3), 7)
+    x = np.ones((5, 4), dtype)
+    assert np.array_equal(back.predict(x), ensemble.predict(x))
+    assert np.array_equal(load_file(tmp_path / "e.safetensors")["params"], ensemble.params)  # others can read it
+    assert [path.name for path in tmp_path.iterdir()] == ["e.safetensors"]
+
+
+def test_a_net_without_buffers_has_a_file_too(tmp_path):
+    net = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy())
+    mn.Ensemble(net, [net, net]).save(tmp_path / "e.safetensors")
+    assert mn.Ensemble.load(tmp_path / "e.safetensors", net).buffers.shape == (2, 0)
+
+
+@pytest.fixture(scope="module")
+def saved(nets, tmp_path_factory):
+    path = tmp_path_factory.mktemp("ensemble") / "e.safetensors"
+    mn.Ensemble(nets[0], nets).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("net", "text"),
+    [
+        (lambda: make_net(hidden=13), "tensors: expected"),
+        (lambda: make_net(dtype=np.float64), "dtype: expected float64; got float32"),
+        (lambda: mn.Net([mn.Dense(12), mn.BatchNorm(), mn.Tanh(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy()), "Tanh"),
+        (lambda: make_net(loss=mn.MulticlassHinge()), "loss: expected MulticlassHinge"),
+        (lambda: mn.Net([mn.Dense(3)], 5, mn.SoftmaxCrossEntropy()), "input shape: expected [5]; got [4]"),
+    ],
+)
+def test_a_file_of_other_networks_is_refused_with_what_differs(saved, net, text):
+    with pytest.raises(ValueError, match="expected networks like Net") as caught:
+        mn.Ensemble.load(saved, net())
+    assert text in str(caught.value)
+
+
+def rewritten(path, change=None, arrays=None, checksum=True):
+    """The file with other metadata or arrays; with its old checksum, unless that is to fit."""
+    from safetensors import safe_open
+
+    from minnet.ensemble.files import _checksum
+
+    with safe_open(path, framework="numpy") as file:
+        metadata, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    about = json.loads(metadata["minnet"])
+    (change or (lambda about: None))(about)
+    held |= arrays or {}
+    metadata["minnet"] = json.dumps(about)
+    if checksum:
+        metadata["sha256"] = _checksum(metadata["minnet"], held)
+    return save(held, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (lambda p: b"", "expected a safetensors file"),
+        (lambda p: p.read_bytes()[:-1], "expected a safetensors file"),
+        (lambda p: p.read_bytes()[:100], "expected a safetensors file"),
+        (lambda p: p.read_bytes() + b"0", "expected a safetensors file"),
+        (lambda p: b"PK" + p.read_bytes(), "expected a safetensors file"),
+        (lambda p: p.read_bytes()[:-1] + bytes([p.read_bytes()[-1] ^ 1]), "it is damaged"),
+        (
+            lambda p: save({"weight": np.ones(3)}),
+            "got a safetensors file without its metadata, with tensors ['weight']",
+        ),
+        (lambda p: save({"a": np.ones(3)}, metadata={"minnet": "{}"}), "expected tensors params and buffers"),
+        (lambda p: rewritten(p, lambda a: a.update(version=2)), "expected version 1"),
+        (lambda p: rewritten(p, lambda a: a.update(format="minnet run")), "expected the format 'minnet ensemble'"),
+        (lambda p: rewritten(p, lambda a: a.update(names=list("abcdf")), checksum=False), "it is damaged"),
+        (lambda p: rewritten(p, lambda a: a.update(weights=[1.0])), "expected 5 finite weights"),
+        (lambda p: rewritten(p, lambda a: a.pop("names")), "expected"),
+        (lambda p: rewritten(p, lambda a: a.update(architecture=3)), "expected"),
+        (lambda p: rewritten(p, arrays={"params": np.ones((4, 99), np.float32)}), "expected"),
+        (lambda p: rewritten(p, arrays={"params": np.ones((), np.float32)}), "expected"),
+    ],
+)
+def test_a_file_that_is_none_or_damaged_is_refused(saved, tmp_path, content, text):
+    path = tmp_path / "e.safetensors"
+    path.write_bytes(content(saved))
+    with pytest.raises(ValueError) as caught:
+        mn.Ensemble.load(path, make_net())
+    assert text in str(caught.value)
+    assert "Ensemble" in str(caught.value)
+
+
+def test_mutated_files_are_refused_or_give_what_was_saved(saved, tmp_path, nets):
+    whole, rng = saved.read_bytes(), np.random.default_rng(0)
+    path, refused = tmp_path / "e.safetensors", 0
+    for _ in range(500):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(content), rng.integers(1, 4)):
+            content[place] = rng.integers(256)
+        if rng.random() < 0.3:
+            del content[rng.integers(len(content)) :]
+        path.write_bytes(bytes(content))
+        try:
+            found = mn.Ensemble.load(path, nets[0])
+        except ValueError:
+            refused += 1
+        else:
+            assert np.array_equal(found.params, [net.params for net in nets])
+    assert refused > 450
+
+
+def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a file"):
+        mn.Ensemble.load(tmp_path / "none", nets[0])
+    with pytest.raises(FileNotFoundError, match="expected the folder"):
+        mn.Ensemble(nets[0], nets).save(tmp_path / "none" / "e.safetensors")
+
+
+# Bad input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda n: mn.Ensemble(None, n), TypeError, "Ensemble: expected a Net; got None"),
+        (lambda n: mn.Ensemble(n[0], []), ValueError, "expected at least one member"),
+        (lambda n: mn.Ensemble(n[0], [n[0], make_net(hidden=3)]), ValueError, "expected member 1 to be a net like"),
+        (lambda n: mn.Ensemble(n[0], [np.ones(3)]), ValueError, "expected member 0 to have params (123,)"),
+        (lambda n: mn.Ensemble(n[0], [np.full(123, np.nan)]), ValueError, "expected finite members; got NaN"),
+        (lambda n: mn.Ensemble(n[0], n, names="aabcd"), ValueError, "expected 5 different names"),
+        (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 finite weights"),
+        (lambda n: mn.Ensemble(n[0], n, weights=[-1, 1, 1, 1, 1]), ValueError, "expected 5 finite weights"),
+        (lambda n: mn.Ensemble(n[0], n, steps=[1]), ValueError, "expected 5 numbers of steps; got 1"),
+        (lambda n: mn.Ensemble.best(n[0], n, [1, 2], 1), ValueError, "expected a score a candidate; got 2 for 5"),
+        (lambda n: mn.Ensemble.best(n[0], n, [1] * 5, 6), ValueError, "expected at least k=6 candidates; got 5"),
+        (lambda n: mn.Ensemble(n[0], n).predict(np.ones((2, 4)), "median"), ValueError, "expected how to be one of"),
+        (lambda n: mn.Ensemble(n[0], n).predict(np.ones((2, 5))), ValueError, "expected input of shape (n, 4)"),
+        (lambda n: mn.Ensemble(n[0], n).predict(np.ones((0, 4))), ValueError, "expected at least one sample"),
+        (lambda n: mn.Ensemble(n[0], n).compare(*iris()[2], beside={"member 0": n[0]}), ValueError, "names beside"),
+        (lambda n: mn.select_greedily(np.ones((2, 3)), [0]), ValueError, "expected probabilities of shape (K, n, clas"),
+        (lambda n: mn.select_greedily(np.ones((2, 3, 2)), [0]), ValueError, "expected 3 labels; got 1"),
+        (lambda n: mn.select_greedily(np.ones((2, 1, 2)), [0], metric="f1"), ValueError, "expected metric 'log_loss'"),
+        (lambda n: mn.select_greedily(np.ones((2, 1, 2)), [0], first=3), ValueError, "expected first of at most 2"),
+        (lambda n: mn.mixture_weights(np.ones((2, 1, 2)), [0.5]), TypeError, "expected integer labels"),
+        (lambda n: mn.Snapshots("bottom"), ValueError, "Snapshots: expected at to be a number of steps"),
+        (lambda n: mn.Snapshots(last=0), ValueError, "Snapshots: expected last of at least 1"),
+        (lambda n: mn.Snapshots().ensemble(n[0]), ValueError, "expected at least one snapshot"),
+    ],
+)
+def test_bad_input_is_named(nets, make, error, text):
+    with pytest.raises(error) as caught:
+        make(nets)
+    assert text in str(caught.value)
