@@ -4,18 +4,14 @@ Layers describe, a ``Net`` owns the memory, and a training step is a few compile
 """
 
 from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
-from . import data, datasets, initializers, landscapes, losses, rules, schedules
 from .archive import CheckpointError
-from .callbacks import Callback, EarlyStopping
-from .checkpoint import Checkpoint
-from .controllers import HalveOnStall, ReduceOnPlateau
-from .diagnostics import preflight
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
 from .callbacks import Callback, EarlyStopping
+from .checkpoint import Checkpoint
 from .comparison import Comparison, calibration_error
 from .controllers import HalveOnStall, ReduceOnPlateau
+from .diagnostics import preflight
 from .ensemble import Ensemble, Snapshots, mixture_weights, select_greedily
-from .gradcheck import GradientCheck, check_gradient, check_layer, check_net, numerical_gradient, relative_error
 from .gradcheck import (
     GradientCheck,
     LayerCase,
@@ -223,15 +219,15 @@ __all__ = [
     "Trainer",
     "Upsample",
     "ZeroPad",
-    "check_backward",
     "calibration_error",
+    "check_backward",
     "check_gradient",
     "check_layer",
     "check_loss",
     "check_net",
+    "compare_averages",
     "compare_precisions",
     "cs231n",
-    "compare_averages",
     "data",
     "datasets",
     "diagnostics",

@@ -218,6 +218,7 @@ class Net:
             raise ValueError("layer_passes: expected a forward pass first; got none")
         x, batch = self._seen
         return self.layers.passes(batch.memory, x, batch.scores)
+
     def winners(self) -> np.ndarray | None:
         """Which smooth pieces the layers were on in the last forward pass (see ``Layer.winners``); None if smooth."""
         if self._seen is None:

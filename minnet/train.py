@@ -195,15 +195,12 @@ class Trainer:
         self.epoch_so_far: tuple[float, int, int | None] = 0.0, 0, 0  # sum of losses, samples, right answers
         # States at the start of an epoch, in two places that take turns: the one to go back to, and the latest,
         # which takes over once its first loss is known to be finite.
-        self._good, self._latest = _State(net, self.optimizer), _State(net, self.optimizer)
-        self._unproven = False
-        self._ended = False
-        # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
-        self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
         self.good, self.latest = _State(net, self.optimizer), _State(net, self.optimizer)
         self.unproven = False
         self.ended = False
         self._amid = False  # whether a step has begun that has not ended
+        # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
+        self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
 
     def __iter__(self) -> Iterator[Record]:
         return self
@@ -226,13 +223,11 @@ class Trainer:
         if not math.isfinite(loss):
             place = self.net.first_non_finite() or "the loss itself"
             self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
-        if self._unproven:  # but now known to give a finite loss
-            self._good, self._latest, self._unproven = self._latest, self._good, False
+        if self.unproven:  # but now known to give a finite loss
+            self.good, self.latest, self.unproven = self.latest, self.good, False
         record = Record(self.step + 1, epoch, loss, lr)
         for callback in self._watchers:
             callback.before_update(self, record)
-        if self.unproven:  # but now known to give a finite loss
-            self.good, self.latest, self.unproven = self.latest, self.good, False
         try:
             if self.optimizer.searches:
                 self.optimizer.step(lr, loss=loss, evaluate=lambda: self._again(x, y))

@@ -57,9 +57,6 @@ DOORS = {
     "archive": {"files"},
     "checkpoint": {"archive", "callbacks", "checks", "files"},
     "resume": {"archive", "data", "history", "net", "schedules"},
-    "gradcheck": {"checks", "spec", "layers", "losses", "memory", "net"},
-
-
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
@@ -74,22 +71,12 @@ DOORS = {
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
-        *("data", "gradcheck", "diagnostics"),
-
-
-        *("checks", "files", "layers", "net", "data", "train", "callbacks", "history", "lr_finder"),
-        "diagnostics",
+        *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "diagnostics"),
     },
-    "plots": {"files", "history", "lr_finder", "plots"},
-}
-# Doors that open only when a function is called: a figure asked of what it shows.
-LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("diagnostics", "plots")}
-
-
     "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
-LATE_DOORS = {("history", "plots"), ("schedules", "plots"), ("lr_finder", "plots"), ("gradcheck", "plots")}
+LATE_DOORS = {(room, "plots") for room in ("history", "schedules", "lr_finder", "gradcheck", "diagnostics")}
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.
@@ -98,15 +85,7 @@ LATE_OUTSIDE = {
     "cycler": {"plots"},
     "PIL": {"plots"},
     "tqdm": {"train", "lr_finder", "diagnostics"},
-    "safetensors": set(),
-
-
-    "tqdm": {"train", "lr_finder"},
-    "safetensors": {"archive"},
-
-
-    "tqdm": {"train", "lr_finder"},
-    "safetensors": {"ensemble"},
+    "safetensors": {"archive", "ensemble"},
     "torch": set(),
 }
 

@@ -1,8 +1,8 @@
 """Every figure. Matplotlib is imported here alone, and only when a figure is drawn."""
 
+from .checks import step_sweep
 from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer
 from .mistakes import confusion, worst_mistakes
-from .checks import step_sweep
 from .panels import (
     curves,
     histogram,
@@ -17,7 +17,6 @@ from .paths import animation, trajectories
 from .runs import comparison
 from .style import COLOURS, figure, legend, look, save, save_rows
 from .surfaces import loss_lines, loss_surfaces
-from .style import COLOURS, figure, legend, look, save
 from .watching import (
     compare_batch_sizes,
     compare_rates,
@@ -54,10 +53,10 @@ __all__ = [
     "save",
     "save_rows",
     "schedules",
-    "training_curves",
     "step_sweep",
+    "training_curves",
     "trajectories",
+    "update_ratios",
     "variance_by_layer",
     "worst_mistakes",
-    "update_ratios",
 ]
