@@ -1,4 +1,4 @@
-"""The file of a checkpoint: a safetensors file of named arrays, with a JSON document, a version and a checksum in it.
+"""A file of minnet's: safetensors of named arrays, with a JSON document, a kind, a version and a checksum in it.
 
 The metadata in its header are four texts: ``format``, ``version``, ``blake2b`` and ``document``. The checksum is of the
 document and of every array's name, dtype, shape and bytes. Nothing in the file is code.
@@ -14,7 +14,7 @@ import numpy as np
 
 from .files import write_whole
 
-FORMAT, VERSION = "minnet checkpoint", 1
+CHECKPOINT, VERSION = "minnet checkpoint", 1
 
 # Keys of the JSON objects that stand for what JSON has not: an array, a number of NumPy's, NaN and infinity.
 _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
@@ -27,8 +27,8 @@ class CheckpointError(ValueError):
     """A file that cannot be used: damaged, foreign, of a newer version, or of another run; the text says which."""
 
 
-def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write ``document`` and ``arrays`` into one file, whole or not at all.
+def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarray], kind: str = CHECKPOINT) -> None:
+    """Write ``document`` and ``arrays`` into one file of a kind, whole or not at all.
 
     The document is made of dicts with text as keys, lists (tuples become lists), text, numbers, True, False, None and
     arrays; those arrays are named by their place in it (``/callbacks/0/params``). TypeError for anything else. OSError
@@ -38,20 +38,20 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
 
     found = {name: _plain_array(name, array) for name, array in arrays.items()}
     text = json.dumps(_pack(document, "", found), allow_nan=False)
-    metadata = {"format": FORMAT, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
+    metadata = {"format": kind, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
     content = save(found, metadata)
     try:
         write_whole(path, content)
     except OSError as error:
         raise type(error)(
             error.errno,
-            f"expected to write a checkpoint of {len(content):,} bytes; got {error.strerror or error}",
+            f"expected to write a {kind} of {len(content):,} bytes; got {error.strerror or error}",
             path,
         ) from error
 
 
-def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(document, arrays) of a file that ``write`` made; the arrays of the document are back in it.
+def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(document, arrays) of a file of that kind that ``write`` made; the arrays of the document are back in it.
 
     CheckpointError for a file that is truncated, damaged, foreign or of a newer version; FileNotFoundError for none.
     """
@@ -59,11 +59,11 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"expected a checkpoint at {path}; there is no such file")
+        raise FileNotFoundError(f"expected a {kind} at {path}; there is no such file")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            _check_origin(path, metadata)
+            _check_origin(path, metadata, kind)
             arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except CheckpointError:
         raise
@@ -83,15 +83,15 @@ def read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return document, named
 
 
-def _check_origin(path: Path, metadata: dict[str, str]) -> None:
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"expected a file of format {FORMAT!r}; {path} says {metadata.get('format')!r}")
+def _check_origin(path: Path, metadata: dict[str, str], kind: str) -> None:
+    if metadata.get("format") != kind:
+        raise CheckpointError(f"expected a file of format {kind!r}; {path} says {metadata.get('format')!r}")
     version = metadata.get("version", "")
     if not (version.isascii() and version.isdecimal() and len(version) < 10):
         raise CheckpointError(f"expected a version number in {path}; got {version[:80]!r}")
     if int(version) > VERSION:
         raise CheckpointError(
-            f"expected a checkpoint of version {VERSION} or older; {path} has version {version}, of a newer minnet"
+            f"expected a {kind} of version {VERSION} or older; {path} has version {version}, of a newer minnet"
         )
     if not {"blake2b", "document"} <= set(metadata):
         raise CheckpointError(f"expected a checksum and a document in {path}; got {sorted(metadata)}")

@@ -66,7 +66,7 @@ DOORS = {
     "moments": {"checks"},
     "comparison": {"checks", "losses", "net"},
     "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
-    "ensemble": {"checks", "files", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
+    "ensemble": {"checks", "archive", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
     "diagnostics": {
@@ -85,7 +85,7 @@ LATE_OUTSIDE = {
     "cycler": {"plots"},
     "PIL": {"plots"},
     "tqdm": {"train", "lr_finder", "diagnostics"},
-    "safetensors": {"archive", "ensemble"},
+    "safetensors": {"archive"},
     "torch": set(),
 }
 

@@ -386,40 +386,37 @@ def test_a_file_of_other_networks_is_refused_with_what_differs(saved, net, text)
     assert text in str(caught.value)
 
 
-def rewritten(path, change=None, arrays=None, checksum=True):
+def rewritten(path, change=None, arrays=None, checksum=True, header=None):
     """The file with other metadata or arrays; with its old checksum, unless that is to fit."""
     from safetensors import safe_open
 
-    from minnet.ensemble.files import _checksum
+    from minnet.archive import _checksum
 
     with safe_open(path, framework="numpy") as file:
         metadata, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    about = json.loads(metadata["minnet"])
+    about = json.loads(metadata["document"])
     (change or (lambda about: None))(about)
     held |= arrays or {}
-    metadata["minnet"] = json.dumps(about)
+    metadata |= {"document": json.dumps(about), **(header or {})}
     if checksum:
-        metadata["sha256"] = _checksum(metadata["minnet"], held)
+        metadata["blake2b"] = _checksum(metadata["document"], held)
     return save(held, metadata=metadata)
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (lambda p: b"", "expected a safetensors file"),
-        (lambda p: p.read_bytes()[:-1], "expected a safetensors file"),
-        (lambda p: p.read_bytes()[:100], "expected a safetensors file"),
-        (lambda p: p.read_bytes() + b"0", "expected a safetensors file"),
-        (lambda p: b"PK" + p.read_bytes(), "expected a safetensors file"),
-        (lambda p: p.read_bytes()[:-1] + bytes([p.read_bytes()[-1] ^ 1]), "it is damaged"),
-        (
-            lambda p: save({"weight": np.ones(3)}),
-            "got a safetensors file without its metadata, with tensors ['weight']",
-        ),
-        (lambda p: save({"a": np.ones(3)}, metadata={"minnet": "{}"}), "expected tensors params and buffers"),
-        (lambda p: rewritten(p, lambda a: a.update(version=2)), "expected version 1"),
-        (lambda p: rewritten(p, lambda a: a.update(format="minnet run")), "expected the format 'minnet ensemble'"),
-        (lambda p: rewritten(p, lambda a: a.update(names=list("abcdf")), checksum=False), "it is damaged"),
+        (lambda p: b"", "expected a whole safetensors file"),
+        (lambda p: p.read_bytes()[:-1], "expected a whole safetensors file"),
+        (lambda p: p.read_bytes()[:100], "expected a whole safetensors file"),
+        (lambda p: p.read_bytes() + b"0", "expected a whole safetensors file"),
+        (lambda p: b"PK" + p.read_bytes(), "expected a whole safetensors file"),
+        (lambda p: p.read_bytes()[:-1] + bytes([p.read_bytes()[-1] ^ 1]), "the file is damaged"),
+        (lambda p: save({"weight": np.ones(3)}), "expected a file of format 'minnet ensemble'"),
+        (lambda p: rewritten(p, arrays={"a": np.ones(3)}), "expected tensors params and buffers"),
+        (lambda p: rewritten(p, header={"version": "2"}), "expected a minnet ensemble of version 1 or older"),
+        (lambda p: rewritten(p, header={"format": "minnet checkpoint"}), "expected a file of format 'minnet ensemble'"),
+        (lambda p: rewritten(p, lambda a: a.update(names=list("abcdf")), checksum=False), "the file is damaged"),
         (lambda p: rewritten(p, lambda a: a.update(weights=[1.0])), "expected 5 finite weights"),
         (lambda p: rewritten(p, lambda a: a.pop("names")), "expected"),
         (lambda p: rewritten(p, lambda a: a.update(architecture=3)), "expected"),
@@ -456,7 +453,7 @@ def test_mutated_files_are_refused_or_give_what_was_saved(saved, tmp_path, nets)
 
 
 def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a file"):
+    with pytest.raises(FileNotFoundError, match="expected a minnet ensemble"):
         mn.Ensemble.load(tmp_path / "none", nets[0])
     with pytest.raises(FileNotFoundError, match="expected the folder"):
         mn.Ensemble(nets[0], nets).save(tmp_path / "none" / "e.safetensors")
