@@ -17,7 +17,7 @@ def test_a_quick_claim_holds(tmp_path):
     assert done.stderr == ""  # no progress bar where nobody watches
     row = next(line for line in done.stdout.splitlines() if line.startswith("| B1 |"))
     assert row.endswith("| holds |")
-    assert row.count(" | ") == 4
+    assert row.count(" | ") == 5
     assert [path.name for path in tmp_path.iterdir()] == ["b1_rates.png"]
 
 
