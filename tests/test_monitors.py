@@ -161,7 +161,6 @@ def test_only_callbacks_that_ask_are_told_before_the_update():
         (lambda step: step % 4 == 2, [2, 6, 10]),
         (log_spaced(3), [1, 2, 5, 10]),
     ],
-    ids=str,
 )
 def test_a_monitor_records_at_the_chosen_steps(at, steps):
     monitor = UpdateRatios(at)

@@ -307,7 +307,7 @@ def test_clipping_refuses_a_gradient_that_is_not_finite_and_changes_nothing(dtyp
 BAD_RATES = [-1e-9, math.nan, math.inf, -math.inf, None, "0.1", True, [0.1], lambda step: math.nan, lambda step: -1]
 
 
-@pytest.mark.parametrize("lr", BAD_RATES, ids=str)
+@pytest.mark.parametrize("lr", BAD_RATES)
 def test_a_bad_rate_is_refused_before_anything_changes(lr):
     params, grads = flat()
     optimizer = mn.Optimizer.over(params, grads, mn.Adam(), weight_decay=0.1, clip_norm=0.1)
