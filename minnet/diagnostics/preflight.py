@@ -19,10 +19,11 @@ from ..data import Batches, Data, split
 from ..files import write_whole
 from ..gradcheck import check_gradient, check_net
 from ..layers import Dropout, Layer, SpatialDropout
-from ..losses import Logistic, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
+from ..losses import SoftmaxCrossEntropy
 from ..net import Net
 from ..optimizer import Optimizer
 from ..rules import Adam, Rule
+from .chance import chance, classes
 from .gains import LINEAR
 from .rewire import rewired
 from .variance import variance_by_layer
@@ -125,12 +126,7 @@ class _Case:
         """One class a sample, or None if the loss knows no classes."""
         net = self.net
         assert net.loss_function is not None  # preflight has seen to it
-        targets = net.loss_function.check_targets(self.y, net.output_shape, net.dtype)
-        if targets.dtype.kind == "i" and targets.ndim == 1:
-            return targets
-        if isinstance(net.loss_function, Logistic) and targets.shape[1:] == (1,):
-            return (targets[:, 0] >= 0.5).astype(np.int64)
-        return None
+        return classes(net.loss_function, net.loss_function.check_targets(self.y, net.output_shape, net.dtype))
 
 
 def preflight(
@@ -279,24 +275,6 @@ def _balance(case: _Case) -> Finding:
 
 
 # Losses --------------------------------------------------------------------------------------------------
-
-
-def chance(net: Net) -> tuple[float, str] | None:
-    """The data loss of equal scores for all classes, and how it comes about; None for a loss without such a value.
-
-    Softmax: log C, with label smoothing and class weights too, since the loss of a sample is the same whatever its
-    class, and the mean is a weighted one. Hinge losses: every wrong class costs its margin. Logistic: log 2 an output.
-    """
-    loss, outputs = net.loss_function, net.output_shape[0]
-    if isinstance(loss, SoftmaxCrossEntropy):
-        return math.log(outputs), f"log {outputs}"
-    if isinstance(loss, MulticlassHinge):
-        return (outputs - 1) * loss.margin, f"{outputs - 1} classes x margin"
-    if isinstance(loss, SquaredHinge):
-        return (outputs - 1) * loss.margin**2, f"{outputs - 1} classes x margin^2"
-    if isinstance(loss, Logistic):
-        return outputs * math.log(2), f"{outputs} x log 2"
-    return None
 
 
 def _first_loss(case: _Case) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import write_whole
+from ..files import check_folder, write_whole
 
 # A palette that survives grey printing and colour blindness (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -74,7 +74,8 @@ def shared_legend(drawn: Any, labels: Sequence[str], columns: int) -> None:
 
 
 def save(drawn: Any, path: str | Path) -> None:
-    """Write a figure to ``path``; its ending names the format."""
+    """Write a figure to ``path``; its ending names the format. FileNotFoundError if its folder does not exist."""
+    check_folder(path)
     drawn.savefig(path, dpi=STYLE["figure.dpi"], bbox_inches="tight")
 
 
