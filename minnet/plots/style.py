@@ -93,3 +93,10 @@ def save_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
     table.writerow(columns)
     table.writerows(rows)
     write_whole(Path(path).with_suffix(".csv"), text.getvalue())
+
+
+def save_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write arrays that a figure at ``path`` shows beside it, as an NPZ file of the same name."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # its stubs take the names for its own arguments
+    write_whole(Path(path).with_suffix(".npz"), packed.getvalue())
