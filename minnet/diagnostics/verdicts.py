@@ -53,8 +53,8 @@ def verdicts(
     monitors = [monitor for monitor in monitors if len(monitor)]
     learned = _learned(history, baseline)
     dead = any(isinstance(m, DeadUnits) and max(_dead(m).values(), default=0.0) > _MANY for m in monitors)
-    found = list(_of_end(history))
-    found += [verdict for monitor in monitors if isinstance(monitor, DeadUnits) for verdict in _of_units(monitor)]
+    units = [verdict for monitor in monitors if isinstance(monitor, DeadUnits) for verdict in _of_units(monitor)]
+    found = [*_of_end(history), *(units if dead else ())]
     found += [*_of_loss(history, baseline, learned), *_of_accuracy(history, baseline, learned)]
     found += _of_gap(history, learned)
     for monitor in monitors:
@@ -68,6 +68,7 @@ def verdicts(
             found += _of_noise(monitor, batch_size)
         elif isinstance(monitor, Sharpness):
             found += _of_sharpness(monitor)
+    found += () if dead else units
     return sorted(found, key=lambda verdict: ("bad", "watch", "good").index(verdict.level))
 
 
@@ -192,8 +193,7 @@ def _of_units(monitor: DeadUnits) -> Iterator[Verdict]:
     words = f"{dead} of {units} ReLU units are dead over the whole data set ({history})"
     if shares[worst] > _FEW:
         level = "bad" if shares[worst] > _MANY else "watch"
-        early = 2 * kinds.count("dead at the start") > dead
-        advice = "see to the initial weights and the input" if early else "try a lower rate, or LeakyReLU"
+        advice = "try a lower rate, or LeakyReLU"
         yield Verdict(level, f"{words}, and {shares[worst]:.0%} of those of layer {worst}: {advice}.")
     else:
         yield Verdict("good", f"{words}.")
@@ -220,7 +220,7 @@ def _of_gradients(monitor: Statistics, learned: bool) -> Iterator[Verdict]:
     }
     still = [name for name, size in sizes.items() if size == 0]
     if still:
-        why = "nothing there learns any more" if learned else "dead units or a lost input: nothing there learns"
+        why = "nothing there learns any more" if learned else "nothing there learns, as with dead units or no input"
         yield Verdict("watch" if learned else "bad", f"Gradients of the weights {', '.join(still)} are all 0: {why}.")
         return
     if len(sizes) < 2:
