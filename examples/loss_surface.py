@@ -103,8 +103,8 @@ def main() -> None:
                 net = network(shape, blocks, width, shortcut, seed)
                 accuracy = train(net, data, arguments.epochs, arguments.rate, seed)
                 options = {"span": arguments.span, "seed": seed, "progress": False}
-                surface = loss_surface(net, data, points=arguments.points, **options)
-                line = loss_line(net, data, points=4 * (arguments.points // 2) + 1, **options)
+                surface = loss_surface(net, *data, points=arguments.points, **options)
+                line = loss_line(net, *data, points=4 * (arguments.points // 2) + 1, **options)
                 lines[kind].append((line.x, line.losses))
                 if seed < 3:
                     surfaces[f"{kind}, seed {seed}"] = surface

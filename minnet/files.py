@@ -5,14 +5,20 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def check_folder(path: str | Path) -> None:
+    """FileNotFoundError unless the folder in which ``path`` is to be written exists."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"expected the folder {path.parent} to exist, to write {path.name} in it")
+
+
 def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write ``content`` beside ``path``, flush it to the disk, then rename it into place.
 
     A crash or a full disk leaves what was at ``path`` before. FileNotFoundError if the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"expected the folder {path.parent} to exist, to write {path.name} in it")
+    check_folder(path)
     data = content.encode() if isinstance(content, str) else content
     temporary = temporary_name(path, os.getpid())
     try:

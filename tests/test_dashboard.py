@@ -24,6 +24,7 @@ from minnet.diagnostics import (
     log_spaced,
     verdicts,
 )
+from minnet.diagnostics.chance import Baseline, baseline
 
 
 def make_data(n=60, seed=0):
@@ -74,7 +75,9 @@ def test_a_page_stands_alone_and_says_what_its_figures_show(tmp_path, validation
     assert "http-equiv" not in text  # the run is over
     assert len(images) == 3
     assert all(image.shape[1] > 700 and image[..., :3].std() > 0.05 for image in images)
-    assert [v.text for v in dashboard.verdicts] == [v.text for v in verdicts(history, dashboard.monitors, 10)]
+    net = make_net()
+    level = baseline(net, make_data()[1])
+    assert dashboard.verdicts == verdicts(history, dashboard.monitors, 10, level)
     assert len(dashboard.verdicts) >= 6
     for verdict in dashboard.verdicts:
         assert f'<li class="{verdict.level}">' in text
@@ -167,8 +170,8 @@ def history_of(losses, per_epoch=5, **columns):
     return history
 
 
-def said(history, *monitors):
-    return {verdict.text: verdict.level for verdict in verdicts(history, monitors, 8)}
+def said(history, *monitors, level=None):
+    return {verdict.text: verdict.level for verdict in verdicts(history, monitors, 8, level)}
 
 
 def only(found, words):
@@ -254,6 +257,95 @@ def test_noise_and_sharpness_are_put_into_words():
     assert "Sharpness is 8: plain gradient descent is stable up to a rate of 0.25. The rate is 0.1." in found
     noise.record(5, {"gradient": -1.0, "noise": 10.0})
     assert only(said(history_of(FALLING), noise), "cannot be told from its noise") == "watch"
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """The verdicts of a run on digits, in words; the page's figures are left out."""
+    monkeypatch.setattr(importlib.import_module("minnet.diagnostics.dashboard"), "page", lambda *_: "")
+    train, validation = mn.data.split(mn.datasets.digits(), (0.8, 0.2), seed=0)
+
+    def judge(layers, lr, *, loss=None, scale=1.0, rule=None, epochs=4, validate=True):
+        dashboard = Dashboard(tmp_path / "run.html")
+        net = mn.Net([mn.Flatten(), *layers], (8, 8, 1), loss or mn.SoftmaxCrossEntropy())
+        data, others = (
+            (scale * x, y if loss is None else y[:, None].astype(np.float32)) for x, y in (train, validation)
+        )
+        options = {"batch_size": 50, "epochs": epochs, "validation": others if validate else None, "progress": False}
+        mn.fit(net, data, rule=rule or mn.Momentum(0.9), lr=lr, callbacks=[dashboard], **options)
+        return [str(verdict) for verdict in dashboard.verdicts]
+
+    return judge
+
+
+CLASSIFIER = [mn.Dense(50), mn.ReLU(), mn.Dense(10)]
+REGRESSION = {"layers": [mn.Dense(5), mn.ReLU(), mn.Dense(1)], "loss": mn.SquaredError(), "rule": mn.Adam()}
+RUINED = {
+    "all units died": {"layers": CLASSIFIER, "lr": 50.0, "epochs": 6},
+    "overflow": {"layers": CLASSIFIER, "lr": 1e6, "scale": 1e3, "rule": mn.SGD(), "epochs": 3},
+    "regression with dead units": {**REGRESSION, "lr": 1e-2, "epochs": 2, "validate": False},
+    "tiny rate": {"layers": CLASSIFIER, "lr": 1e-6, "epochs": 6},
+}
+
+
+@pytest.mark.parametrize("name", RUINED)
+def test_a_ruined_run_is_not_called_good(judged, name):
+    found = judged(**RUINED[name])
+    report = "\n".join(found)
+    assert found[0].startswith("bad: "), report
+    flattery = ("no overfitting", "rate suits", "neither vanish", "overfitting. Stop", "larger net")
+    if name == "tiny rate":  # whose gradients are sound
+        assert "nothing is learned yet" in report
+        assert "hardly moved" in report
+        assert "the learning rate is likely too low" in report
+        flattery = (*flattery[:2], *flattery[3:])
+    else:
+        assert re.match(r"bad: (\d+) of \1 ReLU units are dead", found[0]), report
+        assert "are all 0" in report
+        assert "says nothing of the learning rate" in report
+        assert "too low" not in report
+        assert not any(line.startswith("good: The training loss") for line in found), report
+    assert not any(words in report for words in flattery), report
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layers": CLASSIFIER, "lr": 0.02, "epochs": 6},
+        {**REGRESSION, "layers": [mn.Dense(50), mn.Tanh(), mn.Dense(1)], "lr": 3e-3, "epochs": 6},
+    ],
+    ids=["classifier", "regression"],
+)
+def test_a_healthy_run_is_called_good(judged, options):
+    found = judged(**options)
+    assert not any(line.startswith("bad: ") for line in found), "\n".join(found)
+    assert any(line.startswith("good: The training loss has fallen") for line in found), "\n".join(found)
+
+
+def test_a_loss_below_that_of_one_answer_for_all_is_what_counts():
+    """A loss that falls from far above to where a net that knows nothing would be has fallen, and is no good."""
+    found = said(history_of(np.exp(-np.arange(20.0)) + 3), level=Baseline(2.3))
+    assert only(found, "one and the same answer to every sample gives 2.3") == "bad"
+    assert only(said(history_of(np.exp(-np.arange(20.0)) + 3), level=Baseline(4.0)), "has levelled off.") == "good"
+
+
+def test_the_baseline_is_that_of_a_net_that_knows_nothing():
+    x, y = make_data()
+    net = make_net(l2=0.1)
+    penalty = sum(net.penalties())
+    assert penalty > 0
+    assert baseline(net, y) == Baseline(
+        pytest.approx(np.log(3) + penalty), pytest.approx(np.bincount(y).max() / len(y))
+    )
+    net = mn.Net([mn.Dense(2)], 4, mn.SquaredError())
+    expected = np.square(x[:, :2] - x[:, :2].mean(axis=0)).sum(axis=1).mean()
+    assert baseline(net, x[:, :2]) == Baseline(pytest.approx(expected, rel=1e-5), None)
+
+
+def test_a_folder_that_is_missing_is_named_before_the_run(tmp_path):
+    for write in (Dashboard, run(make_net(), epochs=1).plot):
+        with pytest.raises(FileNotFoundError, match=r"expected the folder .*nowhere to exist, to write run\.png in it"):
+            write(tmp_path / "nowhere" / "run.png")
 
 
 # Figures -------------------------------------------------------------------------------------------------------------

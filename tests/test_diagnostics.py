@@ -232,31 +232,31 @@ def test_a_direction_has_the_norm_of_every_filter_and_leaves_biases_and_norms_al
 
 @pytest.fixture(scope="module")
 def regression():
-    """A linear net with one weight a unit of its two inputs: its loss is a parabola."""
+    """A linear net with one weight a unit of its two inputs, and its data: the loss is a parabola."""
     net = mn.Net([mn.Dense(1, bias=False)], 2, mn.SquaredError(), dtype=np.float64, l2=7.0)
     x = normal(30, 2).astype(np.float64)
-    return net, (x, x @ np.array([[1.0], [-2.0]]) + 0.1)
+    return net, x, x @ np.array([[1.0], [-2.0]]) + 0.1
 
 
 def test_a_line_is_the_data_loss_along_the_direction(regression):
-    net, (x, y) = regression
+    net, x, y = regression
     before = net.params.tobytes()
-    line = loss_line(net, (x, y), span=2.0, points=11, seed=4, progress=False)
+    line = loss_line(net, x, y, span=2.0, points=11, seed=4, progress=False)
     direction = filter_normalised_direction(net, 4).reshape(2, 1)
     wanted = [np.square(x @ (net.params.reshape(2, 1) + t * direction) - y).mean() for t in line.x]
     np.testing.assert_allclose(line.losses, wanted)
     assert line.losses[5] == pytest.approx(net.evaluate(x, y)["data_loss"])
     assert line.concavity == 0
     assert before == net.params.tobytes()
-    given = loss_line(net, (x, y), points=3, direction=np.array([1.0, 0.0]), progress=False)
+    given = loss_line(net, x, y, points=3, direction=np.array([1.0, 0.0]), progress=False)
     wanted = [np.square(x @ (net.params + np.array([t, 0]))[:, None] - y).mean() for t in (-1, 0, 1)]
     np.testing.assert_allclose(given.losses, wanted)
 
 
 def test_a_surface_has_the_line_in_its_middle_row(regression):
-    net, data = regression
-    surface = loss_surface(net, data, points=7, seed=4, progress=False)
-    line = loss_line(net, data, points=7, seed=4, progress=False)
+    net, *data = regression
+    surface = loss_surface(net, *data, points=7, seed=4, progress=False)
+    line = loss_line(net, *data, points=7, seed=4, progress=False)
     np.testing.assert_allclose(surface.losses[3], line.losses)
     assert surface.losses.shape == (7, 7)
     assert surface.concavity == pytest.approx(0, abs=1e-9)
@@ -285,7 +285,7 @@ def test_concavity_is_that_of_known_surfaces():
 
 def test_overflow_far_out_is_infinite_and_saved_as_null(tmp_path):
     net = mn.Net([mn.Dense(2)], 2, mn.SquaredError())
-    line = loss_line(net, (normal(4, 2), normal(4, 2)), span=1e30, points=5, progress=False)
+    line = loss_line(net, normal(4, 2), normal(4, 2), span=1e30, points=5, progress=False)
     assert np.isinf(line.losses[[0, -1]]).all()
     assert np.isfinite(line.losses[2])
     line.save(tmp_path / "line.json")

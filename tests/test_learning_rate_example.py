@@ -18,7 +18,7 @@ def test_a_quick_claim_holds(tmp_path):
     row = next(line for line in done.stdout.splitlines() if line.startswith("| B1 |"))
     assert row.endswith("| holds |")
     assert row.count(" | ") == 5
-    assert [path.name for path in tmp_path.iterdir()] == ["b1_rates.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b1_rates.csv", "b1_rates.png"]
 
 
 def test_an_unknown_claim_is_named():

@@ -430,10 +430,10 @@ def test_products_with_the_hessian_of_a_linear_regression():
     hessian = 2 * scale * a.T @ a / 30 + np.diag([0.3] * 3 + [0.0])
     weights, step = net.params.copy(), net.step
     for v in np.eye(4):
-        np.testing.assert_allclose(hessian_vector_product(net, (x, t), 5 * v), 5 * hessian @ v, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(hessian_vector_product(net, x, t, 5 * v), 5 * hessian @ v, rtol=1e-8, atol=1e-8)
     np.testing.assert_array_equal(net.params, weights)
     assert net.step == step
-    value, residual = sharpness(net, (x, t), iterations=500, tolerance=1e-8)
+    value, residual = sharpness(net, x, t, iterations=500, tolerance=1e-8)
     assert value == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-7)
     assert residual <= 1e-8
 
@@ -468,8 +468,8 @@ def test_the_largest_eigenvalue_is_found_where_one_below_0_is_larger_in_magnitud
     assert net.loss(x, t) == 5 - 0.5**3
     hessian = -0.5 * (np.ones((3, 3)) - np.eye(3))
     for v in np.eye(3):
-        np.testing.assert_allclose(hessian_vector_product(net, (x, t), v), hessian @ v, atol=1e-8)
-    value, residual = sharpness(net, (x, t), iterations=200, tolerance=1e-7)
+        np.testing.assert_allclose(hessian_vector_product(net, x, t, v), hessian @ v, atol=1e-8)
+    value, residual = sharpness(net, x, t, iterations=200, tolerance=1e-7)
     assert value == pytest.approx(0.5, rel=1e-6)
     assert residual < 1e-5
 
@@ -477,7 +477,7 @@ def test_the_largest_eigenvalue_is_found_where_one_below_0_is_larger_in_magnitud
 def test_sharpness_wants_double_precision():
     net = make_net()
     with pytest.raises(ValueError, match="hessian_vector_product: expected a float64 net"):
-        sharpness(net, make_data())
+        sharpness(net, *make_data())
 
 
 def test_noise_and_running_statistics_stand_still_under_a_product():
@@ -485,12 +485,12 @@ def test_noise_and_running_statistics_stand_still_under_a_product():
     net.step = 7
     buffers, data = net.buffers.copy(), make_data(dtype=np.float64)
     v = np.random.default_rng(1).standard_normal(net.params.size)
-    first, again = (hessian_vector_product(net, data, v) for _ in range(2))
+    first, again = (hessian_vector_product(net, *data, v) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(net.buffers, buffers)
     assert net.step == 7
     u = np.random.default_rng(2).standard_normal(net.params.size)
-    assert u @ first == pytest.approx(v @ hessian_vector_product(net, data, u), rel=1e-4)  # symmetric
+    assert u @ first == pytest.approx(v @ hessian_vector_product(net, *data, u), rel=1e-4)  # symmetric
 
 
 # State and files -----------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def drawn(monkeypatch):
     figures = []
     panels = importlib.import_module("minnet.plots.panels")
     monkeypatch.setattr(panels, "save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(panels, "save_rows", lambda path, columns, rows: None)
     return figures
 
 

@@ -1,5 +1,6 @@
 """Preflight: every fault that it is for, seeded and seen, and nothing to say against a sound net."""
 
+import importlib
 import json
 import math
 from dataclasses import dataclass, replace
@@ -9,7 +10,8 @@ import pytest
 
 import minnet as mn
 from minnet.diagnostics import Preflight, rewire
-from minnet.diagnostics.preflight import chance
+from minnet.diagnostics.chance import chance
+from minnet.gradcheck.result import VERDICTS
 from minnet.initializers import Constant, GlorotUniform, Normal
 
 SMALL, HIDDEN = Normal(0.01), mn.Dense(30)
@@ -136,6 +138,16 @@ def test_one_hot_labels_get_the_loss_s_own_words(digits):
     assert "argmax" in report["labels"].advice
 
 
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [(lambda y: y.astype(float), "use y.astype(int)"), (lambda y: y + 1, "do the labels begin at 1? Then use y - 1")],
+    ids=["floats", "from 1"],
+)
+def test_labels_that_are_refused_get_a_hint(digits, change, hint):
+    assert look(build(), (digits[0], change(digits[1])))["labels"].advice.endswith(hint)
+    assert "begin at 1" not in look(build(), (digits[0], digits[1] - 1))["labels"].advice
+
+
 def test_classes_out_of_balance_are_seen(digits):
     x, y = digits
     rare = np.flatnonzero(y == 3)[1:]
@@ -221,6 +233,32 @@ def test_a_wrong_backward_pass_is_seen(digits, units):
     assert look(build(hidden=mn.Dense(units)), digits)["gradients"].verdict == "passed"
 
 
+@pytest.mark.parametrize("seed", [2, 10])
+def test_kinks_are_no_fault_of_a_sound_net(seed):
+    """A direction through all filters of a convolution before ReLU and pooling crosses kinks at any step."""
+    x, y = (part[:400] for part in mn.datasets.digits())
+    images = np.zeros((400, 16, 16, 1), np.float32)
+    images[:, 4:12, 4:12] = x
+    layers = [mn.Conv2D(8, 3), mn.ReLU(), mn.MaxPool2D(2), mn.Flatten(), mn.Dense(64), mn.ReLU(), mn.Dense(10)]
+    net = mn.Net(layers, (16, 16, 1), mn.SoftmaxCrossEntropy(), seed=seed)
+    assert net.params.size > 20_000
+    assert look(net, (images, y), rule=mn.SGD(), seed=seed)["gradients"].verdict == "passed"
+
+
+@pytest.mark.parametrize("verdict", ["kink", "round-off", "truncation", "suspicious"])
+def test_what_a_check_cannot_judge_is_a_warning_with_what_to_do(digits, monkeypatch, verdict):
+    room = importlib.import_module("minnet.diagnostics.preflight")
+
+    def uncertain(*arguments, **options):
+        checked = mn.check_net(*arguments, **options)
+        return replace(checked, tensors=tuple(replace(tensor, verdict=verdict) for tensor in checked.tensors))
+
+    monkeypatch.setattr(room, "check_net", uncertain)
+    finding = look(build(), digits)["gradients"]
+    assert finding.verdict == "warning"
+    assert VERDICTS[verdict] in finding.advice
+
+
 def test_a_layer_that_passes_no_gradient_on_is_seen(digits):
     report = look(build(between=(NoInputGradient(30),)), digits)
     assert report["gradients"].verdict == "failed"
@@ -278,8 +316,34 @@ def test_the_first_update_is_set_against_the_weights(digits, lr, verdict):
 
 def test_a_rate_that_diverges_is_a_finding_not_an_error(digits):
     report = look(build(last=GlorotUniform(), loss=mn.SquaredHinge()), digits, rule=mn.SGD(), lr=1e4)
-    assert report["gradients"].verdict == report["shuffled labels"].verdict == "failed"
+    assert report["first update ratio"].verdict == "failed"
     assert json.dumps(report.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("lr", [1e-9, 1e4])
+def test_what_follows_from_the_rate_is_not_held_against_anything_else(digits, lr):
+    report = look(build(last=GlorotUniform()), digits, rule=mn.SGD(), lr=lr)
+    assert [name for name, verdict in verdicts(report).items() if verdict == "failed"] == ["first update ratio"], report
+    assert report["shuffled labels"].verdict == "skipped"
+    assert "see first update ratio" in report["shuffled labels"].advice
+
+
+def test_a_wrong_backward_pass_is_seen_at_any_rate(digits):
+    assert look(build(hidden=HalfGradient(30)), digits, lr=1e-9)["gradients"].verdict == "failed"
+
+
+def test_one_class_is_one_failure(digits):
+    x, y = digits
+    report = look(build(last=GlorotUniform(0.5)), (x[y == 3], y[y == 3]))
+    assert [name for name, verdict in verdicts(report).items() if verdict == "failed"] == ["class balance"], report
+    assert report["shuffled labels"].measured == "all targets are the same"
+
+
+def test_no_gradient_is_not_put_down_to_the_rate(digits):
+    net = build()
+    net.named_parameters()["0.b"][...] = -100
+    finding = look(net, digits)["first update ratio"]
+    assert (finding.verdict, finding.measured) == ("warning", "no gradient for 0.W, 2.W")
 
 
 # The value of chance -------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..callbacks import Callback, check_state
-from ..files import write_whole
+from ..files import check_folder, write_whole
 from ..history import History
+from .chance import baseline
 from .monitor import Monitor
 from .ratios import UpdateRatios
 from .statistics import Statistics
@@ -38,7 +39,7 @@ class Dashboard(Callback):
     Drawing takes a second or two, so choose ``every`` with an eye on how long an epoch takes.
 
     Args:
-        path: of the page; its folder must exist.
+        path: of the page; FileNotFoundError if its folder does not exist.
         every: the epochs after which to write, as ``at`` in ``Monitor``.
         monitors: what to watch. They are run by the dashboard, so do not give them to the run as well. If None:
             ``UpdateRatios``, ``Statistics`` and ``Saturation`` at 20 steps a decade, ``DeadUnits`` over the training
@@ -57,6 +58,7 @@ class Dashboard(Callback):
         title: str = "Training run",
     ) -> None:
         self.path, self.title = Path(path), title
+        check_folder(path)  # or a run would end with an error and without its page
         self._due = chosen("Dashboard", every)
         if monitors is None:
             often = log_spaced(20)
@@ -103,7 +105,8 @@ class Dashboard(Callback):
         history = trainer.history
         if not len(history.steps):
             return
-        self.verdicts = verdicts(history, self.monitors, trainer.batches.batch_size)
+        level = baseline(trainer.net, trainer.batches.data[1])
+        self.verdicts = verdicts(history, self.monitors, trainer.batches.batch_size, level)
         total = -(-trainer.steps // len(trainer.batches))
         words = [
             f"{len(history.epochs)} of {total} epochs, {len(history.steps):,} of {trainer.steps:,} steps",

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,14 @@ import numpy as np
 from .. import checks
 from ..data import Batches, Data, split
 from ..files import write_whole
-from ..gradcheck import check_gradient, check_net
+from ..gradcheck import check_net
+from ..gradcheck.result import VERDICTS
 from ..layers import Dropout, Layer, SpatialDropout
-from ..losses import Logistic, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
+from ..losses import SoftmaxCrossEntropy
 from ..net import Net
 from ..optimizer import Optimizer
 from ..rules import Adam, Rule
+from .chance import chance, classes
 from .gains import LINEAR
 from .rewire import rewired
 from .variance import variance_by_layer
@@ -34,6 +35,7 @@ _BURN_IN = 10  # steps before the gradient check, so that it does not look at a 
 _COORDINATES = 20_000  # parameters that are checked one by one; of larger nets a direction in each tensor
 _FITTING = (3e-3, 3e-4), 500  # Adam's rates, and steps at each, to fit a small batch
 _CONTROL = 300, 50  # steps and batch size of the control
+_RATE = "not judged: it is the rate that does not suit, see first update ratio"
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,7 @@ class _Case:
         """One class a sample, or None if the loss knows no classes."""
         net = self.net
         assert net.loss_function is not None  # preflight has seen to it
-        targets = net.loss_function.check_targets(self.y, net.output_shape, net.dtype)
-        if targets.dtype.kind == "i" and targets.ndim == 1:
-            return targets
-        if isinstance(net.loss_function, Logistic) and targets.shape[1:] == (1,):
-            return (targets[:, 0] >= 0.5).astype(np.int64)
-        return None
+        return classes(net.loss_function, net.loss_function.check_targets(self.y, net.output_shape, net.dtype))
 
 
 def preflight(
@@ -245,7 +242,8 @@ def _targets(net: Net, y: np.ndarray) -> Finding:
         targets = loss.check_targets(y, net.output_shape, net.dtype)
     except (TypeError, ValueError) as error:
         measured = f"{y.min()} to {y.max()}" if y.dtype.kind in "iuf" and y.size else f"dtype {y.dtype}"
-        return Finding("labels", FAILED, measured, f"what {type(loss).__name__} takes", str(error))
+        advice = str(error) + _hint(y, net.output_shape[0])
+        return Finding("labels", FAILED, measured, f"what {type(loss).__name__} takes", advice)
     if targets.dtype.kind != "i":
         low, high = float(targets.min()), float(targets.max())
         return Finding("labels", PASSED, f"numbers from {low:.3g} to {high:.3g}", values={"low": low, "high": high})
@@ -259,6 +257,14 @@ def _targets(net: Net, y: np.ndarray) -> Finding:
     if missing.tolist() == [0]:
         advice += "; do the labels begin at 1, one too high?"
     return Finding("labels", WARNING, measured, expected, advice, numbers)
+
+
+def _hint(y: np.ndarray, classes: int) -> str:
+    """What labels that a loss refuses were likely meant to be."""
+    if y.ndim != 1 or y.dtype.kind not in "iuf" or not (y == np.round(y)).all():
+        return ""
+    hint = "; whole numbers as floats: use y.astype(int)" if y.dtype.kind == "f" else ""
+    return hint + ("; do the labels begin at 1? Then use y - 1" if (y.min(), y.max()) == (1, classes) else "")
 
 
 def _balance(case: _Case) -> Finding:
@@ -279,24 +285,6 @@ def _balance(case: _Case) -> Finding:
 
 
 # Losses --------------------------------------------------------------------------------------------------
-
-
-def chance(net: Net) -> tuple[float, str] | None:
-    """The data loss of equal scores for all classes, and how it comes about; None for a loss without such a value.
-
-    Softmax: log C, with label smoothing and class weights too, since the loss of a sample is the same whatever its
-    class, and the mean is a weighted one. Hinge losses: every wrong class costs its margin. Logistic: log 2 an output.
-    """
-    loss, outputs = net.loss_function, net.output_shape[0]
-    if isinstance(loss, SoftmaxCrossEntropy):
-        return math.log(outputs), f"log {outputs}"
-    if isinstance(loss, MulticlassHinge):
-        return (outputs - 1) * loss.margin, f"{outputs - 1} classes x margin"
-    if isinstance(loss, SquaredHinge):
-        return (outputs - 1) * loss.margin**2, f"{outputs - 1} classes x margin^2"
-    if isinstance(loss, Logistic):
-        return outputs * math.log(2), f"{outputs} x log 2"
-    return None
 
 
 def _first_loss(case: _Case) -> Finding:
@@ -374,46 +362,29 @@ def _train(
 
 
 def _gradients(case: _Case) -> Finding:
-    name, twin = "gradients", case.net.twin()
+    name, twin, expected = "gradients", case.net.twin(), "backprop equals differences"
     if not math.isfinite(_train(twin, case.part(_SAMPLES), case.rule, case.lr, _BURN_IN, _BATCH, case.seed)):
-        return Finding(name, FAILED, f"loss not finite within {_BURN_IN} steps", "a finite loss", "a lower rate")
-    twin = twin.twin(np.float64)  # as check_net would make it
-    x, y = case.part(3)
-    if twin.params.size <= _COORDINATES:
-        checked = check_net(twin, x, y, inputs=False)
-        verdict, passed, worst = checked.verdict, checked.passed, checked.worst.name
-        words, how = str(checked.worst), f"{twin.params.size:,} coordinates"
-    else:
-        results = _along_each_tensor(twin, x, y, case.seed)
-        worst, result = max(results, key=lambda entry: (not entry[1].passed, entry[1].error))
-        verdict, passed = result.verdict, result.passed
-        words, how = f"{worst}: {result.worst}", f"a direction in each of {len(results)} tensors"
-    measured, numbers = f"{verdict}, {how}", {"verdict": verdict, "worst": worst}
-    measured += f", after {_BURN_IN} steps"
-    if passed:
-        return Finding(name, PASSED, measured, "backprop equals differences", values=numbers)
-    outcome = WARNING if verdict in ("doubtful", "round-off") else FAILED
-    return Finding(name, outcome, measured, "backprop equals differences", words, numbers)
+        return _not_finite(case, name, _BURN_IN)
+    mode = "all" if twin.params.size <= _COORDINATES else "directions"
+    checked = check_net(twin, *case.part(3), mode=mode, inputs=False, seed=case.seed)
+    how = f"{twin.params.size:,} coordinates" if mode == "all" else f"directions over {twin.params.size:,} parameters"
+    measured, worst = f"{checked.verdict}, {how}, after {_BURN_IN} steps", checked.worst
+    numbers = {"verdict": checked.verdict, "worst": worst.name}
+    if checked.passed:
+        return Finding(name, PASSED, measured, expected, values=numbers)
+    if checked.verdict == "wrong":
+        return Finding(name, FAILED, measured, expected, f"{VERDICTS['wrong']}: {worst}", numbers)
+    if _rate_at_fault(case):
+        return Finding(name, SKIPPED, measured, expected, _RATE, numbers)
+    return Finding(name, WARNING, measured, expected, f"{VERDICTS[checked.verdict]} ({worst})", numbers)
 
 
-def _along_each_tensor(twin: Net, x: np.ndarray, y: np.ndarray, seed: int) -> list[tuple[str, Any]]:
-    """For every tensor of a net in float64, a check of the gradient along one random direction of length 1."""
-    rng = np.random.default_rng((seed, 2))
-    start, buffers, step = twin.params.copy(), twin.buffers.copy(), twin.step
-
-    def objective(direction: np.ndarray, t: np.ndarray) -> float:
-        twin.params, twin.buffers, twin.step = start + t * direction, buffers, step
-        return twin.loss_and_grads(x, y)
-
-    objective(start, np.zeros(1))
-    gradient, results = twin.grads.copy(), []
-    for tensor in twin.tensors:
-        direction = np.zeros_like(start)
-        values = rng.standard_normal(tensor.stop - tensor.start)
-        direction[tensor.start : tensor.stop] = values / np.linalg.norm(values)
-        f = partial(objective, direction)
-        results.append((tensor.name, check_gradient(f, np.zeros(1), np.array([gradient @ direction]))))
-    return results
+def _not_finite(case: _Case, name: str, steps: int) -> Finding:
+    """What a check says for which training diverged; only once, where the rate is at fault."""
+    measured, expected = f"loss not finite within {steps} steps", "a finite loss"
+    if _rate_at_fault(case):
+        return Finding(name, SKIPPED, measured, expected, _RATE)
+    return Finding(name, FAILED, measured, expected, "a lower rate")
 
 
 def _overfitting(case: _Case) -> Finding:
@@ -464,13 +435,15 @@ def _control(case: _Case) -> Finding:
     shuffled = np.random.default_rng((case.seed, 1)).permutation(len(case.y))
     if len(case.y) < 20:
         return Finding(name, SKIPPED, f"{len(case.y)} samples", "at least 20, to hold some back")
+    if (case.y == case.y[:1]).all():
+        return Finding(name, SKIPPED, "all targets are the same", "targets that shuffling changes")
     steps, batch_size = _CONTROL
     measures = {}
     for kind, y in (("real", case.y), ("shuffled", case.y[shuffled])):
         train, held_out = split((case.x, y), (0.8, 0.2), seed=case.seed)
         twin = case.net.twin()
         if not math.isfinite(_train(twin, train, case.rule, case.lr, steps, batch_size, case.seed)):
-            return Finding(name, FAILED, f"loss not finite within {steps} steps", "a finite loss", "a lower rate")
+            return _not_finite(case, name, steps)
         measures[kind] = twin.evaluate(*held_out)
     n, real, other = len(held_out[0]), measures["real"], measures["shuffled"]
     if "accuracy" in real:
@@ -487,6 +460,8 @@ def _control(case: _Case) -> Finding:
         expected = "real at most 0.7 times the other"
     if better:
         return Finding(name, PASSED, measured, expected, values=numbers)
+    if _rate_at_fault(case):
+        return Finding(name, SKIPPED, measured, expected, _RATE, numbers)
     advice = (
         "what is learned of these labels is no more than of random ones: are x and y in the same order? Or the rate "
         "does not suit"
@@ -549,6 +524,10 @@ def _update_ratio(case: _Case) -> Finding:
     }
     if not ratios:
         return Finding(name, SKIPPED, "no weights that differ from 0", "about 1e-3")
+    still = [t.name for t in twin.tensors if t.name in ratios and not twin.grads[t.start : t.stop].any()]
+    if still:
+        measured, advice = f"no gradient for {', '.join(still)}", "whatever the rate: see variance by layer"
+        return Finding(name, WARNING, measured, "about 1e-3", advice, {"ratios": ratios})
     low, high = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
     measured = (
         f"{ratios[low]:.1e} ({low}) to {ratios[high]:.1e} ({high}) with {type(case.rule).__name__} at {case.lr:g}"
@@ -560,6 +539,12 @@ def _update_ratio(case: _Case) -> Finding:
     advice = "a lower rate" if ratios[high] > 1e-2 else "a higher rate, unless a warm-up starts low"
     bad = ratios[high] > 0.1 or ratios[low] < 1e-6
     return Finding(name, FAILED if bad else WARNING, measured, expected, f"try {advice}", numbers)
+
+
+def _rate_at_fault(case: _Case) -> bool:
+    """Whether the first update is so large or so small that what training shows is of no account."""
+    finding = _update_ratio(case)
+    return finding.verdict == FAILED and "ratios" in finding.values
 
 
 def _plain(values: Any) -> Any:

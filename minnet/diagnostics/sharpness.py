@@ -64,7 +64,7 @@ class Sharpness(Monitor):
             drawn = np.random.default_rng(self.seed).choice(size, few, replace=False)
             value, residual = sharpness(
                 self._twin.of(trainer.net),
-                samples(trainer, self.data, drawn),
+                *samples(trainer, self.data, drawn),
                 iterations=self.iterations,
                 tolerance=self.tolerance,
                 seed=self.seed,
@@ -72,12 +72,12 @@ class Sharpness(Monitor):
             self.record(record.step, {"sharpness": value, "residual": residual, "lr": record.lr})
 
 
-def hessian_vector_product(net: Net, data: Data, v: np.ndarray) -> np.ndarray:
+def hessian_vector_product(net: Net, x: np.ndarray, y: np.ndarray, v: np.ndarray) -> np.ndarray:
     """H v for the Hessian H of the objective at the net's weights: (g(w + h v) - g(w - h v)) / 2h, shape (P,).
 
     Pearlmutter 1994, "Fast exact multiplication by the Hessian", names the one-sided form of it. ``net`` must be a
     float64 one, such as ``net.twin(np.float64)``; weights, buffers and step are put back, gradients are not. The batch
-    is all of ``data`` = (x, y), the noise that of the net's step.
+    is all of x and y, the noise that of the net's step.
     """
     if net.dtype != np.float64:
         raise ValueError(f"hessian_vector_product: expected a float64 net (net.twin(np.float64)); got {net.dtype}")
@@ -90,7 +90,7 @@ def hessian_vector_product(net: Net, data: Data, v: np.ndarray) -> np.ndarray:
     try:
         for sign in (1, -1):
             net.params, net.buffers, net.step = weights + sign * h * v, buffers, step
-            net.loss_and_grads(*data)
+            net.loss_and_grads(x, y)
             sides.append(net.grads.copy())
     finally:
         net.params, net.buffers, net.step = weights, buffers, step
@@ -98,7 +98,7 @@ def hessian_vector_product(net: Net, data: Data, v: np.ndarray) -> np.ndarray:
 
 
 def sharpness(
-    net: Net, data: Data, *, iterations: int = 50, tolerance: float = 1e-2, seed: int = 0
+    net: Net, x: np.ndarray, y: np.ndarray, *, iterations: int = 50, tolerance: float = 1e-2, seed: int = 0
 ) -> tuple[float, float]:
     """(largest eigenvalue of the objective's Hessian, residual), for a float64 net: see ``hessian_vector_product``.
 
@@ -107,7 +107,7 @@ def sharpness(
     """
 
     def product(v: np.ndarray) -> np.ndarray:
-        return hessian_vector_product(net, data, v)
+        return hessian_vector_product(net, x, y, v)
 
     def shifted(v: np.ndarray) -> np.ndarray:
         return product(v) - value * v

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..data import Data, check_data
+from ..data import check_data
 from ..files import write_whole
 from ..net import Net
 
@@ -89,7 +89,8 @@ class LossSurface:
 
 def loss_line(
     net: Net,
-    data: Data,
+    x: np.ndarray,
+    y: np.ndarray,
     *,
     span: float = 1.0,
     points: int = 51,
@@ -101,7 +102,7 @@ def loss_line(
 
     Args:
         net: a trained net; a twin does the work. Batch norms use the running statistics as they are, as in the paper.
-        data: (x, y) on which the loss is measured, without penalties.
+        x, y: samples on which the loss is measured, without penalties.
         span: the largest step; 1 adds a filter as long as the net's own.
         points: number of steps, odd, so that the net itself is the middle one.
         seed: of the direction.
@@ -110,13 +111,14 @@ def loss_line(
     """
     steps = _steps("loss_line", span, points)
     along = filter_normalised_direction(net, seed) if direction is None else _direction(net, direction)
-    losses = _losses("loss_line", net, data, along[np.newaxis], steps[:, np.newaxis], progress)
+    losses = _losses("loss_line", net, x, y, along[np.newaxis], steps[:, np.newaxis], progress)
     return LossSurface(steps, None, losses, seed)
 
 
 def loss_surface(
     net: Net,
-    data: Data,
+    x: np.ndarray,
+    y: np.ndarray,
     *,
     span: float = 1.0,
     points: int = 25,
@@ -132,7 +134,7 @@ def loss_surface(
     second = int(np.random.SeedSequence((checks.count("loss_surface", "seed", seed, least=0), 1)).generate_state(1)[0])
     along = np.stack([filter_normalised_direction(net, seed), filter_normalised_direction(net, second)])
     places = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    losses = _losses("loss_surface", net, data, along, places, progress)
+    losses = _losses("loss_surface", net, x, y, along, places, progress)
     return LossSurface(steps, steps.copy(), losses.reshape(points, points), seed)
 
 
@@ -152,13 +154,15 @@ def _direction(net: Net, direction: Any) -> np.ndarray:
     return values
 
 
-def _losses(who: str, net: Net, data: Data, along: np.ndarray, places: np.ndarray, progress: bool | None) -> np.ndarray:
+def _losses(
+    who: str, net: Net, x: Any, y: Any, along: np.ndarray, places: np.ndarray, progress: bool | None
+) -> np.ndarray:
     """Data loss at net.params + place @ along for every place (n, directions)."""
     from tqdm import tqdm
 
     if not isinstance(net, Net) or net.loss_function is None:
         raise TypeError(f"{who}: expected a Net with a loss; got {net!r}")
-    x, y = check_data(who, data, net.dtype)
+    x, y = check_data(who, (x, y), net.dtype)
     twin = net.twin()
     x, start = twin.as_input(x), net.params.astype(np.float64)
     losses = np.empty(len(places))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..history import History
+from .chance import Baseline
 from .monitor import Monitor
 from .noise_scale import NoiseScale
 from .ratios import TARGET, UpdateRatios
@@ -34,26 +35,60 @@ class Verdict:
     level: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.level}: {self.text}"
 
-def verdicts(history: History, monitors: Iterable[Monitor] = (), batch_size: int | None = None) -> list[Verdict]:
-    """What can be said of a run so far, worst first. Monitors without a record say nothing."""
-    found = [*_of_end(history), *_of_loss(history), *_of_gap(history)]
+
+def verdicts(
+    history: History,
+    monitors: Iterable[Monitor] = (),
+    batch_size: int | None = None,
+    baseline: Baseline | None = None,
+) -> list[Verdict]:
+    """What can be said of a run so far, worst first, and of what is equally bad the cause before what follows from it.
+
+    Monitors without a record say nothing. Whether anything was learned is judged by ``baseline``, what a net without
+    any knowledge reaches; where that is not given, by the loss of the first step.
+    """
+    monitors = [monitor for monitor in monitors if len(monitor)]
+    learned = _learned(history, baseline)
+    dead = any(isinstance(m, DeadUnits) and max(_dead(m).values(), default=0.0) > _MANY for m in monitors)
+    units = [verdict for monitor in monitors if isinstance(monitor, DeadUnits) for verdict in _of_units(monitor)]
+    found = [*_of_end(history), *(units if dead else ())]
+    found += [*_of_loss(history, baseline, learned), *_of_accuracy(history, baseline, learned)]
+    found += _of_gap(history, learned)
     for monitor in monitors:
-        if not len(monitor):
-            continue
         if isinstance(monitor, UpdateRatios):
-            found += _of_ratios(monitor)
-        elif isinstance(monitor, DeadUnits):
-            found += _of_units(monitor)
+            found += _of_ratios(monitor, dead)
         elif isinstance(monitor, Saturation):
             found += _of_saturation(monitor)
         elif isinstance(monitor, Statistics):
-            found += _of_gradients(monitor)
+            found += _of_gradients(monitor, learned)
         elif isinstance(monitor, NoiseScale):
             found += _of_noise(monitor, batch_size)
         elif isinstance(monitor, Sharpness):
             found += _of_sharpness(monitor)
+    found += () if dead else units
     return sorted(found, key=lambda verdict: ("bad", "watch", "good").index(verdict.level))
+
+
+def _ends(history: History) -> tuple[float, float]:
+    """Mean loss of the first steps and of the last."""
+    losses = np.array(history.steps["loss"])
+    few = max(1, round(_PART * len(losses)))
+    return float(losses[:few].mean()), float(losses[-few:].mean())
+
+
+def _learned(history: History, baseline: Baseline | None) -> bool:
+    """Whether the run has got anywhere: by its accuracy where there is one, else by its loss."""
+    if len(history.steps) < 2:
+        return False
+    if baseline is not None and baseline.accuracy is not None and "accuracy" in history:
+        # Validation counts too: dropout and augmentation keep the accuracy in training down.
+        reached = max(history[column][-1] for column in ("accuracy", "val_accuracy") if column in history)
+        return bool(reached > baseline.accuracy + _MOVED * (1 - baseline.accuracy))
+    start = history.steps["loss"][0] if baseline is None else baseline.loss
+    return bool(_ends(history)[1] < start - _MOVED * abs(start))
 
 
 def _of_end(history: History) -> Iterator[Verdict]:
@@ -62,14 +97,17 @@ def _of_end(history: History) -> Iterator[Verdict]:
         yield Verdict("bad" if diverged else "watch", f"The run ended early: {history.stopped}.")
 
 
-def _of_loss(history: History) -> Iterator[Verdict]:
+def _of_loss(history: History, baseline: Baseline | None, learned: bool) -> Iterator[Verdict]:
     losses = np.array(history.steps["loss"]) if len(history.steps) else np.empty(0)
-    few = max(1, round(_PART * len(losses)))
     if len(losses) < 2:
         return
-    first, last = float(losses[:few].mean()), float(losses[-few:].mean())
+    (first, last), start = _ends(history), float(losses[0])
     words = f"from {first:.3g} to {last:.3g}"
     if last > first + _MOVED * abs(first):
+        yield Verdict("bad", f"The training loss has risen, {words}: the learning rate is too high.")
+    elif last > start + abs(start) and not learned:
+        peak = losses.max()
+        words = f"from {start:.3g} at the first step to {last:.3g}, by way of {peak:.3g}"
         yield Verdict("bad", f"The training loss has risen, {words}: the learning rate is too high.")
     elif last > first - _MOVED * abs(first):
         why = "a rate too low, or so high that it makes no headway. The update ratios tell which"
@@ -78,12 +116,29 @@ def _of_loss(history: History) -> Iterator[Verdict]:
         third, fourth = (float(part.mean()) for part in np.array_split(losses, 4)[2:])
         falling = fourth < third - _MOVED * abs(first - last)
         course = "is still falling: more steps would help" if falling else "has levelled off"
-        yield Verdict("good", f"The training loss has fallen, {words}, and {course}.")
+        if baseline is not None and last > baseline.loss * (1 - _MOVED) and not learned:
+            level = "watch" if falling else "bad"
+            nothing = f"but one and the same answer to every sample gives {baseline.loss:.3g}: nothing is learned yet"
+            yield Verdict(level, f"The training loss has fallen, {words}, and {course}, {nothing}.")
+        else:
+            yield Verdict("good", f"The training loss has fallen, {words}, and {course}.")
 
 
-def _of_gap(history: History) -> Iterator[Verdict]:
+def _of_accuracy(history: History, baseline: Baseline | None, learned: bool) -> Iterator[Verdict]:
+    if baseline is None or baseline.accuracy is None or "accuracy" not in history or learned:
+        return
+    yield Verdict(
+        "bad",
+        f"Accuracy is {history['accuracy'][-1]:.1%} in training, and {baseline.accuracy:.1%} would be right by always "
+        "answering the most frequent class: nothing is learned yet.",
+    )
+
+
+def _of_gap(history: History, learned: bool) -> Iterator[Verdict]:
     if "val_loss" not in history:
         yield Verdict("watch", "There is no validation, so overfitting would not be seen.")
+        return
+    if not learned:  # there is nothing that could be overfitted
         return
     losses = np.array(history["val_loss"], float)
     best = int(np.argmin(losses))
@@ -109,22 +164,26 @@ def _recent(values: np.ndarray) -> float:
     return float(np.median(part[np.isfinite(part)])) if np.isfinite(part).any() else float("nan")
 
 
-def _of_ratios(monitor: UpdateRatios) -> Iterator[Verdict]:
+def _of_ratios(monitor: UpdateRatios, dead: bool) -> Iterator[Verdict]:
     ratio = _recent(monitor.median())
     words = f"An update is {ratio:.1e} of the weights (aim: about {TARGET:.0e})"
-    if ratio > TARGET * _AROUND:
+    if dead:
+        yield Verdict("watch", f"{words}, but with so many dead units that says nothing of the learning rate.")
+    elif ratio > TARGET * _AROUND:
         yield Verdict("bad", f"{words}: the learning rate is likely too high.")
     elif ratio < TARGET / _AROUND:
-        yield Verdict(
-            "watch",
-            f"{words}: the learning rate is likely too low, unless it is meant to die away or the units have died.",
-        )
+        yield Verdict("watch", f"{words}: the learning rate is likely too low, unless it is meant to die away.")
     elif np.isfinite(ratio):
         yield Verdict("good", f"{words}: the learning rate suits.")
 
 
+def _dead(monitor: DeadUnits) -> dict[str, float]:
+    """Share of each layer's units that are dead at the last record."""
+    return {place: float(share[-1]) for place, share in monitor.share().items()}
+
+
 def _of_units(monitor: DeadUnits) -> Iterator[Verdict]:
-    shares = {place: float(share[-1]) for place, share in monitor.share().items()}
+    shares = _dead(monitor)
     if not shares:
         return
     dead, units = (sum(int(f(monitor[place][-1])) for place in shares) for f in (np.sum, np.size))
@@ -153,12 +212,17 @@ def _of_saturation(monitor: Saturation) -> Iterator[Verdict]:
         yield Verdict("good", f"{words}, more than of any other layer: the gradient passes.")
 
 
-def _of_gradients(monitor: Statistics) -> Iterator[Verdict]:
+def _of_gradients(monitor: Statistics, learned: bool) -> Iterator[Verdict]:
     sizes = {
         name: float(std[-1])
         for name, std in monitor.of("gradients", "std").items()
         if monitor.labels.get(f"gradients {name}") == "weights"
     }
+    still = [name for name, size in sizes.items() if size == 0]
+    if still:
+        why = "nothing there learns any more" if learned else "nothing there learns, as with dead units or no input"
+        yield Verdict("watch" if learned else "bad", f"Gradients of the weights {', '.join(still)} are all 0: {why}.")
+        return
     if len(sizes) < 2:
         return
     small, large = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)

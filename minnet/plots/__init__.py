@@ -1,4 +1,4 @@
-"""Every figure. Matplotlib is imported here alone, and only when a figure is drawn."""
+"""Every figure, with its data in a file beside it. Matplotlib is imported here alone, and only to draw one."""
 
 from .checks import step_sweep
 from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer

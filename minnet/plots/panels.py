@@ -1,4 +1,4 @@
-"""Figures of a few panels side by side: curves, regions of classes, histograms, images."""
+"""Figures of a few panels side by side: curves, regions of classes, histograms, images; data beside each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, figure, legend, save
+from .style import COLOURS, figure, legend, save, save_arrays, save_rows
 
 if TYPE_CHECKING:
     from ..history import History
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def learning_curves(history: "History", path: str | Path) -> None:
-    """Loss of every step with each epoch's validation loss; accuracy of training and validation; learning rate."""
+    """Loss of every step with each epoch's validation loss; accuracy of training and validation; learning rate.
+
+    A CSV file beside the figure holds the history, as ``History.save`` writes it.
+    """
     has_accuracy = "accuracy" in history
     drawn, axes = figure(3 if has_accuracy else 2)
     steps = history.steps["step"]
@@ -37,13 +40,23 @@ def learning_curves(history: "History", path: str | Path) -> None:
     axes[-1].plot(steps, history.steps["lr"])
     axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
     save(drawn, path)
+    history.save(Path(path).with_suffix(".csv"))
 
 
 def range_test(result: "RangeTest", path: str | Path) -> None:
-    """What a range test read against the rate, with its regimes as shades and its suggestions as vertical lines."""
+    """What a range test read against the rate, with its regimes as shades and its suggestions as vertical lines.
+
+    A CSV file beside the figure holds the readings of each seed.
+    """
     drawn, (axis,) = figure(width=6.4, height=3.6)
     range_test_panel(axis, result)
     save(drawn, path)
+    rows = (
+        (seed, float(rate), float(value))
+        for seed, values in enumerate(result.readings)
+        for rate, value in zip(result.rates[result.at], values, strict=True)
+    )
+    save_rows(path, ("seed", "learning rate", result.monitor), rows)
 
 
 def range_test_panel(axis: Any, result: "RangeTest") -> None:
@@ -86,7 +99,7 @@ def curves(
     ylabel: str,
     log: bool = False,
 ) -> None:
-    """Labelled lines (x, y) in one panel; ``log`` for a logarithmic y axis."""
+    """Labelled lines (x, y) in one panel; ``log`` for a logarithmic y axis. A CSV file holds their points."""
     drawn, (axis,) = figure()
     for label, (x, y) in series.items():
         axis.plot(x, y, label=label)
@@ -95,6 +108,8 @@ def curves(
         axis.set_yscale("log")
     legend(axis)
     save(drawn, path)
+    rows = ((label, *map(float, point)) for label, line in series.items() for point in zip(*line, strict=True))
+    save_rows(path, ("line", xlabel, ylabel), rows)
 
 
 # How an event of a schedule is marked. A trough and its restart may share a place: the ring goes around the triangle.
@@ -118,7 +133,7 @@ def schedules(
 ) -> None:
     """The first ``steps`` steps of labelled schedules, with their events: in one panel, or one beside the other.
 
-    ``log`` for a logarithmic y axis, ``ylabel`` for what they are schedules of.
+    ``log`` for a logarithmic y axis, ``ylabel`` for what they are schedules of. A CSV file holds values and events.
     """
     from matplotlib.lines import Line2D
 
@@ -148,12 +163,21 @@ def schedules(
     if marks and not together:
         drawn.legend(handles=marks, frameon=False, fontsize=8, loc="outside lower center", ncols=len(marks))
     save(drawn, path)
+    rows: list[tuple[Any, ...]] = []
+    for label, schedule in series.items():
+        kinds: dict[int, list[str]] = {}
+        for event in schedule.events(steps):
+            kinds.setdefault(event.step, []).append(event.kind)
+        rows += [(label, i, float(v), " ".join(kinds.get(i, []))) for i, v in enumerate(schedule.preview(steps))]
+    save_rows(path, ("schedule", "step", ylabel, "events"), rows)
 
 
 def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, *, resolution: int = 200) -> None:
     """The classes that nets over two features assign to the plane, one panel a net, with the samples on top.
 
-    ``nets`` maps titles to anything with ``predict(x)``; x has shape (n, 2), y (n,).
+    ``nets`` maps titles to anything with ``predict(x)``; x has shape (n, 2), y (n,). An NPZ file beside the figure
+    holds the samples ``x`` and ``y``, the points of the plane ``grid`` (resolution, resolution, 2), the ``titles``, and
+    ``regions`` (nets, resolution, resolution), the class of each point.
     """
     from matplotlib.colors import ListedColormap
 
@@ -162,8 +186,10 @@ def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndar
     low, high = x.min(axis=0) - 0.1, x.max(axis=0) + 0.1
     grid = np.stack(np.meshgrid(*(np.linspace(a, b, resolution) for a, b in zip(low, high, strict=True))), axis=-1)
     drawn, axes = figure(len(nets), width=3.4, height=3.4)
+    found = []
     for axis, (title, net) in zip(axes, nets.items(), strict=True):
         labels = net.predict(grid.reshape(-1, 2).astype(x.dtype)).argmax(axis=1).reshape(resolution, resolution)
+        found.append(labels)
         axis.pcolormesh(
             grid[..., 0], grid[..., 1], labels, cmap=colours, alpha=0.3, vmin=-0.5, vmax=classes - 0.5, rasterized=True
         )
@@ -171,12 +197,16 @@ def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndar
         axis.set(title=title, xlabel="feature 1", ylabel="feature 2", aspect="equal")
         axis.grid(False)
     save(drawn, path)
+    save_arrays(path, x=x, y=y, grid=grid, titles=np.array(list(nets)), regions=np.array(found))
 
 
 def histogram(
     path: str | Path, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
 ) -> None:
-    """Histograms side by side with labelled vertical lines, such as a published figure among one's own."""
+    """Histograms side by side with labelled vertical lines, such as a published figure among one's own.
+
+    A CSV file beside the figure holds all values and the marks.
+    """
     from matplotlib.ticker import MaxNLocator
 
     drawn, (axis,) = figure(width=5.0)
@@ -190,10 +220,15 @@ def histogram(
     axis.margins(y=0.35)  # room for the legend above the bars
     legend(axis)
     save(drawn, path)
+    rows = [("value", label, float(value)) for label, group in groups.items() for value in group]
+    save_rows(path, ("kind", "label", xlabel), [*rows, *(("mark", label, float(at)) for label, at in marks.items())])
 
 
 def images(path: str | Path, pictures: np.ndarray, *, columns: int, title: str) -> None:
-    """Images (n, H, W, 3 or 1) in a grid of so many columns, each stretched from its own smallest to largest value."""
+    """Images (n, H, W, 3 or 1) in a grid of so many columns, each stretched from its own smallest to largest value.
+
+    An NPZ file beside the figure holds them as they were given, as ``images``.
+    """
     n, height, width, channels = pictures.shape
     low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (pictures.min, pictures.max))
     stretched = (pictures - low) / np.where(high > low, high - low, 1)
@@ -207,3 +242,4 @@ def images(path: str | Path, pictures: np.ndarray, *, columns: int, title: str) 
     axis.grid(False)
     axis.spines[:].set_visible(False)
     save(drawn, path)
+    save_arrays(path, images=pictures)

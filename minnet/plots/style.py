@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import write_whole
+from ..files import check_folder, write_whole
 
 # A palette that survives grey printing and colour blindness (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -74,7 +74,8 @@ def shared_legend(drawn: Any, labels: Sequence[str], columns: int) -> None:
 
 
 def save(drawn: Any, path: str | Path) -> None:
-    """Write a figure to ``path``; its ending names the format."""
+    """Write a figure to ``path``; its ending names the format. FileNotFoundError if its folder does not exist."""
+    check_folder(path)
     drawn.savefig(path, dpi=STYLE["figure.dpi"], bbox_inches="tight")
 
 
@@ -92,3 +93,10 @@ def save_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
     table.writerow(columns)
     table.writerows(rows)
     write_whole(Path(path).with_suffix(".csv"), text.getvalue())
+
+
+def save_arrays(path: str | Path, **arrays: np.ndarray) -> None:
+    """Write arrays that a figure at ``path`` shows beside it, as an NPZ file of the same name."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # its stubs take the names for its own arguments
+    write_whole(Path(path).with_suffix(".npz"), packed.getvalue())

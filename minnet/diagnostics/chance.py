@@ -1,0 +1,64 @@
+"""What a net that has learned nothing would do: the measure below which no training counts."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..losses import Logistic, Loss, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
+from ..net import Net
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What one and the same answer to every sample gives.
+
+    Attributes:
+        loss: of equal scores for all classes, or of the mean target; with the penalties that the net now has, as
+            training losses are.
+        accuracy: of always answering the most frequent class; None for a loss without classes.
+    """
+
+    loss: float
+    accuracy: float | None = None
+
+
+def baseline(net: Net, targets: np.ndarray) -> Baseline:
+    """The baseline for a net with a loss and targets that its loss has checked."""
+    loss = net.loss_function
+    assert loss is not None
+    level, labels = chance(net), classes(loss, targets)
+    if level is None:
+        mean = targets.mean(axis=0, dtype=np.float64).astype(net.dtype)
+        value = loss(np.broadcast_to(mean, (len(targets), *net.output_shape)).copy(), targets)
+    else:
+        value = level[0]
+    accuracy = None if labels is None else float(np.bincount(labels).max() / len(labels))
+    return Baseline(value + sum(net.penalties()), accuracy)
+
+
+def classes(loss: Loss, targets: np.ndarray) -> np.ndarray | None:
+    """One class a sample from targets that the loss has checked, or None if it knows no classes."""
+    if targets.dtype.kind == "i" and targets.ndim == 1:
+        return targets
+    if isinstance(loss, Logistic) and targets.shape[1:] == (1,):
+        return (targets[:, 0] >= 0.5).astype(np.int64)
+    return None
+
+
+def chance(net: Net) -> tuple[float, str] | None:
+    """The data loss of equal scores for all classes, and how it comes about; None for a loss without such a value.
+
+    Softmax: log C, with label smoothing and class weights too, since the loss of a sample is the same whatever its
+    class, and the mean is a weighted one. Hinge losses: every wrong class costs its margin. Logistic: log 2 an output.
+    """
+    loss, outputs = net.loss_function, net.output_shape[0]
+    if isinstance(loss, SoftmaxCrossEntropy):
+        return math.log(outputs), f"log {outputs}"
+    if isinstance(loss, MulticlassHinge):
+        return (outputs - 1) * loss.margin, f"{outputs - 1} classes x margin"
+    if isinstance(loss, SquaredHinge):
+        return (outputs - 1) * loss.margin**2, f"{outputs - 1} classes x margin^2"
+    if isinstance(loss, Logistic):
+        return outputs * math.log(2), f"{outputs} x log 2"
+    return None
