@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from . import checks
 
 if TYPE_CHECKING:
+    from .net import Net
     from .train import Record, Trainer
 
 
@@ -58,8 +59,11 @@ class Callback:
         """
         return {}
 
+    def check(self, state: dict[str, Any], net: "Net") -> None:
+        """ValueError for a state that is not one of a run of this net; asked of a file's before ``restore``."""
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state()`` gave. ValueError for names that are not its own."""
+        """Go on from what ``state()`` gave. ValueError for one that is not its own; nothing has changed then."""
         check_state(self, state, ())
 
 
@@ -79,6 +83,23 @@ def check_state(callback: Callback, state: dict[str, Any], names: Collection[str
     """ValueError for a state with names that are none of the callback's."""
     if set(state) - set(names):
         raise ValueError(f"{type(callback).__name__}: expected a state of {sorted(names)}; got {sorted(state)}")
+
+
+def check_arrays(
+    callback: Callback,
+    arrays: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: Any,
+) -> None:
+    """ValueError unless there is an array of this shape and dtype under each of the names.
+
+    Kernels do not look: an array of another shape than the net's would have them write beside it.
+    """
+    for name, shape in shapes.items():
+        got = arrays.get(name)
+        if not isinstance(got, np.ndarray) or got.shape != shape or got.dtype != dtype:
+            came = f"{got.dtype} {got.shape}" if isinstance(got, np.ndarray) else repr(got)
+            raise ValueError(f"{callback!r}: expected {name} of {np.dtype(dtype)} {shape}; got {came}")
 
 
 class EarlyStopping(Callback):
@@ -130,6 +151,10 @@ class EarlyStopping(Callback):
             return {}
         params, buffers = self._kept
         return {"best": self.best, "best_epoch": self.best_epoch, "params": params.copy(), "buffers": buffers.copy()}
+
+    def check(self, state: dict[str, Any], net: "Net") -> None:
+        if state:
+            check_arrays(self, state, {"params": net.params.shape, "buffers": net.buffers.shape}, net.dtype)
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best", "best_epoch", "params", "buffers"))

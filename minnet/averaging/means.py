@@ -52,8 +52,10 @@ class EMA(Average):
         return state | {"left": self._left} if state else state
 
     def restore(self, state: dict[str, Any]) -> None:
+        check_state(self, state, self._state_names())
+        left = checks.fraction("EMA", "left", state["left"]) if state else 1.0
         super().restore(state)
-        self._left = float(state.get("left", 1.0))
+        self._left = left
 
     def _state_names(self) -> tuple[str, ...]:
         return *super()._state_names(), "left"
@@ -132,18 +134,21 @@ class LAWA(Average):
                 mix(mean, ring[i], 1 / (i + 1))
         return params, buffers
 
-    def state(self) -> dict[str, Any]:
-        if self.count == 0 or self._ring is None:
-            return {}
-        return {"count": self.count, "params": self._ring[0].copy(), "buffers": self._ring[1].copy()}
+    def _arrays(self) -> dict[str, np.ndarray]:
+        assert self._ring is not None
+        return {"params": self._ring[0], "buffers": self._ring[1]}
+
+    def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {name: (self.k, *shape) for name, shape in super()._shapes(net).items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, self._state_names())
         if state and np.shape(state["params"])[:1] != (self.k,):
             raise ValueError(f"{self!r}: expected a state of {self.k} points; got {np.shape(state['params'])[:1]}")
-        self.count = int(state.get("count", 0))
-        self._ring = (np.array(state["params"]), np.array(state["buffers"])) if state else None
-        self._mean = copied(self._ring[0][0], self._ring[1][0]) if self._ring is not None else None
+        count = checks.count("LAWA", "count", state["count"]) if state else 0
+        ring = (np.array(state["params"]), np.array(state["buffers"])) if state else None
+        mean = copied(ring[0][0], ring[1][0]) if ring is not None else None
+        self.count, self._ring, self._mean = count, ring, mean
 
     def __repr__(self) -> str:
         return f"LAWA({self.k}, {self._moments.at!r})"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..callbacks import Callback, check_state
 from ..files import write_whole
 from ..history import History
+from ..net import Net
 from .monitor import Monitor
 from .ratios import UpdateRatios
 from .statistics import Statistics
@@ -89,15 +90,29 @@ class Dashboard(Callback):
     def state(self) -> dict[str, Any]:
         return {f"{i} {name}": value for i, m in enumerate(self.monitors) for name, value in m.state().items()}
 
+    def check(self, state: dict[str, Any], net: Net) -> None:
+        for monitor, part in zip(self.monitors, self._parts(state), strict=True):
+            monitor.check(part, net)
+
     def restore(self, state: dict[str, Any]) -> None:
+        before = [monitor.state() for monitor in self.monitors]
+        try:
+            for monitor, part in zip(self.monitors, self._parts(state), strict=True):
+                monitor.restore(part)
+        except Exception:
+            for monitor, part in zip(self.monitors, before, strict=True):
+                monitor.restore(part)
+            raise
+
+    def _parts(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """The states of the monitors in that of the page."""
         parts: list[dict[str, Any]] = [{} for _ in self.monitors]
         for key, value in state.items():
             number, _, name = key.partition(" ")
             if not number.isdigit() or int(number) >= len(parts):
                 check_state(self, {key: value}, [f"{i} ..." for i in range(len(parts))])
             parts[int(number)][name] = value
-        for monitor, part in zip(self.monitors, parts, strict=True):
-            monitor.restore(part)
+        return parts
 
     def _write(self, trainer: "Trainer") -> None:
         history = trainer.history
