@@ -22,7 +22,10 @@ _BEST = "best.ckpt"
 
 
 class Checkpoint(Callback):
-    """Save the run as it goes, and before it ends, Ctrl-C included; ``Trainer.resume(folder, ...)`` goes on with it.
+    """Save the run as it goes, and before it ends; ``Trainer.resume(folder, ...)`` goes on with it.
+
+    It ends early by ``trainer.stop``, ``trainer.leave``, and, in ``fit`` and ``Trainer.run`` alone, Ctrl-C and SIGTERM:
+    a loop of one's own is broken off by those as any Python code is, in mid-step, and goes on from the last file.
 
     Files are ``step-00001200.ckpt`` and, for the best epoch so far, ``best.ckpt``. Each is written whole or not at all
     and holds all of the run (see ``Trainer.save``), some 2 (1 + slots of the rule) times the size of the weights.
@@ -54,15 +57,15 @@ class Checkpoint(Callback):
             raise TypeError(f"Checkpoint: expected best to be a column's name or None; got {best!r}")
         self.best, self.must_save = best, must_save
         self._value: float | None = None  # best so far
-        self._better = self._goes_on = self._looked = False
+        self._better = False
 
     def on_step(self, trainer: "Trainer", record: Any) -> None:
-        """Look, once, whether the folder is free for this run."""
-        if self._looked:
+        """Look, as a run begins, whether the folder is free for it."""
+        if record.step > 1:
             return
-        self._looked = True
+        self._value, self._better = None, False
         others = files_of(self.folder)
-        if others and not self._goes_on:
+        if others:
             raise FileExistsError(
                 f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {others[0].name}. "
                 "Trainer.resume goes on with that run"
@@ -113,8 +116,7 @@ class Checkpoint(Callback):
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best",))
         value = state.get("best")
-        self._value = None if value is None else float(value)
-        self._goes_on, self._looked, self._better = True, False, False
+        self._value, self._better = None if value is None else float(value), False
 
 
 def files_of(folder: Path) -> list[Path]:

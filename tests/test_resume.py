@@ -615,6 +615,30 @@ def test_ctrl_c_between_the_parts_of_an_optimizer_step_saves_nothing_half_done(t
     assert result(again) == result(expected)
 
 
+class InterruptLate(mn.Callback):
+    """Sends Ctrl-C to its own process when the callbacks before it have been asked whether to save."""
+
+    bystander = True
+
+    def between_steps(self, trainer):
+        if trainer.step == 8:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it saves", "after"])
+def test_a_signal_between_the_callbacks_is_not_too_late_to_be_saved(first, tmp_path):
+    case = CASES["mlp"]
+    expected = whole(case)
+    late, saving = InterruptLate(), mn.Checkpoint(tmp_path, every=1000)
+    trainer = case.start(*([late, saving] if first else [saving, late]))
+    assert trainer.run(progress=False).stopped == "interrupted"
+    assert f"step-{trainer.step:08}.ckpt" in names(tmp_path)
+    again = case.resume(tmp_path)
+    assert again.step == trainer.step
+    again.run(progress=False)
+    assert result(again) == result(expected)
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path):
     class Twice(mn.Callback):
         def on_step(self, trainer, record):
@@ -677,6 +701,51 @@ def test_sigterm_saves_and_then_ends_the_process(tmp_path):
     again = case.resume(tmp_path)
     again.run(progress=False)
     assert result(again) == result(expected)
+
+
+def test_sigterm_says_why_it_could_not_save(tmp_path):
+    (tmp_path / "run").write_text("no folder")
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FAILING, str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGTERM
+    assert "FileExistsError" in process.stderr.splitlines()[-1]
+    assert "between_steps" in process.stderr
+
+
+FAILING = """
+import signal, sys
+import stress_resume as stress
+import minnet as mn
+
+class Signal(mn.Callback):
+    bystander = True
+    def on_step(self, trainer, record):
+        if record.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+stress.CASES["SGD"].start(Signal(), mn.Checkpoint(sys.argv[1], every=1000)).run(progress=False)
+"""
+
+
+def test_a_resume_that_fails_does_not_free_the_folder_for_another_run(tmp_path):
+    case = CASES["mlp"]
+    case.start(mn.Checkpoint(tmp_path)).run(progress=False)
+    saving = mn.Checkpoint(tmp_path)
+    with pytest.raises(mn.CheckpointError):
+        resume(tmp_path, net=wider(), callbacks=[saving])
+    document, arrays = archive.read(tmp_path / "step-00000030.ckpt")
+    document["callbacks"][-1]["state"] = {}
+    archive.write(tmp_path / "step-00000030.ckpt", document, arrays)
+    with pytest.raises(mn.CheckpointError, match="states of the callbacks"):
+        resume(tmp_path / "step-00000030.ckpt", callbacks=[saving, *CASES["mlp"].given()["callbacks"]])
+    with pytest.raises(FileExistsError, match="no checkpoints of another run"):
+        CASES["SGD"].start(saving).run(progress=False)
 
 
 # For others to read ------------------------------------------------------------------------------------------

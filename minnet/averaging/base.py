@@ -98,8 +98,10 @@ class Average(Callback):
         return {"params": net.params.shape, "buffers": net.buffers.shape}
 
     def _check_size(self, net: Net) -> None:
-        """ValueError for another net than the one that is averaged."""
-        check_arrays(self, self._arrays(), self._shapes(net), net.dtype)
+        try:
+            check_arrays(self, self._arrays(), self._shapes(net), net.dtype)
+        except ValueError as error:
+            raise ValueError(f"{self!r}: expected the net that it averages; got another: {error}") from None
 
     @property
     def params(self) -> np.ndarray:
