@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import zlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 class Callback:
     """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``.
 
-    A resumed run must be given the callbacks that it had: their ``repr``, which shows the arguments of the constructor
-    that are kept as attributes (``name`` or ``_name``), is compared, and their ``state()`` is put back.
+    A resumed run must be given the callbacks that it had: their ``repr`` is compared, their ``state()`` put back. The
+    ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``), arrays by
+    shape, dtype and CRC-32, functions by name; keep each that matters to a run, or define a ``repr`` of your own.
 
     Attributes:
         bystander: True for a class that changes nothing in a run (it prints, draws, saves); such callbacks may differ
@@ -30,7 +32,7 @@ class Callback:
     def __repr__(self) -> str:
         kept = vars(self)
         names = [name for name in inspect.signature(type(self)).parameters if name in kept or f"_{name}" in kept]
-        shown = (f"{name}={kept.get(name, kept.get(f'_{name}'))!r}" for name in names)
+        shown = (f"{name}={_shown(kept.get(name, kept.get(f'_{name}')))}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
@@ -65,6 +67,15 @@ class Callback:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what ``state()`` gave. ValueError for one that is not its own; nothing has changed then."""
         check_state(self, state, ())
+
+
+def _shown(value: Any) -> str:
+    """``repr``, but of an array, also in a tuple, what tells it from others."""
+    if isinstance(value, np.ndarray):
+        return f"<{value.dtype} {value.shape} crc32 {zlib.crc32(np.ascontiguousarray(value).data):08x}>"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
 
 
 def larger_is_better(monitor: str) -> bool:

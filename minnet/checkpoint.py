@@ -105,7 +105,8 @@ class Checkpoint(Callback):
         files = files_of(self.folder)
         ours = [path for path in files if _step_of(path) <= step]
         for path in [*ours[self.keep :], *(path for path in files if _step_of(path) > step)]:
-            path.unlink(missing_ok=True)
+            if not path.is_dir():  # which is none of ours
+                path.unlink(missing_ok=True)
         for name in ("step-*.ckpt", _BEST):
             for path in self.folder.glob(temporary_name(Path(name), "*").name):
                 path.unlink(missing_ok=True)
@@ -142,7 +143,7 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
     for path in files:
         try:
             content = archive.read(path)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:  # OSError: no file, or none that may be read
             refused.append(error)
             continue
         for problem in refused:
@@ -153,12 +154,18 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
 
 @contextmanager
 def offer_older(path: Path) -> Iterator[None]:
-    """Add to a CheckpointError of a file of ``Checkpoint`` which is the next older one beside it."""
+    """Add to a CheckpointError of a file of ``Checkpoint`` which is the next older one beside it.
+
+    To the best, whose step its name does not tell, the newest one is.
+    """
     try:
         yield
     except CheckpointError as error:
         with suppress(OSError):
-            older = [other for other in files_of(path.parent) if _step_of(other) < _step_of(path)]
+            others = [other for other in files_of(path.parent) if other.is_file()]
+            if path.name == _BEST and others:
+                raise CheckpointError(f"{error}. The newest one beside it is {others[0]}") from None
+            older = [other for other in others if _step_of(other) < _step_of(path)]
             if older:
                 raise CheckpointError(f"{error}. The next older one is {older[0]}") from None
         raise

@@ -372,9 +372,10 @@ class Trainer:
         has changed then. FileNotFoundError if there is no file.
         """
         path = Path(path)
+        newest = resume.Saved(*newest_whole(path)) if path.is_dir() else None
+        path = path if newest is None else newest.path
         with offer_older(path):
-            saved = resume.Saved(*(newest_whole(path) if path.is_dir() else (path, *archive.read(path))))
-            path = saved.path
+            saved = newest or resume.Saved(path, *archive.read(path))
             resume.compare(path, "net", saved.get("net"), resume.describe_net(net))
             trainer = cls(
                 net,

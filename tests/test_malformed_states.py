@@ -110,6 +110,35 @@ def test_what_is_as_it_was_is_taken(saved):
     assert set(callback.state()) == set(state)
 
 
+X, Y = flat_data(20)
+OF_OTHERS = [  # pairs whose runs or records differ
+    (lambda: mn.EMA(0.9, start=2), lambda: mn.EMA(0.9, start=20)),
+    (lambda: mn.EMA(0.9999991), lambda: mn.EMA(0.9999989)),
+    (lambda: mn.SWA(2), lambda: mn.SWA("epoch")),
+    (lambda: mn.LAWA(3), lambda: mn.LAWA(3, start=18)),
+    (lambda: mn.SWAG(rank=3), lambda: mn.SWAG(rank=5)),
+    (lambda: mn.SWAG(rank=3), lambda: mn.SWAG(rank=3, start=5)),
+    (lambda: mn.Snapshots("epoch"), lambda: mn.Snapshots(2)),
+    (lambda: mn.Snapshots("epoch"), lambda: mn.Snapshots("epoch", start=10)),
+    (lambda: diagnostics.UpdateRatios(at=2), lambda: diagnostics.UpdateRatios(at=3)),
+    (lambda: diagnostics.UpdateRatios(at=[1, 2]), lambda: diagnostics.UpdateRatios(at=[1, 3])),
+    (lambda: diagnostics.UpdateRatios(diagnostics.log_spaced(2)), lambda: diagnostics.UpdateRatios(at=[1, 3])),
+    (lambda: diagnostics.DeadUnits((X, Y)), lambda: diagnostics.DeadUnits((X + np.float32(1e-3), Y))),
+    (lambda: diagnostics.Dashboard("a.html", every=2), lambda: diagnostics.Dashboard("a.html", every=3)),
+    (lambda: diagnostics.Dashboard("a.html", monitors=[]), lambda: diagnostics.Dashboard("a.html")),
+]
+
+
+@pytest.mark.parametrize("pair", OF_OTHERS)
+def test_a_callback_with_other_arguments_is_refused(pair, tmp_path):
+    first, second = pair
+    start(first()).save(tmp_path / "0.ckpt")
+    given = {"rule": mn.Adam(), "validation": VALIDATION}
+    with pytest.raises(mn.CheckpointError, match="callbacks 0 is"):
+        mn.Trainer.resume(tmp_path / "0.ckpt", mlp(), flat_data(), **given, callbacks=[second()])
+    mn.Trainer.resume(tmp_path / "0.ckpt", mlp(), flat_data(), **given, callbacks=[first()])
+
+
 @pytest.mark.parametrize("error", [IndexError, TypeError, KeyError, ZeroDivisionError, AssertionError])
 def test_a_callback_that_fails_in_any_way_leaves_all_as_they_were(error, tmp_path):
     class Fails(mn.Callback):

@@ -60,7 +60,8 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
     expected = whole(case)
     last = expected.step
     rng = np.random.default_rng(list(CASES).index(name))
-    steps = {1, last - 1, *rng.integers(1, last, 3).tolist()}
+    epoch = -(-len(case.data()[0]) // case.kept["batch_size"])  # a step from which an epoch has just ended
+    steps = {1, epoch, last - 1, *rng.integers(1, last, 3).tolist()} - {last}
     saving = save_at(case, tmp_path, *steps)
     assert result(saving) == result(expected), "saving has disturbed the run"
     for step in steps:
@@ -300,6 +301,39 @@ def test_a_damaged_file_is_refused_and_the_next_older_one_taken(damage, tmp_path
         spoil(path)
     with pytest.raises(mn.CheckpointError, match="expected a whole checkpoint in"):
         case.resume(tmp_path)
+
+
+def test_the_older_one_is_offered_whatever_is_wrong_with_the_one_asked_for(tmp_path):
+    CASES["mlp"].start(mn.Checkpoint(tmp_path, best="val_loss")).run(progress=False)
+    newest, older = tmp_path / "step-00000030.ckpt", tmp_path / "step-00000024.ckpt"
+    for path in (newest, tmp_path):  # of another architecture
+        with pytest.raises(mn.CheckpointError, match=rf"net layers 0 is .*The next older one is .*{older.name}"):
+            resume(path, net=wider())
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with pytest.raises(mn.CheckpointError, match=rf"damaged.*The newest one beside it is .*{newest.name}"):
+        resume(tmp_path / "best.ckpt")
+
+
+def test_what_is_no_file_or_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
+    case = CASES["mlp"]
+    expected = case.start(mn.Checkpoint(tmp_path, keep=9))
+    expected.run(progress=False)
+    (tmp_path / "step-00000099.ckpt").mkdir()
+    (tmp_path / "step-00000098.ckpt").symlink_to(tmp_path / "gone")
+    read = archive.read
+
+    def refused(path, *kind):
+        if path.name == "step-00000030.ckpt":
+            raise PermissionError(13, "Permission denied", str(path))  # whoever runs the tests may read anything
+        return read(path, *kind)
+
+    monkeypatch.setattr(archive, "read", refused)
+    with pytest.warns(UserWarning, match="Going on from the older step-00000024") as warned:
+        trainer = case.resume(tmp_path, mn.Checkpoint(tmp_path, keep=9))
+    assert len([w for w in warned if "Going on" in str(w.message)]) == 3
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+    assert (tmp_path / "step-00000099.ckpt").is_dir()
 
 
 def test_a_missing_file_is_missing(tmp_path):

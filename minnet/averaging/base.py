@@ -149,6 +149,10 @@ class Average(Callback):
         mean = copied(state["params"], state["buffers"]) if state else None
         self.count, self._mean = count, mean
 
+    def _started(self) -> str:
+        """The argument ``start`` for a ``repr``, which shows all that a resumed run has to have again."""
+        return f", start={self._moments.start}" if self._moments.start else ""
+
     def _state_names(self) -> tuple[str, ...]:
         return "count", "params", "buffers"
 

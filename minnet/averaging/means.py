@@ -62,7 +62,7 @@ class EMA(Average):
 
     def __repr__(self) -> str:
         every = f", every={self.every}" if self.every > 1 else ""
-        return f"EMA({self.decay:g}{', warm_up=True' if self.warm_up else ''}{every})"
+        return f"EMA({self.decay!r}{', warm_up=True' if self.warm_up else ''}{self._started()}{every})"
 
 
 class SWA(Average):
@@ -84,8 +84,7 @@ class SWA(Average):
         return 1 / self.count
 
     def __repr__(self) -> str:
-        start = f", start={self._moments.start}" if self._moments.start else ""
-        return f"{type(self).__name__}({self._moments.at!r}{start})"
+        return f"{type(self).__name__}({self._moments.at!r}{self._started()})"
 
 
 class PolyakRuppert(SWA):
@@ -151,4 +150,4 @@ class LAWA(Average):
         self.count, self._ring, self._mean = count, ring, mean
 
     def __repr__(self) -> str:
-        return f"LAWA({self.k}, {self._moments.at!r})"
+        return f"LAWA({self.k}, {self._moments.at!r}{self._started()})"

@@ -92,5 +92,8 @@ class SWAG(SWA):
         super().restore(state)
         self._spread = spread
 
+    def __repr__(self) -> str:
+        return f"SWAG({self._moments.at!r}{self._started()}, rank={self.rank})"
+
     def _state_names(self) -> tuple[str, ...]:
         return *super()._state_names(), "variance", "columns"

@@ -58,7 +58,7 @@ class Dashboard(Callback):
         title: str = "Training run",
     ) -> None:
         self.path, self.title = Path(path), title
-        self._due = chosen("Dashboard", every)
+        self._every = chosen("Dashboard", every)
         if monitors is None:
             often = log_spaced(20)
             monitors = (UpdateRatios(often), Statistics(often), Saturation(often), DeadUnits(at=log_spaced(5)))
@@ -80,7 +80,7 @@ class Dashboard(Callback):
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """Write the page, if it is time."""
-        if self._due(row["epoch"]) and trainer.step < trainer.steps:
+        if self._every(row["epoch"]) and trainer.step < trainer.steps:
             self._write(trainer)
 
     def on_end(self, trainer: "Trainer") -> None:

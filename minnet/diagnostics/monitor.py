@@ -46,6 +46,7 @@ class Monitor(Callback):
 
     def __init__(self, at: Steps) -> None:
         self.due: Callable[[int], bool] = chosen(type(self).__name__, at)
+        self._at = self.due  # for repr
         self._clear()
 
     def _clear(self) -> None:

@@ -32,6 +32,7 @@ class Snapshots(Callback):
 
     def __init__(self, at: int | str = "trough", start: int = 0, last: int | None = None) -> None:
         self._moments = Moments("Snapshots", at, start)
+        self._at, self._start = at, self._moments.start
         self.last = None if last is None else checks.count("Snapshots", "last", last)
         self.members: list[tuple[np.ndarray, np.ndarray]] = []
         self.steps: list[int] = []
