@@ -4,8 +4,9 @@
 
 makes so many files from whole ones (bits flipped, bytes overwritten, inserted, removed or repeated, ends cut off,
 lengths changed, noise; of checkpoints and ensembles also other documents and arrays under a right checksum) and reads
-each. A file must be refused by an error that says what was expected, or be read as what it then says: no other error, no code
-run, no memory beyond a few times the file's size. Prints what came of each kind; the exit status is 1 if one did not.
+each. A file must be refused by an error that says what was expected, or be read as what it then says: no other error,
+no code run, no memory beyond a few times the file's size. Prints what came of each kind; the exit status is 1 if one
+did not.
 """
 
 import argparse

@@ -365,6 +365,82 @@ def test_a_state_that_no_file_can_hold_is_refused_by_name(state, message, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+class Talkative(mn.Callback):
+    """A state that is larger than what a file's header may hold, or that would be read as very many dicts."""
+
+    bystander = True
+
+    def __init__(self, words):
+        self.words = words
+
+    def state(self):
+        return {"words": self.words}
+
+    def restore(self, state):
+        pass
+
+
+@pytest.mark.parametrize("words", ["x" * 101_000_000, [{"a": 0}] * 100_000], ids=["long", "dicts"])
+def test_a_document_too_large_is_an_error_of_the_disks_kind(words, tmp_path):
+    with pytest.raises(OSError, match="expected a minnet checkpoint with a document that readers can hold"):
+        CASES["SGD"].start(Talkative(words), mn.Checkpoint(tmp_path)).run(progress=False)
+    trainer = CASES["SGD"].start(Talkative(words), mn.Checkpoint(tmp_path, must_save=False))
+    with pytest.warns(RuntimeWarning, match="is not saved"):
+        trainer.run(progress=False)
+    assert trainer.history.stopped == "finished"
+    assert names(tmp_path) == []
+
+
+DENSE = {
+    "dicts": "{}",
+    "dicts of one": '{"":0}',
+    "lists": "[]",
+    "lists of one": "[0]",
+    "floats": "1e9",
+    "texts": '"ab"',
+    "nested": "[" * 300 + "]" * 300,
+}
+
+
+@pytest.mark.parametrize("kind", [*DENSE, "keys"])
+def test_a_document_takes_no_memory_beyond_what_is_said(kind, tmp_path):
+    import tracemalloc
+
+    from safetensors.numpy import save_file
+
+    many = 2_000_000 // len(DENSE.get(kind, '"abcdef":0,'))
+    items = ",".join([f'"{i:x}":0' for i in range(many)] if kind == "keys" else [DENSE[kind]] * many)
+    text = '{"x":' + (f"{{{items}}}" if kind == "keys" else f"[{items}]") + "}"
+    metadata = {"format": "minnet checkpoint", "version": "1", "document": text, "blake2b": archive._checksum(text, {})}
+    path = tmp_path / "dense.ckpt"
+    save_file({}, path, metadata)
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        if kind in ("floats", "texts", "keys"):
+            archive.read(path)
+        else:
+            with pytest.raises(mn.CheckpointError, match="too many parts for its size"):
+                archive.read(path)
+        assert tracemalloc.get_traced_memory()[1] <= 16 * size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_the_estimate_of_a_documents_memory_is_no_less_than_it_takes(kind):
+    import tracemalloc
+
+    text = f"[{','.join([DENSE[kind]] * 50_000)}]"
+    tracemalloc.start()
+    try:
+        document = json.loads(text)
+        assert tracemalloc.get_traced_memory()[1] <= archive._memory(text)
+    finally:
+        tracemalloc.stop()
+    assert len(document) == 50_000
+
+
 def test_saving_amid_a_step_is_refused(tmp_path):
     class TooEarly(mn.Callback):
         def on_epoch(self, trainer, row):
