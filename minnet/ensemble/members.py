@@ -236,7 +236,7 @@ class Ensemble:
                 known |= {} if other.all_steps is None else {name: other.all_steps}
             else:
                 entries[name] = probabilities_of(other, x)
-        return Comparison(entries, y, steps=known | dict(steps or {}), bins=bins, seed=seed)
+        return Comparison(entries, y, steps=known | dict(steps or {}), members=self.names, bins=bins, seed=seed)
 
     def disagreement(self, x: Any) -> np.ndarray:
         """Share of samples on which two members choose different classes, (K, K)."""
