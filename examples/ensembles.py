@@ -5,7 +5,8 @@ MINNET_DATA=folder python examples/ensembles.py --seeds 5 --epochs 12
 
 A small convolutional network with batch norm. Of the 50,000 training images 40,000 train, 5,000 choose (the trials of
 the search, weights of members), 5,000 test. Every way of making an ensemble may spend as many training steps as the
-one long run. Writes tables (Markdown), their numbers (JSON) and figures to --out.
+one long run, but for one: greedy selection picks from the members of all the others and is charged with all that they
+took. Writes tables (Markdown), their numbers (JSON) and figures to --out.
 """
 
 import argparse

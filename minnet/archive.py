@@ -2,8 +2,13 @@
 
 The metadata in its header are four texts: ``format``, ``version``, ``blake2b`` and ``document``. The checksum is of the
 document and of every array's name, dtype, shape and bytes. Nothing in the file is code.
+
+Reading takes memory for the arrays, a few times the document's text, and what becomes of the text: lists and dicts of
+Python's may take some 30 times their text. So a document of which more than 32 times the file's size and 4 MiB might
+come is refused, in writing as in reading.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -18,6 +23,10 @@ CHECKPOINT, VERSION = "minnet checkpoint", 1
 
 # Keys of the JSON objects that stand for what JSON has not: an array, a number of NumPy's, NaN and infinity.
 _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
+# Bytes that what begins with, or ends in, each of these may take: a dict and a list of one, an entry's place, an
+# element, half of a text. Upper bounds for CPython.
+_COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
+_TIMES, _FREE = 32, 2**22
 _DTYPES = frozenset(
     np.dtype(name).name for name in ("?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 )
@@ -32,14 +41,21 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
 
     The document is made of dicts with text as keys, lists (tuples become lists), text, numbers, True, False, None and
     arrays; those arrays are named by their place in it (``/callbacks/0/params``). TypeError for anything else. OSError
-    if the file cannot be written; what was at ``path`` is then whole.
+    if the file cannot be written, also if the document is too large for one (many numbers belong in arrays); what was
+    at ``path`` is then whole.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     found = {name: _plain_array(name, array) for name, array in arrays.items()}
     text = json.dumps(_pack(document, "", found), allow_nan=False)
     metadata = {"format": kind, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
-    content = save(found, metadata)
+    try:
+        content = save(found, metadata)
+    except SafetensorError as error:  # it allows 100 MB
+        raise _too_large(kind, text, path) from error
+    if _memory(text) > _TIMES * len(content) + _FREE:
+        raise _too_large(kind, text, path)
     try:
         write_whole(path, content)
     except OSError as error:
@@ -74,13 +90,29 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
     if _checksum(text, arrays) != metadata["blake2b"]:
         raise CheckpointError(f"expected the content that the checksum in {path} is of; the file is damaged")
     named = dict(arrays)
+    if _memory(text) > _TIMES * path.stat().st_size + _FREE:
+        raise CheckpointError(f"expected a document of minnet's in {path}; got one of too many parts for its size")
     try:
-        document = _unpack(json.loads(text), named)
+        document = json.loads(text, object_hook=lambda value: _unpack(value, named))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"expected a document of minnet's in {path}; got another ({error})") from None
     if not isinstance(document, dict):
         raise CheckpointError(f"expected a document of minnet's in {path}; got {type(document).__name__}")
     return document, named
+
+
+def _memory(text: str) -> int:
+    """Bytes that the JSON text may take when it is read, at most."""
+    return 4 * len(text) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
+
+
+def _too_large(kind: str, text: str, path: str | Path) -> OSError:
+    return OSError(
+        errno.EFBIG,
+        f"expected a {kind} with a document that readers can hold; got {len(text):,} bytes of JSON. Many numbers, "
+        "as in a callback's state, belong in arrays",
+        str(path),
+    )
 
 
 def _check_origin(path: Path, metadata: dict[str, str], kind: str) -> None:
@@ -140,12 +172,8 @@ def _pack(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
     )
 
 
-def _unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The inverse of ``_pack``; arrays that it puts back leave ``arrays``."""
-    if isinstance(value, list):
-        return [_unpack(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
+def _unpack(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """What ``_pack`` made a dict of, parts first; arrays that are put back leave ``arrays``."""
     if _ARRAY in value:
         return arrays.pop(value[_ARRAY])
     if _FLOAT in value:
@@ -155,9 +183,9 @@ def _unpack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if _NUMBER in value:
         if value[_NUMBER] not in _DTYPES:
             raise ValueError("a number of an unknown kind")
-        number = _unpack(value["value"], arrays)
+        number = value["value"]
         if not isinstance(number, bool | int | float):
             raise ValueError("a number that is none")
         with np.errstate(over="ignore"):
             return np.dtype(value[_NUMBER]).type(number)
-    return {key: _unpack(item, arrays) for key, item in value.items()}
+    return value

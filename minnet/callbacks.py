@@ -2,7 +2,8 @@
 
 import inspect
 import math
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,14 +11,16 @@ import numpy as np
 from . import checks
 
 if TYPE_CHECKING:
+    from .net import Net
     from .train import Record, Trainer
 
 
 class Callback:
     """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``.
 
-    A resumed run must be given the callbacks that it had: their ``repr``, which shows the arguments of the constructor
-    that are kept as attributes (``name`` or ``_name``), is compared, and their ``state()`` is put back.
+    A resumed run must be given the callbacks that it had: their ``repr`` is compared, their ``state()`` put back. The
+    ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``), arrays by
+    shape, dtype and CRC-32, functions by name; keep each that matters to a run, or define a ``repr`` of your own.
 
     Attributes:
         bystander: True for a class that changes nothing in a run (it prints, draws, saves); such callbacks may differ
@@ -29,7 +32,7 @@ class Callback:
     def __repr__(self) -> str:
         kept = vars(self)
         names = [name for name in inspect.signature(type(self)).parameters if name in kept or f"_{name}" in kept]
-        shown = (f"{name}={kept.get(name, kept.get(f'_{name}'))!r}" for name in names)
+        shown = (f"{name}={_shown(kept.get(name, kept.get(f'_{name}')))}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
@@ -58,9 +61,21 @@ class Callback:
         """
         return {}
 
+    def check(self, state: dict[str, Any], net: "Net") -> None:
+        """ValueError for a state that is not one of a run of this net; asked of a file's before ``restore``."""
+
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state()`` gave. ValueError for names that are not its own."""
+        """Go on from what ``state()`` gave. ValueError for one that is not its own; nothing has changed then."""
         check_state(self, state, ())
+
+
+def _shown(value: Any) -> str:
+    """``repr``, but of an array, also in a tuple, what tells it from others."""
+    if isinstance(value, np.ndarray):
+        return f"<{value.dtype} {value.shape} crc32 {zlib.crc32(np.ascontiguousarray(value).data):08x}>"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
+    return repr(value)
 
 
 def larger_is_better(monitor: str) -> bool:
@@ -79,6 +94,23 @@ def check_state(callback: Callback, state: dict[str, Any], names: Collection[str
     """ValueError for a state with names that are none of the callback's."""
     if set(state) - set(names):
         raise ValueError(f"{type(callback).__name__}: expected a state of {sorted(names)}; got {sorted(state)}")
+
+
+def check_arrays(
+    callback: Callback,
+    arrays: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: Any,
+) -> None:
+    """ValueError unless there is an array of this shape and dtype under each of the names.
+
+    Kernels do not look: an array of another shape than the net's would have them write beside it.
+    """
+    for name, shape in shapes.items():
+        got = arrays.get(name)
+        if not isinstance(got, np.ndarray) or got.shape != shape or got.dtype != dtype:
+            came = f"{got.dtype} {got.shape}" if isinstance(got, np.ndarray) else repr(got)
+            raise ValueError(f"{callback!r}: expected {name} of {np.dtype(dtype)} {shape}; got {came}")
 
 
 class EarlyStopping(Callback):
@@ -130,6 +162,10 @@ class EarlyStopping(Callback):
             return {}
         params, buffers = self._kept
         return {"best": self.best, "best_epoch": self.best_epoch, "params": params.copy(), "buffers": buffers.copy()}
+
+    def check(self, state: dict[str, Any], net: "Net") -> None:
+        if state:
+            check_arrays(self, state, {"params": net.params.shape, "buffers": net.buffers.shape}, net.dtype)
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best", "best_epoch", "params", "buffers"))

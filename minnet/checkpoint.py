@@ -22,7 +22,10 @@ _BEST = "best.ckpt"
 
 
 class Checkpoint(Callback):
-    """Save the run as it goes, and before it ends, Ctrl-C included; ``Trainer.resume(folder, ...)`` goes on with it.
+    """Save the run as it goes, and before it ends; ``Trainer.resume(folder, ...)`` goes on with it.
+
+    It ends early by ``trainer.stop``, ``trainer.leave``, and, in ``fit`` and ``Trainer.run`` alone, Ctrl-C and SIGTERM:
+    a loop of one's own is broken off by those as any Python code is, in mid-step, and goes on from the last file.
 
     Files are ``step-00001200.ckpt`` and, for the best epoch so far, ``best.ckpt``. Each is written whole or not at all
     and holds all of the run (see ``Trainer.save``), some 2 (1 + slots of the rule) times the size of the weights.
@@ -54,15 +57,15 @@ class Checkpoint(Callback):
             raise TypeError(f"Checkpoint: expected best to be a column's name or None; got {best!r}")
         self.best, self.must_save = best, must_save
         self._value: float | None = None  # best so far
-        self._better = self._goes_on = self._looked = False
+        self._better = False
 
     def on_step(self, trainer: "Trainer", record: Any) -> None:
-        """Look, once, whether the folder is free for this run."""
-        if self._looked:
+        """Look, as a run begins, whether the folder is free for it."""
+        if record.step > 1:
             return
-        self._looked = True
+        self._value, self._better = None, False
         others = files_of(self.folder)
-        if others and not self._goes_on:
+        if others:
             raise FileExistsError(
                 f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {others[0].name}. "
                 "Trainer.resume goes on with that run"
@@ -102,7 +105,8 @@ class Checkpoint(Callback):
         files = files_of(self.folder)
         ours = [path for path in files if _step_of(path) <= step]
         for path in [*ours[self.keep :], *(path for path in files if _step_of(path) > step)]:
-            path.unlink(missing_ok=True)
+            if not path.is_dir():  # which is none of ours
+                path.unlink(missing_ok=True)
         for name in ("step-*.ckpt", _BEST):
             for path in self.folder.glob(temporary_name(Path(name), "*").name):
                 path.unlink(missing_ok=True)
@@ -113,8 +117,7 @@ class Checkpoint(Callback):
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best",))
         value = state.get("best")
-        self._value = None if value is None else float(value)
-        self._goes_on, self._looked, self._better = True, False, False
+        self._value, self._better = None if value is None else float(value), False
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -140,7 +143,7 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
     for path in files:
         try:
             content = archive.read(path)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:  # OSError: no file, or none that may be read
             refused.append(error)
             continue
         for problem in refused:
@@ -151,12 +154,18 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
 
 @contextmanager
 def offer_older(path: Path) -> Iterator[None]:
-    """Add to a CheckpointError of a file of ``Checkpoint`` which is the next older one beside it."""
+    """Add to a CheckpointError of a file of ``Checkpoint`` which is the next older one beside it.
+
+    To the best, whose step its name does not tell, the newest one is.
+    """
     try:
         yield
     except CheckpointError as error:
         with suppress(OSError):
-            older = [other for other in files_of(path.parent) if _step_of(other) < _step_of(path)]
+            others = [other for other in files_of(path.parent) if other.is_file()]
+            if path.name == _BEST and others:
+                raise CheckpointError(f"{error}. The newest one beside it is {others[0]}") from None
+            older = [other for other in others if _step_of(other) < _step_of(path)]
             if older:
                 raise CheckpointError(f"{error}. The next older one is {older[0]}") from None
         raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,7 @@ class Comparison:
             The first is the reference of paired differences unless another is named.
         y: labels (n,).
         steps: name -> training steps that it took, where known.
+        members: names of the entries that are members of an ensemble; the table says how often two of them disagree.
         bins: of the calibration error.
         seed: of the bootstrap.
 
@@ -102,6 +104,7 @@ class Comparison:
         y: Any,
         *,
         steps: Mapping[str, int] | None = None,
+        members: Sequence[str] = (),
         bins: int = BINS,
         seed: int = 0,
     ) -> None:
@@ -112,6 +115,9 @@ class Comparison:
             raise ValueError("Comparison: expected at least one entry; got none")
         self.names = tuple(entries)
         self.steps = {name: int((steps or {})[name]) for name in self.names if name in (steps or {})}
+        self.members = tuple(members)
+        for name in self.members:
+            self._place(name)
         n = len(self.y)
         self.predicted = np.empty((len(entries), 1, n), np.int64)
         # Of each sample: its loss, and the probability of the predicted class; NaN where there are only labels.
@@ -149,7 +155,7 @@ class Comparison:
                 )
         whole = cls.__new__(cls)
         whole.names, whole.y, whole.bins, whole.seed = first.names, first.y, first.bins, first.seed
-        whole.steps = first.steps
+        whole.steps, whole.members = first.steps, first.members
         whole.predicted = np.concatenate([c.predicted for c in comparisons], axis=1)
         whole._losses = np.concatenate([c._losses for c in comparisons], axis=1)
         whole._confidence = np.concatenate([c._confidence for c in comparisons], axis=1)
@@ -235,6 +241,19 @@ class Comparison:
         """Share of samples on which two entries predict different classes, mean over the seeds, (entries, entries)."""
         return np.array([[(a != b).mean() for b in self.predicted] for a in self.predicted])
 
+    def apart(self) -> tuple[float, float, float]:
+        """(mean, low, high): share of samples on which two members differ, over all pairs, 95 %; NaN without pairs."""
+        pairs = list(combinations([self._place(name) for name in self.members], 2))
+        if not pairs:
+            return np.nan, np.nan, np.nan
+        each = np.mean([self.predicted[i] != self.predicted[j] for i, j in pairs], axis=0)  # (seeds, n)
+        rng, drawn = np.random.default_rng(self.seed), []
+        for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
+            samples, weights = _resampled(rng, each.shape[1]), _resampled(rng, self.seeds)
+            drawn.append(np.einsum("ds,ds->d", samples @ each.T, weights))
+        low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
+        return float(each.mean()), float(low), float(high)
+
     # Words -----------------------------------------------------------------------------------------------
 
     def winner(self, metric: str = "accuracy", reference: str | None = None) -> str:
@@ -289,9 +308,10 @@ class Comparison:
 
     def __str__(self) -> str:
         sample = f"{len(self.y)} samples" + (f", {self.seeds} seeds" if self.seeds > 1 else "")
-        return (
-            f"{self.table()}\n\n{sample}; log loss in nats; ECE: calibration error in {self.bins} bins. {self.winner()}"
-        )
+        mean, low, high = (f"{100 * value:.2f} %" for value in self.apart())
+        apart = f" Two members disagree on {mean} ({low} to {high}) of samples." if len(self.members) > 1 else ""
+        units = f"{sample}; log loss in nats; ECE: calibration error in {self.bins} bins."
+        return f"{self.table()}\n\n{units} {self.winner()}{apart}"
 
     def _place(self, name: str) -> int:
         if name not in self.names:

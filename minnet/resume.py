@@ -300,7 +300,10 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
 
 
 def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
-    """Give every callback its state, a bystander that of the first of its kind; none has changed if one refuses."""
+    """Give every callback its state, a bystander that of the first of its kind; none has changed if one refuses.
+
+    What a file says may make any of them, also one of the user's own, fail in any way.
+    """
     entries = saved.get("callbacks", kind=list)
     for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("state"), dict):
@@ -309,18 +312,22 @@ def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
     looking_on = [entry for entry in entries if entry.get("bystander")]
     if len(own) != sum(not callback.bystander for callback in trainer.callbacks):
         raise saved.spoilt(("callbacks",), f"{len(own)} states")
-    before = []
+    states = []
+    for callback in trainer.callbacks:
+        if not callback.bystander:
+            states.append(own.pop(0))
+            continue
+        alike = [i for i, entry in enumerate(looking_on) if entry.get("kind") == type(callback).__name__]
+        states.append(looking_on.pop(alike[0])["state"] if alike else {})
+    before = [callback.state() for callback in trainer.callbacks]
     try:
-        for callback in trainer.callbacks:
-            before.append((callback, callback.state()))
-            if not callback.bystander:
-                callback.restore(own.pop(0))
-                continue
-            alike = [entry for entry in looking_on if entry.get("kind") == type(callback).__name__]
-            if alike:
-                looking_on.remove(alike[0])
-            callback.restore(alike[0]["state"] if alike else {})
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        for callback, state in before:
+        for callback, state in zip(trainer.callbacks, states, strict=True):
+            callback.check(state, trainer.net)
+        for callback, state in zip(trainer.callbacks, states, strict=True):
             callback.restore(state)
-        raise CheckpointError(f"expected states of the callbacks in {saved.path}; got {error}") from error
+    except Exception as error:
+        for callback, state in zip(trainer.callbacks, before, strict=True):
+            callback.restore(state)
+        raise CheckpointError(
+            f"expected states of the callbacks in {saved.path}; got {type(error).__name__}: {error}"
+        ) from error

@@ -3,6 +3,7 @@
 import math
 import signal
 import threading
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -284,10 +285,11 @@ class Trainer:
 
     def _rest(self) -> None:
         """Between two steps: callbacks may save the run; it ends if it is to."""
+        leaving = self.leaving  # if a signal comes while they are asked, too late for the one that saves, it has to
         for callback in self.callbacks:
             callback.between_steps(self)
-        if self.leaving is not None:
-            self.stop(self.leaving)
+        if leaving is not None:  # wait for the next step
+            self.stop(leaving)
         if self.history.stopped is not None:
             self.end(self.history.stopped)
 
@@ -370,9 +372,10 @@ class Trainer:
         has changed then. FileNotFoundError if there is no file.
         """
         path = Path(path)
+        newest = resume.Saved(*newest_whole(path)) if path.is_dir() else None
+        path = path if newest is None else newest.path
         with offer_older(path):
-            saved = resume.Saved(*(newest_whole(path) if path.is_dir() else (path, *archive.read(path))))
-            path = saved.path
+            saved = newest or resume.Saved(path, *archive.read(path))
             resume.compare(path, "net", saved.get("net"), resume.describe_net(net))
             trainer = cls(
                 net,
@@ -439,6 +442,10 @@ def _signals(trainer: Trainer) -> Iterator[None]:
             signal.signal(number, leave)
     try:
         yield
+    except BaseException:
+        if signal.SIGTERM in came:
+            traceback.print_exc()  # such as that the run could not be saved: nobody else will be there to say so
+        raise
     finally:
         back()
         if signal.SIGTERM in came:

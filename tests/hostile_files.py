@@ -3,9 +3,10 @@
     python tests/hostile_files.py 12000
 
 makes so many files from whole ones (bits flipped, bytes overwritten, inserted, removed or repeated, ends cut off,
-lengths changed, noise; of checkpoints also other documents and arrays under a right checksum) and reads each.
-A file must be refused by an error that says what was expected, or be read as what it then says: no other error, no code
-run, no memory beyond a few times the file's size. Prints what came of each kind; the exit status is 1 if one did not.
+lengths changed, noise; of checkpoints and ensembles also other documents and arrays under a right checksum) and reads
+each. A file must be refused by an error that says what was expected, or be read as what it then says: no other error,
+no code run, no memory beyond a few times the file's size. Prints what came of each kind; the exit status is 1 if one
+did not.
 """
 
 import argparse
@@ -131,14 +132,30 @@ def malicious(document: Any, arrays: dict[str, np.ndarray], rng: np.random.Gener
 # What reads --------------------------------------------------------------------------------------------------
 
 
+def under_a_right_checksum(whole: Path, rng: np.random.Generator) -> bytes:
+    """A file with the whole one's arrays and document changed, and a checksum that fits."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import load_file, save
+
+    with safe_open(whole, "numpy") as file:
+        metadata = dict(file.metadata())
+    while True:
+        text, arrays = malicious(json.loads(metadata["document"]), load_file(whole), rng)
+        metadata |= {"document": text, "blake2b": archive._checksum(text, arrays)}
+        try:
+            return save(arrays, metadata)
+        except (SafetensorError, OverflowError):
+            continue
+
+
 class Checkpoints:
-    """Checkpoints of three runs: bytes at random, or content under a right checksum."""
+    """Checkpoints of five runs: bytes at random, or content under a right checksum."""
 
     def __init__(self, folder: Path, checked: bool) -> None:
         self.folder, self.checked = folder, checked
         self.files = []
         self.own = 3 * 2**20  # activations of the nets and state of their rules, which are no matter of the file's
-        for name in ("mlp", "convolutional", "early stopping"):
+        for name in ("mlp", "convolutional", "early stopping", "averages", "monitors"):
             trainer = CASES[name].start()
             for record in trainer:
                 if record.step == 9:
@@ -147,24 +164,13 @@ class Checkpoints:
             self.files.append((name, (folder / f"{name}.ckpt").read_bytes()))
 
     def make(self, rng: np.random.Generator) -> Path:
-        from safetensors import SafetensorError, safe_open
-        from safetensors.numpy import load, save
-
         self.case, raw = self.files[int(rng.integers(0, len(self.files)))]
         path = self.folder / "hostile.ckpt"
         if not self.checked:
             path.write_bytes(mutate(raw, rng) if rng.random() < 0.9 else rng.bytes(int(rng.integers(0, 5000))))
             return path
-        with safe_open(self.folder / f"{self.case}.ckpt", "numpy") as file:
-            metadata = dict(file.metadata())
-        while True:
-            text, arrays = malicious(json.loads(metadata["document"]), load(raw), rng)
-            metadata |= {"document": text, "blake2b": archive._checksum(text, arrays)}
-            try:
-                path.write_bytes(save(arrays, metadata))
-            except (SafetensorError, OverflowError):
-                continue
-            return path
+        path.write_bytes(under_a_right_checksum(self.folder / f"{self.case}.ckpt", rng))
+        return path
 
     def prepare(self) -> None:
         """What the reader is handed, made before memory is counted."""
@@ -181,6 +187,30 @@ class Checkpoints:
             raise
         assert trainer.step <= trainer.steps
         return None
+
+
+class Ensembles:
+    """The file of an ensemble: bytes at random, or content under a right checksum."""
+
+    def __init__(self, folder: Path) -> None:
+        self.whole, self.path, self.net = folder / "whole", folder / "hostile", CASES["mlp"].net()
+        self.own = 2**20  # the ensemble's net
+        mn.Ensemble(self.net, [self.net, self.net.twin(seed=1)], steps=[3, 4]).save(self.whole)
+
+    def make(self, rng: np.random.Generator) -> Path:
+        changed = rng.random() < 0.7
+        content = under_a_right_checksum(self.whole, rng) if changed else mutate(self.whole.read_bytes(), rng)
+        self.path.write_bytes(content)
+        return self.path
+
+    def prepare(self) -> None:
+        pass
+
+    def read(self, path: Path) -> None:
+        ensemble = mn.Ensemble.load(path, self.net)
+        assert abs(ensemble.weights.sum() - 1) < 1e-9
+        assert all(isinstance(name, str) for name in ensemble.names)
+        assert np.isfinite(ensemble.predict(np.zeros((2, 6), np.float32))).all()
 
 
 class Files:
@@ -245,6 +275,7 @@ def readers(folder: Path) -> dict[str, Any]:
     return {
         "checkpoints": checkpoints[0],
         "checkpoints under a right checksum": checkpoints[1],
+        "ensembles": Ensembles(make("ensembles")),
         "MNIST": Files(make("mnist"), images, lambda path: datasets.mnist(path.parent)),
         "MNIST, gzip": Files(make("packed"), packed, lambda path: datasets.mnist(path.parent)),
         "CIFAR-10": Files(make("cifar"), cifar, lambda path: datasets.cifar10(path.parent)),

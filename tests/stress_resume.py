@@ -135,6 +135,40 @@ class Ballast(mn.Callback):
         pass
 
 
+class Page(mn.diagnostics.Dashboard):
+    """A dashboard that does not draw, which takes its time and is no matter of the run's."""
+
+    def _write(self, trainer: mn.Trainer) -> None:
+        pass
+
+
+def watched() -> mn.Net:
+    """A net in which every monitor sees something."""
+    layers = [mn.Dense(7), mn.BatchNorm(), mn.ReLU(), mn.Dense(5), mn.Tanh(), mn.Dropout(0.2), mn.Dense(3)]
+    return mn.Net(layers, 6, mn.SoftmaxCrossEntropy(), seed=4)
+
+
+def _monitors() -> list[mn.diagnostics.Monitor]:
+    kinds = mn.diagnostics
+    return [
+        *(
+            kinds.UpdateRatios(at=2),
+            kinds.Statistics(at=kinds.log_spaced(5), bins=6),
+            kinds.Saturation(at=[1, 4, 9, 20]),
+        ),
+        *(kinds.DeadUnits(at=5), kinds.NoiseScale(4, 4, at=7), kinds.Sharpness(samples=20, at=11, iterations=2)),
+    ]
+
+
+def _averaging() -> dict[str, Any]:
+    averages = [
+        *(mn.EMA(0.9), mn.EMA(0.99, warm_up=True, start=3, every=2), mn.PolyakRuppert(3), mn.SWA("trough")),
+        *(mn.SWA("epoch", start=8), mn.LAWA(2, at=4), mn.LAWA(3), mn.SWAG(3, rank=2), mn.SWAG(rank=0)),
+    ]
+    snapshots = [mn.Snapshots(), mn.Snapshots("epoch", last=2), mn.Snapshots(5, start=2)]
+    return {"rule": mn.Nesterov(), "lr": schedules.WarmRestarts(0.1, 8), "callbacks": [*averages, *snapshots]}
+
+
 def _plain(rule: mn.Rule) -> Callable[[], dict[str, Any]]:
     return lambda: {"rule": rule, "lr": 0.01}
 
@@ -205,6 +239,22 @@ CASES: dict[str, Case] = {
         small, flat_data, _listening(lambda: mn.ReduceOnPlateau(patience=1, factor=0.5, counting="keras"))
     ),
     "halve": Case(small, flat_data, _listening(lambda: mn.HalveOnStall(patience=1))),
+    "averages": Case(mlp, flat_data, _averaging),
+    "averages, schedule-free": Case(
+        mlp,
+        flat_data,
+        lambda: {
+            "rule": mn.ScheduleFreeSGD(),
+            "lr": 0.1,
+            "callbacks": [mn.EMA(), mn.SWAG(rank=2), mn.Snapshots("epoch")],
+        },
+    ),
+    "monitors": Case(watched, flat_data, lambda: {"rule": mn.Adam(), "lr": 0.01, "callbacks": _monitors()}),
+    "dashboard": Case(
+        watched,
+        flat_data,
+        lambda: {"rule": mn.Adam(), "lr": 0.01, "callbacks": [Page("page.html", 2, _monitors()), Page("second.html")]},
+    ),
     "LBFGS": Case(still, flat_data, _plain(mn.LBFGS(history=3)), {"batch_size": 44, "epochs": 12}),
     **{name: Case(small, flat_data, _plain(rule)) for name, rule in RULES.items()},
 }

@@ -84,7 +84,7 @@ def written_out(average, points):
         "SWA('trough')": [5, 10, 15, 20],
         "SWA(3, start=5)": [8, 11, 14, 17, 20],
         "LAWA(3, 'epoch')": epochs[-3:],
-        "SWAG(2)": list(range(2, 21, 2)),
+        "SWAG(2, rank=20)": list(range(2, 21, 2)),
     }[name]
     return points[np.array(chosen) - 1].mean(axis=0)
 
@@ -464,6 +464,16 @@ def test_the_report_names_the_winner_and_the_noise():
         (lambda: mn.EMA(0.9).params, ValueError, "EMA(0.9): expected at least one point of a run; got none so far"),
         (lambda: mn.EMA(0.9).restore({"mean": 1}), ValueError, "EMA: expected a state of ['buffers', 'count', 'left'"),
         (lambda: mn.compare_averages(make_net(), [None], make_data()), TypeError, "expected averages such as EMA()"),
+        (
+            lambda: mn.compare_averages(make_net(), [mn.EMA(0.9), mn.EMA(0.9)], make_data()),
+            ValueError,
+            "expected different names, none of them 'raw'; got 'EMA(0.9)' twice",
+        ),
+        (
+            lambda: mn.compare_averages(make_net(), {"raw": mn.EMA(0.9)}, make_data()),
+            ValueError,
+            "expected different names, none of them 'raw'; got 'raw' twice",
+        ),
     ],
 )
 def test_bad_input_is_named(make, error, text):
@@ -477,7 +487,10 @@ def test_an_average_of_another_net_is_refused():
     run(trainer_with([ema]))
     before = other.params.copy()
     for call in (lambda: ema.update(other), lambda: ema.evaluate(other, *make_data())):
-        with pytest.raises(ValueError, match=r"EMA\(0.9\): expected the net that it averages, with 63 parameters"):
+        with pytest.raises(
+            ValueError,
+            match=r"EMA\(0.9\): expected the net that it averages; got another: .*params of float32 .15,.; got .* .63,",
+        ):
             call()
     assert np.array_equal(other.params, before)
 

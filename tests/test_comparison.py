@@ -145,6 +145,25 @@ def test_disagreement_is_symmetric_and_counts_classes():
     assert comparison.disagreement().tolist() == [[0, 0.5], [0.5, 0]]
 
 
+def test_the_mean_disagreement_of_members_is_in_the_text_with_its_interval():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 500)
+    entries = {name: np.where(rng.random(500) < 0.2, (y + i) % 3, y) for i, name in enumerate("abc")}
+    entries["together"] = y
+    comparison = mn.Comparison(entries, y, members="abc")
+    pairs = [(entries[p] != entries[q]).mean() for p, q in ("ab", "ac", "bc")]
+    mean, low, high = comparison.apart()
+    assert np.isclose(mean, np.mean(pairs))
+    each = np.mean([entries[p] != entries[q] for p, q in ("ab", "ac", "bc")], axis=0)
+    assert np.isclose(high - low, 2 * 1.96 * each.std() / np.sqrt(500), rtol=0.1)  # the normal law's
+    assert f"Two members disagree on {100 * mean:.2f} % ({100 * low:.2f} % to {100 * high:.2f} %)" in str(comparison)
+    over = mn.Comparison.over_seeds([comparison, comparison])
+    assert np.isclose(over.apart()[0], mean)
+    assert "disagree" not in str(mn.Comparison(entries, y))
+    with pytest.raises(ValueError, match="expected one of the entries"):
+        mn.Comparison(entries, y, members=["d"])
+
+
 def test_the_table_has_a_row_an_entry():
     p, y = random_probabilities(np.random.default_rng(0))
     table = mn.Comparison({"a": p, "b": p.argmax(axis=1)}, y, steps={"a": 1234}).table()

@@ -417,7 +417,20 @@ def rewritten(path, change=None, arrays=None, checksum=True, header=None):
         (lambda p: rewritten(p, header={"version": "2"}), "expected a minnet ensemble of version 1 or older"),
         (lambda p: rewritten(p, header={"format": "minnet checkpoint"}), "expected a file of format 'minnet ensemble'"),
         (lambda p: rewritten(p, lambda a: a.update(names=list("abcdf")), checksum=False), "the file is damaged"),
-        (lambda p: rewritten(p, lambda a: a.update(weights=[1.0])), "expected 5 finite weights"),
+        (lambda p: rewritten(p, lambda a: a.update(weights=[1.0])), "expected 5 numbers as weights"),
+        (lambda p: rewritten(p, lambda a: a.update(weights=list("abcde"))), "weights as floats"),
+        (lambda p: rewritten(p, lambda a: a.update(weights=None)), "weights as floats"),
+        (lambda p: rewritten(p, lambda a: a.update(weights=[1e308] * 5)), "with a finite sum"),
+        (lambda p: rewritten(p, lambda a: a.update(weights=[-1.0, 1.0, 1.0, 1.0, 1.0])), "at least 0"),
+        (lambda p: rewritten(p, lambda a: a.update(steps=1.5)), "whole numbers of steps"),
+        (lambda p: rewritten(p, lambda a: a.update(steps=[1.5] * 5)), "whole numbers of steps"),
+        (lambda p: rewritten(p, lambda a: a.update(steps=[-1] * 5)), "expected steps of at least 0"),
+        (lambda p: rewritten(p, lambda a: a.update(steps=[10**400] * 5)), "whole numbers of steps"),
+        (lambda p: rewritten(p, lambda a: a.update(all_steps="x")), "whole numbers of steps"),
+        (lambda p: rewritten(p, lambda a: a.update(all_steps=-3)), "expected all_steps of at least 0"),
+        (lambda p: rewritten(p, lambda a: a.update(names=0.0)), "expected names"),
+        (lambda p: rewritten(p, lambda a: a.update(names="abcde")), "expected names"),
+        (lambda p: rewritten(p, lambda a: a.update(names=["a"] * 5)), "expected 5 different names"),
         (lambda p: rewritten(p, lambda a: a.pop("names")), "expected"),
         (lambda p: rewritten(p, lambda a: a.update(architecture=3)), "expected"),
         (lambda p: rewritten(p, arrays={"params": np.ones((4, 99), np.float32)}), "expected"),
@@ -431,6 +444,12 @@ def test_a_file_that_is_none_or_damaged_is_refused(saved, tmp_path, content, tex
         mn.Ensemble.load(path, make_net())
     assert text in str(caught.value)
     assert "Ensemble" in str(caught.value)
+
+
+def test_weights_of_a_file_that_do_not_sum_to_1_are_scaled(saved, tmp_path):
+    path = tmp_path / "e.safetensors"
+    path.write_bytes(rewritten(saved, lambda a: a.update(weights=[2.0, 0.0, 2.0, 0.0, 4.0])))
+    assert mn.Ensemble.load(path, make_net()).weights.tolist() == [0.25, 0, 0.25, 0, 0.5]
 
 
 def test_mutated_files_are_refused_or_give_what_was_saved(saved, tmp_path, nets):
@@ -471,7 +490,7 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
         (lambda n: mn.Ensemble(n[0], [np.ones(3)]), ValueError, "expected member 0 to have params (123,)"),
         (lambda n: mn.Ensemble(n[0], [np.full(123, np.nan)]), ValueError, "expected finite members; got NaN"),
         (lambda n: mn.Ensemble(n[0], n, names="aabcd"), ValueError, "expected 5 different names"),
-        (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 finite weights"),
+        (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 numbers as weights"),
         (lambda n: mn.Ensemble(n[0], n, weights=[-1, 1, 1, 1, 1]), ValueError, "expected 5 finite weights"),
         (lambda n: mn.Ensemble(n[0], n, steps=[1]), ValueError, "expected 5 numbers of steps; got 1"),
         (lambda n: mn.Ensemble.best(n[0], n, [1, 2], 1), ValueError, "expected a score a candidate; got 2 for 5"),

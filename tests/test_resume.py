@@ -60,7 +60,8 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
     expected = whole(case)
     last = expected.step
     rng = np.random.default_rng(list(CASES).index(name))
-    steps = {1, last - 1, *rng.integers(1, last, 3).tolist()}
+    epoch = -(-len(case.data()[0]) // case.kept["batch_size"])  # a step from which an epoch has just ended
+    steps = {1, epoch, last - 1, *rng.integers(1, last, 3).tolist()} - {last}
     saving = save_at(case, tmp_path, *steps)
     assert result(saving) == result(expected), "saving has disturbed the run"
     for step in steps:
@@ -302,6 +303,39 @@ def test_a_damaged_file_is_refused_and_the_next_older_one_taken(damage, tmp_path
         case.resume(tmp_path)
 
 
+def test_the_older_one_is_offered_whatever_is_wrong_with_the_one_asked_for(tmp_path):
+    CASES["mlp"].start(mn.Checkpoint(tmp_path, best="val_loss")).run(progress=False)
+    newest, older = tmp_path / "step-00000030.ckpt", tmp_path / "step-00000024.ckpt"
+    for path in (newest, tmp_path):  # of another architecture
+        with pytest.raises(mn.CheckpointError, match=rf"net layers 0 is .*The next older one is .*{older.name}"):
+            resume(path, net=wider())
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with pytest.raises(mn.CheckpointError, match=rf"damaged.*The newest one beside it is .*{newest.name}"):
+        resume(tmp_path / "best.ckpt")
+
+
+def test_what_is_no_file_or_may_not_be_read_is_passed_over(tmp_path, monkeypatch):
+    case = CASES["mlp"]
+    expected = case.start(mn.Checkpoint(tmp_path, keep=9))
+    expected.run(progress=False)
+    (tmp_path / "step-00000099.ckpt").mkdir()
+    (tmp_path / "step-00000098.ckpt").symlink_to(tmp_path / "gone")
+    read = archive.read
+
+    def refused(path, *kind):
+        if path.name == "step-00000030.ckpt":
+            raise PermissionError(13, "Permission denied", str(path))  # whoever runs the tests may read anything
+        return read(path, *kind)
+
+    monkeypatch.setattr(archive, "read", refused)
+    with pytest.warns(UserWarning, match="Going on from the older step-00000024") as warned:
+        trainer = case.resume(tmp_path, mn.Checkpoint(tmp_path, keep=9))
+    assert len([w for w in warned if "Going on" in str(w.message)]) == 3
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+    assert (tmp_path / "step-00000099.ckpt").is_dir()
+
+
 def test_a_missing_file_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         resume(tmp_path / "none.ckpt")
@@ -329,6 +363,82 @@ def test_a_state_that_no_file_can_hold_is_refused_by_name(state, message, tmp_pa
     with pytest.raises(TypeError, match=message):
         trainer.save(tmp_path / "x.ckpt")
     assert list(tmp_path.iterdir()) == []
+
+
+class Talkative(mn.Callback):
+    """A state that is larger than what a file's header may hold, or that would be read as very many dicts."""
+
+    bystander = True
+
+    def __init__(self, words):
+        self.words = words
+
+    def state(self):
+        return {"words": self.words}
+
+    def restore(self, state):
+        pass
+
+
+@pytest.mark.parametrize("words", ["x" * 101_000_000, [{"a": 0}] * 100_000], ids=["long", "dicts"])
+def test_a_document_too_large_is_an_error_of_the_disks_kind(words, tmp_path):
+    with pytest.raises(OSError, match="expected a minnet checkpoint with a document that readers can hold"):
+        CASES["SGD"].start(Talkative(words), mn.Checkpoint(tmp_path)).run(progress=False)
+    trainer = CASES["SGD"].start(Talkative(words), mn.Checkpoint(tmp_path, must_save=False))
+    with pytest.warns(RuntimeWarning, match="is not saved"):
+        trainer.run(progress=False)
+    assert trainer.history.stopped == "finished"
+    assert names(tmp_path) == []
+
+
+DENSE = {
+    "dicts": "{}",
+    "dicts of one": '{"":0}',
+    "lists": "[]",
+    "lists of one": "[0]",
+    "floats": "1e9",
+    "texts": '"ab"',
+    "nested": "[" * 300 + "]" * 300,
+}
+
+
+@pytest.mark.parametrize("kind", [*DENSE, "keys"])
+def test_a_document_takes_no_memory_beyond_what_is_said(kind, tmp_path):
+    import tracemalloc
+
+    from safetensors.numpy import save_file
+
+    many = 2_000_000 // len(DENSE.get(kind, '"abcdef":0,'))
+    items = ",".join([f'"{i:x}":0' for i in range(many)] if kind == "keys" else [DENSE[kind]] * many)
+    text = '{"x":' + (f"{{{items}}}" if kind == "keys" else f"[{items}]") + "}"
+    metadata = {"format": "minnet checkpoint", "version": "1", "document": text, "blake2b": archive._checksum(text, {})}
+    path = tmp_path / "dense.ckpt"
+    save_file({}, path, metadata)
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        if kind in ("floats", "texts", "keys"):
+            archive.read(path)
+        else:
+            with pytest.raises(mn.CheckpointError, match="too many parts for its size"):
+                archive.read(path)
+        assert tracemalloc.get_traced_memory()[1] <= 16 * size
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_the_estimate_of_a_documents_memory_is_no_less_than_it_takes(kind):
+    import tracemalloc
+
+    text = f"[{','.join([DENSE[kind]] * 50_000)}]"
+    tracemalloc.start()
+    try:
+        document = json.loads(text)
+        assert tracemalloc.get_traced_memory()[1] <= archive._memory(text)
+    finally:
+        tracemalloc.stop()
+    assert len(document) == 50_000
 
 
 def test_saving_amid_a_step_is_refused(tmp_path):
@@ -615,6 +725,30 @@ def test_ctrl_c_between_the_parts_of_an_optimizer_step_saves_nothing_half_done(t
     assert result(again) == result(expected)
 
 
+class InterruptLate(mn.Callback):
+    """Sends Ctrl-C to its own process when the callbacks before it have been asked whether to save."""
+
+    bystander = True
+
+    def between_steps(self, trainer):
+        if trainer.step == 8:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it saves", "after"])
+def test_a_signal_between_the_callbacks_is_not_too_late_to_be_saved(first, tmp_path):
+    case = CASES["mlp"]
+    expected = whole(case)
+    late, saving = InterruptLate(), mn.Checkpoint(tmp_path, every=1000)
+    trainer = case.start(*([late, saving] if first else [saving, late]))
+    assert trainer.run(progress=False).stopped == "interrupted"
+    assert f"step-{trainer.step:08}.ckpt" in names(tmp_path)
+    again = case.resume(tmp_path)
+    assert again.step == trainer.step
+    again.run(progress=False)
+    assert result(again) == result(expected)
+
+
 def test_a_second_ctrl_c_does_not_wait(tmp_path):
     class Twice(mn.Callback):
         def on_step(self, trainer, record):
@@ -677,6 +811,51 @@ def test_sigterm_saves_and_then_ends_the_process(tmp_path):
     again = case.resume(tmp_path)
     again.run(progress=False)
     assert result(again) == result(expected)
+
+
+def test_sigterm_says_why_it_could_not_save(tmp_path):
+    (tmp_path / "run").write_text("no folder")
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FAILING, str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == -signal.SIGTERM
+    assert "FileExistsError" in process.stderr.splitlines()[-1]
+    assert "between_steps" in process.stderr
+
+
+FAILING = """
+import signal, sys
+import stress_resume as stress
+import minnet as mn
+
+class Signal(mn.Callback):
+    bystander = True
+    def on_step(self, trainer, record):
+        if record.step == 4:
+            signal.raise_signal(signal.SIGTERM)
+
+stress.CASES["SGD"].start(Signal(), mn.Checkpoint(sys.argv[1], every=1000)).run(progress=False)
+"""
+
+
+def test_a_resume_that_fails_does_not_free_the_folder_for_another_run(tmp_path):
+    case = CASES["mlp"]
+    case.start(mn.Checkpoint(tmp_path)).run(progress=False)
+    saving = mn.Checkpoint(tmp_path)
+    with pytest.raises(mn.CheckpointError):
+        resume(tmp_path, net=wider(), callbacks=[saving])
+    document, arrays = archive.read(tmp_path / "step-00000030.ckpt")
+    document["callbacks"][-1]["state"] = {}
+    archive.write(tmp_path / "step-00000030.ckpt", document, arrays)
+    with pytest.raises(mn.CheckpointError, match="states of the callbacks"):
+        resume(tmp_path / "step-00000030.ckpt", callbacks=[saving, *CASES["mlp"].given()["callbacks"]])
+    with pytest.raises(FileExistsError, match="no checkpoints of another run"):
+        CASES["SGD"].start(saving).run(progress=False)
 
 
 # For others to read ------------------------------------------------------------------------------------------

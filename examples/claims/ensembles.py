@@ -233,7 +233,9 @@ def ensembles_at_equal_cost(out: Path) -> Row:
             if name in studies[0].apart
             else ""
         )
-        words.append(f"{name} {points(comparison, name, reference)}{apart}")
+        more = studies[0].comparison.steps[name]
+        cost = "" if more == studies[0].comparison.steps[reference] else f" ({more} steps)"
+        words.append(f"{name}{cost} {points(comparison, name, reference)}{apart}")
     middle, low, high = correlation_of_gain(studies)
     return Row(
         "gains shrink as members are more alike",

@@ -1,9 +1,11 @@
 """Averages of the weights that a run goes through, kept beside it.
 
 Every average is a callback that only reads the net: a run with it ends with the same bits as one without. Taking a
-point in is one pass over the flat vector, ``average = (1 - share) * average + share * params``; what sets the averages
-apart is the share. Buffers, such as the running statistics of batch norm, are averaged in the same way. Those belong
-to the weights that they were measured with, so after a real mixture they had better be measured anew: ``refresh``.
+point in is one pass over the flat vector, ``average = (1 - share) * average + share * params``; what sets most averages
+apart is the share. ``LAWA`` copies the point, and makes a pass for each of its k points whenever its mean is asked for.
+``SWAG`` takes six passes, for its variances and deviations too, once an epoch unless told otherwise. Buffers, such as
+the running statistics of batch norm, are averaged in the same way. Those belong to the weights that they were measured
+with, so after a real mixture they had better be measured anew: ``refresh``.
 
 In float32 a mean of n points resolves some n * 3e-8 of a weight's size, for a share of 1 / n of less than that is lost
 in rounding; the points' own noise makes such losses even out.

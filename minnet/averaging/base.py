@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..callbacks import Callback, check_state
+from .. import checks
+from ..callbacks import Callback, check_arrays, check_state
 from ..data import Batches, Data
 from ..kernels.arrays import aligned_empty
 from ..kernels.gradients import combine
@@ -87,13 +88,20 @@ class Average(Callback):
             raise ValueError(f"{self!r}: expected at least one point of a run; got none so far")
         return self._mean
 
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """All arrays that hold what is known of the points, without a copy, by the names that they have in a state."""
+        assert self._mean is not None
+        return {"params": self._mean[0], "buffers": self._mean[1]}
+
+    def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        """Shapes of ``_arrays`` for this net."""
+        return {"params": net.params.shape, "buffers": net.buffers.shape}
+
     def _check_size(self, net: Net) -> None:
-        params, buffers = self._mean or (np.empty(0), np.empty(0))
-        if (params.size, buffers.size, params.dtype) != (net.params.size, net.buffers.size, net.dtype):
-            raise ValueError(
-                f"{self!r}: expected the net that it averages, with {params.size} parameters and {buffers.size} of "
-                f"buffers in {params.dtype}; got {net.params.size} and {net.buffers.size} in {net.dtype}"
-            )
+        try:
+            check_arrays(self, self._arrays(), self._shapes(net), net.dtype)
+        except ValueError as error:
+            raise ValueError(f"{self!r}: expected the net that it averages; got another: {error}") from None
 
     @property
     def params(self) -> np.ndarray:
@@ -129,13 +137,21 @@ class Average(Callback):
     def state(self) -> dict[str, Any]:
         if self.count == 0:
             return {}
-        params, buffers = self._point()
-        return {"count": self.count, "params": params.copy(), "buffers": buffers.copy()}
+        return {"count": self.count, **{name: array.copy() for name, array in self._arrays().items()}}
+
+    def check(self, state: dict[str, Any], net: Net) -> None:
+        if state:
+            check_arrays(self, state, self._shapes(net), net.dtype)
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, self._state_names())
-        self.count = int(state.get("count", 0))
-        self._mean = copied(state["params"], state["buffers"]) if state else None
+        count = checks.count(type(self).__name__, "count", state["count"]) if state else 0
+        mean = copied(state["params"], state["buffers"]) if state else None
+        self.count, self._mean = count, mean
+
+    def _started(self) -> str:
+        """The argument ``start`` for a ``repr``, which shows all that a resumed run has to have again."""
+        return f", start={self._moments.start}" if self._moments.start else ""
 
     def _state_names(self) -> tuple[str, ...]:
         return "count", "params", "buffers"

@@ -52,15 +52,17 @@ class EMA(Average):
         return state | {"left": self._left} if state else state
 
     def restore(self, state: dict[str, Any]) -> None:
+        check_state(self, state, self._state_names())
+        left = checks.fraction("EMA", "left", state["left"]) if state else 1.0
         super().restore(state)
-        self._left = float(state.get("left", 1.0))
+        self._left = left
 
     def _state_names(self) -> tuple[str, ...]:
         return *super()._state_names(), "left"
 
     def __repr__(self) -> str:
         every = f", every={self.every}" if self.every > 1 else ""
-        return f"EMA({self.decay:g}{', warm_up=True' if self.warm_up else ''}{every})"
+        return f"EMA({self.decay!r}{', warm_up=True' if self.warm_up else ''}{self._started()}{every})"
 
 
 class SWA(Average):
@@ -82,8 +84,7 @@ class SWA(Average):
         return 1 / self.count
 
     def __repr__(self) -> str:
-        start = f", start={self._moments.start}" if self._moments.start else ""
-        return f"{type(self).__name__}({self._moments.at!r}{start})"
+        return f"{type(self).__name__}({self._moments.at!r}{self._started()})"
 
 
 class PolyakRuppert(SWA):
@@ -132,18 +133,21 @@ class LAWA(Average):
                 mix(mean, ring[i], 1 / (i + 1))
         return params, buffers
 
-    def state(self) -> dict[str, Any]:
-        if self.count == 0 or self._ring is None:
-            return {}
-        return {"count": self.count, "params": self._ring[0].copy(), "buffers": self._ring[1].copy()}
+    def _arrays(self) -> dict[str, np.ndarray]:
+        assert self._ring is not None
+        return {"params": self._ring[0], "buffers": self._ring[1]}
+
+    def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {name: (self.k, *shape) for name, shape in super()._shapes(net).items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, self._state_names())
         if state and np.shape(state["params"])[:1] != (self.k,):
             raise ValueError(f"{self!r}: expected a state of {self.k} points; got {np.shape(state['params'])[:1]}")
-        self.count = int(state.get("count", 0))
-        self._ring = (np.array(state["params"]), np.array(state["buffers"])) if state else None
-        self._mean = copied(self._ring[0][0], self._ring[1][0]) if self._ring is not None else None
+        count = checks.count("LAWA", "count", state["count"]) if state else 0
+        ring = (np.array(state["params"]), np.array(state["buffers"])) if state else None
+        mean = copied(ring[0][0], ring[1][0]) if ring is not None else None
+        self.count, self._ring, self._mean = count, ring, mean
 
     def __repr__(self) -> str:
-        return f"LAWA({self.k}, {self._moments.at!r})"
+        return f"LAWA({self.k}, {self._moments.at!r}{self._started()})"

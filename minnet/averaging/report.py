@@ -29,13 +29,15 @@ def compare_averages(
         refresh: training data for ``refreshed_buffers``; for "raw" the statistics of the run are used.
         seed: of the bootstrap.
     """
-    named = averages if isinstance(averages, Mapping) else {repr(average): average for average in averages}
-    for name, average in named.items():
+    named = list(averages.items()) if isinstance(averages, Mapping) else [(repr(each), each) for each in averages]
+    for i, (name, average) in enumerate(named):
         if not isinstance(average, Average):
             raise TypeError(f"compare_averages: expected averages such as EMA(); got {average!r} as {name!r}")
+        if name in ("raw", *(other for other, _ in named[:i])):
+            raise ValueError(f"compare_averages: expected different names, none of them 'raw'; got {name!r} twice")
     x, y = data
     found = {"raw": probabilities_of(net, x)}
-    for name, average in named.items():
+    for name, average in named:
         # Batches of one's own serve every average: each takes an epoch of its own.
         with average.applied(net, refresh):
             found[name] = probabilities_of(net, x)

@@ -73,21 +73,27 @@ class SWAG(SWA):
                 drawn += rng.standard_normal(len(columns)) @ columns / math.sqrt(2 * (len(columns) - 1))
         return (self.params + math.sqrt(scale) * drawn).astype(self.params.dtype)
 
-    def state(self) -> dict[str, Any]:
-        state = super().state()
-        if not state or self._spread is None:
-            return {}
-        return state | {"variance": self._spread[0].copy(), "columns": self._spread[2].copy()}
+    def _arrays(self) -> dict[str, np.ndarray]:
+        assert self._spread is not None
+        return super()._arrays() | {"variance": self._spread[0], "columns": self._spread[2]}
+
+    def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        shape = net.params.shape
+        return super()._shapes(net) | {"variance": shape, "columns": (self.rank, *shape)}
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, self._state_names())
         if state and np.shape(state["columns"])[:1] != (self.rank,):
             raise ValueError(f"{self!r}: expected a state of rank {self.rank}; got {np.shape(state['columns'])}")
-        super().restore(state)
-        self._spread = None
+        spread = None
         if state:
             variance = np.array(state["variance"])
-            self._spread = variance, np.zeros_like(variance), np.array(state["columns"])
+            spread = variance, np.zeros_like(variance), np.array(state["columns"])
+        super().restore(state)
+        self._spread = spread
+
+    def __repr__(self) -> str:
+        return f"SWAG({self._moments.at!r}{self._started()}, rank={self.rank})"
 
     def _state_names(self) -> tuple[str, ...]:
         return *super()._state_names(), "variance", "columns"

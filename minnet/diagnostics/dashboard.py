@@ -10,6 +10,7 @@ from ..callbacks import Callback, check_state
 from ..files import check_folder, write_whole
 from ..history import History
 from .chance import baseline
+from ..net import Net
 from .monitor import Monitor
 from .ratios import UpdateRatios
 from .statistics import Statistics
@@ -60,6 +61,7 @@ class Dashboard(Callback):
         self.path, self.title = Path(path), title
         check_folder(path)  # or a run would end with an error and without its page
         self._due = chosen("Dashboard", every)
+        self._every = chosen("Dashboard", every)
         if monitors is None:
             often = log_spaced(20)
             monitors = (UpdateRatios(often), Statistics(often), Saturation(often), DeadUnits(at=log_spaced(5)))
@@ -81,7 +83,7 @@ class Dashboard(Callback):
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """Write the page, if it is time."""
-        if self._due(row["epoch"]) and trainer.step < trainer.steps:
+        if self._every(row["epoch"]) and trainer.step < trainer.steps:
             self._write(trainer)
 
     def on_end(self, trainer: "Trainer") -> None:
@@ -91,15 +93,29 @@ class Dashboard(Callback):
     def state(self) -> dict[str, Any]:
         return {f"{i} {name}": value for i, m in enumerate(self.monitors) for name, value in m.state().items()}
 
+    def check(self, state: dict[str, Any], net: Net) -> None:
+        for monitor, part in zip(self.monitors, self._parts(state), strict=True):
+            monitor.check(part, net)
+
     def restore(self, state: dict[str, Any]) -> None:
+        before = [monitor.state() for monitor in self.monitors]
+        try:
+            for monitor, part in zip(self.monitors, self._parts(state), strict=True):
+                monitor.restore(part)
+        except Exception:
+            for monitor, part in zip(self.monitors, before, strict=True):
+                monitor.restore(part)
+            raise
+
+    def _parts(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """The states of the monitors in that of the page."""
         parts: list[dict[str, Any]] = [{} for _ in self.monitors]
         for key, value in state.items():
             number, _, name = key.partition(" ")
             if not number.isdigit() or int(number) >= len(parts):
                 check_state(self, {key: value}, [f"{i} ..." for i in range(len(parts))])
             parts[int(number)][name] = value
-        for monitor, part in zip(self.monitors, parts, strict=True):
-            monitor.restore(part)
+        return parts
 
     def _write(self, trainer: "Trainer") -> None:
         history = trainer.history

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
 from ..callbacks import Callback, check_state
 from ..data import Data
 from ..files import write_whole
+from ..layers.base import Pass
 from ..net import Net
 from .when import Steps, chosen
 
@@ -44,6 +46,7 @@ class Monitor(Callback):
 
     def __init__(self, at: Steps) -> None:
         self.due: Callable[[int], bool] = chosen(type(self).__name__, at)
+        self._at = self.due  # for repr
         self._clear()
 
     def _clear(self) -> None:
@@ -82,16 +85,37 @@ class Monitor(Callback):
         rows = {f"rows {name}": self[name] for name in self._rows}
         return {"steps": self.steps, **rows, **{f"label {name}": label for name, label in self.labels.items()}}
 
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]] | None:
+        """Shape of a row of each array in a run of this net, by name; None for a monitor that does not say."""
+        return None
+
+    def check(self, state: dict[str, Any], net: Net) -> None:
+        shapes = self.shapes(net)
+        if state and shapes is not None:
+            check_state(
+                self, {name: 0 for name in state if name.startswith("rows ")}, [f"rows {name}" for name in shapes]
+            )
+            for name, shape in shapes.items():
+                rows = state[f"rows {name}"]
+                if np.shape(rows)[1:] != shape:
+                    raise ValueError(f"{self!r}: expected rows {name} of {shape}; got {np.shape(rows)[1:]}")
+
     def restore(self, state: dict[str, Any]) -> None:
+        who, rows, labels, steps = type(self).__name__, {}, {}, []
         check_state(self, state, {"steps", *(name for name in state if name.startswith(("rows ", "label ")))})
-        self._clear()
-        self._steps = [int(step) for step in state.get("steps", ())]
+        if state:
+            steps = [checks.count(who, "each of steps", step) for step in state["steps"]]
+            if steps != sorted(set(steps)):
+                raise ValueError(f"{who}: expected steps in their order; got {steps[:20]}")
         for key, value in state.items():
             kind, _, name = key.partition(" ")
             if kind == "rows":
-                self._rows[name] = [np.array(row) for row in value]
+                if not isinstance(value, np.ndarray) or value.ndim == 0 or len(value) != len(steps):
+                    raise ValueError(f"{who}: expected {key} as an array with {len(steps)} rows; got {value!r:.200}")
+                rows[name] = list(value.copy())
             elif kind == "label":
-                self.labels[name] = str(value)
+                labels[name] = str(value)
+        self._steps, self._rows, self.labels = steps, rows, labels
 
     def save(self, path: str | Path) -> None:
         """Write steps and arrays to ``path``, whole or not at all.
@@ -146,6 +170,13 @@ class Twin:
         twin = self._pair[1]
         twin.params, twin.buffers, twin.step = net.params, net.buffers, net.step
         return twin
+
+
+def a_pass(net: Net) -> Iterator[Pass]:
+    """The layers' passes (see ``Net.layer_passes``) of a copy of the net over one sample of zeros, for their shapes."""
+    twin = net.twin()
+    twin.forward(np.zeros((1, *net.input_shape), net.dtype))
+    return twin.layer_passes()
 
 
 def chunks(trainer: "Trainer", data: Data | None) -> Iterator[Data]:

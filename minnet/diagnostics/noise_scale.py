@@ -63,6 +63,9 @@ class NoiseScale(Monitor):
         gradient, noise = noise_scale(self._twin.of(trainer.net), x, y, self.parts)
         self.record(record.step, {"gradient": gradient, "noise": noise})
 
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {"gradient": (), "noise": ()}
+
     def scale(self, smooth: float = 0.0) -> np.ndarray:
         """tr(S) / |G|^2 in samples, shape (records,), each averaged over the records with this weight of the past.
 

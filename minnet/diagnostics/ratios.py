@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..net import Net
 from .monitor import Monitor
 from .when import Steps
 
@@ -49,6 +50,9 @@ class UpdateRatios(Monitor):
             ratios[tensor.name] = update / size if size else np.nan
         self.record(record.step, ratios)
         self.labels = {tensor.name: "weights" for tensor in trainer.net.tensors if tensor.decay}
+
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {tensor.name: () for tensor in net.tensors}
 
     def median(self) -> np.ndarray:
         """Median over the weights (tensors tagged ``decay``) at each recorded step, shape (records,)."""

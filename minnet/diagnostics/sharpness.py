@@ -71,6 +71,9 @@ class Sharpness(Monitor):
             )
             self.record(record.step, {"sharpness": value, "residual": residual, "lr": record.lr})
 
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {"sharpness": (), "residual": (), "lr": ()}
+
 
 def hessian_vector_product(net: Net, x: np.ndarray, y: np.ndarray, v: np.ndarray) -> np.ndarray:
     """H v for the Hessian H of the objective at the net's weights: (g(w + h v) - g(w - h v)) / 2h, shape (P,).

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import checks
-from .monitor import Monitor
+from ..net import Net
+from .monitor import Monitor, a_pass
 from .when import Steps
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class Statistics(Monitor):
         self.record(record.step, row)
         self.labels = {f"activations {place}": type(layer).__name__ for place, layer, _ in passes}
         self.labels |= {f"{kind} {t.name}": "weights" for kind in KINDS[:2] for t in net.tensors if t.decay}
+
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        names = [f"{kind} {name}" for kind in KINDS[:2] for name in net.named_parameters()]
+        names += [f"activations {place}" for place, *_ in a_pass(net)]
+        shapes: dict[str, tuple[int, ...]] = {name: (len(STATISTICS),) for name in names}
+        return shapes | {f"{name} counts": (self.bins,) for name in names}
 
     def of(self, kind: str, statistic: str) -> dict[str, np.ndarray]:
         """One of ``STATISTICS`` by tensor or place, for a kind of "weights", "gradients" or "activations"."""

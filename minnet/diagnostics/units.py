@@ -10,7 +10,7 @@ from .. import checks
 from ..data import Data, check_data
 from ..layers import ELU, SELU, Layer, LeakyReLU, PReLU, ReLU, Sigmoid, Tanh
 from ..net import Net
-from .monitor import Monitor, Twin, chunks
+from .monitor import Monitor, Twin, a_pass, chunks
 from .when import Steps
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class Saturation(Monitor):
                 place: _slope(layer, y) for place, (layer, y) in seen.items() if isinstance(layer, Tanh | Sigmoid)
             }
             self.record(record.step, {place: np.mean(slope < self.slope) for place, slope in slopes.items()})
+
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {place: () for place, layer, _, _ in a_pass(net) if isinstance(layer, Tanh | Sigmoid)}
 
 
 def _slope(layer: Layer, y: np.ndarray) -> np.ndarray:
@@ -89,6 +92,9 @@ class DeadUnits(Monitor):
         if self.due(record.step):
             twin = self._twin.of(trainer.net)
             self.record(record.step, dead_units(twin, (x for x, _ in chunks(trainer, self.data))))
+
+    def shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
+        return {place: x.shape[-1:] for place, layer, x, _ in a_pass(net) if isinstance(layer, _RELUS)}
 
     def share(self) -> dict[str, np.ndarray]:
         """Share of each layer's units that are dead, by place, shape (records,)."""

@@ -1,10 +1,25 @@
 """At which steps something is looked at."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from .. import checks
 
 Steps = int | Iterable[int] | Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A rule for steps, which prints as ``words``: what a resumed run compares."""
+
+    words: str
+    rule: Callable[[int], bool]
+
+    def __call__(self, step: int) -> bool:
+        return self.rule(step)
+
+    def __repr__(self) -> str:
+        return self.words
 
 
 def chosen(who: str, at: Steps) -> Callable[[int], bool]:
@@ -15,9 +30,10 @@ def chosen(who: str, at: Steps) -> Callable[[int], bool]:
     if callable(at):
         return at
     if isinstance(at, Iterable):
-        return frozenset(checks.count(who, "each step of at", step) for step in at).__contains__
+        listed = frozenset(checks.count(who, "each step of at", step) for step in at)
+        return Chosen(repr(sorted(listed)), listed.__contains__)
     every = checks.count(who, "at", at)
-    return lambda step: step % every == 0 or step == 1
+    return Chosen(str(every), lambda step: step % every == 0 or step == 1)
 
 
 def log_spaced(per_decade: int = 20) -> Callable[[int], bool]:
@@ -27,4 +43,5 @@ def log_spaced(per_decade: int = 20) -> Callable[[int], bool]:
     of the first 100,000.
     """
     each = checks.count("log_spaced", "per_decade", per_decade)
-    return frozenset(round(10 ** (k / each)) for k in range(12 * each + 1)).__contains__
+    steps = frozenset(round(10 ** (k / each)) for k in range(12 * each + 1))
+    return Chosen(f"log_spaced({each})", steps.__contains__)

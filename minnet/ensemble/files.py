@@ -61,6 +61,20 @@ def _check_contents(path: Path, about: dict[str, Any], arrays: dict[str, np.ndar
         raise archive.CheckpointError(
             f"Ensemble.load: expected an architecture and names in {path}; got {sorted(about)}"
         )
+    names, weights, steps = about["names"], about["weights"], about["steps"]
+    if not (
+        isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and isinstance(weights, list)
+        and all(isinstance(weight, float) for weight in weights)
+        and isinstance(steps, list | None)
+        and all(type(step) is int and step < 2**63 for step in steps or ())
+        and type(about["all_steps"]) in (int, type(None))
+        and (about["all_steps"] or 0) < 2**63
+    ):
+        raise archive.CheckpointError(
+            f"Ensemble.load: expected names, weights as floats, and whole numbers of steps in {path}; got others"
+        )
     if set(arrays) != {"params", "buffers"}:
         raise archive.CheckpointError(
             f"Ensemble.load: expected tensors params and buffers in {path}; got {sorted(arrays)[:5]}"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..archive import CheckpointError
 from ..averaging import Average
 from ..comparison import BINS, Comparison, check_classifier, probabilities_of, softmax
 from ..net import Net
@@ -65,7 +66,9 @@ class Ensemble:
         if steps is not None and len(steps) != len(points):
             raise ValueError(f"Ensemble: expected {len(points)} numbers of steps; got {len(steps)}")
         self.steps = None if steps is None else tuple(checks.count("Ensemble", "steps", n, least=0) for n in steps)
-        self.all_steps = sum(self.steps) if all_steps is None and self.steps is not None else all_steps
+        if all_steps is None and self.steps is not None:
+            all_steps = sum(self.steps)
+        self.all_steps = None if all_steps is None else checks.count("Ensemble", "all_steps", all_steps, least=0)
         self._net = net.twin()
 
     @classmethod
@@ -233,7 +236,7 @@ class Ensemble:
                 known |= {} if other.all_steps is None else {name: other.all_steps}
             else:
                 entries[name] = probabilities_of(other, x)
-        return Comparison(entries, y, steps=known | dict(steps or {}), bins=bins, seed=seed)
+        return Comparison(entries, y, steps=known | dict(steps or {}), members=self.names, bins=bins, seed=seed)
 
     def disagreement(self, x: Any) -> np.ndarray:
         """Share of samples on which two members choose different classes, (K, K)."""
@@ -263,8 +266,12 @@ class Ensemble:
         arrays, about = read(Path(path), net)
         members = list(zip(arrays["params"], arrays["buffers"], strict=True))
         kept = {name: about[name] for name in ("names", "weights", "steps", "all_steps")}
-        ensemble = cls(net, members, **kept)
-        ensemble.weights = np.array(about["weights"])  # scaled anew to sum to 1 they would lose their last bit
+        try:
+            ensemble = cls(net, members, **kept)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise CheckpointError(f"Ensemble.load: expected an ensemble in {path}; got one refused: {error}") from None
+        if abs(math.fsum(kept["weights"]) - 1) < 1e-9:
+            ensemble.weights = np.array(kept["weights"], np.float64)  # scaled anew they would lose their last bit
         return ensemble
 
 
@@ -292,7 +299,14 @@ def _point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarray]:
 def _as_weights(weights: Any, k: int) -> np.ndarray:
     if weights is None:
         return np.full(k, 1 / k)
-    values = checks.array("Ensemble", "weights", weights).astype(np.float64)
-    if values.shape != (k,) or not np.isfinite(values).all() or values.min() < 0 or values.sum() == 0:
-        raise ValueError(f"Ensemble: expected {k} finite weights of at least 0, not all 0; got {weights}")
-    return values / values.sum()
+    values = checks.array("Ensemble", "weights", weights)
+    if values.dtype.kind not in "iuf" or values.shape != (k,):
+        raise ValueError(f"Ensemble: expected {k} numbers as weights; got {weights!r:.200}")
+    values = values.astype(np.float64)
+    with np.errstate(over="ignore"):
+        total = values.sum()
+    if not np.isfinite(total) or values.min() < 0 or total == 0:
+        raise ValueError(
+            f"Ensemble: expected {k} finite weights of at least 0, not all 0, with a finite sum; got {weights!r:.200}"
+        )
+    return values / total

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, check_state
+from ..callbacks import Callback, check_arrays, check_state
 from ..moments import Moments
 from ..net import Net
 from .members import Ensemble
@@ -32,6 +32,7 @@ class Snapshots(Callback):
 
     def __init__(self, at: int | str = "trough", start: int = 0, last: int | None = None) -> None:
         self._moments = Moments("Snapshots", at, start)
+        self._at, self._start = at, self._moments.start
         self.last = None if last is None else checks.count("Snapshots", "last", last)
         self.members: list[tuple[np.ndarray, np.ndarray]] = []
         self.steps: list[int] = []
@@ -65,8 +66,20 @@ class Snapshots(Callback):
         params, buffers = (np.stack([member[part] for member in self.members]) for part in (0, 1))
         return {"steps": np.array(self.steps), "params": params, "buffers": buffers}
 
+    def check(self, state: dict[str, Any], net: Net) -> None:
+        if state:
+            held = len(state["steps"])
+            check_arrays(self, state, {"steps": (held,)}, np.int64)
+            shapes = {"params": (held, *net.params.shape), "buffers": (held, *net.buffers.shape)}
+            check_arrays(self, state, shapes, net.dtype)
+
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("steps", "params", "buffers"))
-        self.steps = [int(step) for step in state.get("steps", ())]
-        pairs = zip(state.get("params", ()), state.get("buffers", ()), strict=True)
-        self.members = [(np.array(params), np.array(buffers)) for params, buffers in pairs]
+        steps, members = [], []
+        if state:
+            steps = [checks.count("Snapshots", "each of steps", step) for step in state["steps"]]
+            if steps != sorted(set(steps)) or (self.last is not None and len(steps) > self.last):
+                raise ValueError(f"{self!r}: expected a state of different steps in their order; got {steps[:20]}")
+            points = zip(steps, state["params"], state["buffers"], strict=True)
+            members = [(np.array(params), np.array(buffers)) for _, params, buffers in points]
+        self.steps, self.members = steps, members
