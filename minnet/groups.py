@@ -20,7 +20,7 @@ class Group:
     Args:
         where: the predicate.
         lr_factor: times the rate of the step.
-        lr: in place of the rate of the step, such as a cyclical range of the group's own.
+        lr: in place of the rate of the step, such as a cyclical range of the group's own. Controllers scale it as well.
         weight_decay: in place of the optimizer's; given here, it does reach biases and gains that are in the group.
         rule: in place of the optimizer's.
         frozen: whether these tensors stay as they are. Their gradients do not count in the optimizer's clip_norm.

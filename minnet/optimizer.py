@@ -46,9 +46,9 @@ class _Part:
         """The rule of a step from 0."""
         return self.source.at(step).choose(self.tensors[0]) if self.varies else self.rule
 
-    def rate(self, rate: float) -> float:
-        """The part's own rate where the step's is ``rate``."""
-        return rate * self.factor if self.lr is None else self.lr
+    def rate(self, rate: float, lr_factor: float) -> float:
+        """The part's own rate where the step's, which has ``lr_factor`` in it, is ``rate``."""
+        return rate * self.factor if self.lr is None else self.lr * lr_factor
 
     def spans(self) -> list[tuple[int, int, bool, tuple[Tensor, ...]]]:
         """(start, stop, whether it decays, tensors) of each run: whole tensors, or as many in a row as are alike."""
@@ -281,13 +281,17 @@ class Optimizer:
             for slot, values in zip(part.rule.slot_names(), self._state, strict=False)
         }
 
-    def hyperparameters(self) -> dict[str, float]:
-        """Values of all ``schedules`` at the next step, by name.
+    def hyperparameters(self, *, lr_factor: float = 1.0) -> dict[str, float]:
+        """Values of all ``schedules`` at the next step, by name; groups' rates times ``lr_factor``, as in ``step``.
 
         ValueError for one out of its range.
         """
         self._ask()
-        return {name: float(schedule(self.steps)) for name, schedule in self.schedules.items()}
+        rates = {f"{name} lr" for name in names_of(self.groups)}
+        return {
+            name: float(schedule(self.steps)) * (lr_factor if name in rates else 1.0)
+            for name, schedule in self.schedules.items()
+        }
 
     def _schedules(self) -> dict[str, Schedule]:
         found: dict[str, Any] = dict(self.rule.scheduled())
@@ -298,8 +302,17 @@ class Optimizer:
             found |= {f"{name} {key}": value for key, value in own.items()}
         return {name: value for name, value in found.items() if isinstance(value, Schedule)}
 
-    def step(self, lr: Any, *, loss: float | None = None, evaluate: Callable[[], float] | None = None) -> None:
+    def step(
+        self,
+        lr: Any,
+        *,
+        lr_factor: float = 1.0,
+        loss: float | None = None,
+        evaluate: Callable[[], float] | None = None,
+    ) -> None:
         """One update with learning rate ``lr``: a number, or a schedule, which is asked for this step (from 0).
+
+        ``lr_factor`` multiplies it, and the rates of groups that have their own.
 
         Rules that search along a line (L-BFGS) need ``loss``, that of the present parameters and gradient, and
         ``evaluate``, a function without arguments that computes loss and gradient anew for the parameters as they are.
@@ -309,6 +322,7 @@ class Optimizer:
         had changed it before.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
+        rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
         bound = self._ask()
         if self.searches and (loss is None or evaluate is None):
             raise ValueError(
@@ -321,9 +335,9 @@ class Optimizer:
             (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
         if self._prepares:
             for part in self._parts:
-                part.rule.prepare(part.runs, lr=part.rate(rate), t=t)
+                part.rule.prepare(part.runs, lr=part.rate(rate, lr_factor), t=t)
         for part in self._parts:
-            rule, own, decay = part.rule, part.rate(rate), part.decay
+            rule, own, decay = part.rule, part.rate(rate, lr_factor), part.decay
             if rule.searches:
                 for run in part.runs:
                     rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # seen to above

@@ -124,8 +124,8 @@ class Trainer:
         callbacks: told of every step and epoch.
 
     Attributes:
-        lr_factor: every rate of ``lr`` is multiplied by it; starts at 1, and belongs to controllers such as
-            ``ReduceOnPlateau``. The history shows the product.
+        lr_factor: every rate is multiplied by it, those of groups with an ``lr`` of their own too; starts at 1, and
+            belongs to controllers such as ``ReduceOnPlateau``. The history shows the products.
         leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
 
     A schedule, of the rate or of anything else, that goes on after the run has ended gets a warning, as does one that
@@ -213,8 +213,8 @@ class Trainer:
             self.end("finished")
             raise StopIteration
         # A rate or another hyper-parameter out of its range shows here, before anything moves.
-        lr = checks.non_negative("Trainer", "lr", self.lr(self.step)) * self.lr_factor
-        hyperparameters = self.optimizer.hyperparameters()
+        lr, factor = checks.non_negative("Trainer", "lr", self.lr(self.step)), self.lr_factor
+        hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
         epoch = self.batches.epoch_index + 1
         self._amid = True
         x, y = self.batches.next()
@@ -225,14 +225,14 @@ class Trainer:
             self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
         if self.unproven:  # but now known to give a finite loss
             self.good, self.latest, self.unproven = self.latest, self.good, False
-        record = Record(self.step + 1, epoch, loss, lr)
+        record = Record(self.step + 1, epoch, loss, lr * factor)
         for callback in self._watchers:
             callback.before_update(self, record)
         try:
             if self.optimizer.searches:
-                self.optimizer.step(lr, loss=loss, evaluate=lambda: self._again(x, y))
+                self.optimizer.step(lr, lr_factor=factor, loss=loss, evaluate=lambda: self._again(x, y))
             else:
-                self.optimizer.step(lr)
+                self.optimizer.step(lr, lr_factor=factor)
         except FloatingPointError as error:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
         self.step += 1

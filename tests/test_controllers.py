@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
+from minnet.schedules import Piecewise, Triangular
 
 
 class Script(mn.Callback):
@@ -169,6 +170,25 @@ def test_the_history_shows_the_reduced_rates_of_every_schedule():
     factors = [1.0] * 12 + [0.5] * 9 + [0.25] * 3
     assert trainer.history.steps["lr"] == [schedule(step) * factors[step] for step in range(24)]
     assert trainer.lr_factor == 0.25
+
+
+def test_a_reduction_reaches_groups_with_a_rate_of_their_own():
+    """As PyTorch's ReduceLROnPlateau reduces the rates of all groups."""
+    figures = [1.0, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8]
+    cycle, factors = Triangular(0.1, 0.2, 2), Piecewise((12, 21), (1.0, 0.5, 0.25))
+
+    def groups(cycle, number):
+        return [
+            mn.Group(lambda tensor: tensor.name == "0.W", lr=cycle, name="first"),
+            mn.Group(lambda tensor: tensor.name == "0.b", lr=number),
+        ]
+
+    plateau = [Script("figure", figures), mn.ReduceOnPlateau("figure", 0.5, patience=1)]
+    reduced = make_trainer(plateau, lr=0.8, groups=groups(cycle, 0.3))
+    by_hand = make_trainer([], lr=0.8 * factors, groups=groups(cycle * factors, 0.3 * factors))
+    list(reduced), list(by_hand)
+    assert reduced.history.steps["first lr"] == [cycle(step) * factors(step) for step in range(24)]
+    assert reduced.net.params.tolist() == by_hand.net.params.tolist()
 
 
 def test_a_controller_used_again_starts_anew():
