@@ -14,6 +14,7 @@ from .rules import Hyper, Rule, Run, State
 from .rules.base import by_choice
 from .rules.clipping import limit_norm
 from .schedules import Schedule
+from .schedules.base import telling_steps
 from .spec import Layout, Shape, Tensor
 
 
@@ -182,7 +183,7 @@ class Optimizer:
         self.clip_norm = clip_norm
         self.steps = 0
         self._varying: list[_Part] = []
-        self._ask()
+        self._ask(0)
         self.schedules = self._schedules()
         self.grad_norm = math.nan
         self._params, self._grads, self._tensors = params, grads, tensors
@@ -286,12 +287,26 @@ class Optimizer:
 
         ValueError for one out of its range.
         """
-        self._ask()
+        self._ask(self.steps)
         rates = {f"{name} lr" for name in names_of(self.groups)}
         return {
             name: float(schedule(self.steps)) * (lr_factor if name in rates else 1.0)
             for name, schedule in self.schedules.items()
         }
+
+    def look_ahead(self, steps: int) -> None:
+        """ValueError if a schedule leaves its range within ``steps`` steps.
+
+        Looked at are the first and the last step, and every event's and its neighbours' (see ``telling_steps``).
+        """
+        telling = {step for schedule in self.schedules.values() for step in telling_steps(schedule, steps)}
+        for step in sorted(telling):
+            try:
+                self._ask(step)
+            except ValueError as error:
+                given = ", ".join(f"{name}={schedule!r}" for name, schedule in self.schedules.items())
+                raise ValueError(f"{error} at step {step} of {given}") from None
+        self._ask(self.steps)
 
     def _schedules(self) -> dict[str, Schedule]:
         found: dict[str, Any] = dict(self.rule.scheduled())
@@ -323,7 +338,7 @@ class Optimizer:
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
-        bound = self._ask()
+        bound = self._ask(self.steps)
         if self.searches and (loss is None or evaluate is None):
             raise ValueError(
                 f"Optimizer.step: expected loss=... and evaluate=... for {self.rule}; got {loss}, {evaluate}"
@@ -375,12 +390,12 @@ class Optimizer:
                     found.append((run.params, point))
         return found
 
-    def _ask(self) -> float | None:
-        """Ask every schedule for the next step; returns the bound on the gradient's norm, if there is one."""
+    def _ask(self, step: int) -> float | None:
+        """Ask every schedule for a step from 0; returns the bound on the gradient's norm, if there is one."""
         for part in self._varying:
-            part.ask(self.steps)
+            part.ask(step)
         bound = self.clip_norm
-        return checks.positive("Optimizer", "clip_norm", bound(self.steps)) if isinstance(bound, Schedule) else bound
+        return checks.positive("Optimizer", "clip_norm", bound(step)) if isinstance(bound, Schedule) else bound
 
 
 def _overrides(rule: Rule, method: str) -> bool:

@@ -129,7 +129,8 @@ class Cyclical(Triangular):
 
     ``by="cycle"`` calls scale(cycle) with the number of the cycle, from 1; ``by="iteration"`` calls scale(t) with the
     step. These are ``scale_fn`` and ``scale_mode`` of PyTorch's CyclicLR and of the Keras callback of the same name.
-    A schedule pickles if its function does: ``def`` it in a module.
+    A schedule pickles if its function does: ``def`` it in a module. ValueError at a step where it gives NaN,
+    infinity or less than 0.
     """
 
     scale: Callable[[float], float]
@@ -143,4 +144,5 @@ class Cyclical(Triangular):
             raise ValueError(f"Cyclical: expected by to be 'cycle' or 'iteration'; got {self.by!r}")
 
     def amplitude(self, cycle: int, t: float) -> float:
-        return float(self.scale(cycle if self.by == "cycle" else t))
+        at = cycle if self.by == "cycle" else t
+        return checks.non_negative("Cyclical", f"scale({at:g})", self.scale(at))
