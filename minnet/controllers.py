@@ -68,6 +68,10 @@ class ReduceOnPlateau(Callback):
         self.threshold = checks.non_negative(who, "threshold", threshold)
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"{who}: expected threshold_mode to be 'rel' or 'abs'; got {threshold_mode!r}")
+        if threshold_mode == "rel" and self.threshold >= 1 and not larger_is_better(monitor):
+            raise ValueError(
+                f"{who}: expected threshold below 1, a share of {monitor}, with threshold_mode='rel'; got {threshold!r}"
+            )
         self.threshold_mode = threshold_mode
         self.floor = checks.non_negative(who, "floor", floor)
         self.best: float | None = None

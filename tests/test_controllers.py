@@ -280,6 +280,10 @@ BAD = [
     (lambda: mn.ReduceOnPlateau(cooldown=-1), "ReduceOnPlateau: expected cooldown of at least 0; got -1"),
     (lambda: mn.ReduceOnPlateau(threshold=math.nan), "ReduceOnPlateau: expected threshold to be finite; got nan"),
     (
+        lambda: mn.ReduceOnPlateau(threshold=1.0),
+        "ReduceOnPlateau: expected threshold below 1, a share of val_loss, with threshold_mode='rel'; got 1.0",
+    ),
+    (
         lambda: mn.ReduceOnPlateau(threshold_mode="relative"),
         "ReduceOnPlateau: expected threshold_mode to be 'rel' or 'abs'; got 'relative'",
     ),
@@ -297,3 +301,8 @@ def test_a_controller_says_who_what_and_which_value_it_refuses(build, said):
     with pytest.raises((TypeError, ValueError)) as caught:
         build()
     assert str(caught.value) == said
+
+
+def test_a_threshold_of_more_than_a_whole_is_one_where_larger_is_better_or_it_is_absolute():
+    assert rates(mn.ReduceOnPlateau("val_accuracy", 0.5, 0, threshold=1.0), [0.1, 0.3, 0.5]) == [0.5, 0.5, 0.5, 0.25]
+    assert rates(mn.ReduceOnPlateau("val_loss", 0.5, 0, threshold=1.0, threshold_mode="abs"), [5, 3, 2.5])[-1] == 0.25

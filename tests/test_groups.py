@@ -712,6 +712,8 @@ BAD_GROUPS = [
     ({"rule": mn.SGD}, "a Rule, such as Adam"),
     ({"name": 3}, "name as text; got 3"),
     ({"lr": 0.1, "lr_factor": 0.5}, "lr or lr_factor, not both; got 0.1 and 0.5"),
+    ({"frozen": "no"}, "frozen to be True or False; got 'no'"),
+    ({"frozen": 1}, "frozen to be True or False; got 1"),
     ({"frozen": True, "lr": 0.1}, "nothing beside frozen=True"),
     ({"frozen": True, "rule": mn.SGD()}, "nothing beside frozen=True"),
     ({"frozen": True, "weight_decay": 0.0}, "nothing beside frozen=True"),
@@ -765,3 +767,28 @@ def test_an_optimizer_refuses_groups_that_do_not_fit(groups, said):
 def test_shapes_that_do_not_fit_are_refused(shapes, said):
     with pytest.raises((TypeError, ValueError), match=f"^Optimizer: expected {said}.*; got "):
         mn.Optimizer.over(np.zeros(15), np.zeros(15), mn.SGD(), shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "said"),
+    [
+        (lambda t: t.tag, ValueError, "AttributeError: 'Tensor' object has no attribute 'tag' for 0.W"),
+        (lambda t: t.shape[1] > 2, ValueError, "IndexError: tuple index out of range for 0.b"),
+        (lambda t: t.name.endswith("W") or "no", TypeError, "'no' for 0.b"),
+        (lambda t: None, TypeError, "None for 0.W"),
+        (lambda t: np.array([True, False]), TypeError, "array([ True, False]) for 0.W"),
+    ],
+    ids=["no such field", "a vector's second axis", "text", "nothing", "an array"],
+)
+def test_a_predicate_that_fails_is_told_of_the_tensor(where, error, said):
+    with pytest.raises(error) as caught:
+        mn.Optimizer(make_net(), mn.SGD(), groups=[mn.Group(where)])
+    text = str(caught.value)
+    assert text.startswith("Group: expected where(tensor) to be True or False")
+    assert text.endswith(f"got {said}")
+
+
+def test_a_predicate_may_give_numpys_truth():
+    net = make_net()
+    optimizer = mn.Optimizer(net, mn.SGD(), groups=[mn.Group(lambda t: np.prod(t.shape) > 6, lr_factor=0.5)])
+    assert {tensor.name for tensor in optimizer._parts[-1].tensors} == {"0.W", "3.W", "4.W"}

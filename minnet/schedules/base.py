@@ -98,6 +98,8 @@ class Schedule:
     def __call__(self, step: float) -> float:
         if not step >= 0:
             raise ValueError(f"{type(self).__name__}: expected a step of at least 0; got {step}")
+        if step == math.inf:
+            raise ValueError(f"{type(self).__name__}: expected a finite step; got {step}")
         return self.at(float(step))  # NumPy's integers overflow, and its powers have other last bits
 
     def __mul__(self, factor: "Schedule | float") -> Union["Product", "Scaled"]:
