@@ -54,6 +54,13 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def truth(who: str, name: str, value: Any) -> bool:
+    """True or False, NumPy's too; nothing that only counts as one of them."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{who}: expected {name} to be True or False; got {value!r}")
+    return bool(value)
+
+
 def precision(who: str, value: Any) -> np.dtype:
     """float32 or float64 as a dtype; ValueError for all else, None too, which NumPy would read as float64."""
     try:

@@ -1,6 +1,7 @@
 """Controllers of the rate: they listen to a figure, so they have a state and are no schedules.
 
-They act through ``trainer.lr_factor``, by which every rate of the schedule is multiplied.
+They act through ``trainer.lr_factor``, by which every rate is multiplied, those of groups with an ``lr`` of their own
+too.
 """
 
 import math
@@ -33,7 +34,8 @@ class ReduceOnPlateau(Callback):
         patience: bad epochs to bear.
         cooldown: epochs after a reduction in which bad ones do not count.
         threshold, threshold_mode: what counts as better.
-        floor: no reduction takes the rate of its epoch's last step below this.
+        floor: no reduction takes the rate of its epoch's last step below this. What a group has as an ``lr`` of its own
+            is reduced in the same proportion, and has no floor.
         counting: ``"pytorch"`` or ``"keras"``.
 
     Attributes:
@@ -66,6 +68,10 @@ class ReduceOnPlateau(Callback):
         self.threshold = checks.non_negative(who, "threshold", threshold)
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"{who}: expected threshold_mode to be 'rel' or 'abs'; got {threshold_mode!r}")
+        if threshold_mode == "rel" and self.threshold >= 1 and not larger_is_better(monitor):
+            raise ValueError(
+                f"{who}: expected threshold below 1, a share of {monitor}, with threshold_mode='rel'; got {threshold!r}"
+            )
         self.threshold_mode = threshold_mode
         self.floor = checks.non_negative(who, "floor", floor)
         self.best: float | None = None

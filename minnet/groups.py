@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from . import checks
 from .rules import Hyper, Rule
 from .schedules import Schedule
@@ -20,7 +22,7 @@ class Group:
     Args:
         where: the predicate.
         lr_factor: times the rate of the step.
-        lr: in place of the rate of the step, such as a cyclical range of the group's own.
+        lr: in place of the rate of the step, such as a cyclical range of the group's own. Controllers scale it as well.
         weight_decay: in place of the optimizer's; given here, it does reach biases and gains that are in the group.
         rule: in place of the optimizer's.
         frozen: whether these tensors stay as they are. Their gradients do not count in the optimizer's clip_norm.
@@ -43,6 +45,7 @@ class Group:
         for name in ("lr_factor", "lr", "weight_decay"):
             if name == "lr_factor" or getattr(self, name) is not None:
                 hyper_at("Group", name, getattr(self, name), 0)
+        checks.truth("Group", "frozen", self.frozen)
         if self.rule is not None and not isinstance(self.rule, Rule):
             raise TypeError(f"Group: expected a Rule, such as Adam(); got {self.rule!r}")
         if not (self.name is None or isinstance(self.name, str)):
@@ -51,6 +54,18 @@ class Group:
             raise ValueError(f"Group: expected lr or lr_factor, not both; got {self.lr!r} and {self.lr_factor!r}")
         if self.frozen and (self.rule, self.lr, self.weight_decay, self.lr_factor) != (None, None, None, 1.0):
             raise ValueError(f"Group: expected nothing beside frozen=True; got {self!r}")
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether the tensor is in the group; ValueError if ``where`` raises, TypeError if it gives no bool."""
+        expected = "where(tensor) to be True or False for a tensor, with its name, shape and decay"
+        try:
+            found = self.where(tensor)
+        except Exception as error:
+            came = f"{type(error).__name__}: {error} for {tensor.name}"
+            raise ValueError(f"Group: expected {expected}; got {came}") from error
+        if not isinstance(found, (bool, np.bool_)):
+            raise TypeError(f"Group: expected {expected}; got {found!r} for {tensor.name}")
+        return bool(found)
 
 
 def hyper_at(who: str, name: str, value: Any, step: int) -> float:
@@ -72,7 +87,7 @@ def split(tensors: Sequence[Tensor], groups: Sequence[Group]) -> list[list[Tenso
     names = names_of(groups)
     rest, members = [], [[] for _ in groups]  # type: tuple[list[Tensor], list[list[Tensor]]]
     for tensor in tensors:
-        found = [i for i, group in enumerate(groups) if group.where(tensor)]
+        found = [i for i, group in enumerate(groups) if group.holds(tensor)]
         if len(found) > 1:
             both = " and ".join(names[i] for i in found)
             raise ValueError(f"Optimizer: expected groups that do not overlap; got {tensor.name} in {both}")

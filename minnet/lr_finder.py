@@ -9,7 +9,7 @@ import json
 import math
 import warnings
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 from . import checks
 from .data import Augment, Data, Standardizer
 from .files import write_whole
+from .groups import Group
 from .net import Net
 from .rules import SGD, Rule
 from .train import Trainer
@@ -410,6 +411,7 @@ def lr_range_test(
     standardize: Standardizer | None = None,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
+    groups: Iterable[Group] = (),
     progress: bool | None = None,
 ) -> RangeTest:
     """Train a copy of ``net`` from its present weights with rates from ``low`` to ``high``; read where it learns.
@@ -429,7 +431,8 @@ def lr_range_test(
         every: steps from one validation to the next.
         stop: a seed ends as diverged when its smoothed training loss is above ``stop`` times its lowest so far (if that
             is above 0), or when anything that is read or clipped is not finite. Infinity leaves the second only.
-        batch_size, augment, standardize, weight_decay, clip_norm: as in ``Trainer``.
+        batch_size, augment, standardize, weight_decay, clip_norm, groups: as in ``Trainer``. A group with an ``lr`` of
+            its own keeps it; one with ``lr_factor`` follows the test.
         seed, seeds: runs with the seeds ``seed``, ``seed + 1``, ...: each is that of the order of the data and of the
             layers' noise. All begin with the same weights, buffers and ``net.step``.
         progress: True shows a progress bar, False none, None one on a terminal only.
@@ -444,6 +447,7 @@ def lr_range_test(
     checks.fraction("lr_range_test", "smooth", smooth)
     if stop != math.inf and checks.number("lr_range_test", "stop", stop) <= 1:
         raise ValueError(f"lr_range_test: expected stop above 1; got {stop!r}")
+    groups = tuple(groups) if isinstance(groups, Iterable) else groups  # for every seed's trainer, which checks them
     first = checks.count("lr_range_test", "seed", seed, least=0)
     numbers = range(first, first + checks.count("lr_range_test", "seeds", seeds))
     if not isinstance(net, Net):
@@ -467,6 +471,7 @@ def lr_range_test(
                 validation=validation,
                 weight_decay=weight_decay,
                 clip_norm=clip_norm,
+                groups=groups,
             )
 
     run = trainer(first)
@@ -516,7 +521,8 @@ def _climb(
             except FloatingPointError:
                 return step
             if run.validation is not None and step in places:
-                measured = net.evaluate(*run.validation)
+                with run.optimizer.evaluating():  # at the point that the rule hands out
+                    measured = net.evaluate(*run.validation)
                 readings[places[step]] = measured[monitor.removeprefix("val_")]
                 if not math.isfinite(measured["loss"]):
                     return step

@@ -14,6 +14,7 @@ from .rules import Hyper, Rule, Run, State
 from .rules.base import by_choice
 from .rules.clipping import limit_norm
 from .schedules import Schedule
+from .schedules.base import telling_steps
 from .spec import Layout, Shape, Tensor
 
 
@@ -46,9 +47,9 @@ class _Part:
         """The rule of a step from 0."""
         return self.source.at(step).choose(self.tensors[0]) if self.varies else self.rule
 
-    def rate(self, rate: float) -> float:
-        """The part's own rate where the step's is ``rate``."""
-        return rate * self.factor if self.lr is None else self.lr
+    def rate(self, rate: float, lr_factor: float) -> float:
+        """The part's own rate where the step's, which has ``lr_factor`` in it, is ``rate``."""
+        return rate * self.factor if self.lr is None else self.lr * lr_factor
 
     def spans(self) -> list[tuple[int, int, bool, tuple[Tensor, ...]]]:
         """(start, stop, whether it decays, tensors) of each run: whole tensors, or as many in a row as are alike."""
@@ -182,7 +183,7 @@ class Optimizer:
         self.clip_norm = clip_norm
         self.steps = 0
         self._varying: list[_Part] = []
-        self._ask()
+        self._ask(0)
         self.schedules = self._schedules()
         self.grad_norm = math.nan
         self._params, self._grads, self._tensors = params, grads, tensors
@@ -281,13 +282,31 @@ class Optimizer:
             for slot, values in zip(part.rule.slot_names(), self._state, strict=False)
         }
 
-    def hyperparameters(self) -> dict[str, float]:
-        """Values of all ``schedules`` at the next step, by name.
+    def hyperparameters(self, *, lr_factor: float = 1.0) -> dict[str, float]:
+        """Values of all ``schedules`` at the next step, by name; groups' rates times ``lr_factor``, as in ``step``.
 
         ValueError for one out of its range.
         """
-        self._ask()
-        return {name: float(schedule(self.steps)) for name, schedule in self.schedules.items()}
+        self._ask(self.steps)
+        rates = {f"{name} lr" for name in names_of(self.groups)}
+        return {
+            name: float(schedule(self.steps)) * (lr_factor if name in rates else 1.0)
+            for name, schedule in self.schedules.items()
+        }
+
+    def look_ahead(self, steps: int) -> None:
+        """ValueError if a schedule leaves its range within ``steps`` steps.
+
+        Looked at are the first and the last step, and every event's and its neighbours' (see ``telling_steps``).
+        """
+        telling = {step for schedule in self.schedules.values() for step in telling_steps(schedule, steps)}
+        for step in sorted(telling):
+            try:
+                self._ask(step)
+            except ValueError as error:
+                given = ", ".join(f"{name}={schedule!r}" for name, schedule in self.schedules.items())
+                raise ValueError(f"{error} at step {step} of {given}") from None
+        self._ask(self.steps)
 
     def _schedules(self) -> dict[str, Schedule]:
         found: dict[str, Any] = dict(self.rule.scheduled())
@@ -298,8 +317,17 @@ class Optimizer:
             found |= {f"{name} {key}": value for key, value in own.items()}
         return {name: value for name, value in found.items() if isinstance(value, Schedule)}
 
-    def step(self, lr: Any, *, loss: float | None = None, evaluate: Callable[[], float] | None = None) -> None:
+    def step(
+        self,
+        lr: Any,
+        *,
+        lr_factor: float = 1.0,
+        loss: float | None = None,
+        evaluate: Callable[[], float] | None = None,
+    ) -> None:
         """One update with learning rate ``lr``: a number, or a schedule, which is asked for this step (from 0).
+
+        ``lr_factor`` multiplies it, and the rates of groups that have their own.
 
         Rules that search along a line (L-BFGS) need ``loss``, that of the present parameters and gradient, and
         ``evaluate``, a function without arguments that computes loss and gradient anew for the parameters as they are.
@@ -309,7 +337,8 @@ class Optimizer:
         had changed it before.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
-        bound = self._ask()
+        rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
+        bound = self._ask(self.steps)
         if self.searches and (loss is None or evaluate is None):
             raise ValueError(
                 f"Optimizer.step: expected loss=... and evaluate=... for {self.rule}; got {loss}, {evaluate}"
@@ -321,9 +350,9 @@ class Optimizer:
             (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
         if self._prepares:
             for part in self._parts:
-                part.rule.prepare(part.runs, lr=part.rate(rate), t=t)
+                part.rule.prepare(part.runs, lr=part.rate(rate, lr_factor), t=t)
         for part in self._parts:
-            rule, own, decay = part.rule, part.rate(rate), part.decay
+            rule, own, decay = part.rule, part.rate(rate, lr_factor), part.decay
             if rule.searches:
                 for run in part.runs:
                     rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # seen to above
@@ -361,12 +390,12 @@ class Optimizer:
                     found.append((run.params, point))
         return found
 
-    def _ask(self) -> float | None:
-        """Ask every schedule for the next step; returns the bound on the gradient's norm, if there is one."""
+    def _ask(self, step: int) -> float | None:
+        """Ask every schedule for a step from 0; returns the bound on the gradient's norm, if there is one."""
         for part in self._varying:
-            part.ask(self.steps)
+            part.ask(step)
         bound = self.clip_norm
-        return checks.positive("Optimizer", "clip_norm", bound(self.steps)) if isinstance(bound, Schedule) else bound
+        return checks.positive("Optimizer", "clip_norm", bound(step)) if isinstance(bound, Schedule) else bound
 
 
 def _overrides(rule: Rule, method: str) -> bool:

@@ -24,6 +24,7 @@ from .net import Net
 from .optimizer import Optimizer
 from .rules import Hyper, Rule
 from .schedules import Constant, Schedule
+from .schedules.base import starts_too_late, telling_steps
 
 
 def _for_net(who: str, data: Data, net: Net) -> Data:
@@ -47,18 +48,31 @@ def _standardized(validation: Data, training: np.dtype, standardize: Standardize
     return standardize(x), y
 
 
+def _rate_at(schedule: Schedule, step: int) -> float:
+    """The rate of a step from 0; ValueError for one out of its range."""
+    try:
+        return checks.non_negative("Trainer", "lr", schedule(step))
+    except ValueError as error:
+        raise ValueError(f"{error} at step {step} of {schedule!r}") from None
+
+
 def _compare_lengths(name: str, schedule: Schedule, steps: int, per_epoch: int) -> None:
     """Say so if the run is shorter than a schedule, or if the schedule's length looks like epochs."""
     length, epochs = schedule.length, steps / per_epoch
     if length == epochs and per_epoch > 1:
-        came = f"{length:g} steps, as many as the run has epochs"
+        came = f"one of {length:g} steps, as many as the run has epochs"
+    # What has risen when it is over is a warm-up, which may be short.
+    elif 0 < length < epochs and per_epoch > 1 and schedule(length) < schedule(0):
+        came = f"one of {length:g} steps, fewer than the run has epochs"
     elif steps < length * (1 - 1e-9) and math.isfinite(length):
-        came = f"{length:g} steps, of which the run leaves out the last"
+        came = f"one of {length:g} steps, of which the run leaves out the last"
+    elif starts_too_late(schedule, steps):
+        came = "one whose first event comes after the run's last step"
     else:
         return
     warnings.warn(
         f"Trainer: expected a schedule of {name} that suits a run of {steps} steps ({epochs:g} epochs of "
-        f"{per_epoch}); got one of {came}: {schedule!r}. Lengths are in steps; schedule.in_epochs({per_epoch}) reads "
+        f"{per_epoch}); got {came}: {schedule!r}. Lengths are in steps; schedule.in_epochs({per_epoch}) reads "
         "them as epochs.",
         UserWarning,
         stacklevel=3,
@@ -125,13 +139,14 @@ class Trainer:
         callbacks: told of every step and epoch.
 
     Attributes:
-        lr_factor: every rate of ``lr`` is multiplied by it; starts at 1, and belongs to controllers such as
-            ``ReduceOnPlateau``. The history shows the product.
+        lr_factor: every rate is multiplied by it, those of groups with an ``lr`` of their own too; starts at 1, and
+            belongs to controllers such as ``ReduceOnPlateau``. The history shows the products.
         leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
 
-    A schedule, of the rate or of anything else, that goes on after the run has ended gets a warning, as does one that
-    ends after so many steps as the run has epochs: lengths of schedules are steps unless ``.in_epochs(...)`` says
-    otherwise.
+    A schedule, of the rate or of anything else, that goes on after the run has ended gets a warning, as do one that has
+    come down after no more steps than the run has epochs, and one without an end of which nothing has happened by
+    then: lengths of schedules are steps unless ``.in_epochs(...)`` says otherwise. One that leaves its range at a step
+    where something happens, or at the first or last step, is a ValueError.
 
     A loss, or a parameter at the end of an epoch, that is not finite raises DivergenceError, a FloatingPointError that
     names the parameter or layer where it began and holds the history. Net and optimizer are left as they were at the
@@ -187,6 +202,9 @@ class Trainer:
             self.steps = checks.count("Trainer", "steps", steps)
         if self.validation is not None:
             net.reserve()  # so that evaluating makes no memory in mid-run
+        for step in telling_steps(self.lr, self.steps):
+            _rate_at(self.lr, step)
+        self.optimizer.look_ahead(self.steps)
         for name, schedule in {"lr": self.lr, **self.optimizer.schedules}.items():
             _compare_lengths(name, schedule, self.steps, per_epoch)
         self.lr_factor = 1.0
@@ -214,8 +232,8 @@ class Trainer:
             self.end("finished")
             raise StopIteration
         # A rate or another hyper-parameter out of its range shows here, before anything moves.
-        lr = checks.non_negative("Trainer", "lr", self.lr(self.step)) * self.lr_factor
-        hyperparameters = self.optimizer.hyperparameters()
+        lr, factor = _rate_at(self.lr, self.step), self.lr_factor
+        hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
         epoch = self.batches.epoch_index + 1
         self._amid = True
         x, y = self.batches.next()
@@ -226,14 +244,14 @@ class Trainer:
             self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
         if self.unproven:  # but now known to give a finite loss
             self.good, self.latest, self.unproven = self.latest, self.good, False
-        record = Record(self.step + 1, epoch, loss, lr)
+        record = Record(self.step + 1, epoch, loss, lr * factor)
         for callback in self._watchers:
             callback.before_update(self, record)
         try:
             if self.optimizer.searches:
-                self.optimizer.step(lr, loss=loss, evaluate=lambda: self._again(x, y))
+                self.optimizer.step(lr, lr_factor=factor, loss=loss, evaluate=lambda: self._again(x, y))
             else:
-                self.optimizer.step(lr)
+                self.optimizer.step(lr, lr_factor=factor)
         except FloatingPointError as error:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
         self.step += 1

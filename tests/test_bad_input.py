@@ -386,7 +386,7 @@ def test_bad_learning_rates_are_refused(trainer, way, value, error, text):
 def test_a_schedule_that_turns_bad_in_mid_run_changes_nothing(value):
     class Turning(mn.schedules.Schedule):
         def at(self, t):
-            return 0.1 if t < 3 else value
+            return value if 3 <= t < 90 else 0.1  # bad at its ends, it would be refused before the run
 
     net = mn.Net([mn.Dense(5), mn.BatchNorm(), mn.Dropout(0.2), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy())
     trainer = mn.Trainer(net, good(), rule=mn.Momentum(0.9), lr=Turning(), batch_size=4, steps=100)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
+from minnet.schedules import Piecewise, Triangular
 
 
 class Script(mn.Callback):
@@ -171,6 +172,25 @@ def test_the_history_shows_the_reduced_rates_of_every_schedule():
     assert trainer.lr_factor == 0.25
 
 
+def test_a_reduction_reaches_groups_with_a_rate_of_their_own():
+    """As PyTorch's ReduceLROnPlateau reduces the rates of all groups."""
+    figures = [1.0, 0.9, 0.9, 0.9, 0.8, 0.8, 0.8, 0.8]
+    cycle, factors = Triangular(0.1, 0.2, 2), Piecewise((12, 21), (1.0, 0.5, 0.25))
+
+    def groups(cycle, number):
+        return [
+            mn.Group(lambda tensor: tensor.name == "0.W", lr=cycle, name="first"),
+            mn.Group(lambda tensor: tensor.name == "0.b", lr=number),
+        ]
+
+    plateau = [Script("figure", figures), mn.ReduceOnPlateau("figure", 0.5, patience=1)]
+    reduced = make_trainer(plateau, lr=0.8, groups=groups(cycle, 0.3))
+    by_hand = make_trainer([], lr=0.8 * factors, groups=groups(cycle * factors, 0.3 * factors))
+    list(reduced), list(by_hand)
+    assert reduced.history.steps["first lr"] == [cycle(step) * factors(step) for step in range(24)]
+    assert reduced.net.params.tolist() == by_hand.net.params.tolist()
+
+
 def test_a_controller_used_again_starts_anew():
     controller = mn.ReduceOnPlateau("figure", 0.5, patience=1)
     runs = []
@@ -260,6 +280,10 @@ BAD = [
     (lambda: mn.ReduceOnPlateau(cooldown=-1), "ReduceOnPlateau: expected cooldown of at least 0; got -1"),
     (lambda: mn.ReduceOnPlateau(threshold=math.nan), "ReduceOnPlateau: expected threshold to be finite; got nan"),
     (
+        lambda: mn.ReduceOnPlateau(threshold=1.0),
+        "ReduceOnPlateau: expected threshold below 1, a share of val_loss, with threshold_mode='rel'; got 1.0",
+    ),
+    (
         lambda: mn.ReduceOnPlateau(threshold_mode="relative"),
         "ReduceOnPlateau: expected threshold_mode to be 'rel' or 'abs'; got 'relative'",
     ),
@@ -277,3 +301,8 @@ def test_a_controller_says_who_what_and_which_value_it_refuses(build, said):
     with pytest.raises((TypeError, ValueError)) as caught:
         build()
     assert str(caught.value) == said
+
+
+def test_a_threshold_of_more_than_a_whole_is_one_where_larger_is_better_or_it_is_absolute():
+    assert rates(mn.ReduceOnPlateau("val_accuracy", 0.5, 0, threshold=1.0), [0.1, 0.3, 0.5]) == [0.5, 0.5, 0.5, 0.25]
+    assert rates(mn.ReduceOnPlateau("val_loss", 0.5, 0, threshold=1.0, threshold_mode="abs"), [5, 3, 2.5])[-1] == 0.25

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.schedules import Constant, Cosine, Linear, Piecewise, Triangular
+from minnet.schedules import Constant, Cosine, Linear, Triangular
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -571,7 +571,7 @@ def cycled():
         mn.Group(first, lr=Triangular(0.001, 0.01, 6), weight_decay=Linear(0.1, 0.2, 5), name="stem"),
         mn.Group(last, rule=mn.Adam(beta1=Linear(0.8, 0.9, 5)), lr_factor=Linear(1.0, 0.5, 5)),
     ]
-    rate = Triangular(0.01, 0.1, 12)
+    rate = Triangular(0.01, 0.1, 11)
     return mn.fit(
         make_net(), data, rule=mn.Momentum(Against(rate)), lr=rate, batch_size=20, epochs=4, groups=groups,
         weight_decay=Linear(0.0, 0.1, 11), clip_norm=Linear(5.0, 1.0, 11), progress=False,
@@ -581,8 +581,8 @@ def cycled():
 def test_scheduled_values_stand_in_the_history_and_come_back_from_files(tmp_path):
     history = cycled()
     expected = {
-        "lr": Triangular(0.01, 0.1, 12),
-        "momentum": Against(Triangular(0.01, 0.1, 12)),
+        "lr": Triangular(0.01, 0.1, 11),
+        "momentum": Against(Triangular(0.01, 0.1, 11)),
         "weight_decay": Linear(0.0, 0.1, 11),
         "clip_norm": Linear(5.0, 1.0, 11),
         "stem lr": Triangular(0.001, 0.01, 6),
@@ -607,15 +607,23 @@ def test_numbers_that_stand_still_have_no_column():
     assert history.steps.columns() == ["step", "epoch", "loss", "lr"]
 
 
-BREAKS = Piecewise([3], [0.5, 1.0])  # no momentum at step 3
+@dataclass(frozen=True)
+class Falling(mn.schedules.Schedule):
+    """1 at step 0, and 1 less at each after it; 1 again at the last of 12, or it would be refused before the run."""
+
+    def at(self, t):
+        return 1.0 - t if t < 11 else 1.0
 
 
 @dataclass(frozen=True)
-class Falling(mn.schedules.Schedule):
-    """1 at step 0, and 1 less at each after it."""
+class Breaking(mn.schedules.Schedule):
+    """0.5, but no momentum at step 3, of which it says nothing."""
 
     def at(self, t):
-        return 1.0 - t
+        return 1.0 if t == 3 else 0.5
+
+
+BREAKS = Breaking()
 
 
 @pytest.mark.parametrize(
@@ -704,6 +712,8 @@ BAD_GROUPS = [
     ({"rule": mn.SGD}, "a Rule, such as Adam"),
     ({"name": 3}, "name as text; got 3"),
     ({"lr": 0.1, "lr_factor": 0.5}, "lr or lr_factor, not both; got 0.1 and 0.5"),
+    ({"frozen": "no"}, "frozen to be True or False; got 'no'"),
+    ({"frozen": 1}, "frozen to be True or False; got 1"),
     ({"frozen": True, "lr": 0.1}, "nothing beside frozen=True"),
     ({"frozen": True, "rule": mn.SGD()}, "nothing beside frozen=True"),
     ({"frozen": True, "weight_decay": 0.0}, "nothing beside frozen=True"),
@@ -757,3 +767,28 @@ def test_an_optimizer_refuses_groups_that_do_not_fit(groups, said):
 def test_shapes_that_do_not_fit_are_refused(shapes, said):
     with pytest.raises((TypeError, ValueError), match=f"^Optimizer: expected {said}.*; got "):
         mn.Optimizer.over(np.zeros(15), np.zeros(15), mn.SGD(), shapes=shapes)
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "said"),
+    [
+        (lambda t: t.tag, ValueError, "AttributeError: 'Tensor' object has no attribute 'tag' for 0.W"),
+        (lambda t: t.shape[1] > 2, ValueError, "IndexError: tuple index out of range for 0.b"),
+        (lambda t: t.name.endswith("W") or "no", TypeError, "'no' for 0.b"),
+        (lambda t: None, TypeError, "None for 0.W"),
+        (lambda t: np.array([True, False]), TypeError, "array([ True, False]) for 0.W"),
+    ],
+    ids=["no such field", "a vector's second axis", "text", "nothing", "an array"],
+)
+def test_a_predicate_that_fails_is_told_of_the_tensor(where, error, said):
+    with pytest.raises(error) as caught:
+        mn.Optimizer(make_net(), mn.SGD(), groups=[mn.Group(where)])
+    text = str(caught.value)
+    assert text.startswith("Group: expected where(tensor) to be True or False")
+    assert text.endswith(f"got {said}")
+
+
+def test_a_predicate_may_give_numpys_truth():
+    net = make_net()
+    optimizer = mn.Optimizer(net, mn.SGD(), groups=[mn.Group(lambda t: np.prod(t.shape) > 6, lr_factor=0.5)])
+    assert {tensor.name for tensor in optimizer._parts[-1].tensors} == {"0.W", "3.W", "4.W"}

@@ -300,6 +300,42 @@ def test_validation_and_accuracy_are_those_of_the_same_loop():
         assert result.curve_rates == pytest.approx(result.rates[2::3])
 
 
+@pytest.mark.parametrize("rule", [mn.ScheduleFreeSGD(), mn.LookAhead(mn.SGD(), k=4)])
+def test_validation_is_read_at_the_point_that_the_rule_hands_out(rule):
+    data, validation = make_data(), make_data(1)
+    arguments = {"rule": rule, "low": 1e-2, "high": 0.5, "seed": 1, "steps": 30, "every": 3}
+    result = find(data=data, monitor="val_loss", validation=validation, **arguments)
+    net = make_net()
+    opt, batches = mn.Optimizer(net, rule), mn.data.Batches(data, BATCH, seed=1)
+    handed_out, trained = [], []
+    for step, rate in enumerate(result.rates):
+        net.loss_and_grads(*batches.next())
+        opt.step(lr=float(rate))
+        if step % 3 == 2:
+            trained.append(net.evaluate(*validation)["loss"])
+            with opt.evaluating():
+                handed_out.append(net.evaluate(*validation)["loss"])
+    assert result.readings.tolist() == [handed_out]
+    assert handed_out[-1] != trained[-1]
+
+
+def test_groups_are_those_of_the_trainer():
+    frozen = mn.Group(lambda tensor: tensor.name.startswith("0."), frozen=True)
+    faster = mn.Group(lambda tensor: tensor.name == "4.W", lr_factor=10.0)
+    data = make_data()
+    result = find(data=data, groups=iter([frozen, faster]), seeds=2, seed=1, high=0.1)
+    net = make_net()
+    opt, batches = mn.Optimizer(net, mn.SGD(), groups=[frozen, faster]), mn.data.Batches(data, BATCH, seed=1)
+    losses = []
+    for rate in result.rates:
+        losses.append(net.loss_and_grads(*batches.next()))
+        opt.step(lr=float(rate))
+    assert result.losses[0].tolist() == losses
+    assert result.losses[0].tolist() != find(data=data, seed=1, high=0.1).losses[0].tolist()
+    with pytest.raises(TypeError, match="groups"):
+        find(groups=3)
+
+
 def test_each_of_several_seeds_is_that_seed_alone():
     together = find(seeds=3, seed=4)
     alone = [find(seed=seed) for seed in (4, 5, 6)]

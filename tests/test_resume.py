@@ -712,10 +712,10 @@ def test_ctrl_c_between_the_parts_of_an_optimizer_step_saves_nothing_half_done(t
     part = trainer.optimizer._parts[1]
     real = part.rate
 
-    def rate(value):
+    def rate(*values):
         if trainer.step == 8 and trainer.optimizer.steps == 8:
             signal.raise_signal(signal.SIGINT)
-        return real(value)
+        return real(*values)
 
     monkeypatch.setattr(part, "rate", rate)
     history = trainer.run(progress=False)

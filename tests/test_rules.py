@@ -8,7 +8,7 @@ factor of decoupled weight decay, which stands in front of the update.
 import dataclasses
 import math
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numba
@@ -853,6 +853,13 @@ BAD = [
     (mn.ScheduleFreeSGD, {"beta": 0.0}),  # y would say nothing of x
     (mn.ScheduleFreeSGD, {"beta": 1.1}),
     (mn.ScheduleFreeAdamW, {"beta1": 0.0}),
+    *(
+        (rule, {field.name: bad})
+        for rule in dict.fromkeys([*map(type, RULES), mn.LARS, mn.LAMB, mn.Adafactor, mn.Muon])
+        for field in fields(rule)
+        if isinstance(field.default, bool)
+        for bad in ("no", None, 1)
+    ),
 ]
 
 

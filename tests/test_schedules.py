@@ -817,7 +817,7 @@ STRETCHED = {
     "warm restarts": lambda n: WarmRestarts(0.1, 2 * n, lengthen=2, decay=0.9, floor=0.01),
     "triangular": lambda n: Triangular(0.1, 0.7, 2 * n),
     "triangular2": lambda n: Triangular2(0.1, 0.7, 2 * n),
-    "exp range": lambda n: ExpRange(0.1, 0.7, 2 * n, 0.9 ** (1 / n)),
+    "exp range": lambda n: ExpRange(0.1, 0.7, 2 * n, 0.99),  # per iteration
     "warm-up": lambda n: Warmup(3 * n, Constant(0.1)),
     "warm-up of a cosine": lambda n: Warmup(2 * n, Cosine(0.1, 4 * n)),
     "join": lambda n: Join([(Constant(0.1), 2 * n), (Cosine(0.1, 3 * n), 3 * n), WarmRestarts(0.2, 2 * n)]),
@@ -830,6 +830,7 @@ STRETCHED = {
     "inverse root": lambda n: InverseSqrt(0.1, 2 * n),
     "Noam": lambda n: Noam(16, 2 * n),
     "own cycles": lambda n: Cyclical(0.1, 0.7, 2 * n, math.sqrt),
+    "own iterations": lambda n: Cyclical(0.1, 0.7, 2 * n, lambda t: 1 / (1 + t), by="iteration"),
     "repeated": lambda n: Repeat(Warmup(n, Linear(0.1, 0.0, 2 * n)), times=2),
     "started later": lambda n: Warmup(n, Linear(0.1, 0.0, 2 * n)).offset(n),
     "entered in its course": lambda n: Linear(0.1, 0.0, 4 * n).offset(-n),
@@ -856,6 +857,29 @@ def test_a_staircase_holds_each_epochs_first_rate(stretch):
     schedule = stretch(1)
     stairs = schedule.in_epochs(7, staircase=True)
     assert [stairs(step) for step in range(70)] == [schedule(step // 7) for step in range(70)]
+
+
+def test_the_amplitude_of_cycles_in_epochs_falls_with_iterations():
+    asked = []
+    by_iteration = Cyclical(0.0, 1.0, 2, lambda t: asked.append(t) or 1 / (1 + t), by="iteration").in_epochs(100)
+    exponential = ExpRange(0.0, 1.0, 2, 0.999).in_epochs(100)
+    for step, height in ((50, 0.25), (200, 1.0), (300, 0.5), (600, 1.0)):
+        assert exponential(step) == height * 0.999**step
+        assert by_iteration(step) == height / (1 + step)
+    assert asked == [50, 200, 300, 600]
+
+
+def test_noam_without_a_warm_up_is_an_inverse_root_from_the_first_step():
+    without = Noam(64, 0, factor=2.0)
+    assert [without(step) for step in (0, 3, 24)] == [0.25, 0.125, 0.05]
+    assert without.events(10) == []
+    assert without.in_epochs(5)(3) == 0.125
+
+
+@every_schedule
+def test_there_is_no_step_at_infinity(schedule):
+    with pytest.raises(ValueError, match=rf"{type(schedule).__name__}: expected a finite step; got inf"):
+        schedule(math.inf)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [0, -1, 2.5, "5", True], ids=repr)
@@ -1057,13 +1081,14 @@ BAD = [
     (lambda: InverseSqrt(-1.0, 4), "InverseSqrt: expected peak of at least 0; got -1.0"),
     (lambda: InverseSqrt(1.0, 0), "InverseSqrt: expected warmup above 0; got 0"),
     (lambda: Noam(0), "Noam: expected width above 0; got 0"),
-    (lambda: Noam(512, 0), "Noam: expected warmup above 0; got 0"),
+    (lambda: Noam(512, -1), "Noam: expected warmup of at least 0; got -1"),
     (lambda: Noam(512, factor=-1.0), "Noam: expected factor above 0; got -1.0"),
     (lambda: OneCycle(-0.1, 10), "OneCycle: expected peak of at least 0; got -0.1"),
     (lambda: OneCycle(0.1, 0), "OneCycle: expected steps above 0; got 0"),
     (lambda: OneCycle(0.1, 10, rise=1.0), "OneCycle: expected 0 <= rise < 1; got 1.0"),
     (lambda: OneCycle(0.1, 10, div=0.5), "OneCycle: expected div of at least 1; got 0.5"),
     (lambda: OneCycle(0.1, 10, final_div=0), "OneCycle: expected final_div of at least 1; got 0"),
+    (lambda: OneCycle(0.1, 10, final_div=24), "OneCycle: expected final_div of at least div; got 24 and 25.0"),
     (lambda: OneCycle(0.1, 10, phases=4), "OneCycle: expected 2 or 3 phases; got 4"),
     (
         lambda: OneCycle(0.1, 10, rise=0.6, phases=3),

@@ -204,6 +204,139 @@ def test_a_rule_is_its_published_formula_to_round_off(rule, form, decay, dtype):
         assert np.abs(p - start[name]).max() > 10 * bound
 
 
+# Scalar loops ------------------------------------------------------------------------------------------------
+#
+# The same rules once more, in Python's floats and loops alone: p and g are lists of rows, changed in place. No sum,
+# mean, norm or product is taken from a library, whose conventions the forms above might share with the rules.
+
+
+def cells(p):
+    return [(i, j) for i in range(len(p)) for j in range(len(p[0]))]
+
+
+def like(p):
+    return [[0.0 for _ in row] for row in p]
+
+
+def length(p):
+    total = 0.0
+    for i, j in cells(p):
+        total += p[i][j] * p[i][j]
+    return math.sqrt(total)
+
+
+def lars_loop(p, g, state, lr, t, decay):
+    v = state.setdefault("v", like(p))
+    w, slope, local = length(p), length(g), 1.0
+    if w > 0 and slope > 0:
+        local = 0.001 * w / (slope + decay * w)
+    for i, j in cells(p):
+        v[i][j] = 0.9 * v[i][j] + lr * local * (g[i][j] + decay * p[i][j])
+        p[i][j] -= v[i][j]
+
+
+def lamb_loop(p, g, state, lr, t, decay):
+    m, v, u = state.setdefault("m", like(p)), state.setdefault("v", like(p)), like(p)
+    for i, j in cells(p):
+        m[i][j] = 0.9 * m[i][j] + 0.1 * g[i][j]
+        v[i][j] = 0.999 * v[i][j] + 0.001 * g[i][j] * g[i][j]
+        corrected = m[i][j] / (1 - 0.9**t), v[i][j] / (1 - 0.999**t)
+        u[i][j] = corrected[0] / (math.sqrt(corrected[1]) + 1e-6) + decay * p[i][j]
+    above, below = length(p), length(u)
+    ratio = above / below if above > 0 and below > 0 else 1.0
+    for i, j in cells(p):
+        p[i][j] -= lr * ratio * u[i][j]
+
+
+def adafactor_loop(p, g, state, lr, t, decay):
+    """Algorithm 4 for a matrix, 5 for a vector, which here is one row."""
+    rows, columns, u = len(p), len(p[0]), like(p)
+    size = length(p) / math.sqrt(rows * columns)
+    alpha = max(1e-3, size) * min(lr, 1 / math.sqrt(t))
+    beta = 1 - t**-0.8
+    if rows == 1:
+        V = state.setdefault("V", like(p))
+        for i, j in cells(p):
+            V[i][j] = beta * V[i][j] + (1 - beta) * (g[i][j] ** 2 + 1e-30)
+            u[i][j] = g[i][j] / math.sqrt(V[i][j])
+    else:
+        R, C = state.setdefault("R", [0.0] * rows), state.setdefault("C", [0.0] * columns)
+        for i in range(rows):
+            total = 0.0
+            for j in range(columns):
+                total += g[i][j] ** 2 + 1e-30
+            R[i] = beta * R[i] + (1 - beta) * total
+        for j in range(columns):
+            total = 0.0
+            for i in range(rows):
+                total += g[i][j] ** 2 + 1e-30
+            C[j] = beta * C[j] + (1 - beta) * total
+        whole = 0.0
+        for i in range(rows):
+            whole += R[i]
+        for i, j in cells(p):
+            u[i][j] = g[i][j] / math.sqrt(R[i] * C[j] / whole)
+    clipped = max(1.0, length(u) / math.sqrt(rows * columns))
+    for i, j in cells(p):
+        p[i][j] = (1 - lr * decay) * p[i][j] - alpha * u[i][j] / clipped
+
+
+def product(A, B):
+    C = [[0.0 for _ in B[0]] for _ in A]
+    for i in range(len(A)):
+        for j in range(len(B[0])):
+            for k in range(len(B)):
+                C[i][j] += A[i][k] * B[k][j]
+    return C
+
+
+def muon_loop(p, g, state, lr, t, decay):
+    """The published code: momentum by interpolation, and five steps X = a X + (b A + c A A) X with A = X X^T."""
+    m, X = state.setdefault("m", like(p)), like(p)
+    for i, j in cells(p):
+        m[i][j] += 0.05 * (g[i][j] - m[i][j])
+        X[i][j] = g[i][j] + 0.95 * (m[i][j] - g[i][j])
+    norm = length(X) + 1e-7
+    for i, j in cells(p):
+        X[i][j] /= norm
+    for _ in range(5):
+        A = product(X, [[X[j][i] for j in range(len(X))] for i in range(len(X[0]))])
+        B = product(A, A)
+        for i, j in cells(A):
+            B[i][j] = -4.7750 * A[i][j] + 2.0315 * B[i][j]
+        moved = product(B, X)
+        for i, j in cells(p):
+            X[i][j] = 3.4445 * X[i][j] + moved[i][j]
+    scale = math.sqrt(max(1, len(p[0]) / len(p)))  # rows are inputs, columns outputs
+    for i, j in cells(p):
+        p[i][j] = (1 - lr * decay) * p[i][j] - lr * scale * X[i][j]
+
+
+LOOPS = {
+    "LARS, matrix": (mn.LARS(), lars_loop, (3, 4)),
+    "LARS, vector": (mn.LARS(), lars_loop, (5,)),
+    "LAMB, matrix": (mn.LAMB(), lamb_loop, (3, 4)),
+    "LAMB, vector": (mn.LAMB(), lamb_loop, (5,)),
+    "Adafactor, matrix": (mn.Adafactor(), adafactor_loop, (3, 4)),
+    "Adafactor, tall": (mn.Adafactor(), adafactor_loop, (5, 2)),
+    "Adafactor, vector": (mn.Adafactor(), adafactor_loop, (5,)),
+    "Muon, wide": (mn.Muon(), muon_loop, (3, 5)),
+    "Muon, tall": (mn.Muon(), muon_loop, (5, 3)),
+}
+
+
+@pytest.mark.parametrize(("rule", "loop", "shape"), LOOPS.values(), ids=LOOPS)
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_a_hundred_steps_equal_a_plain_loop_over_floats(rule, loop, shape, decay):
+    start, gradients, rates = sequence({"W": shape}, 100)
+    params, _ = run(rule, {"W": shape}, np.float64, 100, decay)
+    p, state = np.atleast_2d(start["W"]).tolist(), {}
+    for t, (g, lr) in enumerate(zip(gradients, rates, strict=True), start=1):
+        loop(p, np.atleast_2d(g["W"]).tolist(), state, float(lr), t, decay)
+    np.testing.assert_allclose(np.atleast_2d(params["W"]), p, rtol=0, atol=1e-11)
+    assert np.abs(params["W"] - start["W"]).max() > 1e-4  # LARS takes the smallest steps
+
+
 def test_a_matrix_of_one_row_or_column_is_its_own_factor_in_the_paper_too():
     # Adafactor keeps such squares one by one; the form above takes row and column sums of every matrix.
     shapes = {"row": (1, 9), "column": (6, 1), "rows": (4, 1, 7)}

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import signal
 import sys
 import warnings
@@ -107,11 +108,23 @@ def test_the_same_seed_gives_the_same_bits():
 
 
 UNSUITED = [  # of runs of 3 epochs of 3 steps
-    (mn.schedules.Cosine(0.1, 10), "10 steps, of which the run leaves out the last"),
-    (mn.schedules.Warmup(2, mn.schedules.Cosine(0.1, 9)), "11 steps, of which the run leaves out the last"),
-    (mn.schedules.Cosine(0.1, 3.5).in_epochs(3), "10.5 steps, of which the run leaves out the last"),
-    (mn.schedules.Cosine(0.1, 3), "3 steps, as many as the run has epochs"),
-    (mn.schedules.Piecewise([1, 3], [0.1, 0.01, 0.001]), "3 steps, as many as the run has epochs"),
+    (mn.schedules.Cosine(0.1, 10), "one of 10 steps, of which the run leaves out the last"),
+    (mn.schedules.Warmup(2, mn.schedules.Cosine(0.1, 9)), "one of 11 steps, of which the run leaves out the last"),
+    (mn.schedules.Cosine(0.1, 3.5).in_epochs(3), "one of 10.5 steps, of which the run leaves out the last"),
+    (mn.schedules.Cosine(0.1, 3), "one of 3 steps, as many as the run has epochs"),
+    (mn.schedules.Piecewise([1, 3], [0.1, 0.01, 0.001]), "one of 3 steps, as many as the run has epochs"),
+    (mn.schedules.Cosine(0.1, 2.9), "one of 2.9 steps, fewer than the run has epochs"),
+    (mn.schedules.Piecewise([1, 2], [0.1, 0.01, 0.001]), "one of 2 steps, fewer than the run has epochs"),
+    (mn.schedules.Warmup(1, mn.schedules.Cosine(0.1, 1)), "one of 2 steps, fewer than the run has epochs"),
+    (mn.schedules.Step(0.1, 9), "one whose first event comes after the run's last step"),
+    (mn.schedules.Step(0.1, 10_000), "one whose first event comes after the run's last step"),
+    (mn.schedules.Triangular(0.01, 0.1, 10_000), "one whose first event comes after the run's last step"),
+    (mn.schedules.WarmRestarts(0.1, 10_000), "one whose first event comes after the run's last step"),
+    (mn.schedules.Noam(512), "one whose first event comes after the run's last step"),
+    (
+        mn.schedules.Warmup(100, mn.schedules.InverseTime(0.1, 0.1)),
+        "one whose first event comes after the run's last step",
+    ),
 ]
 
 
@@ -119,7 +132,7 @@ UNSUITED = [  # of runs of 3 epochs of 3 steps
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 9}], ids=str)
 def test_a_schedule_that_does_not_suit_its_run_gets_a_word(schedule, came, length):
     expected = (
-        "Trainer: expected a schedule of lr that suits a run of 9 steps (3 epochs of 3); got one of "
+        "Trainer: expected a schedule of lr that suits a run of 9 steps (3 epochs of 3); got "
         f"{came}: {schedule!r}. Lengths are in steps; schedule.in_epochs(3) reads them as epochs."
     )
     with pytest.warns(UserWarning, match="expected a schedule of lr that suits") as caught:
@@ -148,12 +161,21 @@ SUITED = [
     mn.schedules.Constant(0.1),
     mn.schedules.Cosine(0.1, 9),
     mn.schedules.Cosine(0.1, 3).in_epochs(3),
-    mn.schedules.Cosine(0.1, 2.9),
     mn.schedules.OneCycle(0.1, 8),
     mn.schedules.Join([(mn.schedules.Cosine(0.1, 0.9), 0.9), mn.schedules.Cosine(0.1, 2.1)]).in_epochs(3),
     mn.schedules.Exponential(0.1, 0.1),
-    mn.schedules.WarmRestarts(0.1, 30),
-    mn.schedules.InverseSqrt(0.1, 4000),
+    mn.schedules.Exponential(0.1, 1.0).staircase(3),
+    mn.schedules.InverseTime(0.1, 0.1),
+    mn.schedules.WarmRestarts(0.1, 9),  # one whole cycle
+    mn.schedules.WarmRestarts(0.1, 2, lengthen=2),
+    mn.schedules.Triangular(0.01, 0.1, 3),
+    mn.schedules.Triangular(0.01, 0.1, 8),  # the peak at the last step
+    mn.schedules.Step(0.1, 3),
+    mn.schedules.Step(0.1, 8),
+    mn.schedules.Warmup(2, mn.schedules.Constant(0.1)),
+    mn.schedules.Warmup(2, mn.schedules.InverseTime(0.1, 0.1)),
+    mn.schedules.Linear(0.01, 0.1, 2),
+    mn.schedules.InverseSqrt(0.1, 4),
 ]
 
 
@@ -780,3 +802,61 @@ def test_validation_makes_no_array_in_mid_run():
     memory = net._capacity
     for _ in trainer:
         assert net._capacity == memory
+
+
+# Schedules that leave their range -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dip(mn.schedules.Schedule):
+    """0.5, but another value from ``start`` to before ``stop``, which may be said or not."""
+
+    value: float
+    start: int
+    stop: int
+    said: bool = True
+
+    def at(self, t):
+        return self.value if self.start <= t < self.stop else 0.5
+
+    def marks(self, until):
+        return [(self.start, "boundary")] if self.said else []
+
+
+LEAVING = {  # in runs of 9 steps
+    "at the end": (Dip(1.0, 8, 99, said=False), 8),
+    "at an event": (Dip(1.0, 3, 4), 3),
+    "beside an event": (Dip(1.0, 4, 5, said=False) + 0.0 * Dip(0.5, 3, 4), 4),
+    "after the end of a line": (mn.schedules.Linear(0.5, 1.2, 5), 4),
+    "at a peak": (mn.schedules.Triangular(0.5, 1.0, 3), 3),
+}
+
+
+@pytest.mark.parametrize(("schedule", "step"), LEAVING.values(), ids=LEAVING)
+def test_a_schedule_that_leaves_its_range_is_refused_before_the_run(schedule, step):
+    value = schedule(step)
+    said = f"Momentum: expected 0 <= momentum < 1; got {value!r} at step {step} of momentum={schedule!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        make_trainer(rule=mn.Momentum(schedule))
+
+
+def negative(cycle):
+    return -3.0 if cycle == 2 else 1.0
+
+
+def test_a_rate_that_leaves_its_range_is_refused_before_the_run():
+    schedule = Dip(-1.0, 3, 4)
+    said = f"Trainer: expected lr of at least 0; got -1.0 at step 3 of {schedule!r}"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        make_trainer(lr=schedule)
+    for bad, came in ((negative, "at least 0; got -3.0"), (lambda cycle: math.nan, "finite; got nan")):
+        schedule = mn.schedules.Cyclical(0.1, 0.2, 2, bad)
+        with pytest.raises(ValueError, match=rf"^Cyclical: expected scale\(\d\).*{came} at step \d of Cyclical"):
+            make_trainer(lr=schedule)
+
+
+def test_looking_ahead_changes_nothing_and_does_not_take_long():
+    momentum = mn.schedules.Triangular(0.5, 0.9, 1)
+    trainer = make_trainer(rule=mn.Momentum(momentum), epochs=1_000_000)
+    next(trainer)
+    assert trainer.history.steps["momentum"] == [0.5]

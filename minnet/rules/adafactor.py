@@ -31,9 +31,9 @@ class Adafactor(Rule):
     other matrices there). Keras: the defaults, with lr 0.001; its ``relative_step=False`` changes nothing in it. optax
     factors the two longest axes, from 128 on. Neither scikit-learn nor CS231n has it.
 
-    State: one slot of the tensor's size, of which a matrix uses the first rows + columns elements; the rest stays
-    untouched. Bytes moved per parameter of a matrix: 24 in float32 (p and g for the sums, g for rms(u), p and g read
-    and p written), 48 in float64; of a vector 32 and 64.
+    State: ``squares``, R and C or V, of the tensor's size, of which a matrix uses the first rows + columns
+    elements; the rest stays untouched. Bytes moved per parameter of a matrix: 24 in float32 (p and g for the sums,
+    g for rms(u), p and g read and p written), 48 in float64; of a vector 32 and 64.
     """
 
     decay_power: Hyper = 0.8

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from .. import checks
 from ..schedules import Schedule
 from ..spec import Tensor
 
@@ -51,6 +52,9 @@ class Rule:
     searches: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        for name, field in getattr(self, "__dataclass_fields__", {}).items():
+            if field.type in (bool, "bool"):
+                checks.truth(type(self).__name__, name, getattr(self, name))
         first = self.at(0)
         if first is self:  # else building it has checked the values of step 0
             self.check()
@@ -79,7 +83,8 @@ class Rule:
 
         ``state`` is one array a slot, of the shape of params (see ``Run``), and behind them, if the rule has
         ``numbers``, one array of these. The rule itself applies ``decay``. The optimizer calls once for every run of
-        elements that are treated alike.
+        elements that are treated alike, and has checked sizes, dtypes and memory order of all arrays when it was built;
+        ``apply`` itself does not, and kernels would read past the end of one that is too short.
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(params, grads, state, *, lr, t, decay)")
 

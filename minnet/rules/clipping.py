@@ -40,7 +40,10 @@ class ClipValue(Around):
 class ClipTensorNorm(Around):
     """Each tensor whose gradient is longer than ``bound`` gets it scaled down to that length.
 
-    Keras: ``clipnorm``. State: none. Cost: 4 bytes, and 8 where the bound is met.
+    g *= bound / |g|: algorithm 1 of Pascanu, Mikolov, Bengio 2013, which ``ClipNorm`` is, for each tensor by itself.
+    Conventions: Keras: ``clipnorm``. PyTorch: ``clip_grad_norm_`` of one tensor, which divides by |g| + 1e-6.
+    scikit-learn and CS231n have none.
+    State: none. Cost: 4 bytes, and 8 where the bound is met.
     """
 
     bound: Hyper
@@ -86,6 +89,7 @@ class AdaptiveClip(Around):
     those of one index of the last axis; a tensor of one axis, such as biases, is one unit. The paper leaves the last
     layer out, which is a group with a rule of its own.
 
+    Conventions: PyTorch, Keras, scikit-learn and CS231n have none.
     State: none. Cost: 8 bytes, and 8 where the bound is met.
     """
 

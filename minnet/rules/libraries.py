@@ -250,6 +250,8 @@ NOTES = (
     "weight_decay of every optimizer. PyTorch's weight_decay of all others adds d * p to the gradient, which is the "
     "net's l2=d. Keras' regularizers.L2(d) is l2=2 * d; scikit-learn's alpha is l2=alpha / batch_size; the notes' "
     "0.5 * reg * sum(W * W) is l2=reg.",
+    "PyTorch's NAdam and RAdam have a decoupled_weight_decay: with True their weight_decay is decoupled as well, that "
+    "of the Optimizer here; unless told it is added to the gradient, l2=d.",
     "Rates are a step's, not a rule's: what a library takes unless told is given so that its runs can be repeated.",
     "Not the same to round-off, for the reasons given, are the forms marked with a tilde (~).",
 )

@@ -44,9 +44,9 @@ class Muon(Rule):
     decay is 0.1 unless told. Keras: ``eps=5e-9, scale="keras", steps=6``, sqrt(max(1, inputs / outputs)), m = momentum
     * m + g beside an eps of 1e-7, and a tenth of the rate for its Adam. Neither scikit-learn nor CS231n has it.
 
-    State: one slot. A step's cost is that of its products: steps * (4 m^2 n + 2 m^3) operations for the shorter side m
-    and the longer n. Bytes moved per parameter beside them: 36 in float32 (g and m read, m and X written; X scaled; p
-    and X read, p written), 72 in float64.
+    State: ``momentum`` is m. A step's cost is that of its products: steps * (4 m^2 n + 2 m^3) operations for the
+    shorter side m and the longer n. Bytes moved per parameter beside them: 36 in float32 (g and m read, m and X
+    written; X scaled; p and X read, p written), 72 in float64.
     """
 
     momentum: Hyper = 0.95

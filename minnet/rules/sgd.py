@@ -12,7 +12,12 @@ from .base import Hyper, Rule, State
 
 @dataclass(frozen=True)
 class SGD(Rule):
-    """p -= lr * g. The same everywhere. Without state; moves 12 bytes a parameter in float32: p, g read; p written."""
+    """p -= lr * g.
+
+    Source: Robbins and Monro 1951, with rates that fall like 1 / t, as ``schedules.InverseTime`` does.
+    State: none. Moves 12 bytes a parameter in float32: p, g read; p written.
+    Conventions: PyTorch, Keras, scikit-learn and CS231n have it alike.
+    """
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type

@@ -33,8 +33,8 @@ class LARS(Rule):
     |g| is 0, r is 1, else zeros would stay zeros for ever; the paper leaves this open. The paper's polynomial decay of
     the rate is ``schedules.Polynomial(lr, 0, steps, power=2)``.
 
-    State: one slot. Nothing of the kind is in PyTorch, Keras, scikit-learn or CS231n. optax: ``joint_norm=True``,
-    which divides by |g + decay * p|, ``exempt=False`` and ``decay`` for all unless masked.
+    State: ``velocity`` is v. Nothing of the kind is in PyTorch, Keras, scikit-learn or CS231n. optax:
+    ``joint_norm=True``, which divides by |g + decay * p|, ``exempt=False`` and ``decay`` for all unless masked.
     Bytes moved per parameter: 28 in float32 (p and g for the norms; p, g, v read, p and v written), 56 in float64.
     """
 
@@ -76,10 +76,11 @@ class LAMB(Rule):
     ``exempt=False`` gives them a ratio too, the algorithm to the letter. Where |p| or |u| is 0 the ratio is 1, else
     zeros would stay zeros for ever; the paper leaves this open.
 
-    State: two slots. optax: ``exempt=False``, decay for all unless masked. Keras: ``eps=1e-7, exempt=False,
-    decay_in_ratio=False``, which decays like AdamW in front of the update, norms and all. The authors' first version,
-    without the corrections m^ and v^: ``bias_correction=False``. PyTorch, scikit-learn and CS231n have none.
-    Bytes moved per parameter: 40 in float32 (p, g, m, v read, m and v written; p, m, v read, p written), 80 in float64.
+    State: ``mean`` is m, ``squares`` is v. optax: ``exempt=False``, decay for all unless masked. Keras: ``eps=1e-7,
+    exempt=False, decay_in_ratio=False``, which decays like AdamW in front of the update, norms and all. The
+    authors' first version, without the corrections m^ and v^: ``bias_correction=False``. PyTorch, scikit-learn and
+    CS231n have none. Bytes moved per parameter: 40 in float32 (p, g, m, v read, m and v written; p, m, v read, p
+    written), 80 in float64.
     """
 
     beta1: Hyper = 0.9

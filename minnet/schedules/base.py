@@ -54,7 +54,7 @@ class Schedule:
         checks.count(type(self).__name__, "steps", steps, least=0)
         found = set()
         for time, kind in self.marks(steps + 1):
-            step = math.ceil(time * (1 - HAIR)) - (1 if kind == "trough" else 0)
+            step = _step_of(time, kind)
             if 0 <= step < steps:
                 found.add(Event(step, kind))
         return sorted(found)
@@ -98,6 +98,8 @@ class Schedule:
     def __call__(self, step: float) -> float:
         if not step >= 0:
             raise ValueError(f"{type(self).__name__}: expected a step of at least 0; got {step}")
+        if step == math.inf:
+            raise ValueError(f"{type(self).__name__}: expected a finite step; got {step}")
         return self.at(float(step))  # NumPy's integers overflow, and its powers have other last bits
 
     def __mul__(self, factor: "Schedule | float") -> Union["Product", "Scaled"]:
@@ -117,6 +119,30 @@ class Schedule:
 
 
 HAIR = 1e-11  # rounding in sums and products of lengths stays below this share of a time
+
+
+def _step_of(time: float, kind: str) -> int:
+    """The step at which a mark shows."""
+    return math.ceil(time * (1 - HAIR)) - (1 if kind == "trough" else 0)
+
+
+def starts_too_late(schedule: Schedule, steps: int) -> bool:
+    """Whether a schedule without an end has events, but none of them in the first ``steps`` steps."""
+    if schedule.length < math.inf or any(_step_of(*mark) < steps for mark in schedule.marks(steps + 1)):
+        return False
+    far = max(1_000 * steps, 1_000_000)
+    return any(True for _ in schedule.marks(far))
+
+
+def telling_steps(schedule: Schedule, steps: int) -> list[int]:
+    """Those of the first ``steps`` steps whose values show how far the schedule reaches: ends, events and neighbours.
+
+    Of what repeats, the first thousand events stand for all.
+    """
+    found = {0, steps - 1}
+    for time, _ in itertools.islice(schedule.marks(steps + 1), 1_000):
+        found.update(range(math.floor(time) - 1, math.ceil(time) + 2))
+    return sorted(step for step in found if 0 <= step < steps)
 
 
 def late(t: float) -> float:

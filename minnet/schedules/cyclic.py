@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import checks
 from .base import Schedule, check_range, mix
@@ -111,7 +111,7 @@ class Triangular2(Triangular):
 
 @dataclass(frozen=True)
 class ExpRange(Triangular):
-    """Triangular, with the amplitude times gamma^t. Smith 2017."""
+    """Triangular, with the amplitude times gamma^t, t in steps, also ``in_epochs(n)``. Smith 2017."""
 
     gamma: float = 0.99994
 
@@ -122,14 +122,18 @@ class ExpRange(Triangular):
     def amplitude(self, cycle: int, t: float) -> float:
         return self.gamma**t
 
+    def _stretched(self, factor: int) -> Schedule:  # gamma is of one iteration
+        return replace(self, half_cycle=self.half_cycle * factor)
+
 
 @dataclass(frozen=True)
 class Cyclical(Triangular):
     """Triangular, with the amplitude times a function of one's own.
 
     ``by="cycle"`` calls scale(cycle) with the number of the cycle, from 1; ``by="iteration"`` calls scale(t) with the
-    step. These are ``scale_fn`` and ``scale_mode`` of PyTorch's CyclicLR and of the Keras callback of the same name.
-    A schedule pickles if its function does: ``def`` it in a module.
+    step, also ``in_epochs(n)``. These are ``scale_fn`` and ``scale_mode`` of PyTorch's CyclicLR and of the Keras
+    callback. A schedule pickles if its function does: ``def`` it in a module. ValueError at a step where it gives NaN,
+    infinity or less than 0.
     """
 
     scale: Callable[[float], float]
@@ -143,4 +147,8 @@ class Cyclical(Triangular):
             raise ValueError(f"Cyclical: expected by to be 'cycle' or 'iteration'; got {self.by!r}")
 
     def amplitude(self, cycle: int, t: float) -> float:
-        return float(self.scale(cycle if self.by == "cycle" else t))
+        at = cycle if self.by == "cycle" else t
+        return checks.non_negative("Cyclical", f"scale({at:g})", self.scale(at))
+
+    def _stretched(self, factor: int) -> Schedule:  # scale sees steps, or numbers of cycles, in both
+        return replace(self, half_cycle=self.half_cycle * factor)

@@ -55,7 +55,8 @@ class InverseSqrt(Schedule):
     """peak * min(n / warmup, sqrt(warmup / n)), n = t + 1: a straight rise, then a fall with the root of the step.
 
     Steps count from 1, so that none has value 0, and n = warmup has the peak itself. Vaswani et al. 2017, eq. 3, by
-    its highest value, as fairseq's ``inverse_sqrt`` has it; see ``Noam``.
+    its highest value, as fairseq's ``inverse_sqrt`` has it; see ``Noam``. Without a rise it is ``InverseSqrt(peak,
+    1)``: the peak stands at n = warmup, so towards a warmup of 0, which is refused, every value goes to 0.
     """
 
     peak: float
@@ -85,6 +86,7 @@ class Noam(Schedule):
     """factor * width^-0.5 * min(n^-0.5, n * warmup^-1.5), n = t + 1. Vaswani et al. 2017, eq. 3, their width d_model.
 
     Steps count from 1, as the paper's step_num. The same as ``InverseSqrt(factor / sqrt(width * warmup), warmup)``.
+    ``warmup=0`` leaves n^-0.5, the limit.
     """
 
     width: float
@@ -93,12 +95,13 @@ class Noam(Schedule):
 
     def __post_init__(self) -> None:
         checks.positive("Noam", "width", self.width)
-        checks.positive("Noam", "warmup", self.warmup)
+        checks.non_negative("Noam", "warmup", self.warmup)
         checks.positive("Noam", "factor", self.factor)
 
     def at(self, t: float) -> float:
         n = t + 1
-        return self.factor * self.width**-0.5 * min(n**-0.5, n * self.warmup**-1.5)
+        rise = n * self.warmup**-1.5 if self.warmup > 0 else math.inf
+        return self.factor * self.width**-0.5 * min(n**-0.5, rise)
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         return once(self.warmup - 1, "peak", until)

@@ -42,6 +42,8 @@ class OneCycle(Cyclic):
         for name, divisor in (("div", self.div), ("final_div", self.final_div)):
             if checks.number("OneCycle", name, divisor) < 1:
                 raise ValueError(f"OneCycle: expected {name} of at least 1; got {divisor!r}")
+        if self.final_div < self.div and self.rise > 0:  # without a rise it starts at the peak
+            raise ValueError(f"OneCycle: expected final_div of at least div; got {self.final_div!r} and {self.div!r}")
         if checks.count("OneCycle", "phases", self.phases) not in (2, 3):
             raise ValueError(f"OneCycle: expected 2 or 3 phases; got {self.phases!r}")
         if self.phases == 3 and self.rise > 0.5:

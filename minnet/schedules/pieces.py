@@ -46,7 +46,8 @@ class Step(Schedule):
         return float(self.start) * self.factor ** math.floor(late(t) / self.every)
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
-        return [(k * self.every, "boundary") for k in range(1, math.ceil(until / self.every))]
+        for k in range(1, math.ceil(until / self.every)):
+            yield k * self.every, "boundary"
 
 
 @dataclass(frozen=True)
