@@ -211,3 +211,15 @@ def test_steps_that_single_precision_does_not_resolve_are_left_out():
     assert result.sweep.curves[0].errors[-1] == math.inf
     with pytest.raises(ValueError, match="expected h to change x; h=1e-12 vanishes beside"):
         mn.check_gradient(lambda v: np.float32((v * v).sum()), x, 2 * x, h=1e-12)
+
+
+@pytest.mark.parametrize("how", [{"h": 1e-3}, {"h": 1e-4}, {"h": 1e-5}, {"h": 1e-2, "method": "richardson"}], ids=str)
+def test_a_right_gradient_at_any_step_is_at_worst_truncated(how):
+    """The bound on truncation is at least the truncation: nothing right is suspicious."""
+    for seed in range(200):
+        a = np.random.default_rng(seed).standard_normal((4, 5))
+        right = np.exp(a) + 3 * np.cos(3 * a)
+        result = mn.check_gradient(lambda x: np.exp(x).sum() + np.sin(3 * x).sum(), a, right, **how)
+        assert result.verdict in ("correct", "truncation"), (seed, str(result.worst))
+        if seed < 5:
+            assert mn.check_gradient(lambda x: np.exp(x).sum(), a, 1.1 * np.exp(a), **how).verdict == "wrong"

@@ -34,7 +34,7 @@ class Steps:
     def first(self, f: Function, line: Line) -> Estimate:
         """The estimate that every coordinate gets."""
         if self.method == "richardson":
-            return richardson(f, line, (self.h or _H_RICHARDSON) * line.scale)
+            return richardson(f, line, self.h or _H_RICHARDSON * line.scale)
         if self.h is not None:
             return central(f, line, self.h)
         return shrinking(f, line, H * line.scale)
@@ -43,18 +43,27 @@ class Steps:
         """The best that can be had, with bounds on round-off and truncation."""
         if self.h is None:
             return climb(f, line)
-        whole = central(f, line, self.h)
+        whole = self.first(f, line)
         if whole.excluded:
             return whole
-        half = central(f, line, self.h / 2)
-        # The error of a central difference falls to a quarter.
-        gap = 4 / 3 * abs(whole.value - half.value) if not half.excluded else math.nan
-        return replace(whole, truncation=max(gap - half.round_off - whole.round_off, 0.0))
+        # Of c h^2 + d h^4, half the step leaves c h^2 / 4 + d h^4 / 16, and a quarter less still. One difference may be
+        # small where c and d have opposite signs, but not both; the larger one is above half of the truncation.
+        shorter = [_attempt(replace(self, h=self.h / k), f, line) for k in (2, 4)]
+        gaps = [abs(whole.value - other.value) for other in shorter if not other.excluded]
+        return replace(whole, truncation=2 * max(gaps, default=math.inf))
+
+
+def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
+    """The first estimate; an excluded one where the function overflows or single precision does not resolve the step."""
+    try:
+        return steps.first(f, line)
+    except (FloatingPointError, StepError):
+        return Estimate(math.nan, math.inf, steps.h or 0.0, excluded=True)
 
 
 def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate:
     """The step of the ladder with the least uncertainty: round-off, and how far the next shorter step differs."""
-    rungs = [rung for h in ladder if not (rung := _rung(f, line, h * line.scale)).excluded]
+    rungs = [rung for h in ladder if not (rung := _attempt(Steps(h * line.scale), f, line)).excluded]
     if not rungs:
         return Estimate(math.nan, math.inf, ladder[-1] * line.scale, crossed=True, excluded=True)
     judged = []
@@ -62,13 +71,6 @@ def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate
         other = rungs[i + 1] if i + 1 < len(rungs) else rungs[i - 1]
         judged.append(replace(rung, truncation=abs(rung.value - other.value) if other is not rung else math.inf))
     return min(judged, key=lambda rung: rung.round_off + rung.truncation)
-
-
-def _rung(f: Function, line: Line, h: float) -> Estimate:
-    try:
-        return central(f, line, h)
-    except (FloatingPointError, StepError):  # far from x the function may overflow; near it float32 does not resolve
-        return Estimate(math.nan, math.inf, h, excluded=True)
 
 
 def at_a_kink(f: Function, line: Line, analytic: float, h: float) -> bool:
