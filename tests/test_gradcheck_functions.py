@@ -223,3 +223,20 @@ def test_a_right_gradient_at_any_step_is_at_worst_truncated(how):
         assert result.verdict in ("correct", "truncation"), (seed, str(result.worst))
         if seed < 5:
             assert mn.check_gradient(lambda x: np.exp(x).sum(), a, 1.1 * np.exp(a), **how).verdict == "wrong"
+
+
+def test_a_function_may_change_its_argument_in_place():
+    def shifted(a):
+        a += 1
+        return (a**2).sum()
+
+    mn.check_gradient(shifted, X, 2 * (X + 1)).assert_passed()
+    assert mn.check_gradient(shifted, X, 2 * X).verdict == "wrong"
+
+    def relu(x):
+        return np.maximum(x, 0, out=x), None
+
+    x = X.copy()
+    assert mn.check_backward(relu, lambda dout, cache: dout, x).verdict == "wrong"  # the mask forgotten
+    np.testing.assert_array_equal(x, X)
+    mn.check_backward(relu, lambda dout, cache: dout * (X > 0), x).assert_passed()

@@ -36,7 +36,7 @@ def check_gradient(
     Args:
         f: takes x and gives a number, or an array; then the check is of its elements' sum with random weights, the
             cotangent.
-        x: where to check; not changed. An array; or several, as a tuple for ``f(*x)`` or a dict for ``f(**x)``, of
+        x: where to check; f gets copies, so it may change its arguments. An array; or several, as a tuple for ``f(*x)`` or a dict for ``f(**x)``, of
             which those of floats are checked unless their gradient is None. Use float64: float32 leaves too few digits
             for a difference.
         analytic: the gradient of f at x: an array like x, a tuple or a dict like it; or a function that gives these
@@ -64,7 +64,7 @@ def check_gradient(
 
     def value(values: Mapping[str, Any]) -> Any:
         replayed()
-        return call(values)
+        return call({name: a.copy() if isinstance(a, np.ndarray) else a for name, a in values.items()})
 
     first = np.asarray(value(points))
     if first.dtype.kind not in "fiu":
@@ -116,8 +116,8 @@ def check_backward(
         backward: ``backward(dout, cache) -> grads``, or ``(dout, dother, ..., cache)``: one gradient for each argument
             that is an array of floats, in their order (one alone as it is); or a dict of them by the argument's name;
             None for one that is not to be checked.
-        arguments: of forward. Arrays of floats are checked; all else (dicts of settings, integers) is copied for
-            every call, so that running means or a cache in it do not pass from one call to the next.
+        arguments: of forward. Arrays of floats are checked. All are copied for every call, so that what forward
+            changes in place, running means or a cache in a dict of settings do not pass from one call to the next.
         replay, seed, options: as in ``check_gradient``.
     """
     who = "check_backward"
@@ -135,7 +135,7 @@ def check_backward(
 
     def outputs() -> tuple[list[np.ndarray], Any]:
         replayed()
-        fresh = [a if name in points else copy.deepcopy(a) for name, a in everything.items()]
+        fresh = [copy.deepcopy(a) for a in everything.values()]
         made = forward(*fresh)
         if not isinstance(made, tuple) or len(made) < 2:
             raise TypeError(f"{who}: expected forward to give (out, cache); got {type(made).__name__}")
