@@ -71,13 +71,18 @@ def test_an_unwritten_element_is_found():
     assert not result.passed
 
 
-def test_single_precision_is_called_too_noisy_to_judge():
+def test_single_precision_is_judged_at_a_longer_step_or_called_too_noisy():
     x = np.random.default_rng(0).standard_normal(20).astype(np.float32)
 
     def single(values):
         return np.float32((values**3).sum(dtype=np.float32))
 
     result = mn.check_gradient(single, x, 3 * x**2)
+    result.assert_passed()
+    assert result["x"].step > 1e-3
+    assert result["x"].note.startswith("single precision: errors below")
+    assert mn.check_gradient(single, x, 3.1 * x**2).verdict == "wrong"
+    result = mn.check_gradient(single, x, 3 * x**2, h=1e-5)
     assert result.verdict == "round-off"
     assert result.error > 1e-4
     assert not result.passed

@@ -240,3 +240,47 @@ def test_a_function_may_change_its_argument_in_place():
     assert mn.check_backward(relu, lambda dout, cache: dout, x).verdict == "wrong"  # the mask forgotten
     np.testing.assert_array_equal(x, X)
     mn.check_backward(relu, lambda dout, cache: dout * (X > 0), x).assert_passed()
+
+
+@pytest.mark.parametrize("mode", ["all", "directions"])
+def test_right_float32_functions_pass_and_wrong_ones_do_not(mode):
+    for seed in range(30):
+        a = np.random.default_rng(seed).standard_normal((4, 5)).astype(np.float32)
+        right = 2 * np.tanh(a) * (1 - np.tanh(a) ** 2)
+        result = mn.check_gradient(lambda x: (np.tanh(x) ** 2).sum(), a, right, mode=mode)
+        result.assert_passed()
+        assert "single precision: errors below" in result.worst.note
+        assert mn.check_gradient(lambda x: (np.tanh(x) ** 2).sum(), a, -right, mode=mode).verdict == "wrong"
+
+
+def test_float32_inside_a_function_is_heard_and_not_called_wrong():
+    def forward(x, w):
+        return (x @ w).astype(np.float32), (x, w)
+
+    def backward(dout, cache):
+        x, w = cache
+        return dout @ w.T, x.T @ dout
+
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        x, w = rng.standard_normal((6, 5)), rng.standard_normal((5, 3))
+
+        def hidden(v, x=x):  # float64 in, float64 out
+            return float(((x.astype(np.float32) @ v.astype(np.float32)) ** 2).sum())
+
+        mn.check_gradient(hidden, w, 2 * x.T @ (x @ w)).assert_passed()
+        assert mn.check_gradient(hidden, w, 2.2 * x.T @ (x @ w)).verdict == "wrong"
+        mn.check_backward(forward, backward, x, w).assert_passed()
+
+
+def test_a_sweep_calls_the_noise_of_float32_inside_round_off():
+    a = RNG.standard_normal((4, 3))
+    result = mn.check_gradient(lambda x: (x.astype(np.float32) ** 2).sum(), a, 2 * a, sweep=True)
+    assert result.sweep.curves[0].verdict == "correct"
+    assert set(result.sweep.curves[0].labels[3:]) == {"round-off"}
+
+
+def test_a_kink_is_not_taken_for_noise():
+    x = np.array([-1.0, 1e-6, 2.0])
+    result = mn.check_gradient(lambda x: np.abs(x).sum(), x, np.array([-1.0, -1.0, 1.0]))
+    assert (result.verdict, result["x"].worst) == ("wrong", (1,))

@@ -37,15 +37,17 @@ def check_gradient(
         f: takes x and gives a number, or an array; then the check is of its elements' sum with random weights, the
             cotangent.
         x: where to check; f gets copies, so it may change its arguments. An array; or several, as a tuple for ``f(*x)`` or a dict for ``f(**x)``, of
-            which those of floats are checked unless their gradient is None. Use float64: float32 leaves too few digits
-            for a difference.
+            which those of floats are checked unless their gradient is None. Use float64: in float32, and if f computes
+            in it, a check sees errors of a hundredth of the largest element or so, and says "round-off" where it does
+            not.
         analytic: the gradient of f at x: an array like x, a tuple or a dict like it; or a function that gives these
             for a cotangent of the shape of f's output, as a backward pass does. An f that gives an array needs that.
         mode: ``"all"`` coordinates; a ``"sample"`` of each tensor; random ``"directions"``.
         samples: coordinates a tensor of a sample, one from each of as many strata, so that no tensor is skipped.
         directions: how many; a direction costs two evaluations for any number of coordinates. If one fails, directions
             within each tensor, then a sample of its coordinates, find the guilty one.
-        h: the step; None for 1e-5 times max(1, |x|), with steps from 0.1 to 1e-8 where that disagrees.
+        h: the step; None for 1e-5 (0.008 in float32) times max(1, |x|), with steps from 0.1 to 1e-8 where that
+            disagrees.
         method: ``"central"`` differences; ``"richardson"`` extrapolation of two, error of order h^4; the
             ``"complex"`` step Im f(x + ih) / h, without any round-off, for an f that is analytic and takes complex
             arrays (abs, max and comparisons are not).
@@ -84,7 +86,8 @@ def check_gradient(
         )
     gradients = _gradients("check_gradient", names, points, analytic)
     checked = {name: points[name] for name in gradients}
-    function = Function(lambda: np.asarray(value(points)) * cotangent, eps=_eps(checked.values()))
+    eps = _eps([*checked.values(), first])
+    function = Function(lambda: np.asarray(value(points)) * cotangent, eps=eps, guessed=True)
 
     def complex_slope(name: str, index: int) -> float:
         moved = points[name].astype(np.complex128)
@@ -139,10 +142,11 @@ def check_backward(
         made = forward(*fresh)
         if not isinstance(made, tuple) or len(made) < 2:
             raise TypeError(f"{who}: expected forward to give (out, cache); got {type(made).__name__}")
-        return [np.array(out, np.float64) for out in made[:-1]], made[-1]
+        return [np.array(out) for out in made[:-1]], made[-1]
 
     rng = np.random.default_rng((seed, 1))
-    cotangents = [rng.standard_normal(out.shape) for out in outputs()[0]]
+    first, _ = outputs()
+    cotangents = [rng.standard_normal(out.shape) for out in first]
     dtype = next(iter(points.values())).dtype
 
     def gradients() -> dict[str, np.ndarray]:
@@ -155,7 +159,7 @@ def check_backward(
     def terms() -> np.ndarray:
         return np.concatenate([(out * c).reshape(-1) for out, c in zip(outputs()[0], cotangents, strict=True)])
 
-    function = Function(terms, eps=_eps(points.values()))
+    function = Function(terms, eps=_eps([*points.values(), *first]), guessed=True)
     return run(Problem(function, {name: points[name] for name in once}, once, nondeterminism), how)
 
 
@@ -245,5 +249,6 @@ def _difference(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) 
     )
 
 
-def _eps(points: Iterable[np.ndarray]) -> float:
-    return max(float(np.finfo(point.dtype).eps) for point in points)
+def _eps(arrays: Iterable[np.ndarray]) -> float:
+    """Of the coarsest arithmetic that made one of them."""
+    return max(float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f")

@@ -20,7 +20,8 @@ Index = tuple[int, ...]
 VERDICTS = {
     "correct": "analytic and numeric gradient agree",
     "kink": "every coordinate crosses a kink, so nothing could be judged: use fewer or other data, or burn_in",
-    "round-off": "round-off hides the gradient: use float64, a larger h, or a loss nearer to 1",
+    "round-off": "round-off hides the gradient: compute in float64 (inside the function too), take a sum or mean over "
+    "less, and leave h to the check or give a larger one",
     "truncation": "the step is too long for the curvature: use a smaller h, or leave h to the check",
     "suspicious": "beyond what round-off, truncation and kinks explain: too small for a blunder, too large for chance",
     "wrong": "the analytic gradient is not that of the function",
