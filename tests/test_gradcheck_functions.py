@@ -284,3 +284,54 @@ def test_a_kink_is_not_taken_for_noise():
     x = np.array([-1.0, 1e-6, 2.0])
     result = mn.check_gradient(lambda x: np.abs(x).sum(), x, np.array([-1.0, -1.0, 1.0]))
     assert (result.verdict, result["x"].worst) == ("wrong", (1,))
+
+
+def svm_loss(w, x, y, decay):
+    """A loss in the style of CS231n: (loss, gradient)."""
+    scores, rows = x @ w, np.arange(len(y))
+    margins = np.maximum(0, scores - scores[rows, y][:, None] + 1)
+    margins[rows, y] = 0
+    counts = (margins > 0).astype(float)
+    counts[rows, y] = -counts.sum(axis=1)
+    return margins.sum() / len(y) + decay * (w * w).sum(), x.T @ counts / len(y) + 2 * decay * w
+
+
+def test_a_loss_that_gives_its_gradient_too_is_checked_in_one_line():
+    y = np.array([0, 1, 1])
+    result = mn.check_gradient(lambda w: svm_loss(w, X, y, 0.1), W)
+    result.assert_passed()
+    assert [t.name for t in result.tensors] == ["w"]
+    lost = mn.check_gradient(lambda w: (svm_loss(w, X, y, 0.1)[0], svm_loss(w, X, y, 0.0)[1]), W)
+    assert lost.verdict == "wrong"
+    with pytest.raises(TypeError, match=r"a tuple of 2. If that is \(value, gradient\), leave out analytic"):
+        mn.check_gradient(lambda w: svm_loss(w, X, y, 0.1), W, W)
+    with pytest.raises(TypeError, match=r"expected analytic, or f to give \(number, gradient\); got .* float64"):
+        mn.check_gradient(np.sum, W)
+    # As the assignments' models do: a dict of parameters, a dict of gradients.
+    both = mn.check_gradient(lambda w, b: ((X @ w + b).sum(), {"dw": X.T @ np.ones((3, 2)), "b": 3 + 0 * b}), (W, B))
+    both.assert_passed()
+    assert [t.name for t in both.tensors] == ["w", "b"]
+
+
+def test_a_step_out_of_where_the_function_is_defined_is_shortened():
+    x = np.array([2e-6, 1.0])
+    with np.errstate(all="ignore"):
+        result = mn.check_gradient(lambda x: np.sqrt(x).sum(), x, 0.5 / np.sqrt(x))
+        assert result["x"].checked == 2
+        assert mn.check_gradient(lambda x: np.sqrt(x).sum(), x, 0.5 / np.sqrt(x), h=1e-10).passed
+        with pytest.raises(FloatingPointError, match=r"coordinate \[0\] moved by -1e-05; give a shorter step with h="):
+            mn.check_gradient(lambda x: np.sqrt(x).sum(), x, 0.5 / np.sqrt(x), h=1e-5)
+
+
+def test_names_numbers_and_the_d_of_gradients_are_understood():
+    assert mn.check_gradient(lambda weights: (weights**2).sum(), W, 2 * W).worst.name == "weights"
+    result = mn.check_gradient(lambda a, b: a * b, (3.0, 2.0), (2.0, 3.0))
+    result.assert_passed()
+    assert [t.name for t in result.tensors] == ["a", "b"]
+
+    def named(dout, cache):
+        return dict(zip(("dx", "dw", "db"), affine_backward(dout, cache), strict=True))
+
+    mn.check_backward(affine_forward, named, X, W, B).assert_passed()
+    with pytest.raises(ValueError, match="expected gradients of .*; got one of 'q'"):
+        mn.check_backward(affine_forward, lambda d, c: {"dq": d}, X, W, B)

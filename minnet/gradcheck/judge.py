@@ -88,14 +88,18 @@ def at_a_kink(f: Function, line: Line, analytic: float, h: float) -> bool:
     return min(near_left, near_right) - slack <= analytic <= max(near_left, near_right) + slack
 
 
-def not_finite(name: str, gradient: np.ndarray) -> TensorCheck | None:
-    """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode."""
+def not_finite(name: str, gradient: np.ndarray, poisoned: bool) -> TensorCheck | None:
+    """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode.
+
+    ``poisoned``: whether it was filled with NaN beforehand.
+    """
     finite = np.isfinite(gradient)
     if finite.all():
         return None
     index = tuple(int(i) for i in np.unravel_index(np.argmin(finite), gradient.shape))
     value = float(gradient[index])
-    note = "not written" if math.isnan(value) else "not finite"
+    note = "not written" if poisoned and math.isnan(value) else f"{value} in the analytic gradient at {list(index)}"
+    note = note.replace("nan in", "NaN in")
     return TensorCheck(
         name, "wrong", math.inf, math.inf, math.inf, index, value, math.nan, 0.0, 0.0, 0, gradient.size, note=note
     )

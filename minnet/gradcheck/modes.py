@@ -54,7 +54,8 @@ class Problem:
     """Named tensors that a function reads, each with its analytic gradient.
 
     ``nondeterminism`` is by how much two backward passes differed, ``complex_slope(name, index)`` a derivative by the
-    complex step, where the function allows it.
+    complex step, where the function allows it; ``poisoned`` whether gradients were filled with NaN beforehand, so that
+    NaN was not written.
     """
 
     function: Function
@@ -63,6 +64,7 @@ class Problem:
     nondeterminism: float = 0.0
     found: list[TensorCheck] = field(default_factory=list)
     complex_slope: Callable[[str, int], float] | None = None
+    poisoned: bool = True
 
     def flat(self, name: str) -> np.ndarray:
         return flat_view("gradient check", self.values[name])
@@ -77,7 +79,7 @@ def run(problem: Problem, how: How) -> GradientCheck:
     f = problem.function
     second = f.read()
     nondeterminism = max(problem.nondeterminism, float(np.abs(second.terms - f.base.terms).max(initial=0.0)))
-    spoilt = {name: bad for name, g in problem.gradients.items() if (bad := not_finite(name, np.asarray(g)))}
+    spoilt = {name: bad for name, g in problem.gradients.items() if (bad := not_finite(name, np.asarray(g), problem.poisoned))}
     names = [name for name in problem.values if name not in spoilt]
     steps = Steps(how.h, how.method)
     if how.mode == "directions":

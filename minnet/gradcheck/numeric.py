@@ -124,6 +124,11 @@ class Line:
     where: tuple[int, ...]
     scale: float
 
+    @property
+    def place(self) -> str:
+        """``where`` in words."""
+        return f"coordinate {list(self.where)}"
+
     def at(self, t: float) -> Any:
         """A context in which the arrays are moved by t; gives the distance moved."""
         raise NotImplementedError
@@ -160,6 +165,10 @@ class Direction(Line):
         self.flats, self.vectors = flats, vectors
         self.where = (number,)
 
+    @property
+    def place(self) -> str:
+        return f"direction {self.where[0] + 1}"
+
     @contextmanager
     def at(self, t: float) -> Iterator[float]:
         kept = [flat.copy() for flat in self.flats]
@@ -193,7 +202,7 @@ def _move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
         try:
             return moved, f.read()
         except FloatingPointError as error:
-            raise FloatingPointError(f"{error} at coordinate {list(line.where)} moved by {t:.0e}") from None
+            raise FloatingPointError(f"{error} at {line.place} moved by {t:.0e}; give a shorter step with h=") from None
 
 
 def noise(values: np.ndarray) -> float:
@@ -240,7 +249,7 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
     """The central difference (f(x + h) - f(x - h)) / 2h, or what kinks leave of it.
 
     Where only one side of x crosses a kink, the other side's differences serve. Where both do, h is divided by 10, as
-    often as ``shrinks`` says.
+    often as ``shrinks`` says; so too where f is not finite.
     """
     crossed = False
     for shrunk in range(shrinks + 1):
@@ -250,6 +259,11 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
             if not shrunk:
                 raise
             break
+        except FloatingPointError:  # the end of where f is defined may be near, as 0 is for a logarithm
+            if shrunk == shrinks:
+                raise
+            h /= 10
+            continue
         free = [reached for reached in (above, below) if reached[1].same_pieces(f.base)]
         if len(free) == 2:
             return Estimate(*_quotient(f, above, below), h, crossed)
@@ -264,7 +278,10 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
 
 def richardson(f: Function, line: Line, h: float) -> Estimate:
     """(4 D(h / 2) - D(h)) / 3 of central differences D, whose error falls with h^4 (Richardson 1911)."""
-    whole, half = central(f, line, h), central(f, line, h / 2)
+    try:
+        whole, half = central(f, line, h), central(f, line, h / 2)
+    except FloatingPointError:
+        return central(f, line, h, _SHRINKS)
     if whole.crossed or half.crossed:
         return central(f, line, h, _SHRINKS)
     value = (4 * half.value - whole.value) / 3
