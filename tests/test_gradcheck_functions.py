@@ -335,3 +335,46 @@ def test_names_numbers_and_the_d_of_gradients_are_understood():
     mn.check_backward(affine_forward, named, X, W, B).assert_passed()
     with pytest.raises(ValueError, match="expected gradients of .*; got one of 'q'"):
         mn.check_backward(affine_forward, lambda d, c: {"dq": d}, X, W, B)
+
+
+def test_noise_stops_a_check_early_and_leads_its_message():
+    noise = np.random.default_rng(7)
+
+    def dropped(x):
+        return float((x**2 * (noise.uniform(size=x.shape) < 0.5)).sum())
+
+    result = mn.check_gradient(dropped, np.ones((50, 40)), np.ones((50, 40)))
+    assert (result.verdict, result.evaluations) == ("suspicious", 2)
+    assert result.worst.note == "NOT DETERMINISTIC: not compared"
+    assert str(result).splitlines()[-1].startswith("suspicious: NOT DETERMINISTIC: two evaluations at one place differ")
+    with pytest.raises(AssertionError, match="^gradient check: NOT DETERMINISTIC: .*seed the noise, or give replay="):
+        result.assert_passed()
+
+
+def test_the_headline_says_how_many_were_left_out_at_kinks():
+    x = np.zeros(36)
+    x[[3, 8, 20, 21]] = 1.0
+    result = mn.check_gradient(lambda x: np.maximum(x, 0).sum(), x, (x > 0).astype(float))
+    assert "\ncorrect: 4 of 36 judged, 32 left out at kinks, " in str(result)
+    assert "all coordinates" not in str(result)
+
+
+def test_no_minus_nought_is_printed():
+    result = mn.check_gradient(lambda x: 0 * x.sum(), np.ones(2), np.full(2, -0.0))
+    assert "-0 " not in str(result)
+    assert "-0," not in str(result.worst)
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_one_mistake_in_many_coordinates_is_found_by_halving_a_direction(size):
+    a = np.random.default_rng(size).standard_normal(size)
+    a[size // 3] = 2.0
+    gradient = 2 * a
+    gradient[size // 3] *= 2
+    result = mn.check_gradient(lambda a: a**2, a, lambda d: d * gradient, mode="directions")
+    assert (result.verdict, result.worst.name, result.worst.worst) == ("wrong", "a", (size // 3,))
+    assert "found by halving" in result.worst.note
+    assert result.evaluations < 140 + 2 * math.log2(size)
+    right = mn.check_gradient(lambda a: a**2, a, lambda d: d * 2 * a, mode="directions")
+    assert right.worst.place.startswith("direction ")
+    assert (right.passed, right.worst.name) == (True, "a")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .numeric import Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
+from .numeric import Direction, Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
 from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
 
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
@@ -205,6 +205,7 @@ class Table:
             excluded=int(np.count_nonzero(self.excluded)),
             tiny=int(np.count_nonzero(self.powerless | ((self.size < _TINY) & (self.size > 0)))),
             note="; ".join(filter(None, (more, note))),
+            directions=isinstance(lines[worst], Direction),
         )
 
     def _word(self, steps: Steps, coarse: bool) -> tuple[str, str]:

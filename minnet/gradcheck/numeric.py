@@ -80,6 +80,11 @@ class Function:
         return Reading(terms, self.winners())
 
     @property
+    def round_off(self) -> float:
+        """Bound on that of one evaluation."""
+        return _ROUND_OFF * self.eps * float(np.abs(self.base.terms).sum())
+
+    @property
     def coarse(self) -> bool:
         """Whether the arithmetic is in single precision, or worse."""
         return self.eps > _COARSE
