@@ -333,7 +333,7 @@ def test_names_numbers_and_the_d_of_gradients_are_understood():
         return dict(zip(("dx", "dw", "db"), affine_backward(dout, cache), strict=True))
 
     mn.check_backward(affine_forward, named, X, W, B).assert_passed()
-    with pytest.raises(ValueError, match="expected gradients of .*; got one of 'q'"):
+    with pytest.raises(ValueError, match=r"expected gradients of .*; got one of 'q'"):
         mn.check_backward(affine_forward, lambda d, c: {"dq": d}, X, W, B)
 
 
@@ -347,7 +347,7 @@ def test_noise_stops_a_check_early_and_leads_its_message():
     assert (result.verdict, result.evaluations) == ("suspicious", 2)
     assert result.worst.note == "NOT DETERMINISTIC: not compared"
     assert str(result).splitlines()[-1].startswith("suspicious: NOT DETERMINISTIC: two evaluations at one place differ")
-    with pytest.raises(AssertionError, match="^gradient check: NOT DETERMINISTIC: .*seed the noise, or give replay="):
+    with pytest.raises(AssertionError, match=r"^gradient check: NOT DETERMINISTIC: .*seed the noise, or give replay="):
         result.assert_passed()
 
 
