@@ -4,11 +4,12 @@
     python bench/gradcheck.py --seeds 2                less of it
     python bench/gradcheck.py --page GRADCHECK.md      and put the tables between the marks of that page
 
-Every mistake is checked with several seeds in every mode: it counts as caught if no seed lets it pass, and the verdict
-is "wrong" or "suspicious". False alarms are such verdicts on the right layers, and on nets with kinks, noise, penalties
-and blank borders, each seed with other weights and data; "not judged" are their other verdicts that do not pass. Plain
-NumPy code (bench/plain.py) is checked in the same modes, with more seeds. 40 seeds are as many checks a mode as it takes
-for none to mean below 1 in 1000 at 95 %. Costs are medians over the checks of right layers. Tables are printed and written to bench/out/gradcheck.json.
+Every mistake is checked with several seeds in every mode: it counts as caught if no seed lets it pass, and the
+verdict is "wrong" or "suspicious". False alarms are such verdicts on the right layers, and on nets with kinks, noise,
+penalties and blank borders, each seed with other weights and data; "not judged" are their other verdicts that do not
+pass. Plain NumPy code (bench/plain.py) is checked in the same modes, with more seeds. 40 seeds are as many checks a
+mode as it takes for none to mean below 1 in 1000 at 95 %. Costs are medians over the checks of right layers. Tables
+are printed and written to bench/out/gradcheck.json.
 """
 
 import argparse
@@ -129,7 +130,7 @@ def measure(seeds: int) -> dict[str, Any]:
 
 
 def _worst_of(tries: list[mn.GradientCheck]) -> str:
-    """What a table says: "missed" if one passes, else a verdict that does not tell a mistake, if there is one, else the first."""
+    """What a table says: "missed" if one passes, else a verdict that tells no mistake, if any, else the first."""
     if any(t.passed for t in tries):
         return "missed"
     return next((t.verdict for t in tries if t.verdict not in FOUND), tries[0].verdict)

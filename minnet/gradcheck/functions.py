@@ -36,11 +36,10 @@ def check_gradient(
     Args:
         f: takes x and gives a number, or an array; then the check is of its elements' sum with random weights, the
             cotangent. Or it gives (number, gradient), as losses in the style of CS231n do, and analytic is left out.
-        x: where to check; f gets copies, so it may change its arguments. An array; or several, as a tuple for ``f(*x)`` or a dict for ``f(**x)``, of
-            which those of floats are checked unless their gradient is None. Python floats are checked where there is
-            no array of floats. Use float64: in float32, and if f computes
-            in it, a check sees errors of a hundredth of the largest element or so, and says "round-off" where it does
-            not.
+        x: where to check; f gets copies, so it may change its arguments. An array; or several, as a tuple for
+            ``f(*x)`` or a dict for ``f(**x)``, of which those of floats are checked unless their gradient is None.
+            Python floats are checked where there is no array of floats. Use float64: in float32, also inside f, a
+            check sees errors of a hundredth of the largest element or so, and says "round-off" where it does not.
         analytic: the gradient of f at x: an array like x, a tuple or a dict like it; or a function that gives these
             for a cotangent of the shape of f's output, as a backward pass does. An f that gives an array needs that.
             The keys of a dict may have the d of ``"dw"``. None where f gives it.

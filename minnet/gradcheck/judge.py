@@ -56,7 +56,7 @@ class Steps:
 
 
 def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
-    """The first estimate; an excluded one where the function overflows or single precision does not resolve the step."""
+    """The first estimate; an excluded one where f overflows or single precision does not resolve the step."""
     try:
         return steps.first(f, line)
     except (FloatingPointError, StepError):
@@ -111,9 +111,8 @@ def judge(
     """Compare the analytic derivative along each line with the numerical one; ``size`` is of the whole tensor."""
     estimates = [steps.first(f, line) for line in lines]
     excess = Table(np.asarray(analytic, np.float64), estimates).excess
-    if (excess >= CORRECT).any():
-        if f.listen(lines[int(np.argmax(excess))]):
-            estimates = [steps.first(f, line) for line in lines]
+    if (excess >= CORRECT).any() and f.listen(lines[int(np.argmax(excess))]):
+        estimates = [steps.first(f, line) for line in lines]
     return settle(f, name, lines, analytic, estimates, steps, size, note)
 
 
