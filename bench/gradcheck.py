@@ -1,12 +1,15 @@
 """The measured power of the gradient check: what each mode catches, at which cost, and how often it cries wolf.
 
-    python bench/gradcheck.py                          mistakes of bench/mistakes.py, right layers and nets, 25 seeds
+    python bench/gradcheck.py                          mistakes of bench/mistakes.py, right layers and nets, 40 seeds
     python bench/gradcheck.py --seeds 2                less of it
     python bench/gradcheck.py --page GRADCHECK.md      and put the tables between the marks of that page
 
-Every mistake is checked with several seeds in every mode: it counts as caught if no seed lets it pass. False alarms are
-counted on the right layers, and on nets with kinks, noise, penalties and blank borders, each seed with other weights
-and data. Costs are medians over the checks of right layers. Tables are printed and written to bench/out/gradcheck.json.
+Every mistake is checked with several seeds in every mode: it counts as caught if no seed lets it pass, and the
+verdict is "wrong" or "suspicious". False alarms are such verdicts on the right layers, and on nets with kinks, noise,
+penalties and blank borders, each seed with other weights and data; "not judged" are their other verdicts that do not
+pass. Plain NumPy code (bench/plain.py) is checked in the same modes, with more seeds. 40 seeds are as many checks a
+mode as it takes for none to mean below 1 in 1000 at 95 %. Costs are medians over the checks of right layers. Tables
+are printed and written to bench/out/gradcheck.json.
 """
 
 import argparse
@@ -20,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from mistakes import MISTAKES
+from plain import CASES
 from tqdm import tqdm
 
 import minnet as mn
@@ -29,10 +33,20 @@ OUT = Path(__file__).parent / "out"
 MODES: dict[str, dict[str, Any]] = {
     "all coordinates": {"mode": "all"},
     "all, Richardson": {"mode": "all", "method": "richardson"},
+    "all, h = 1e-5": {"mode": "all", "h": 1e-5},
+    "all, float32": {"mode": "all", "dtype": np.float32},
+    "sample, 16 a tensor": {"mode": "sample"},
     "sample, 4 a tensor": {"mode": "sample", "samples": 4},
     "3 directions": {"mode": "directions", "directions": 3},
     "1 direction": {"mode": "directions", "directions": 1},
 }
+PLAIN: dict[str, dict[str, Any]] = {
+    "NumPy, all coordinates": {"mode": "all"},
+    "NumPy, sample of 16": {"mode": "sample"},
+    "NumPy, 3 directions": {"mode": "directions"},
+}
+PLAIN_SEEDS = 17  # for each seed of layers, as there are fewer cases
+FOUND = ("wrong", "suspicious")
 Check = Callable[..., mn.GradientCheck]
 
 
@@ -88,37 +102,61 @@ def measure(seeds: int) -> dict[str, Any]:
         caught[mistake.name] = {}
         for name, how in MODES.items():
             tries = [mn.check_layer(mistake.layer, mistake.shape, seed=seed, **how) for seed in range(min(seeds, 5))]
-            caught[mistake.name][name] = "missed" if any(t.passed for t in tries) else tries[0].verdict
-    costs: dict[str, list[tuple[int, float]]] = {name: [] for name in MODES}
-    alarms: dict[str, list[str]] = {name: [] for name in MODES}
+            caught[mistake.name][name] = _worst_of(tries)
+    for case, plain in CASES.items():
+        caught[case] = {n: _worst_of([plain(s, True, **how) for s in range(min(seeds, 5))]) for n, how in PLAIN.items()}
+    modes = [*MODES, *PLAIN]
+    costs: dict[str, list[tuple[int, float]]] = {name: [] for name in modes}
+    alarms: dict[str, list[str]] = {name: [] for name in modes}
+    blunt: dict[str, int] = dict.fromkeys(modes, 0)
+
+    def count(what: str, check: Check, name: str, how: dict[str, Any]) -> None:
+        start = time.perf_counter()
+        result = check(**how)
+        costs[name].append((result.evaluations, 1e3 * (time.perf_counter() - start)))
+        if result.verdict in FOUND:
+            alarms[name].append(f"{what}: {result.worst}")
+        elif not result.passed:
+            blunt[name] += 1
+
     for what, check in tqdm(list(right_checks(seeds)), desc="right layers and nets", disable=None):
         for name, how in MODES.items():
-            start = time.perf_counter()
-            result = check(**how)
-            costs[name].append((result.evaluations, 1e3 * (time.perf_counter() - start)))
-            if not result.passed:
-                alarms[name].append(f"{what}: {result.worst}")
-    return {"seeds": seeds, "caught": caught, "costs": costs, "alarms": alarms}
+            count(what, check, name, how)
+    for seed in tqdm(range(PLAIN_SEEDS * seeds), desc="plain NumPy", disable=None):
+        for case, plain in CASES.items():
+            for name, how in PLAIN.items():
+                count(f"{case}, seed {seed}", partial(plain, seed, False), name, how)
+    return {"seeds": seeds, "caught": caught, "costs": costs, "alarms": alarms, "blunt": blunt}
+
+
+def _worst_of(tries: list[mn.GradientCheck]) -> str:
+    """What a table says: "missed" if one passes, else a verdict that tells no mistake, if any, else the first."""
+    if any(t.passed for t in tries):
+        return "missed"
+    return next((t.verdict for t in tries if t.verdict not in FOUND), tries[0].verdict)
 
 
 def tables(found: dict[str, Any]) -> str:
     """The two tables as Markdown."""
     caught, lines = found["caught"], []
     lines += [
-        "| mode | mistakes caught | evaluations | ms | false alarms | at most (95 %) |",
-        "|---|---|---|---|---|---|",
+        "| mode | mistakes caught | evaluations | ms | not judged | false alarms | at most (95 %) |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name in MODES:
+    for name in [*MODES, *PLAIN]:
         evaluations, times = zip(*found["costs"][name], strict=True)
-        hits, n, bad = sum(row[name] != "missed" for row in caught.values()), len(times), len(found["alarms"][name])
+        rows = [row[name] for row in caught.values() if name in row]
+        hits, n, bad = sum(verdict in FOUND for verdict in rows), len(times), len(found["alarms"][name])
         # With none in n, 1 - 0.05^(1/n) is the rate that would show one 95 times out of 100.
         bound = f"{1 - 0.05 ** (1 / n):.1e}" if bad == 0 else "-"
         lines.append(
-            f"| {name} | {hits} of {len(caught)} | {statistics.median(evaluations):.0f} | "
-            f"{statistics.median(times):.2f} | {bad} of {n} | {bound} |"
+            f"| {name} | {hits} of {len(rows)} | {statistics.median(evaluations):.0f} | "
+            f"{statistics.median(times):.2f} | {found['blunt'][name]} | {bad} of {n} | {bound} |"
         )
-    lines += ["", "| mistake | " + " | ".join(MODES) + " |", "|---" * (1 + len(MODES)) + "|"]
-    lines += [f"| {mistake} | " + " | ".join(row[name] for name in MODES) + " |" for mistake, row in caught.items()]
+    for modes in (MODES, PLAIN):
+        lines += ["", "| mistake | " + " | ".join(modes) + " |", "|---" * (1 + len(modes)) + "|"]
+        rows = {mistake: row for mistake, row in caught.items() if set(modes) <= set(row)}
+        lines += [f"| {mistake} | " + " | ".join(row[name] for name in modes) + " |" for mistake, row in rows.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -133,7 +171,7 @@ def put_into(page: Path, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=25, help="of weights and data, for each right layer and net")
+    parser.add_argument("--seeds", type=int, default=40, help="of weights and data, for each right layer and net")
     parser.add_argument("--page", type=Path, help="a page to put the tables into")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of gradcheck.json")
     arguments = parser.parse_args()

@@ -63,21 +63,26 @@ def test_the_offending_element_is_named():
         result.assert_passed()
 
 
-def test_an_unwritten_element_is_found():
+def test_nan_in_a_gradient_is_named():
     x = np.ones(3)
     result = mn.check_gradient(cubes, x, np.array([3.0, np.nan, 3.0]))
-    assert (result.verdict, result.worst.note) == ("wrong", "not written")
+    assert (result.verdict, result.worst.note) == ("wrong", "NaN in the analytic gradient at [1]")
     assert result.worst.worst == (1,)
     assert not result.passed
 
 
-def test_single_precision_is_called_too_noisy_to_judge():
+def test_single_precision_is_judged_at_a_longer_step_or_called_too_noisy():
     x = np.random.default_rng(0).standard_normal(20).astype(np.float32)
 
     def single(values):
         return np.float32((values**3).sum(dtype=np.float32))
 
     result = mn.check_gradient(single, x, 3 * x**2)
+    result.assert_passed()
+    assert result["values"].step > 1e-3
+    assert result["values"].note.startswith("single precision: errors below")
+    assert mn.check_gradient(single, x, 3.1 * x**2).verdict == "wrong"
+    result = mn.check_gradient(single, x, 3 * x**2, h=1e-5)
     assert result.verdict == "round-off"
     assert result.error > 1e-4
     assert not result.passed
@@ -164,7 +169,7 @@ def test_what_round_off_hides_is_not_called_correct():
     assert "relative error 1.00e+00" in str(result.worst)
     assert mn.check_gradient(tilted, np.ones(3), np.full(3, 1e-5)).passed
     # At the step that one insists on, nothing can be told: three coordinates too small to trust.
-    assert mn.check_gradient(tilted, np.ones(3), np.zeros(3), h=1e-5)["x"].tiny == 3
+    assert mn.check_gradient(tilted, np.ones(3), np.zeros(3), h=1e-5)["v"].tiny == 3
 
 
 def test_bytes_are_checked_as_the_net_sees_them():

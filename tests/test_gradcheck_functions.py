@@ -211,3 +211,170 @@ def test_steps_that_single_precision_does_not_resolve_are_left_out():
     assert result.sweep.curves[0].errors[-1] == math.inf
     with pytest.raises(ValueError, match="expected h to change x; h=1e-12 vanishes beside"):
         mn.check_gradient(lambda v: np.float32((v * v).sum()), x, 2 * x, h=1e-12)
+
+
+@pytest.mark.parametrize("how", [{"h": 1e-3}, {"h": 1e-4}, {"h": 1e-5}, {"h": 1e-2, "method": "richardson"}], ids=str)
+def test_a_right_gradient_at_any_step_is_at_worst_truncated(how):
+    """The bound on truncation is at least the truncation: nothing right is suspicious."""
+    for seed in range(200):
+        a = np.random.default_rng(seed).standard_normal((4, 5))
+        right = np.exp(a) + 3 * np.cos(3 * a)
+        result = mn.check_gradient(lambda x: np.exp(x).sum() + np.sin(3 * x).sum(), a, right, **how)
+        assert result.verdict in ("correct", "truncation"), (seed, str(result.worst))
+        if seed < 5:
+            assert mn.check_gradient(lambda x: np.exp(x).sum(), a, 1.1 * np.exp(a), **how).verdict == "wrong"
+
+
+def test_a_function_may_change_its_argument_in_place():
+    def shifted(a):
+        a += 1
+        return (a**2).sum()
+
+    mn.check_gradient(shifted, X, 2 * (X + 1)).assert_passed()
+    assert mn.check_gradient(shifted, X, 2 * X).verdict == "wrong"
+
+    def relu(x):
+        return np.maximum(x, 0, out=x), None
+
+    x = X.copy()
+    assert mn.check_backward(relu, lambda dout, cache: dout, x).verdict == "wrong"  # the mask forgotten
+    np.testing.assert_array_equal(x, X)
+    mn.check_backward(relu, lambda dout, cache: dout * (X > 0), x).assert_passed()
+
+
+@pytest.mark.parametrize("mode", ["all", "directions"])
+def test_right_float32_functions_pass_and_wrong_ones_do_not(mode):
+    for seed in range(30):
+        a = np.random.default_rng(seed).standard_normal((4, 5)).astype(np.float32)
+        right = 2 * np.tanh(a) * (1 - np.tanh(a) ** 2)
+        result = mn.check_gradient(lambda x: (np.tanh(x) ** 2).sum(), a, right, mode=mode)
+        result.assert_passed()
+        assert "single precision: errors below" in result.worst.note
+        assert mn.check_gradient(lambda x: (np.tanh(x) ** 2).sum(), a, -right, mode=mode).verdict == "wrong"
+
+
+def test_float32_inside_a_function_is_heard_and_not_called_wrong():
+    def forward(x, w):
+        return (x @ w).astype(np.float32), (x, w)
+
+    def backward(dout, cache):
+        x, w = cache
+        return dout @ w.T, x.T @ dout
+
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        x, w = rng.standard_normal((6, 5)), rng.standard_normal((5, 3))
+
+        def hidden(v, x=x):  # float64 in, float64 out
+            return float(((x.astype(np.float32) @ v.astype(np.float32)) ** 2).sum())
+
+        mn.check_gradient(hidden, w, 2 * x.T @ (x @ w)).assert_passed()
+        assert mn.check_gradient(hidden, w, 2.2 * x.T @ (x @ w)).verdict == "wrong"
+        mn.check_backward(forward, backward, x, w).assert_passed()
+
+
+def test_a_sweep_calls_the_noise_of_float32_inside_round_off():
+    a = RNG.standard_normal((4, 3))
+    result = mn.check_gradient(lambda x: (x.astype(np.float32) ** 2).sum(), a, 2 * a, sweep=True)
+    assert result.sweep.curves[0].verdict == "correct"
+    assert set(result.sweep.curves[0].labels[3:]) == {"round-off"}
+
+
+def test_a_kink_is_not_taken_for_noise():
+    x = np.array([-1.0, 1e-6, 2.0])
+    result = mn.check_gradient(lambda x: np.abs(x).sum(), x, np.array([-1.0, -1.0, 1.0]))
+    assert (result.verdict, result["x"].worst) == ("wrong", (1,))
+
+
+def svm_loss(w, x, y, decay):
+    """A loss in the style of CS231n: (loss, gradient)."""
+    scores, rows = x @ w, np.arange(len(y))
+    margins = np.maximum(0, scores - scores[rows, y][:, None] + 1)
+    margins[rows, y] = 0
+    counts = (margins > 0).astype(float)
+    counts[rows, y] = -counts.sum(axis=1)
+    return margins.sum() / len(y) + decay * (w * w).sum(), x.T @ counts / len(y) + 2 * decay * w
+
+
+def test_a_loss_that_gives_its_gradient_too_is_checked_in_one_line():
+    y = np.array([0, 1, 1])
+    result = mn.check_gradient(lambda w: svm_loss(w, X, y, 0.1), W)
+    result.assert_passed()
+    assert [t.name for t in result.tensors] == ["w"]
+    lost = mn.check_gradient(lambda w: (svm_loss(w, X, y, 0.1)[0], svm_loss(w, X, y, 0.0)[1]), W)
+    assert lost.verdict == "wrong"
+    with pytest.raises(TypeError, match=r"a tuple of 2. If that is \(value, gradient\), leave out analytic"):
+        mn.check_gradient(lambda w: svm_loss(w, X, y, 0.1), W, W)
+    with pytest.raises(TypeError, match=r"expected analytic, or f to give \(number, gradient\); got .* float64"):
+        mn.check_gradient(np.sum, W)
+    # As the assignments' models do: a dict of parameters, a dict of gradients.
+    both = mn.check_gradient(lambda w, b: ((X @ w + b).sum(), {"dw": X.T @ np.ones((3, 2)), "b": 3 + 0 * b}), (W, B))
+    both.assert_passed()
+    assert [t.name for t in both.tensors] == ["w", "b"]
+
+
+def test_a_step_out_of_where_the_function_is_defined_is_shortened():
+    x = np.array([2e-6, 1.0])
+    with np.errstate(all="ignore"):
+        result = mn.check_gradient(lambda x: np.sqrt(x).sum(), x, 0.5 / np.sqrt(x))
+        assert result["x"].checked == 2
+        assert mn.check_gradient(lambda x: np.sqrt(x).sum(), x, 0.5 / np.sqrt(x), h=1e-10).passed
+        with pytest.raises(FloatingPointError, match=r"coordinate \[0\] moved by -1e-05; give a shorter step with h="):
+            mn.check_gradient(lambda x: np.sqrt(x).sum(), x, 0.5 / np.sqrt(x), h=1e-5)
+
+
+def test_names_numbers_and_the_d_of_gradients_are_understood():
+    assert mn.check_gradient(lambda weights: (weights**2).sum(), W, 2 * W).worst.name == "weights"
+    result = mn.check_gradient(lambda a, b: a * b, (3.0, 2.0), (2.0, 3.0))
+    result.assert_passed()
+    assert [t.name for t in result.tensors] == ["a", "b"]
+
+    def named(dout, cache):
+        return dict(zip(("dx", "dw", "db"), affine_backward(dout, cache), strict=True))
+
+    mn.check_backward(affine_forward, named, X, W, B).assert_passed()
+    with pytest.raises(ValueError, match=r"expected gradients of .*; got one of 'q'"):
+        mn.check_backward(affine_forward, lambda d, c: {"dq": d}, X, W, B)
+
+
+def test_noise_stops_a_check_early_and_leads_its_message():
+    noise = np.random.default_rng(7)
+
+    def dropped(x):
+        return float((x**2 * (noise.uniform(size=x.shape) < 0.5)).sum())
+
+    result = mn.check_gradient(dropped, np.ones((50, 40)), np.ones((50, 40)))
+    assert (result.verdict, result.evaluations) == ("suspicious", 2)
+    assert result.worst.note == "NOT DETERMINISTIC: not compared"
+    assert str(result).splitlines()[-1].startswith("suspicious: NOT DETERMINISTIC: two evaluations at one place differ")
+    with pytest.raises(AssertionError, match=r"^gradient check: NOT DETERMINISTIC: .*seed the noise, or give replay="):
+        result.assert_passed()
+
+
+def test_the_headline_says_how_many_were_left_out_at_kinks():
+    x = np.zeros(36)
+    x[[3, 8, 20, 21]] = 1.0
+    result = mn.check_gradient(lambda x: np.maximum(x, 0).sum(), x, (x > 0).astype(float))
+    assert "\ncorrect: 4 of 36 judged, 32 left out at kinks, " in str(result)
+    assert "all coordinates" not in str(result)
+
+
+def test_no_minus_nought_is_printed():
+    result = mn.check_gradient(lambda x: 0 * x.sum(), np.ones(2), np.full(2, -0.0))
+    assert "-0 " not in str(result)
+    assert "-0," not in str(result.worst)
+
+
+@pytest.mark.parametrize("size", [1000, 100_000])
+def test_one_mistake_in_many_coordinates_is_found_by_halving_a_direction(size):
+    a = np.random.default_rng(size).standard_normal(size)
+    a[size // 3] = 2.0
+    gradient = 2 * a
+    gradient[size // 3] *= 2
+    result = mn.check_gradient(lambda a: a**2, a, lambda d: d * gradient, mode="directions")
+    assert (result.verdict, result.worst.name, result.worst.worst) == ("wrong", "a", (size // 3,))
+    assert "found by halving" in result.worst.note
+    assert result.evaluations < 140 + 2 * math.log2(size)
+    right = mn.check_gradient(lambda a: a**2, a, lambda d: d * 2 * a, mode="directions")
+    assert right.worst.place.startswith("direction ")
+    assert (right.passed, right.worst.name) == (True, "a")

@@ -199,3 +199,21 @@ def test_the_figure_of_error_against_the_step_has_its_data_beside_it(tmp_path):
     assert len(rows) == 1 + 7 * len(result.sweep.steps)
     assert "2.W: wrong" not in str(result.sweep)
     assert "surest step" in str(result.sweep)
+
+
+def test_each_part_has_its_own_sweep():
+    sweep = mn.check_net(make(l2=0.1), X, Y, part="each", sweep=True, samples=1, mode="sample").sweep
+    for part, count in (("together", 7), ("data", 7), ("penalties", 6)):
+        assert sum(curve.name.startswith(f"{part}: ") for curve in sweep.curves) == count
+
+
+def test_a_loss_whose_gradient_differs_from_call_to_call_is_reported():
+    class Drifting(mn.SquaredError):
+        def value_and_gradient(self, scores, targets, dscores, sample_weight=None):
+            value = super().value_and_gradient(scores, targets, dscores, sample_weight)
+            dscores += 1e-13 * np.random.default_rng().standard_normal(dscores.shape)
+            return value
+
+    result = mn.check_loss(Drifting(), X, np.zeros_like(X))
+    assert result.nondeterminism > 0
+    assert not result.passed

@@ -24,6 +24,8 @@ def test_misses_and_false_alarms_are_counted(monkeypatch):
     rows = [Mistake(Right(3), mn.Dense(3), (4,), "none"), Mistake(Broken(3), Broken(3), (4,), "doubled")]
     monkeypatch.setattr(power, "MISTAKES", rows)
     monkeypatch.setattr(power, "NETS", power.NETS[:1])
+    monkeypatch.setattr(power, "CASES", {})
+    monkeypatch.setattr(power, "PLAIN", {})
     monkeypatch.setattr(power, "MODES", {"everything": {"mode": "all"}})
     found = power.measure(2)
     assert found["caught"] == {"none": {"everything": "missed"}, "doubled": {"everything": "wrong"}}

@@ -193,7 +193,10 @@ class ForgetfulDropout(mn.Dropout):
         np.copyto(dx, dy)
 
 
-@claim("N7", "fix the seed of dropout and augmentation in a check: switched off, their backward pass is not checked")
+@claim(
+    "N7",
+    "fix the seed of dropout (and augmentation, here before a check, in Batches): off, its backward is not checked",
+)
 def noise_is_replayed(out: Path) -> Row:
     x, y = mn.datasets.iris()
     words, passed = [], []

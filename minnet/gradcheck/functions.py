@@ -20,7 +20,7 @@ Replay = Callable[[], object] | np.random.Generator | Iterable[np.random.Generat
 def check_gradient(
     f: Callable[..., Any],
     x: Arguments,
-    analytic: Any,
+    analytic: Any = None,
     *,
     mode: str = "all",
     samples: int = 16,
@@ -35,17 +35,20 @@ def check_gradient(
 
     Args:
         f: takes x and gives a number, or an array; then the check is of its elements' sum with random weights, the
-            cotangent.
-        x: where to check; not changed. An array; or several, as a tuple for ``f(*x)`` or a dict for ``f(**x)``, of
-            which those of floats are checked unless their gradient is None. Use float64: float32 leaves too few digits
-            for a difference.
+            cotangent. Or it gives (number, gradient), as losses in the style of CS231n do, and analytic is left out.
+        x: where to check; f gets copies, so it may change its arguments. An array; or several, as a tuple for
+            ``f(*x)`` or a dict for ``f(**x)``, of which those of floats are checked unless their gradient is None.
+            Python floats are checked where there is no array of floats. Use float64: in float32, also inside f, a
+            check sees errors of a hundredth of the largest element or so, and says "round-off" where it does not.
         analytic: the gradient of f at x: an array like x, a tuple or a dict like it; or a function that gives these
             for a cotangent of the shape of f's output, as a backward pass does. An f that gives an array needs that.
+            The keys of a dict may have the d of ``"dw"``. None where f gives it.
         mode: ``"all"`` coordinates; a ``"sample"`` of each tensor; random ``"directions"``.
         samples: coordinates a tensor of a sample, one from each of as many strata, so that no tensor is skipped.
         directions: how many; a direction costs two evaluations for any number of coordinates. If one fails, directions
             within each tensor, then a sample of its coordinates, find the guilty one.
-        h: the step; None for 1e-5 times max(1, |x|), with steps from 0.1 to 1e-8 where that disagrees.
+        h: the step; None for 1e-5 (0.008 in float32) times max(1, |x|), with steps from 0.1 to 1e-8 where that
+            disagrees.
         method: ``"central"`` differences; ``"richardson"`` extrapolation of two, error of order h^4; the
             ``"complex"`` step Im f(x + ih) / h, without any round-off, for an f that is analytic and takes complex
             arrays (abs, max and comparisons are not).
@@ -64,9 +67,19 @@ def check_gradient(
 
     def value(values: Mapping[str, Any]) -> Any:
         replayed()
-        return call(values)
+        return call({name: a.copy() if isinstance(a, np.ndarray) else a for name, a in values.items()})
 
-    first = np.asarray(value(points))
+    made, again = value(points), None
+    if analytic is None:
+        made, analytic = _value_and_gradient(made)
+        together, again = value, value(points)[1]
+        value = lambda values: together(values)[0]  # noqa: E731
+    elif isinstance(made, tuple):
+        raise TypeError(
+            f"check_gradient: expected f to give a number or an array; got a tuple of {len(made)}. If that is (value, "
+            "gradient), leave out analytic"
+        )
+    first = np.asarray(made)
     if first.dtype.kind not in "fiu":
         raise TypeError(f"check_gradient: expected f to give a number or an array of floats; got {first!r}")
     cotangent = np.ones(()) if first.ndim == 0 else np.random.default_rng((seed, 1)).standard_normal(first.shape)
@@ -83,8 +96,11 @@ def check_gradient(
             f"{first.shape}; got {type(analytic).__name__}"
         )
     gradients = _gradients("check_gradient", names, points, analytic)
+    if again is not None:
+        nondeterminism = _difference(gradients, _gradients("check_gradient", names, points, again))
     checked = {name: points[name] for name in gradients}
-    function = Function(lambda: np.asarray(value(points)) * cotangent, eps=_eps(checked.values()))
+    eps = _eps([*checked.values(), first])
+    function = Function(lambda: np.asarray(value(points)) * cotangent, eps=eps, guessed=True)
 
     def complex_slope(name: str, index: int) -> float:
         moved = points[name].astype(np.complex128)
@@ -98,7 +114,7 @@ def check_gradient(
             )
         return float((out.imag * cotangent).sum() / _COMPLEX_STEP)
 
-    return run(Problem(function, checked, gradients, nondeterminism, complex_slope=complex_slope), how)
+    return run(Problem(function, checked, gradients, nondeterminism, complex_slope=complex_slope, poisoned=False), how)
 
 
 def check_backward(
@@ -114,10 +130,10 @@ def check_backward(
     Args:
         forward: ``forward(*arguments) -> (out, cache)``, or ``(out, other, ..., cache)`` with several outputs.
         backward: ``backward(dout, cache) -> grads``, or ``(dout, dother, ..., cache)``: one gradient for each argument
-            that is an array of floats, in their order (one alone as it is); or a dict of them by the argument's name;
-            None for one that is not to be checked.
-        arguments: of forward. Arrays of floats are checked; all else (dicts of settings, integers) is copied for
-            every call, so that running means or a cache in it do not pass from one call to the next.
+            that is an array of floats, in their order (one alone as it is); or a dict of them by the argument's name,
+            with or without a d before it; None for one that is not to be checked.
+        arguments: of forward. Arrays of floats are checked. All are copied for every call, so that what forward
+            changes in place, running means or a cache in a dict of settings do not pass from one call to the next.
         replay, seed, options: as in ``check_gradient``.
     """
     who = "check_backward"
@@ -135,14 +151,15 @@ def check_backward(
 
     def outputs() -> tuple[list[np.ndarray], Any]:
         replayed()
-        fresh = [a if name in points else copy.deepcopy(a) for name, a in everything.items()]
+        fresh = [copy.deepcopy(a) for a in everything.values()]
         made = forward(*fresh)
         if not isinstance(made, tuple) or len(made) < 2:
             raise TypeError(f"{who}: expected forward to give (out, cache); got {type(made).__name__}")
-        return [np.array(out, np.float64) for out in made[:-1]], made[-1]
+        return [np.array(out) for out in made[:-1]], made[-1]
 
     rng = np.random.default_rng((seed, 1))
-    cotangents = [rng.standard_normal(out.shape) for out in outputs()[0]]
+    first, _ = outputs()
+    cotangents = [rng.standard_normal(out.shape) for out in first]
     dtype = next(iter(points.values())).dtype
 
     def gradients() -> dict[str, np.ndarray]:
@@ -155,8 +172,18 @@ def check_backward(
     def terms() -> np.ndarray:
         return np.concatenate([(out * c).reshape(-1) for out, c in zip(outputs()[0], cotangents, strict=True)])
 
-    function = Function(terms, eps=_eps(points.values()))
-    return run(Problem(function, {name: points[name] for name in once}, once, nondeterminism), how)
+    function = Function(terms, eps=_eps([*points.values(), *first]), guessed=True)
+    checked = {name: points[name] for name in once}
+    return run(Problem(function, checked, once, nondeterminism, poisoned=False), how)
+
+
+def _value_and_gradient(made: Any) -> tuple[Any, Any]:
+    if not isinstance(made, tuple) or len(made) != 2 or np.ndim(made[0]) or made[1] is None:
+        raise TypeError(
+            "check_gradient: expected analytic, or f to give (number, gradient); got analytic None and from f "
+            f"{f'a tuple of {len(made)}' if isinstance(made, tuple) else type(made).__name__}"
+        )
+    return made
 
 
 def _is_floats(value: Any) -> bool:
@@ -184,10 +211,14 @@ def _arguments(
         given = dict(zip(_names(f, len(x)), x, strict=True))
         call = lambda values: f(*values.values())  # noqa: E731
     else:
-        given = {"x": np.asarray(x)}
-        if given["x"].dtype.kind != "f":
-            raise TypeError(f"{who}: expected x of floating-point values; got dtype {given['x'].dtype}")
-        call = lambda values: f(values["x"])  # noqa: E731
+        (name,) = _names(f, 1)
+        given = {"x" if name == "0" else name: np.asarray(x)}
+        (only,) = given.values()
+        if only.dtype.kind != "f":
+            raise TypeError(f"{who}: expected x of floating-point values; got dtype {only.dtype}")
+        call = lambda values: f(*values.values())  # noqa: E731
+    if not any(_is_floats(a) for a in given.values()):
+        given = {name: np.array(a) if isinstance(a, float) else a for name, a in given.items()}
     points = {name: np.array(a, order="C") if _is_floats(a) else a for name, a in given.items()}
     names = [name for name, a in points.items() if _is_floats(a)]
     if not names:
@@ -198,7 +229,7 @@ def _arguments(
 def _gradients(who: str, names: list[str], points: Mapping[str, Any], given: Any) -> dict[str, np.ndarray]:
     """The gradient of each array of floats that has one, of its array's shape."""
     if isinstance(given, Mapping):
-        found = dict(given)
+        found = {key[1:] if key not in points and key[:1] == "d" else key: g for key, g in given.items()}
         unknown = [name for name in found if name not in names and found[name] is not None]
         if unknown:
             raise ValueError(f"{who}: expected gradients of {names}; got one of {unknown[0]!r}")
@@ -239,11 +270,13 @@ def _replayer(replay: Replay) -> Callable[[], object]:
 
 def _difference(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
     """Largest difference of two sets of gradients, 0 where both are not finite in the same way."""
-    return max(
-        float(np.nanmax(np.abs(np.where(one[name] == other[name], 0.0, one[name] - other[name])), initial=0.0))
-        for name in one
-    )
+    with np.errstate(invalid="ignore"):
+        return max(
+            float(np.nanmax(np.abs(np.where(one[name] == other[name], 0.0, one[name] - other[name])), initial=0.0))
+            for name in one
+        )
 
 
-def _eps(points: Iterable[np.ndarray]) -> float:
-    return max(float(np.finfo(point.dtype).eps) for point in points)
+def _eps(arrays: Iterable[np.ndarray]) -> float:
+    """Of the coarsest arithmetic that made one of them."""
+    return max(float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .numeric import Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
+from .numeric import Direction, Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
 from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
 
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
@@ -26,7 +26,9 @@ _CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is l
 
 @dataclass(frozen=True)
 class Steps:
-    """How derivatives are taken: ``h``, or None for 1e-5 and a ladder where that disagrees; ``method``."""
+    """How derivatives are taken: ``h``, or None for 1e-5 (0.008 in float32) and a ladder where that disagrees;
+    ``method``.
+    """
 
     h: float | None = None
     method: str = "central"
@@ -34,27 +36,36 @@ class Steps:
     def first(self, f: Function, line: Line) -> Estimate:
         """The estimate that every coordinate gets."""
         if self.method == "richardson":
-            return richardson(f, line, (self.h or _H_RICHARDSON) * line.scale)
+            return richardson(f, line, self.h or f.step(_H_RICHARDSON, 4) * line.scale)
         if self.h is not None:
             return central(f, line, self.h)
-        return shrinking(f, line, H * line.scale)
+        return shrinking(f, line, f.step(H, 2) * line.scale)
 
     def closer(self, f: Function, line: Line) -> Estimate:
         """The best that can be had, with bounds on round-off and truncation."""
         if self.h is None:
             return climb(f, line)
-        whole = central(f, line, self.h)
+        whole = self.first(f, line)
         if whole.excluded:
             return whole
-        half = central(f, line, self.h / 2)
-        # The error of a central difference falls to a quarter.
-        gap = 4 / 3 * abs(whole.value - half.value) if not half.excluded else math.nan
-        return replace(whole, truncation=max(gap - half.round_off - whole.round_off, 0.0))
+        # Of c h^2 + d h^4, half the step leaves c h^2 / 4 + d h^4 / 16, and a quarter less still. One difference may be
+        # small where c and d have opposite signs, but not both; the larger one is above half of the truncation.
+        shorter = [_attempt(replace(self, h=self.h / k), f, line) for k in (2, 4)]
+        gaps = [abs(whole.value - other.value) for other in shorter if not other.excluded]
+        return replace(whole, truncation=2 * max(gaps, default=math.inf))
+
+
+def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
+    """The first estimate; an excluded one where f overflows or single precision does not resolve the step."""
+    try:
+        return steps.first(f, line)
+    except (FloatingPointError, StepError):
+        return Estimate(math.nan, math.inf, steps.h or 0.0, excluded=True)
 
 
 def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate:
     """The step of the ladder with the least uncertainty: round-off, and how far the next shorter step differs."""
-    rungs = [rung for h in ladder if not (rung := _rung(f, line, h * line.scale)).excluded]
+    rungs = [rung for h in ladder if not (rung := _attempt(Steps(h * line.scale), f, line)).excluded]
     if not rungs:
         return Estimate(math.nan, math.inf, ladder[-1] * line.scale, crossed=True, excluded=True)
     judged = []
@@ -62,13 +73,6 @@ def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate
         other = rungs[i + 1] if i + 1 < len(rungs) else rungs[i - 1]
         judged.append(replace(rung, truncation=abs(rung.value - other.value) if other is not rung else math.inf))
     return min(judged, key=lambda rung: rung.round_off + rung.truncation)
-
-
-def _rung(f: Function, line: Line, h: float) -> Estimate:
-    try:
-        return central(f, line, h)
-    except (FloatingPointError, StepError):  # far from x the function may overflow; near it float32 does not resolve
-        return Estimate(math.nan, math.inf, h, excluded=True)
 
 
 def at_a_kink(f: Function, line: Line, analytic: float, h: float) -> bool:
@@ -84,14 +88,18 @@ def at_a_kink(f: Function, line: Line, analytic: float, h: float) -> bool:
     return min(near_left, near_right) - slack <= analytic <= max(near_left, near_right) + slack
 
 
-def not_finite(name: str, gradient: np.ndarray) -> TensorCheck | None:
-    """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode."""
+def not_finite(name: str, gradient: np.ndarray, poisoned: bool) -> TensorCheck | None:
+    """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode.
+
+    ``poisoned``: whether it was filled with NaN beforehand.
+    """
     finite = np.isfinite(gradient)
     if finite.all():
         return None
     index = tuple(int(i) for i in np.unravel_index(np.argmin(finite), gradient.shape))
     value = float(gradient[index])
-    note = "not written" if math.isnan(value) else "not finite"
+    note = "not written" if poisoned and math.isnan(value) else f"{value} in the analytic gradient at {list(index)}"
+    note = note.replace("nan in", "NaN in")
     return TensorCheck(
         name, "wrong", math.inf, math.inf, math.inf, index, value, math.nan, 0.0, 0.0, 0, gradient.size, note=note
     )
@@ -101,7 +109,11 @@ def judge(
     f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Steps, size: int, note: str = ""
 ) -> TensorCheck:
     """Compare the analytic derivative along each line with the numerical one; ``size`` is of the whole tensor."""
-    return settle(f, name, lines, analytic, [steps.first(f, line) for line in lines], steps, size, note)
+    estimates = [steps.first(f, line) for line in lines]
+    excess = Table(np.asarray(analytic, np.float64), estimates).excess
+    if (excess >= CORRECT).any() and f.listen(lines[int(np.argmax(excess))]):
+        estimates = [steps.first(f, line) for line in lines]
+    return settle(f, name, lines, analytic, estimates, steps, size, note)
 
 
 def settle(
@@ -121,7 +133,7 @@ def settle(
     if steps.h is None and table.powerless.any() and (table.powerless | (table.size == 0)).all():
         # Nothing but round-off: see whether a longer step rises above it.
         for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
-            look = climb(f, lines[i], _LONGER)
+            look = climb(f, lines[i], LADDER if f.coarse else _LONGER)
             estimates[i] = estimates[i] if look.excluded else look
         table = Table(analytic, estimates)
         order = [i for i in range(len(lines)) if table.excess[i] >= CORRECT]
@@ -138,7 +150,7 @@ def settle(
         confirmed += bool(table.excess[i] >= CORRECT)
         if table.excess[i] >= WRONG or confirmed == _CONFIRMED:
             break
-    return table.verdict(name, lines, steps, size, note)
+    return table.verdict(name, lines, steps, size, f.coarse, note)
 
 
 class Table:
@@ -163,12 +175,14 @@ class Table:
         """The excess of line i, were this its estimate."""
         return float(Table(self.analytic[i : i + 1], [estimate]).excess[0])
 
-    def verdict(self, name: str, lines: Sequence[Line], steps: Steps, size: int, note: str) -> TensorCheck:
+    def verdict(
+        self, name: str, lines: Sequence[Line], steps: Steps, size: int, coarse: bool, note: str
+    ) -> TensorCheck:
         """The tensor's, from those of its lines."""
         if not self.estimates:
             return TensorCheck(name, "correct", 0.0, 0.0, 0.0, (), math.nan, math.nan, 0.0, 0.0, 0, size, note="empty")
         error = self._share(self.difference)
-        word, more = self._word(steps)
+        word, more = self._word(steps, coarse)
         # Where nothing is unexplained, the plain error names the worst coordinate.
         worst = int(np.argmax(self.excess if self.excess.any() else error))
         if self.excluded.all():
@@ -190,15 +204,18 @@ class Table:
             excluded=int(np.count_nonzero(self.excluded)),
             tiny=int(np.count_nonzero(self.powerless | ((self.size < _TINY) & (self.size > 0)))),
             note="; ".join(filter(None, (more, note))),
+            directions=isinstance(lines[worst], Direction),
         )
 
-    def _word(self, steps: Steps) -> tuple[str, str]:
+    def _word(self, steps: Steps, coarse: bool) -> tuple[str, str]:
         if self.excluded.all():
             return "kink", ""
         excess, largest = float(self.excess.max()), float(self.size.max())
         if excess >= WRONG:
             return "wrong", ""
-        blunt = (self.uncertainty > np.maximum(_BLUNT, DOUBTFUL * largest)) & (self.size > 0)
+        # In single precision the best difference has an uncertainty of some 1e-3, which tells no more than wrong.
+        least = WRONG * largest if coarse else max(_BLUNT, DOUBTFUL * largest)
+        blunt = (self.uncertainty > least) & (self.size > 0)
         if blunt.any():
             i = int(np.argmax(self.uncertainty))
             return ("round-off" if self.noise[i] >= self.truncation[i] else "truncation"), ""
@@ -209,4 +226,6 @@ class Table:
             return "truncation", f"h = {steps.h:.0e} is too long"
         if self.powerless.any() and self.powerless[~self.excluded].all():
             return "correct", f"0 within round-off of {self.noise.max():.0e}"
+        if coarse and largest:
+            return "correct", f"single precision: errors below {self.uncertainty.max():.0e} are not seen"
         return "correct", ""

@@ -151,12 +151,14 @@ def check_loss(
     """
     how = real("check_loss", seed, options)
     point = np.array(scores, order="C")
-    dscores, unused = np.full_like(point, np.nan), np.empty_like(point)
-    loss.value_and_gradient(point, targets, dscores, sample_weight)
+    dscores, again, unused = np.full_like(point, np.nan), np.full_like(point, np.nan), np.empty_like(point)
+    for gradient in (dscores, again):
+        loss.value_and_gradient(point, targets, gradient, sample_weight)
+    differing = float(np.nanmax(np.abs(dscores - again), initial=0.0))
     checked = loss.check_targets(targets, point.shape[1:], point.dtype)
     function = Function(
         lambda: loss.value_and_gradient(point, targets, unused, sample_weight),
         lambda: loss.winners(point, checked),
         float(np.finfo(point.dtype).eps),
     )
-    return run(Problem(function, {"scores": point}, {"scores": dscores}), how)
+    return run(Problem(function, {"scores": point}, {"scores": dscores}, differing), how)

@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import checks
 from .judge import Steps, judge, not_finite, settle
-from .numeric import Coordinate, Direction, Estimate, Function, Line, flat_view
-from .result import GradientCheck, TensorCheck
+from .numeric import Coordinate, Direction, Estimate, Function, Line, central, flat_view
+from .result import CORRECT, GradientCheck, TensorCheck
 from .sweep import StepSweep, sweep_steps
 
 MODES = ("all", "sample", "directions")
@@ -54,7 +54,8 @@ class Problem:
     """Named tensors that a function reads, each with its analytic gradient.
 
     ``nondeterminism`` is by how much two backward passes differed, ``complex_slope(name, index)`` a derivative by the
-    complex step, where the function allows it.
+    complex step, where the function allows it; ``poisoned`` whether gradients were filled with NaN beforehand, so that
+    NaN was not written.
     """
 
     function: Function
@@ -63,6 +64,7 @@ class Problem:
     nondeterminism: float = 0.0
     found: list[TensorCheck] = field(default_factory=list)
     complex_slope: Callable[[str, int], float] | None = None
+    poisoned: bool = True
 
     def flat(self, name: str) -> np.ndarray:
         return flat_view("gradient check", self.values[name])
@@ -77,7 +79,12 @@ def run(problem: Problem, how: How) -> GradientCheck:
     f = problem.function
     second = f.read()
     nondeterminism = max(problem.nondeterminism, float(np.abs(second.terms - f.base.terms).max(initial=0.0)))
-    spoilt = {name: bad for name, g in problem.gradients.items() if (bad := not_finite(name, np.asarray(g)))}
+    if _noisy(problem, nondeterminism):
+        tensors = [_not_compared(name, value.size) for name, value in problem.values.items()]
+        return GradientCheck(tuple(tensors), how.mode, f.evaluations, nondeterminism)
+    spoilt = {
+        name: bad for name, g in problem.gradients.items() if (bad := not_finite(name, np.asarray(g), problem.poisoned))
+    }
     names = [name for name in problem.values if name not in spoilt]
     steps = Steps(how.h, how.method)
     if how.mode == "directions":
@@ -90,6 +97,17 @@ def run(problem: Problem, how: How) -> GradientCheck:
         lines = {name: coordinates(problem, name, how.samples, rng) for name in names}
         sweep = sweep_steps(f, lines, {name: problem.analytic(name)[_places(lines[name])] for name in names})
     return GradientCheck(tuple(tensors), how.mode, f.evaluations, nondeterminism, sweep)
+
+
+def _noisy(problem: Problem, nondeterminism: float) -> bool:
+    """Whether two evaluations differ by more than the order of sums explains: then nothing is worth comparing."""
+    largest = max(float(np.nanmax(np.abs(g), initial=0.0)) for g in problem.gradients.values())
+    return nondeterminism > max(problem.function.round_off, CORRECT * (largest if problem.nondeterminism else 0.0))
+
+
+def _not_compared(name: str, size: int) -> TensorCheck:
+    unknown = (math.nan, math.nan, math.nan, (), math.nan, math.nan, math.nan, 0.0)
+    return TensorCheck(name, "suspicious", *unknown, 0, size, note="NOT DETERMINISTIC: not compared")
 
 
 def _places(lines: list[Coordinate]) -> list[int]:
@@ -151,15 +169,19 @@ def along_directions(
     """Two evaluations a direction in the space of all tensors; where that fails, each tensor by itself."""
     names = [name for name in names if problem.values[name].size]
 
+    probed: dict[str, list[Direction]] = {}
+
     def probe(title: str, which: list[str], note: str = "") -> TensorCheck:
         drawn = [draw(problem, which, i, rng) for i in range(how.directions)]
+        probed[title] = [line for line, _ in drawn]
         lines: list[Line] = [line for line, _ in drawn]
         size = sum(problem.values[name].size for name in which)
         return judge(problem.function, title, lines, np.array([slope for _, slope in drawn]), steps, size, note)
 
     if not names:
         return []
-    together = probe("all tensors", names, "random directions")
+    whole = "all tensors" if len(names) > 1 else names[0]
+    together = probe(whole, names, "random directions")
     if together.passed:
         return [together]
     parts = [probe(name, [name], "random directions") for name in names] if len(names) > 1 else []
@@ -169,7 +191,36 @@ def along_directions(
         sample = along_coordinates(problem, name, look, steps, rng, "sample after a random direction failed")
         # Directions over many units that stand on their kinks cross some on either side; coordinates need not.
         kinks = any(part.name == name and part.verdict == "kink" for part in parts)
+        failed = next((part for part in [*parts, together] if part.name == name and part.verdict == "wrong"), None)
+        if sample.passed and failed is not None:
+            sample = _bisected(problem, name, probed[name][failed.worst[0]], failed, steps) or sample
         if not sample.passed or kinks or together.verdict == "kink":
             parts = [part for part in parts if part.name != name] + [sample]
     explained = together.verdict == "kink" or any(not part.passed for part in parts)
     return parts if explained and parts else [together, *parts]
+
+
+def _bisected(
+    problem: Problem, name: str, direction: Direction, failed: TensorCheck, steps: Steps
+) -> TensorCheck | None:
+    """The worst coordinate along a direction that failed: the half that explains more of the difference, and again.
+
+    Two evaluations a halving, as the other half's part is what remains. None if the coordinate found is correct.
+    """
+    f, flat, analytic = problem.function, problem.flat(name), problem.analytic(name)
+    vector, low, high, off = direction.vectors[0], 0, flat.size, failed.analytic - failed.numeric
+    while high - low > 1:
+        middle = (low + high) // 2
+        half = slice(low, middle)
+        line = Direction([flat[half]], [vector[half]], failed.worst[0], direction.scale)
+        estimate = central(f, line, failed.step)
+        part = float(vector[half] @ analytic[half]) - estimate.value if not estimate.excluded else 0.0
+        if abs(part) >= abs(off - part):
+            high, off = middle, part
+        else:
+            low, off = middle, off - part
+    found = Coordinate(flat, low, problem.values[name].shape)
+    check = judge(
+        f, name, [found], analytic[[low]], steps, flat.size, "found by halving a random direction that failed"
+    )
+    return None if check.passed else check

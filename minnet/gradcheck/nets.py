@@ -39,7 +39,8 @@ def check_net(
 
     Args:
         net: a network built with a loss.
-        x, y: a few samples; augmented ones as they come out of ``Batches``.
+        x, y: a few samples, which every evaluation sees as they are: augmentation happens in ``Batches``, before a
+            check.
         dtype: of the twin; float32 shows what single precision does to a check.
         inputs: whether to check the gradient with respect to x too.
         part: of the objective: data loss and penalties ``"together"``; ``"data"`` alone; ``"penalties"`` alone;
@@ -130,8 +131,12 @@ def _penalties(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem
     twin.grads.fill(0)
     twin.add_penalties()
     gradients = {name: g.copy() for name, g in twin.named_gradients().items()}
+    once = twin.grads.copy()
+    twin.grads.fill(0)
+    twin.add_penalties()
+    differing = float(np.nanmax(np.abs(twin.grads - once), initial=0.0))
     function = Function(lambda: sum(twin.penalties()), lambda: _signs(twin), _eps(twin))
-    return Problem(function, twin.named_parameters(), gradients)
+    return Problem(function, twin.named_parameters(), gradients, differing)
 
 
 def _eps(twin: Net) -> float:

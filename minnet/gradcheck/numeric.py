@@ -5,6 +5,8 @@ of about h^2 * |f'''| / 6; a step over a kink leaves anything. An ``Estimate`` c
 function that says which pieces it is on (``winners``) lets the third be seen exactly.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,12 @@ from .. import checks
 # Round-off, in units of eps * |f| / h, that sums of a few hundred terms leave in practice.
 _ROUND_OFF = 32.0
 _SHRINKS = 3  # times that a step over a kink is divided by 10
+_DOUBLE = 2.0**-52  # eps of float64
+_COARSE = 1e-12  # eps above it is that of single precision, or worse
+_LISTEN = (1e-2, 1e-3, 1e-4, 1e-5)  # how far from x noise is measured
+_PLACES = 12  # at which noise is measured; even, as x itself is none of them
+_SPREAD = 0.2  # of the largest second difference, what the median of noise exceeds
+_ALIKE = 2.5  # noise measured at two spacings, one a tenth of the other, that differ by more is the function's shape
 
 
 def relative_error(analytic: Any, numeric: Any) -> np.ndarray:
@@ -48,16 +56,18 @@ class Function:
     """What is differentiated: ``evaluate()`` reads arrays that others change, and is counted.
 
     ``winners()`` tells, after an evaluation, which piece each of its kinked parts was on; None if it has none or does
-    not know. ``eps`` is that of the arithmetic inside.
+    not know. ``eps`` is that of the arithmetic inside; ``guessed``, whether it only follows from the dtypes outside, so
+    that ``listen`` may find more noise.
     """
 
     def __init__(
         self,
         evaluate: Callable[[], Any],
         winners: Callable[[], np.ndarray | None] = lambda: None,
-        eps: float = 2.0**-52,
+        eps: float = _DOUBLE,
+        guessed: bool = False,
     ) -> None:
-        self.evaluate, self.winners, self.eps = evaluate, winners, eps
+        self.evaluate, self.winners, self.eps, self.guessed = evaluate, winners, eps, guessed
         self.evaluations = 0
         self.base = self.read()
 
@@ -69,6 +79,45 @@ class Function:
             raise FloatingPointError("gradient check: expected finite values; got NaN or infinity")
         return Reading(terms, self.winners())
 
+    @property
+    def round_off(self) -> float:
+        """Bound on that of one evaluation."""
+        return _ROUND_OFF * self.eps * float(np.abs(self.base.terms).sum())
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the arithmetic is in single precision, or worse."""
+        return self.eps > _COARSE
+
+    def step(self, h: float, order: int) -> float:
+        """The step that for float64 is h, longer in coarser arithmetic: where truncation of h^order and round-off of
+        eps / h are alike, h grows with eps^(1 / (order + 1)).
+        """
+        return h * (self.eps / _DOUBLE) ** (1 / (order + 1))
+
+    def listen(self, line: "Line") -> bool:
+        """Whether the function is noisier than eps says, as one that computes in float32 is whatever it takes and
+        gives; if so, eps rises. Listens once.
+        """
+        if not self.guessed:
+            return False
+        self.guessed = False
+        try:
+            heard = [self._around(line, h * line.scale) for h in _LISTEN]
+        except (FloatingPointError, StepError):
+            return False
+        size = float(np.abs(self.base.terms).sum())
+        for far, near in itertools.pairwise(heard):
+            level = noise(far)
+            # What many kinks look like falls with the spacing; noise does not.
+            if size and 4 * self.eps * size < level < _ALIKE * _level(np.diff(near, 2), 2):
+                self.eps = level / size
+                return True
+        return False
+
+    def _around(self, line: "Line", h: float) -> np.ndarray:
+        return np.array([_move(self, line, t)[1].terms.sum() for t in np.linspace(-h, h, _PLACES)])
+
 
 class Line:
     """A straight line through where the function's arrays stand.
@@ -79,6 +128,11 @@ class Line:
 
     where: tuple[int, ...]
     scale: float
+
+    @property
+    def place(self) -> str:
+        """``where`` in words."""
+        return f"coordinate {list(self.where)}"
 
     def at(self, t: float) -> Any:
         """A context in which the arrays are moved by t; gives the distance moved."""
@@ -116,6 +170,10 @@ class Direction(Line):
         self.flats, self.vectors = flats, vectors
         self.where = (number,)
 
+    @property
+    def place(self) -> str:
+        return f"direction {self.where[0] + 1}"
+
     @contextmanager
     def at(self, t: float) -> Iterator[float]:
         kept = [flat.copy() for flat in self.flats]
@@ -149,7 +207,29 @@ def _move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
         try:
             return moved, f.read()
         except FloatingPointError as error:
-            raise FloatingPointError(f"{error} at coordinate {list(line.where)} moved by {t:.0e}") from None
+            raise FloatingPointError(f"{error} at {line.place} moved by {t:.0e}; give a shorter step with h=") from None
+
+
+def noise(values: np.ndarray) -> float:
+    """Standard deviation of the noise in equally spaced values of a function, from their differences; 0 if none shows.
+
+    Differences of a smooth function fade with their order k, those of noise grow by sqrt((2k)!) / k! (Hamming 1971;
+    More and Wild 2011, "Estimating computational noise"); those of a kink or a jump are in one place.
+    """
+    second = np.abs(np.diff(values, 2))
+    if np.median(second) < _SPREAD * second.max():
+        return 0.0
+    tables = [np.diff(values, k) for k in range(1, len(values) - 1)]
+    levels = [_level(table, k) for k, table in enumerate(tables, 1)]
+    for k, table in enumerate(tables[:-2]):
+        if table.min() < 0 < table.max() and max(levels[k : k + 3]) <= 4 * min(levels[k : k + 3]):
+            return levels[k]
+    return 0.0
+
+
+def _level(table: np.ndarray, k: int) -> float:
+    """The standard deviation of noise whose differences of order k these are."""
+    return math.sqrt(float(np.mean(table**2)) / math.comb(2 * k, k))
 
 
 def _quotient(f: Function, above: tuple[float, Reading], below: tuple[float, Reading]) -> tuple[float, float]:
@@ -174,7 +254,7 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
     """The central difference (f(x + h) - f(x - h)) / 2h, or what kinks leave of it.
 
     Where only one side of x crosses a kink, the other side's differences serve. Where both do, h is divided by 10, as
-    often as ``shrinks`` says.
+    often as ``shrinks`` says; so too where f is not finite.
     """
     crossed = False
     for shrunk in range(shrinks + 1):
@@ -184,6 +264,11 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
             if not shrunk:
                 raise
             break
+        except FloatingPointError:  # the end of where f is defined may be near, as 0 is for a logarithm
+            if shrunk == shrinks:
+                raise
+            h /= 10
+            continue
         free = [reached for reached in (above, below) if reached[1].same_pieces(f.base)]
         if len(free) == 2:
             return Estimate(*_quotient(f, above, below), h, crossed)
@@ -198,7 +283,10 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
 
 def richardson(f: Function, line: Line, h: float) -> Estimate:
     """(4 D(h / 2) - D(h)) / 3 of central differences D, whose error falls with h^4 (Richardson 1911)."""
-    whole, half = central(f, line, h), central(f, line, h / 2)
+    try:
+        whole, half = central(f, line, h), central(f, line, h / 2)
+    except FloatingPointError:
+        return central(f, line, h, _SHRINKS)
     if whole.crossed or half.crossed:
         return central(f, line, h, _SHRINKS)
     value = (4 * half.value - whole.value) / 3

@@ -20,7 +20,8 @@ Index = tuple[int, ...]
 VERDICTS = {
     "correct": "analytic and numeric gradient agree",
     "kink": "every coordinate crosses a kink, so nothing could be judged: use fewer or other data, or burn_in",
-    "round-off": "round-off hides the gradient: use float64, a larger h, or a loss nearer to 1",
+    "round-off": "round-off hides the gradient: compute in float64 (inside the function too), take a sum or mean over "
+    "less, and leave h to the check or give a larger one",
     "truncation": "the step is too long for the curvature: use a smaller h, or leave h to the check",
     "suspicious": "beyond what round-off, truncation and kinks explain: too small for a blunder, too large for chance",
     "wrong": "the analytic gradient is not that of the function",
@@ -52,7 +53,8 @@ class TensorCheck:
         error: largest relative error |a - n| / max(|a|, |n|) over the coordinates that were judged.
         absolute: largest |a - n| over the same.
         excess: largest relative error that round-off and truncation leave unexplained; the verdict follows from it.
-        worst: index of the coordinate that decided, with its analytic and numeric value.
+        worst: index of the coordinate that decided, or the number of the direction from 0, with the analytic and
+            numeric derivative there.
         uncertainty: bound on the error of that numeric value.
         step: h by which it was found.
         checked, size: coordinates that were judged, of how many; random directions count as one each.
@@ -60,6 +62,7 @@ class TensorCheck:
         excluded: those of them for which no step avoided it; they are not judged.
         tiny: judged coordinates too small to trust: below 1e-10, or below their numeric value's uncertainty.
         note: what the verdict does not say, or "".
+        directions: whether random directions were judged, not coordinates.
     """
 
     name: str
@@ -78,6 +81,7 @@ class TensorCheck:
     excluded: int = 0
     tiny: int = 0
     note: str = ""
+    directions: bool = False
 
     @property
     def passed(self) -> bool:
@@ -94,12 +98,17 @@ class TensorCheck:
         """How bad it is, to sort by."""
         return _SEVERITY[self.verdict], math.inf if math.isnan(self.excess) else self.excess
 
+    @property
+    def place(self) -> str:
+        """``worst`` in words: [2, 1], or direction 1."""
+        return f"direction {self.worst[0] + 1}" if self.directions and self.worst else str(list(self.worst))
+
     def __str__(self) -> str:
-        at = ", ".join(map(str, self.worst))
+        what = f"directions over {self.size}" if self.directions else f"of {self.size}"
         words = (
             f"{self.name}: {self.verdict}, relative error {self.error:.2e}, {self.excess:.2e} unexplained; worst at "
-            f"[{at}]: analytic {self.analytic:.10g}, numeric {self.numeric:.10g} +- {self.uncertainty:.1e}, "
-            f"h = {self.step:.0e}; {self.checked} of {self.size} coordinates"
+            f"{self.place}: analytic {self.analytic + 0:.10g}, numeric {self.numeric + 0:.10g} +- "
+            f"{self.uncertainty:.1e}, h = {self.step:.0e}; {self.checked} {what} coordinates"
         )
         if self.crossed:
             words += f", {self.crossed} crossed a kink, {self.excluded} left out"
@@ -111,12 +120,12 @@ _COLUMNS: dict[str, Callable[[TensorCheck], str]] = {
     "verdict": lambda t: t.verdict,
     "rel. error": lambda t: f"{t.error:.1e}",
     "abs. error": lambda t: f"{t.absolute:.1e}",
-    "worst at": lambda t: f"[{', '.join(map(str, t.worst))}]",
-    "analytic": lambda t: f"{t.analytic:.6g}",
-    "numeric": lambda t: f"{t.numeric:.6g}",
+    "worst at": lambda t: t.place,
+    "analytic": lambda t: f"{t.analytic + 0:.6g}",  # + 0 makes 0 of -0
+    "numeric": lambda t: f"{t.numeric + 0:.6g}",
     "+-": lambda t: f"{t.uncertainty:.0e}",
     "step": lambda t: f"{t.step:.0e}",
-    "checked": lambda t: f"{t.checked}/{t.size}",
+    "checked": lambda t: f"{t.checked} in {t.size}" if t.directions else f"{t.checked}/{t.size}",
     "crossed": lambda t: f"{t.crossed}",
     "left out": lambda t: f"{t.excluded}",
     "tiny": lambda t: f"{t.tiny}",
@@ -178,7 +187,18 @@ class GradientCheck:
     def assert_passed(self) -> None:
         """AssertionError, with the whole table and what to do about the verdict, unless every tensor is correct."""
         if not self.passed:
-            raise AssertionError(f"gradient check: {self.worst}\n{self}\n{VERDICTS[self.verdict]}")
+            found = self._differing or str(self.worst)
+            advice = "seed the noise, or give replay=" if self.nondeterminism else VERDICTS[self.verdict]
+            raise AssertionError(f"gradient check: {found}\n{self}\n{advice}")
+
+    @property
+    def _differing(self) -> str:
+        if not self.nondeterminism:
+            return ""
+        return (
+            f"NOT DETERMINISTIC: two evaluations at one place differ by {self.nondeterminism:.1e}, so that their "
+            "differences mean little (seed the noise, or give replay=)"
+        )
 
     def table(self) -> str:
         """The tensors as an aligned table, worst first."""
@@ -197,13 +217,13 @@ class GradientCheck:
 
     def __str__(self) -> str:
         what = {"all": "all coordinates", "sample": "a sample of every tensor", "directions": "random directions"}
-        words = f"{self.verdict}: {what.get(self.mode, self.mode)}, {self.evaluations} evaluations"
-        if self.nondeterminism:
-            words += (
-                f"; NOT DETERMINISTIC: two evaluations at one place differ by {self.nondeterminism:.1e}, so that their "
-                "differences mean little (seed the noise, or give replay=)"
-            )
-        return f"{self.table()}\n{words}"
+        looked = what.get(self.mode, self.mode)
+        judged, left_out = sum(t.checked for t in self.tensors), sum(t.excluded for t in self.tensors)
+        if left_out:
+            looked = "" if self.mode == "all" else f"{looked}, "
+            looked += f"{judged} of {judged + left_out} judged, {left_out} left out at kinks"
+        words = f"{self._differing}; {looked}" if self.nondeterminism else looked
+        return f"{self.table()}\n{self.verdict}: {words}, {self.evaluations} evaluations"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
@@ -234,18 +254,23 @@ class GradientCheck:
         write_whole(path, self.to_json() + "\n")
 
     def renamed(self, prefix: str) -> "GradientCheck":
-        """The same with ``prefix`` before each tensor's name."""
-        return replace(self, tensors=tuple(replace(t, name=prefix + t.name) for t in self.tensors))
+        """The same with ``prefix`` before each tensor's name, in the sweep too."""
+        sweep = self.sweep
+        if sweep is not None:
+            sweep = replace(sweep, curves=tuple(replace(c, name=prefix + c.name) for c in sweep.curves))
+        return replace(self, tensors=tuple(replace(t, name=prefix + t.name) for t in self.tensors), sweep=sweep)
 
 
 def merge(checks: "list[GradientCheck]") -> GradientCheck:
-    """One check of the tensors of several."""
+    """One check of the tensors of several, and one sweep of their curves."""
+    sweeps = [check.sweep for check in checks if check.sweep is not None]
+    curves = tuple(curve for sweep in sweeps for curve in sweep.curves)
     return GradientCheck(
         tuple(t for check in checks for t in check.tensors),
         checks[0].mode,
         sum(check.evaluations for check in checks),
         max(check.nondeterminism for check in checks),
-        next((check.sweep for check in checks if check.sweep is not None), None),
+        replace(sweeps[0], curves=curves) if sweeps else None,
     )
 
 

@@ -84,6 +84,7 @@ def sweep_steps(
 
 
 def _curve(f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Sequence[float]) -> StepCurve:
+    f.listen(lines[0])
     surest = [climb(f, line) for line in lines]
     kept = [i for i, estimate in enumerate(surest) if not estimate.excluded]
     reference = np.array([surest[i].value for i in kept])
