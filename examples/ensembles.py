@@ -34,7 +34,7 @@ from minnet import plots, schedules
 from minnet.files import write_whole
 
 TRAINING, VALIDATION = 40_000, 5_000
-BATCH, RATE = 128, 0.1
+BATCH, RATE = 128, 0.02
 
 
 def block(filters: int) -> list[mn.Layer]:
@@ -90,7 +90,7 @@ def main() -> None:
     task = cifar10(Path(folder) / "cifar10", arguments.epochs, arguments.members)
     studies: list[Study] = []
     kinds = {
-        "constant rate": schedules.Constant(RATE / 4),
+        "constant rate": schedules.Constant(RATE),
         "cosine": schedules.Cosine(RATE, task.steps),
     }
     averaged: dict[str, list[mn.Comparison]] = {kind: [] for kind in kinds}

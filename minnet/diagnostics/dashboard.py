@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..callbacks import Callback, check_state
 from ..files import check_folder, write_whole
 from ..history import History
-from .chance import baseline
 from ..net import Net
+from .chance import baseline
 from .monitor import Monitor
 from .ratios import UpdateRatios
 from .statistics import Statistics
@@ -60,7 +60,6 @@ class Dashboard(Callback):
     ) -> None:
         self.path, self.title = Path(path), title
         check_folder(path)  # or a run would end with an error and without its page
-        self._due = chosen("Dashboard", every)
         self._every = chosen("Dashboard", every)
         if monitors is None:
             often = log_spaced(20)
