@@ -6,8 +6,8 @@
 A rule has to move some bytes a parameter, whatever it computes; ``at its bandwidth`` is the time that these take at
 the rate of an update in place, a = b + s * a, of arrays that fill the same memory, measured in turns with the rules.
 PyTorch runs each rule that it has as fused=True, foreach=True and foreach=False (all it offers without a compiler for
-a CPU) on one tensor; the fastest counts. Muon iterates in float32 here, in bfloat16 there. Each library has a process of its own; rounds alternate; medians are printed
-and written to bench/out/rules.json.
+a CPU) on one tensor; the fastest counts. Muon iterates in float32 here, in bfloat16 there. Each library has a process
+of its own; rounds alternate; medians are printed and written to bench/out/rules.json.
 """
 
 import argparse

@@ -68,12 +68,12 @@ DOORS = {
     "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
     "ensemble": {"checks", "archive", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
-    "lr_finder": {"checks", "files", "rules", "net", "data", "train"},
+    "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train"},
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
         *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "diagnostics"),
     },
-    "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
+    "plots": {"files", "groups", "gradcheck", "history", "lr_finder", "plots"},
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
 LATE_DOORS = {(room, "plots") for room in ("history", "schedules", "lr_finder", "gradcheck", "diagnostics")}
