@@ -73,7 +73,7 @@ DOORS = {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
         *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "diagnostics"),
     },
-    "plots": {"files", "groups", "gradcheck", "history", "lr_finder", "plots"},
+    "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
 }
 # Doors that open only when a function is called: a figure asked of what it shows.
 LATE_DOORS = {(room, "plots") for room in ("history", "schedules", "lr_finder", "gradcheck", "diagnostics")}
