@@ -84,7 +84,7 @@ def written_out(average, points):
         "SWA('trough')": [5, 10, 15, 20],
         "SWA(3, start=5)": [8, 11, 14, 17, 20],
         "LAWA(3, 'epoch')": epochs[-3:],
-        "SWAG(2, rank=20)": list(range(2, 21, 2)),
+        "SWAG(2, rank=3)": list(range(2, 21, 2)),
     }[name]
     return points[np.array(chosen) - 1].mean(axis=0)
 
