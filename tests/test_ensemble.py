@@ -433,6 +433,10 @@ def rewritten(path, change=None, arrays=None, checksum=True, header=None):
         (lambda p: rewritten(p, lambda a: a.update(names=["a"] * 5)), "expected 5 different names"),
         (lambda p: rewritten(p, lambda a: a.pop("names")), "expected"),
         (lambda p: rewritten(p, lambda a: a.update(architecture=3)), "expected"),
+        (
+            lambda p: rewritten(p, lambda a: a["architecture"].update(loss={"$array": "e"}), {"e": np.empty(0)}),
+            "loss: expected SoftmaxCrossEntropy",
+        ),
         (lambda p: rewritten(p, arrays={"params": np.ones((4, 99), np.float32)}), "expected"),
         (lambda p: rewritten(p, arrays={"params": np.ones((), np.float32)}), "expected"),
     ],
