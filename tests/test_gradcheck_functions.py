@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from plain import float32_inside
 
 import minnet as mn
 
@@ -271,6 +272,12 @@ def test_float32_inside_a_function_is_heard_and_not_called_wrong():
         mn.check_gradient(hidden, w, 2 * x.T @ (x @ w)).assert_passed()
         assert mn.check_gradient(hidden, w, 2.2 * x.T @ (x @ w)).verdict == "wrong"
         mn.check_backward(forward, backward, x, w).assert_passed()
+
+
+@pytest.mark.parametrize("seed", [221, 224, 242, 257, 467, 723, 1225, 1282])
+def test_float32_inside_is_heard_where_rounding_makes_the_function_constant_along_some_coordinate(seed):
+    float32_inside(seed, wrong=False).assert_passed()
+    assert float32_inside(seed, wrong=True).verdict == "wrong"
 
 
 def test_a_sweep_calls_the_noise_of_float32_inside_round_off():

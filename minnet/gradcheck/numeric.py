@@ -5,7 +5,6 @@ of about h^2 * |f'''| / 6; a step over a kink leaves anything. An ``Estimate`` c
 function that says which pieces it is on (``winners``) lets the third be seen exactly.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,10 +106,10 @@ class Function:
         except (FloatingPointError, StepError):
             return False
         size = float(np.abs(self.base.terms).sum())
-        for far, near in itertools.pairwise(heard):
-            level = noise(far)
+        for i, values in enumerate(heard[:-1]):
+            level, nearer = noise(values), max(_level(np.diff(near, 2), 2) for near in heard[i + 1 :])
             # What many kinks look like falls with the spacing; noise does not.
-            if size and 4 * self.eps * size < level < _ALIKE * _level(np.diff(near, 2), 2):
+            if size and 4 * self.eps * size < level < _ALIKE * nearer:
                 self.eps = level / size
                 return True
         return False
