@@ -56,7 +56,8 @@ DOORS = {
     "controllers": {"checks", "callbacks"},
     "archive": {"files"},
     "checkpoint": {"archive", "callbacks", "checks", "files"},
-    "resume": {"archive", "data", "history", "net", "schedules"},
+    "description": {"net"},
+    "resume": {"archive", "data", "description", "history", "net", "schedules"},
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
@@ -66,7 +67,9 @@ DOORS = {
     "moments": {"checks"},
     "comparison": {"checks", "losses", "net"},
     "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
-    "ensemble": {"checks", "archive", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
+    "ensemble": {
+        *("checks", "archive", "averaging", "callbacks", "comparison", "description", "ensemble", "moments", "net"),
+    },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train"},
     "diagnostics": {

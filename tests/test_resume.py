@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +228,38 @@ def test_another_run_is_refused_with_what_differs_and_nothing_changes(other, sav
     assert np.array_equal(net.params, before[0])
     assert np.array_equal(net.buffers, before[1])
     assert net.step == before[2]
+
+
+def scaled(decay):
+    """A net of a layer that prints the same whatever its parameter's tag, which tells where that lies in the vector."""
+
+    @dataclass(frozen=True)
+    class Scale(mn.Layer):
+        def plan(self, in_shape):
+            return mn.Plan(in_shape, (mn.Param("g", in_shape, mn.initializers.Constant(1.0), decay=decay),))
+
+        def forward(self, m, x, y):
+            np.multiply(x, m.g, out=y)
+
+        def backward(self, m, x, y, dy, dx):
+            np.einsum("ni,ni->i", x, dy, out=m.dg)
+
+    return mn.Net([Scale(), mn.Dense(3)], 6, mn.SoftmaxCrossEntropy())
+
+
+def test_a_net_whose_tensors_lie_elsewhere_in_the_vector_is_refused(tmp_path):
+    """State of the rule, and an ensemble's rows, are vectors: their elements would go to other weights."""
+    moved = r"net start of 0\.g is 0 in the file, 18 here; net start of 1\.W is 6 in the file, 0 here$"
+    given = {"rule": mn.Adam(), "lr": 0.01}
+    trainer = mn.Trainer(scaled(True), stress.flat_data(), batch_size=8, steps=5, **given)
+    trainer.save(tmp_path / "0.ckpt")
+    mn.Trainer.resume(tmp_path / "0.ckpt", scaled(True), stress.flat_data(), **given)
+    with pytest.raises(mn.CheckpointError, match=moved):
+        mn.Trainer.resume(tmp_path / "0.ckpt", scaled(False), stress.flat_data(), **given)
+    mn.Ensemble(trainer.net, [trainer.net]).save(tmp_path / "ensemble")
+    mn.Ensemble.load(tmp_path / "ensemble", scaled(True))
+    with pytest.raises(mn.CheckpointError, match=moved):
+        mn.Ensemble.load(tmp_path / "ensemble", scaled(False))
 
 
 def test_numbers_need_not_be_given_again(tmp_path):
