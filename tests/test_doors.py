@@ -55,7 +55,7 @@ DOORS = {
     "callbacks": {"checks", "files"},
     "controllers": {"checks", "callbacks"},
     "archive": {"files"},
-    "checkpoint": {"archive", "callbacks", "checks", "files"},
+    "checkpoint": {"archive", "callbacks", "checks", "files", "moments"},
     "description": {"net"},
     "resume": {"archive", "data", "description", "history", "net", "schedules"},
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
@@ -74,7 +74,7 @@ DOORS = {
     "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train"},
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
-        *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "diagnostics"),
+        *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "moments", "diagnostics"),
     },
     "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
 }
