@@ -13,6 +13,7 @@ from . import archive, checks
 from .archive import CheckpointError
 from .callbacks import Callback, check_state, larger_is_better, monitored
 from .files import temporary_name
+from .moments import Moments, When
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -32,7 +33,8 @@ class Checkpoint(Callback):
 
     Args:
         folder: where; it is made if need be. A new run must find no files of another one there.
-        every: steps from one file to the next; None for the end of each epoch.
+        at: ``"epoch"`` for the end of each epoch, a number n for every n-th step, an event of the schedule, a list of
+            steps or a function of the step, see ``Moments``.
         keep: so many of the newest files are kept.
         best: a column of the epochs' rows, such as ``"val_accuracy"``; larger is better if its name contains
             "accuracy", else smaller. None for no ``best.ckpt``.
@@ -45,13 +47,14 @@ class Checkpoint(Callback):
     def __init__(
         self,
         folder: str | Path,
-        every: int | None = None,
+        at: When = "epoch",
         keep: int = 3,
         best: str | None = None,
         must_save: bool = True,
     ) -> None:
         self.folder = Path(folder)
-        self.every = None if every is None else checks.count("Checkpoint", "every", every)
+        self._moments = Moments("Checkpoint", at)
+        self._at = self._moments.at  # for repr
         self.keep = checks.count("Checkpoint", "keep", keep)
         if not (best is None or isinstance(best, str)):
             raise TypeError(f"Checkpoint: expected best to be a column's name or None; got {best!r}")
@@ -81,7 +84,7 @@ class Checkpoint(Callback):
 
     def between_steps(self, trainer: "Trainer") -> None:
         """Save if it is time, or if the run is about to end."""
-        due = trainer.batches.position == 0 if self.every is None else trainer.step % self.every == 0
+        due = self._moments.now(trainer, trainer.step)
         last = trainer.step == trainer.steps or trainer.history.stopped is not None or trainer.leaving is not None
         better, self._better = self._better, False
         if not (due or last or better):

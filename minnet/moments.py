@@ -1,48 +1,80 @@
-"""When something is taken from a run: every so many steps, at the end of each epoch, or at events of the schedule."""
+"""When a callback acts in a run: what ``at`` may be, and means, of averages, snapshots, checkpoints and monitors."""
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import checks
 
 if TYPE_CHECKING:
     from .schedules import Schedule
-    from .train import Record, Trainer
+    from .train import Trainer
 
 EVENTS = ("boundary", "peak", "trough", "restart", "end")
 
+When = int | str | Iterable[int] | Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Whether a step is one of these, as a function that prints as ``words``: what a resumed run compares."""
+
+    words: str
+    steps: frozenset[int]
+
+    def __call__(self, step: int) -> bool:
+        return step in self.steps
+
+    def __repr__(self) -> str:
+        return self.words
+
 
 class Moments:
-    """The steps of a run after which a callback takes something.
+    """The steps of a run, counted from 1, at which a callback acts.
 
     Args:
         who: whose errors it raises.
-        at: a number n for every n-th step, ``"epoch"`` for the last step of each epoch, or a kind of event of the
-            run's schedule: ``"trough"``, ``"peak"``, ``"restart"``, ``"boundary"`` or ``"end"``.
-        start: nothing is taken in the first so many steps.
+        at: a number n for every n-th step: n, 2 n and so on after ``start``; ``"epoch"`` for the last step of each
+            epoch; a kind of event of the run's schedule: ``"trough"``, ``"peak"``, ``"restart"``, ``"boundary"`` or
+            ``"end"``; a list of steps; or a function of the step, such as ``log_spaced()``.
+        start: nothing is done in the first so many steps.
+
+    Attributes:
+        at: what was given, a list as a function that prints as the list.
     """
 
-    def __init__(self, who: str, at: int | str, start: int) -> None:
-        if isinstance(at, str):
-            if at != "epoch" and at not in EVENTS:
-                raise ValueError(f"{who}: expected at to be a number of steps, 'epoch' or one of {EVENTS}; got {at!r}")
-        else:
-            checks.count(who, "at", at)
-        self.who, self.at = who, at
+    def __init__(self, who: str, at: When, start: int = 0) -> None:
+        self.who = who
         self.start = checks.count(who, "start", start, least=0)
+        self.at: int | str | Callable[[int], bool]
+        if isinstance(at, str) and at not in ("epoch", *EVENTS):
+            raise ValueError(f"{who}: expected at to be a number of steps, 'epoch' or one of {EVENTS}; got {at!r}")
+        if isinstance(at, str) or callable(at):
+            self.at = at
+        elif isinstance(at, Iterable):
+            steps = frozenset(checks.count(who, "each step of at", step) for step in at)
+            self.at = Listed(repr(sorted(steps)), steps)
+        else:
+            self.at = checks.count(who, "at", at)
         self._of: tuple[Schedule, int] | None = None
         self._steps: frozenset[int] = frozenset()
 
-    def now(self, trainer: "Trainer", record: "Record") -> bool:
-        """Whether it is time, after the step of the record. ValueError if the run's schedule has no such event."""
-        if record.step <= self.start:
+    def now(self, trainer: "Trainer", step: int) -> bool:
+        """Whether it is time, in or after this step of the run. ValueError if the run's schedule has no such event."""
+        at = self.at
+        if step <= self.start:
             return False
-        if not isinstance(self.at, str):
-            return (record.step - self.start) % self.at == 0
-        if self.at == "epoch":
-            return trainer.batches.position == 0 or record.step == trainer.steps
+        if isinstance(at, int):
+            return (step - self.start) % at == 0
+        if isinstance(at, Listed):  # asked at every step of many monitors, so without a call
+            return step in at.steps
+        if not isinstance(at, str):
+            return bool(at(step))
+        if at == "epoch":
+            return trainer.batches.position == 0 or step == trainer.steps
         if self._of is None or self._of[0] is not trainer.lr or self._of[1] != trainer.steps:
             self._find(trainer.lr, trainer.steps)
-        return record.step in self._steps
+        return step in self._steps
 
     def _find(self, schedule: "Schedule", steps: int) -> None:
         # Events count steps from 0, records from 1.
@@ -53,3 +85,13 @@ class Moments:
                 f"got {schedule!r}"
             )
         self._of, self._steps = (schedule, steps), found
+
+
+def log_spaced(per_decade: int = 20) -> Callable[[int], bool]:
+    """Steps of equal ratio, 1 among them: so many from one power of ten to the next, fewer below 100.
+
+    They are dense where a run changes fast, and few in a long one: 20 a decade are 50 of the first 1,000 steps and 90
+    of the first 100,000.
+    """
+    each = checks.count("log_spaced", "per_decade", per_decade)
+    return Listed(f"log_spaced({each})", frozenset(round(10 ** (k / each)) for k in range(12 * each + 1)))

@@ -4,29 +4,20 @@ A checkpoint keeps numbers and arrays. What is code (the rule, schedules, groups
 again when a run is resumed; the file has its text or a checksum of it, to say what differs.
 """
 
-import re
 import zlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .archive import CheckpointError
 from .data import Augment, Data, Standardizer
+from .description import Document, describe_architecture, differences, short, words
 from .history import Rows
 from .net import Net
 from .schedules import Constant, Schedule
 
 if TYPE_CHECKING:
     from .train import Trainer
-
-Document = dict[str, Any]
-_SHOWN = 6  # differences that an error names
-
-
-def words(value: Any) -> str:
-    """``repr`` without the places of objects in memory, which are others in every process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def hyper(value: Any) -> Any:
@@ -41,15 +32,7 @@ def hyper(value: Any) -> Any:
 
 def describe_net(net: Net) -> Document:
     """All of a net but what training changes."""
-    return {
-        "layers": [words(layer) for layer in net.layers.layers],
-        "input_shape": list(net.input_shape),
-        "loss": words(net.loss_function),
-        **{name: getattr(net, name) for name in ("l2", "l1", "max_norm", "seed")},
-        "dtype": net.dtype.name,
-        "parameters": {name: list(place.shape) for name, place in net.layout.places.items()},
-        "buffers": {name: list(place.shape) for name, place in net.buffer_layout.places.items()},
-    }
+    return {**describe_architecture(net), **{name: getattr(net, name) for name in ("l2", "l1", "max_norm", "seed")}}
 
 
 def describe_run(trainer: "Trainer") -> Document:
@@ -80,30 +63,9 @@ def fingerprint(data: Data) -> Document:
 
 def compare(path: Any, what: str, file: Any, given: Any) -> None:
     """CheckpointError that names the differences between a file's description and what was given."""
-    found = list(_differences(what, file, given))
+    found = differences(what, file, given)
     if found:
-        shown = [*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])]
-        raise CheckpointError(f"expected what {path} was saved with; got another: {'; '.join(shown)}")
-
-
-def _differences(what: str, file: Any, given: Any) -> Iterator[str]:
-    if isinstance(given, dict) and isinstance(file, dict):
-        for name in dict.fromkeys([*file, *given]):
-            yield from _differences(f"{what} {name}".strip(), file.get(name), given.get(name))
-    elif isinstance(given, list) and isinstance(file, list) and len(given) == len(file) and _is_text(given):
-        for i, pair in enumerate(zip(file, given, strict=True)):
-            yield from _differences(f"{what} {i}", *pair)
-    elif repr(file) != repr(given):  # which tells 1 from 1.0, and does not mind what a spoilt file may have here
-        yield f"{what} is {_short(file)} in the file, {_short(given)} here"
-
-
-def _is_text(values: list[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else "none" if value is None else repr(value)
-    return text if len(text) < 300 else f"{text[:300]}..."
+        raise CheckpointError(f"expected what {path} was saved with; got another: {found}")
 
 
 # What moves --------------------------------------------------------------------------------------------------
@@ -207,7 +169,7 @@ class Saved:
 
     def spoilt(self, place: Any, value: Any) -> CheckpointError:
         """The error that says so."""
-        return CheckpointError(f"expected {' '.join(place)} in {self.path} as a run has it; got {_short(value)}")
+        return CheckpointError(f"expected {' '.join(place)} in {self.path} as a run has it; got {short(value)}")
 
     # What the constructor of a trainer takes.
 

@@ -278,7 +278,7 @@ def result(trainer: mn.Trainer) -> dict[str, str]:
 
 def work(name: str, folder: Path, every: int, large: bool) -> None:
     """Begin the run, or go on with it, and leave its result beside the checkpoints."""
-    case, savers = CASES[name], [mn.Checkpoint(folder / "run", every=every, keep=2), *([Ballast()] if large else [])]
+    case, savers = CASES[name], [mn.Checkpoint(folder / "run", at=every, keep=2), *([Ballast()] if large else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of schedules that are longer than the run
         begun = any((folder / "run").glob("step-*.ckpt"))

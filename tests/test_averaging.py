@@ -405,6 +405,10 @@ class Count(mn.SWA):
         ("restart", 0, SCHEDULE, [6, 11, 16]),
         ("trough", 0, mn.schedules.Triangular(0.01, 0.1, 5), [10, 20]),
         ("peak", 0, mn.schedules.Triangular(0.01, 0.1, 5), [6, 16]),
+        ((step for step in (17, 2, 2, 9)), 0, 0.1, [2, 9, 17]),
+        ([2, 9, 17], 2, 0.1, [9, 17]),
+        (lambda step: step % 7 == 1, 1, 0.1, [8, 15]),
+        (mn.diagnostics.log_spaced(3), 0, 0.1, [1, 2, 5, 10]),
     ],
 )
 def test_points_are_taken_at_the_stated_steps(moment, start, lr, expected):
@@ -458,6 +462,7 @@ def test_the_report_names_the_winner_and_the_noise():
         (lambda: mn.SWA("through"), ValueError, "SWA: expected at to be a number of steps, 'epoch' or one of"),
         (lambda: mn.SWA(0), ValueError, "SWA: expected at of at least 1; got 0"),
         (lambda: mn.SWA(1.5), TypeError, "SWA: expected at to be a whole number; got 1.5"),
+        (lambda: mn.SWA([3, 0]), ValueError, "SWA: expected each step of at of at least 1; got 0"),
         (lambda: mn.SWA(start=-1), ValueError, "SWA: expected start of at least 0; got -1"),
         (lambda: mn.LAWA(0), ValueError, "LAWA: expected k of at least 1; got 0"),
         (lambda: mn.SWAG(rank=1), ValueError, "SWAG: expected rank 0 or at least 2; got 1"),

@@ -55,8 +55,9 @@ DOORS = {
     "callbacks": {"checks", "files"},
     "controllers": {"checks", "callbacks"},
     "archive": {"files"},
-    "checkpoint": {"archive", "callbacks", "checks", "files"},
-    "resume": {"archive", "data", "history", "net", "schedules"},
+    "checkpoint": {"archive", "callbacks", "checks", "files", "moments"},
+    "description": {"net"},
+    "resume": {"archive", "data", "description", "history", "net", "schedules"},
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
@@ -66,12 +67,14 @@ DOORS = {
     "moments": {"checks"},
     "comparison": {"checks", "losses", "net"},
     "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
-    "ensemble": {"checks", "archive", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
+    "ensemble": {
+        *("checks", "archive", "averaging", "callbacks", "comparison", "description", "ensemble", "moments", "net"),
+    },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train"},
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
-        *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "diagnostics"),
+        *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "moments", "diagnostics"),
     },
     "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
 }

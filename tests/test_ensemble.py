@@ -373,17 +373,26 @@ def saved(nets, tmp_path_factory):
 @pytest.mark.parametrize(
     ("net", "text"),
     [
-        (lambda: make_net(hidden=13), "tensors: expected"),
-        (lambda: make_net(dtype=np.float64), "dtype: expected float64; got float32"),
-        (lambda: mn.Net([mn.Dense(12), mn.BatchNorm(), mn.Tanh(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy()), "Tanh"),
-        (lambda: make_net(loss=mn.MulticlassHinge()), "loss: expected MulticlassHinge"),
-        (lambda: mn.Net([mn.Dense(3)], 5, mn.SoftmaxCrossEntropy()), "input shape: expected [5]; got [4]"),
+        (lambda: make_net(hidden=13), "net parameters 0.W is [4, 12] in the file, [4, 13] here"),
+        (lambda: make_net(dtype=np.float64), "others: net dtype is float32 in the file, float64 here"),
+        (
+            lambda: mn.Net([mn.Dense(12), mn.BatchNorm(), mn.Tanh(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy()),
+            "others: net layers 2 is ReLU() in the file, Tanh() here",
+        ),
+        (lambda: make_net(loss=mn.MulticlassHinge()), "others: net loss is SoftmaxCrossEntropy("),
+        (lambda: mn.Net([mn.Dense(3)], 5, mn.SoftmaxCrossEntropy()), "net input_shape is [4] in the file, [5] here"),
     ],
 )
 def test_a_file_of_other_networks_is_refused_with_what_differs(saved, net, text):
     with pytest.raises(ValueError, match="expected networks like Net") as caught:
         mn.Ensemble.load(saved, net())
     assert text in str(caught.value)
+
+
+def test_seed_and_penalties_are_no_matter_of_an_ensembles(saved):
+    net = make_net(seed=7)
+    net.l2, net.l1, net.max_norm = 0.1, 0.1, 2.0
+    assert len(mn.Ensemble.load(saved, net)) == 5
 
 
 def rewritten(path, change=None, arrays=None, checksum=True, header=None):
@@ -432,10 +441,10 @@ def rewritten(path, change=None, arrays=None, checksum=True, header=None):
         (lambda p: rewritten(p, lambda a: a.update(names="abcde")), "expected names"),
         (lambda p: rewritten(p, lambda a: a.update(names=["a"] * 5)), "expected 5 different names"),
         (lambda p: rewritten(p, lambda a: a.pop("names")), "expected"),
-        (lambda p: rewritten(p, lambda a: a.update(architecture=3)), "expected"),
+        (lambda p: rewritten(p, lambda a: a.update(architecture=3)), "expected an architecture and names"),
         (
             lambda p: rewritten(p, lambda a: a["architecture"].update(loss={"$array": "e"}), {"e": np.empty(0)}),
-            "loss: expected SoftmaxCrossEntropy",
+            "net loss is array([], dtype=float64) in the file, SoftmaxCrossEntropy(",
         ),
         (lambda p: rewritten(p, arrays={"params": np.ones((4, 99), np.float32)}), "expected"),
         (lambda p: rewritten(p, arrays={"params": np.ones((), np.float32)}), "expected"),

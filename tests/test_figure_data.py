@@ -53,7 +53,7 @@ WRITERS = {
     "filter_grid": (lambda path, *_: plots.filter_grid(path, {"a": np.ones((2, 3, 3, 1))}), 18),
     "first_layer_filters": (lambda path, net, *_: plots.first_layer_filters(path, net), 8 * 64),
     "histogram": (lambda path, *_: plots.histogram(path, {"a": [1, 2]}, {"b": 3}, title="t", xlabel="x"), 3),
-    "histograms": (lambda path, net, x, y, h, r, statistics: plots.histograms(path, statistics), 6 * 5 * 60),
+    "histograms": (lambda path, net, x, y, h, r, statistics: plots.histograms(path, statistics), 6 * 4 * 60),
     "images": (lambda path, net, x, *_: plots.images(path, x[:3], columns=2, title="t"), {"images": (3, 8, 8, 1)}),
     "learning_curves": (lambda path, net, x, y, h, *_: plots.learning_curves(h, path), 8 + 2),
     "loss_lines": (lambda path, *_: plots.loss_lines(path, {"a": [(np.arange(3), np.ones(3))]}), 3),
@@ -75,7 +75,7 @@ WRITERS = {
     ),
     "training_curves": (lambda path, net, x, y, h, *_: plots.training_curves(path, h), 2),
     "trajectories": (lambda path, *_: plots.trajectories(path, paths()), 6),
-    "update_ratios": (lambda path, net, x, y, h, ratios, _: plots.update_ratios(path, {"a": ratios}), 2 * 5),
+    "update_ratios": (lambda path, net, x, y, h, ratios, _: plots.update_ratios(path, {"a": ratios}), 2 * 4),
     "variance_by_layer": (
         lambda path, net, x, *_: plots.variance_by_layer(path, {"a": [diagnostics.variance_by_layer(net, x)]}),
         5,

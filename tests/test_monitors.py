@@ -112,7 +112,7 @@ def test_a_run_with_all_monitors_ends_with_the_bits_of_one_without(rule):
     assert watched.seen == alone.seen
     assert histories[0].steps.rows == histories[1].steps.rows
     assert histories[0].epochs.rows == histories[1].epochs.rows
-    assert all(monitor.steps.tolist() == [1, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30] for monitor in monitors)
+    assert all(monitor.steps.tolist() == [3, 6, 9, 12, 15, 18, 21, 24, 27, 30] for monitor in monitors)
 
 
 def test_the_test_of_bits_would_notice():
@@ -155,18 +155,29 @@ def test_only_callbacks_that_ask_are_told_before_the_update():
     ("at", "steps"),
     [
         (1, list(range(1, 13))),
-        (5, [1, 5, 10]),
+        (5, [5, 10]),
         ([2, 3, 11], [2, 3, 11]),
-        ((step for step in (4, 4, 7)), [4, 7]),
+        ({4, 7}, [4, 7]),
         (lambda step: step % 4 == 2, [2, 6, 10]),
         (log_spaced(3), [1, 2, 5, 10]),
+        ("epoch", [5, 10, 12]),
+        ("trough", [4, 8, 12]),
+        ("restart", [5, 9]),
     ],
 )
 def test_a_monitor_records_at_the_chosen_steps(at, steps):
-    monitor = UpdateRatios(at)
-    run(make_net(), [monitor], steps=12)
-    assert monitor.steps.tolist() == steps
-    assert len(monitor) == len(steps)
+    """Alike whether it asks before the update (Statistics), after it (DeadUnits), or both (UpdateRatios)."""
+    monitors = UpdateRatios(at), Statistics(at), DeadUnits(at=at)
+    run(make_net(), monitors, steps=12, lr=mn.schedules.WarmRestarts(0.01, 4))
+    for monitor in monitors:
+        assert monitor.steps.tolist() == steps
+        assert len(monitor) == len(steps)
+
+
+def test_all_monitors_have_the_first_step_unless_told_otherwise():
+    monitors = UpdateRatios(), Statistics(), Saturation(), DeadUnits(), NoiseScale(4, 3), Sharpness(iterations=2)
+    run(make_net(), monitors, steps=6)
+    assert [monitor.steps.tolist() for monitor in monitors] == [[1, 2, 3, 4, 5, 6]] * 3 + [[1, 2, 3, 4, 6]] * 3
 
 
 def test_log_spaced_steps_have_equal_ratios():
@@ -223,7 +234,7 @@ def test_layer_passes_go_down_a_shortcut_and_want_a_pass():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_update_ratios_are_norms_of_updates_over_norms_of_weights(dtype):
-    note, monitor, net = Note(), UpdateRatios(at=4), make_net(dtype=dtype, max_norm=1.0)
+    note, monitor, net = Note(), UpdateRatios(at=[1, *range(4, 31, 4)]), make_net(dtype=dtype, max_norm=1.0)
     run(net, [monitor, note], weight_decay=0.1)
     assert monitor.names() == list(net.named_parameters())
     for record, step in enumerate(monitor.steps):
@@ -328,7 +339,7 @@ def test_deaths_and_revivals_are_seen_when_they_happen():
     assert monitor.names() == ["1", "3", "4.layers.1"]
     by_hand = {("1", 5), ("1", 2), ("3", 1), ("4.layers.1", 4)}
     assert [event for event in monitor.events() if (event.layer, event.unit) in by_hand] == [
-        UnitEvent(1, "1", 5, "dead at the start"),
+        UnitEvent(2, "1", 5, "dead at the start"),
         UnitEvent(8, "1", 2, "died"),
         UnitEvent(10, "3", 1, "died"),
         UnitEvent(16, "1", 2, "revived"),
@@ -535,7 +546,7 @@ def test_a_second_run_begins_anew():
     monitor = DeadUnits(at=10)
     run(make_net(), [monitor])
     run(make_net(seed=9), [monitor], steps=20)
-    assert monitor.steps.tolist() == [1, 10, 20]
+    assert monitor.steps.tolist() == [10, 20]
     fresh = DeadUnits(at=10)
     run(make_net(seed=9), [fresh], steps=20)
     np.testing.assert_array_equal(monitor["2"], fresh["2"])
@@ -562,7 +573,7 @@ def test_a_monitor_saves_what_it_has(tmp_path, suffix):
                 values = np.array([[float(row[column]) for column in columns] for row in rows])
                 found[name] = values.reshape(monitor[name].shape)
         assert list(found) == ["step", *monitor.names()]
-        assert found["step"].tolist() == [1, 10, 20, 30]
+        assert found["step"].tolist() == [10, 20, 30]
         for name in monitor.names():
             np.testing.assert_array_equal(found[name], monitor[name])
 

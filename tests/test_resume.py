@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +230,38 @@ def test_another_run_is_refused_with_what_differs_and_nothing_changes(other, sav
     assert net.step == before[2]
 
 
+def scaled(decay):
+    """A net of a layer that prints the same whatever its parameter's tag, which tells where that lies in the vector."""
+
+    @dataclass(frozen=True)
+    class Scale(mn.Layer):
+        def plan(self, in_shape):
+            return mn.Plan(in_shape, (mn.Param("g", in_shape, mn.initializers.Constant(1.0), decay=decay),))
+
+        def forward(self, m, x, y):
+            np.multiply(x, m.g, out=y)
+
+        def backward(self, m, x, y, dy, dx):
+            np.einsum("ni,ni->i", x, dy, out=m.dg)
+
+    return mn.Net([Scale(), mn.Dense(3)], 6, mn.SoftmaxCrossEntropy())
+
+
+def test_a_net_whose_tensors_lie_elsewhere_in_the_vector_is_refused(tmp_path):
+    """State of the rule, and an ensemble's rows, are vectors: their elements would go to other weights."""
+    moved = r"net start of 0\.g is 0 in the file, 18 here; net start of 1\.W is 6 in the file, 0 here$"
+    given = {"rule": mn.Adam(), "lr": 0.01}
+    trainer = mn.Trainer(scaled(True), stress.flat_data(), batch_size=8, steps=5, **given)
+    trainer.save(tmp_path / "0.ckpt")
+    mn.Trainer.resume(tmp_path / "0.ckpt", scaled(True), stress.flat_data(), **given)
+    with pytest.raises(mn.CheckpointError, match=moved):
+        mn.Trainer.resume(tmp_path / "0.ckpt", scaled(False), stress.flat_data(), **given)
+    mn.Ensemble(trainer.net, [trainer.net]).save(tmp_path / "ensemble")
+    mn.Ensemble.load(tmp_path / "ensemble", scaled(True))
+    with pytest.raises(mn.CheckpointError, match=moved):
+        mn.Ensemble.load(tmp_path / "ensemble", scaled(False))
+
+
 def test_numbers_need_not_be_given_again(tmp_path):
     case = CASES["convolutional"]
     expected = whole(case)
@@ -285,7 +317,7 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_refused_and_the_next_older_one_taken(damage, tmp_path):
     case = CASES["mlp"]
-    expected = case.start(mn.Checkpoint(tmp_path, every=5, keep=9))
+    expected = case.start(mn.Checkpoint(tmp_path, at=5, keep=9))
     expected.run(progress=False)
     newest, older = tmp_path / "step-00000030.ckpt", tmp_path / "step-00000025.ckpt"
     spoil, message = DAMAGES[damage]
@@ -501,9 +533,25 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert result(again) == result(trainer)
 
 
-def test_steps_between_files_may_be_chosen_and_the_last_step_is_always_saved(tmp_path):
-    CASES["Adam"].start(mn.Checkpoint(tmp_path, every=7, keep=9)).run(progress=False)
-    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in (7, 14, 21, 28, 30)]
+@pytest.mark.parametrize(
+    ("case", "at", "steps"),
+    [
+        ("Adam", 7, [7, 14, 21, 28, 30]),
+        ("Adam", [2, 11], [2, 11, 30]),
+        ("Adam", mn.diagnostics.log_spaced(2), [1, 3, 10, 30]),
+        ("averages", "trough", [8, 16, 24, 30]),
+    ],
+)
+def test_moments_of_files_may_be_chosen_and_the_last_step_is_always_saved(case, at, steps, tmp_path):
+    CASES[case].start(mn.Checkpoint(tmp_path, at, keep=9)).run(progress=False)
+    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in steps]
+
+
+def test_files_at_events_want_a_schedule_that_has_them(tmp_path):
+    with pytest.raises(ValueError, match=r"Checkpoint: expected a schedule with a trough .* got Constant"):
+        CASES["Adam"].start(mn.Checkpoint(tmp_path, "trough")).run(progress=False)
+    with pytest.raises(ValueError, match="Checkpoint: expected at to be a number of steps, 'epoch' or one of"):
+        mn.Checkpoint(tmp_path, "epochs")
 
 
 def test_the_best_so_far_is_remembered_when_a_run_is_resumed(tmp_path):
@@ -587,7 +635,7 @@ class Wrapped:
 def test_a_full_disk_stops_the_run_and_leaves_the_former_checkpoint_whole(tmp_path, monkeypatch):
     case = CASES["mlp"]
     expected = whole(case)
-    trainer = case.start(mn.Checkpoint(tmp_path, every=5))
+    trainer = case.start(mn.Checkpoint(tmp_path, at=5))
     Full(monkeypatch, after=2)
     with pytest.raises(
         OSError, match=r"expected to write a minnet checkpoint of [\d,]+ bytes; got No space left on device"
@@ -605,7 +653,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_former_checkpoint_whole(tmp_pa
 def test_a_full_disk_is_a_warning_if_asked_and_the_run_goes_on(tmp_path, monkeypatch):
     case = CASES["mlp"]
     expected = whole(case)
-    trainer = case.start(mn.Checkpoint(tmp_path, every=5, must_save=False))
+    trainer = case.start(mn.Checkpoint(tmp_path, at=5, must_save=False))
     Full(monkeypatch, after=2)
     with pytest.warns(RuntimeWarning, match="is not saved: .*No space left on device") as warned:
         trainer.run(progress=False)
@@ -621,7 +669,7 @@ import minnet as mn
 from pathlib import Path
 
 folder = Path(sys.argv[1])
-trainer = stress.CASES["mlp"].start(mn.Checkpoint(folder, every=5))
+trainer = stress.CASES["mlp"].start(mn.Checkpoint(folder, at=5))
 for record in trainer:
     if record.step == 7:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -694,7 +742,7 @@ class Interrupt(mn.Callback):
 def test_ctrl_c_saves_and_stops_and_the_run_goes_on_with_the_same_bits(at, step, tmp_path):
     case = CASES["mlp"]
     expected = whole(case)
-    trainer = case.start(Interrupt(signal.SIGINT, step, at), mn.Checkpoint(tmp_path, every=1000))
+    trainer = case.start(Interrupt(signal.SIGINT, step, at), mn.Checkpoint(tmp_path, at=1000))
     history = trainer.run(progress=False)
     assert (history.stopped, trainer.step) == ("interrupted", step)
     assert names(tmp_path) == [f"step-{step:08}.ckpt"]
@@ -708,7 +756,7 @@ def test_ctrl_c_saves_and_stops_and_the_run_goes_on_with_the_same_bits(at, step,
 def test_ctrl_c_between_the_parts_of_an_optimizer_step_saves_nothing_half_done(tmp_path, monkeypatch):
     case = CASES["groups"]  # several parts, one after the other
     expected = whole(case)
-    trainer = case.start(mn.Checkpoint(tmp_path, every=1000))
+    trainer = case.start(mn.Checkpoint(tmp_path, at=1000))
     part = trainer.optimizer._parts[1]
     real = part.rate
 
@@ -739,7 +787,7 @@ class InterruptLate(mn.Callback):
 def test_a_signal_between_the_callbacks_is_not_too_late_to_be_saved(first, tmp_path):
     case = CASES["mlp"]
     expected = whole(case)
-    late, saving = InterruptLate(), mn.Checkpoint(tmp_path, every=1000)
+    late, saving = InterruptLate(), mn.Checkpoint(tmp_path, at=1000)
     trainer = case.start(*([late, saving] if first else [saving, late]))
     assert trainer.run(progress=False).stopped == "interrupted"
     assert f"step-{trainer.step:08}.ckpt" in names(tmp_path)
@@ -783,7 +831,7 @@ class Say(mn.Callback):
         if record.step == 4:
             sys.stdin.readline()  # so that the signal comes in mid-run
 
-stress.CASES["mlp"].start(mn.Checkpoint(Path(sys.argv[1]), every=1000), Say()).run(progress=False)
+stress.CASES["mlp"].start(mn.Checkpoint(Path(sys.argv[1]), at=1000), Say()).run(progress=False)
 print("after the run")
 """
 
@@ -839,7 +887,7 @@ class Signal(mn.Callback):
         if record.step == 4:
             signal.raise_signal(signal.SIGTERM)
 
-stress.CASES["SGD"].start(Signal(), mn.Checkpoint(sys.argv[1], every=1000)).run(progress=False)
+stress.CASES["SGD"].start(Signal(), mn.Checkpoint(sys.argv[1], at=1000)).run(progress=False)
 """
 
 

@@ -71,7 +71,10 @@ def the_loss_curve_tells_rate_and_batch_size(out: Path) -> Row:
 def the_update_ratio_tells_the_rate(out: Path) -> Row:
     series, ratios, words = {}, {}, []
     for name, lr in RATES.items():
-        monitors, dead = [UpdateRatios(at=5) for _ in range(3)], DeadUnits(at=[25])
+        monitors, dead = (
+            [UpdateRatios(at=lambda step: step == 1 or step % 5 == 0) for _ in range(3)],
+            DeadUnits(at=[25]),
+        )
         losses = [
             at_epoch(train(lr, epochs=10, seed=seed, callbacks=(monitor, dead)), 10)
             for seed, monitor in enumerate(monitors)

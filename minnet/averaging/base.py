@@ -11,7 +11,7 @@ from ..callbacks import Callback, check_arrays, check_state
 from ..data import Batches, Data
 from ..kernels.arrays import aligned_empty
 from ..kernels.gradients import combine
-from ..moments import Moments
+from ..moments import Moments, When
 from ..net import Net
 from .refresh import refreshed_buffers
 
@@ -46,7 +46,7 @@ class Average(Callback):
         params, buffers: the mean, arrays (P,) and (B,) that change with the next point. ValueError before the first.
     """
 
-    def __init__(self, at: int | str = 1, start: int = 0) -> None:
+    def __init__(self, at: When = 1, start: int = 0) -> None:
         self._moments = Moments(type(self).__name__, at, start)
         self.count = 0
         self._mean: Point | None = None
@@ -58,7 +58,7 @@ class Average(Callback):
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         if record.step == 1:  # a run of its own, whatever this object saw before
             self.count = 0
-        if self._moments.now(trainer, record):
+        if self._moments.now(trainer, record.step):
             self.update(trainer.net)
 
     def update(self, net: Net) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..callbacks import check_state
+from ..moments import When
 from ..net import Net
 from .base import Average, Point, copied, mix
 
@@ -73,11 +74,12 @@ class SWA(Average):
     needs ``refresh`` where the average is used.
 
     Args:
-        at: when a point is taken: every so many steps, ``"epoch"``, or an event of the schedule, see ``Moments``.
+        at: when a point is taken: a number n for every n-th step, ``"epoch"``, an event of the schedule, a list of
+            steps or a function of the step, see ``Moments``.
         start: nothing is taken in the first so many steps.
     """
 
-    def __init__(self, at: int | str = "epoch", start: int = 0) -> None:
+    def __init__(self, at: When = "epoch", start: int = 0) -> None:
         super().__init__(at, start)
 
     def share(self) -> float:
@@ -110,7 +112,7 @@ class LAWA(Average):
         at, start: as in ``SWA``.
     """
 
-    def __init__(self, k: int = 6, at: int | str = "epoch", start: int = 0) -> None:
+    def __init__(self, k: int = 6, at: When = "epoch", start: int = 0) -> None:
         super().__init__(at, start)
         self.k = checks.count("LAWA", "k", k)
         self._ring: tuple[np.ndarray, np.ndarray] | None = None  # (k, P) and (k, B)

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..callbacks import check_state
+from ..moments import When
 from ..net import Net
 from .base import mix
 from .means import SWA
@@ -26,7 +27,7 @@ class SWAG(SWA):
         rank: number of deviations kept, the paper's K, at least 2; 0 for the diagonal alone.
     """
 
-    def __init__(self, at: int | str = "epoch", start: int = 0, rank: int = 20) -> None:
+    def __init__(self, at: When = "epoch", start: int = 0, rank: int = 20) -> None:
         super().__init__(at, start)
         if checks.count("SWAG", "rank", rank, least=0) == 1:
             raise ValueError("SWAG: expected rank 0 or at least 2; got 1")

@@ -1,5 +1,6 @@
 """What to look at before, during and after training. Nothing here but ``lsuv`` touches the net that it is shown."""
 
+from ..moments import log_spaced
 from .dashboard import Dashboard
 from .evaluation import Confusion, Mistake, confusion_matrix, worst_mistakes
 from .lsuv import lsuv
@@ -13,7 +14,6 @@ from .surface import LossSurface, filter_normalised_direction, loss_line, loss_s
 from .units import DeadUnits, Saturation, UnitEvent, dead_units
 from .variance import LayerVariance, VarianceByLayer, variance_by_layer
 from .verdicts import Verdict, verdicts
-from .when import log_spaced
 
 __all__ = [
     "Confusion",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .. import checks
 from ..callbacks import Callback, check_state
 from ..files import check_folder, write_whole
 from ..history import History
@@ -16,7 +17,6 @@ from .ratios import UpdateRatios
 from .statistics import Statistics
 from .units import DeadUnits, Saturation
 from .verdicts import Verdict, verdicts, worst
-from .when import Steps, chosen, log_spaced
 
 if TYPE_CHECKING:
     from ..train import Record, Trainer
@@ -35,16 +35,15 @@ _STYLE = (
 class Dashboard(Callback):
     """Writes one HTML page about the run: verdicts in plain sentences, then the figures that they come from.
 
-    The page stands alone, its figures are inside of it, and it is replaced whole at the chosen epochs and at the end of
-    the run, however it ends. While the run lasts, a browser that shows the page reads it again every few seconds.
-    Drawing takes a second or two, so choose ``every`` with an eye on how long an epoch takes.
+    The page stands alone, its figures are inside of it, and it is replaced whole after the first epoch, after every so
+    many, and at the end of the run, however it ends. While the run lasts, a browser that shows the page reads it again
+    every few seconds. Drawing takes a second or two, so choose ``every`` with an eye on how long an epoch takes.
 
     Args:
         path: of the page; FileNotFoundError if its folder does not exist.
-        every: the epochs after which to write, as ``at`` in ``Monitor``.
+        every: epochs from one page to the next.
         monitors: what to watch. They are run by the dashboard, so do not give them to the run as well. If None:
-            ``UpdateRatios``, ``Statistics`` and ``Saturation`` at 20 steps a decade, ``DeadUnits`` over the training
-            data at 5 a decade (see ``log_spaced``).
+            ``UpdateRatios``, ``Statistics``, ``Saturation`` and ``DeadUnits`` as they are if nothing is said.
         title: of the page.
 
     Attributes:
@@ -54,16 +53,15 @@ class Dashboard(Callback):
     def __init__(
         self,
         path: str | Path,
-        every: Steps = 10,
+        every: int = 10,
         monitors: Iterable[Monitor] | None = None,
         title: str = "Training run",
     ) -> None:
         self.path, self.title = Path(path), title
         check_folder(path)  # or a run would end with an error and without its page
-        self._every = chosen("Dashboard", every)
+        self.every = checks.count("Dashboard", "every", every)
         if monitors is None:
-            often = log_spaced(20)
-            monitors = (UpdateRatios(often), Statistics(often), Saturation(often), DeadUnits(at=log_spaced(5)))
+            monitors = UpdateRatios(), Statistics(), Saturation(), DeadUnits()
         self.monitors = list(monitors)
         for monitor in self.monitors:
             if not isinstance(monitor, Monitor):
@@ -82,7 +80,8 @@ class Dashboard(Callback):
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """Write the page, if it is time."""
-        if self._every(row["epoch"]) and trainer.step < trainer.steps:
+        due = row["epoch"] == 1 or row["epoch"] % self.every == 0
+        if due and trainer.step < trainer.steps:
             self._write(trainer)
 
     def on_end(self, trainer: "Trainer") -> None:

@@ -1,4 +1,4 @@
-"""What all monitors of a run share: chosen steps, arrays with a row for each of them, files, a copy of the net.
+"""What all monitors of a run share: moments, arrays with a row for each of them, files, a copy of the net.
 
 What they cost, measured on two cores: at a step that is not chosen, 1 us for six of them together. A record of a
 784-1000-500-100-10 net (1.3 million parameters, batches of 100, a step of 5 ms): UpdateRatios 12 ms, Statistics 27 ms,
@@ -9,7 +9,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,15 @@ from ..callbacks import Callback, check_state
 from ..data import Data
 from ..files import write_whole
 from ..layers.base import Pass
+from ..moments import Moments, When, log_spaced
 from ..net import Net
-from .when import Steps, chosen
 
 if TYPE_CHECKING:
     from ..train import Trainer
+
+# When a monitor records unless told otherwise: one that reads what the step left, and one that makes passes of its own.
+# Both have the first step, with which a run's course is compared.
+OFTEN, SELDOM = log_spaced(20), log_spaced(5)
 
 _CHUNK = 256  # samples a pass over data
 
@@ -37,16 +41,18 @@ class Monitor(Callback):
     on a second run begins anew.
 
     Args:
-        at: the steps, counted from 1: a number n for step 1 and every multiple of n, a list, or a function of the step
-            such as ``log_spaced()``.
+        at: when: a number n for every n-th step, a list of steps (``[1, *range(10, 500, 10)]`` has the first too), a
+            function of the step such as ``log_spaced()``, ``"epoch"`` for the last step of each epoch, or an event of
+            the schedule, see ``Moments``.
 
     Attributes:
+        due: function of trainer and step, whether that is one to record; for subclasses.
         labels: a word on some of the arrays, by name.
     """
 
-    def __init__(self, at: Steps) -> None:
-        self.due: Callable[[int], bool] = chosen(type(self).__name__, at)
-        self._at = self.due  # for repr
+    def __init__(self, at: When) -> None:
+        moments = Moments(type(self).__name__, at)
+        self.due, self._at = moments.now, moments.at  # the latter for repr
         self._clear()
 
     def _clear(self) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 from .. import checks
 from ..data import Data, check_data
 from ..lr_finder import moving_average
+from ..moments import When
 from ..net import Net
-from .monitor import Monitor, Twin, samples
-from .when import Steps
+from .monitor import SELDOM, Monitor, Twin, samples
 
 if TYPE_CHECKING:
     from ..train import Record, Trainer
@@ -41,7 +41,7 @@ class NoiseScale(Monitor):
     """
 
     def __init__(
-        self, batch_size: int = 32, parts: int = 8, data: Data | None = None, at: Steps = 100, seed: int = 0
+        self, batch_size: int = 32, parts: int = 8, data: Data | None = None, at: When = SELDOM, seed: int = 0
     ) -> None:
         super().__init__(at)
         self.batch_size = checks.count("NoiseScale", "batch_size", batch_size)
@@ -52,7 +52,7 @@ class NoiseScale(Monitor):
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         """Draw the samples and compare the gradients of the copy."""
-        if not self.due(record.step):
+        if not self.due(trainer, record.step):
             return
         size = trainer.batches.size if self.data is None else len(self.data[0])
         large = self.parts * self.batch_size

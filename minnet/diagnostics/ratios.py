@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..moments import When
 from ..net import Net
-from .monitor import Monitor
-from .when import Steps
+from .monitor import OFTEN, Monitor
 
 if TYPE_CHECKING:
     from ..train import Record, Trainer
@@ -27,13 +27,13 @@ class UpdateRatios(Monitor):
     tensors tagged ``decay`` "weights".
     """
 
-    def __init__(self, at: Steps = 10) -> None:
+    def __init__(self, at: When = OFTEN) -> None:
         super().__init__(at)
         self._before = np.empty(0)
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """Keep the weights."""
-        if self.due(record.step):
+        if self.due(trainer, record.step):
             params = trainer.net.params
             if self._before.shape != params.shape or self._before.dtype != params.dtype:
                 self._before = np.empty_like(params)
@@ -41,7 +41,7 @@ class UpdateRatios(Monitor):
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         """Compare them with what they have become."""
-        if not self.due(record.step):
+        if not self.due(trainer, record.step):
             return
         after, ratios = trainer.net.params, {}
         for tensor in trainer.net.tensors:

@@ -7,9 +7,9 @@ import numpy as np
 
 from .. import checks
 from ..data import Data, check_data
+from ..moments import When
 from ..net import Net
-from .monitor import Monitor, Twin, samples
-from .when import Steps
+from .monitor import SELDOM, Monitor, Twin, samples
 
 if TYPE_CHECKING:
     from ..train import Record, Trainer
@@ -43,7 +43,7 @@ class Sharpness(Monitor):
         self,
         data: Data | None = None,
         samples: int = 256,
-        at: Steps = 100,
+        at: When = SELDOM,
         iterations: int = 50,
         tolerance: float = 1e-2,
         seed: int = 0,
@@ -58,7 +58,7 @@ class Sharpness(Monitor):
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         """Iterate on the copy."""
-        if self.due(record.step):
+        if self.due(trainer, record.step):
             size = trainer.batches.size if self.data is None else len(self.data[0])
             few = min(size, self.samples) if self.data is None else size
             drawn = np.random.default_rng(self.seed).choice(size, few, replace=False)

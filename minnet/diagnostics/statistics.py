@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import checks
+from ..moments import When
 from ..net import Net
-from .monitor import Monitor, a_pass
-from .when import Steps
+from .monitor import OFTEN, Monitor, a_pass
 
 if TYPE_CHECKING:
     from ..train import Record, Trainer
@@ -33,13 +33,13 @@ class Statistics(Monitor):
         bins: of each histogram.
     """
 
-    def __init__(self, at: Steps = 100, bins: int = 40) -> None:
+    def __init__(self, at: When = OFTEN, bins: int = 40) -> None:
         super().__init__(at)
         self.bins = checks.count("Statistics", "bins", bins)
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """Record what forward and backward pass left."""
-        if not self.due(record.step):
+        if not self.due(trainer, record.step):
             return
         net = trainer.net
         passes = [(place, layer, y) for place, layer, _, y in net.layer_passes()]

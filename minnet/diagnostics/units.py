@@ -9,9 +9,9 @@ import numpy as np
 from .. import checks
 from ..data import Data, check_data
 from ..layers import ELU, SELU, Layer, LeakyReLU, PReLU, ReLU, Sigmoid, Tanh
+from ..moments import When
 from ..net import Net
-from .monitor import Monitor, Twin, a_pass, chunks
-from .when import Steps
+from .monitor import OFTEN, SELDOM, Monitor, Twin, a_pass, chunks
 
 if TYPE_CHECKING:
     from ..train import Record, Trainer
@@ -32,13 +32,13 @@ class Saturation(Monitor):
         slope: what counts as nearly 0, as a share of the largest slope.
     """
 
-    def __init__(self, at: Steps = 10, slope: float = 0.05) -> None:
+    def __init__(self, at: When = OFTEN, slope: float = 0.05) -> None:
         super().__init__(at)
         self.slope = checks.share("Saturation", "slope", slope)
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """Record what the forward pass left."""
-        if self.due(record.step):
+        if self.due(trainer, record.step):
             seen = {place: (layer, y) for place, layer, _, y in trainer.net.layer_passes()}
             slopes = {
                 place: _slope(layer, y) for place, (layer, y) in seen.items() if isinstance(layer, Tanh | Sigmoid)
@@ -58,7 +58,7 @@ def _slope(layer: Layer, y: np.ndarray) -> np.ndarray:
 class UnitEvent:
     """A death or a revival: the recorded step at which it was first seen, the layer's place and the unit.
 
-    ``kind`` is ``"dead at the start"``, ``"died"`` or ``"revived"``.
+    ``kind`` is ``"dead at the start"``, which is the first record, ``"died"`` or ``"revived"``.
     """
 
     step: int
@@ -82,14 +82,14 @@ class DeadUnits(Monitor):
         at: see ``Monitor``.
     """
 
-    def __init__(self, data: Data | None = None, at: Steps = 100) -> None:
+    def __init__(self, data: Data | None = None, at: When = SELDOM) -> None:
         super().__init__(at)
         self.data = None if data is None else check_data("DeadUnits", data)
         self._twin = Twin()
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         """Run the copy over the data."""
-        if self.due(record.step):
+        if self.due(trainer, record.step):
             twin = self._twin.of(trainer.net)
             self.record(record.step, dead_units(twin, (x for x, _ in chunks(trainer, self.data))))
 

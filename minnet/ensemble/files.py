@@ -1,10 +1,8 @@
 """The file of an ensemble: ``archive``'s, with params (K, P) and buffers (K, B), refused for nets of another kind.
 
-Its document holds the architecture (where each tensor lies in a row of params, among others) and what the ensemble
-says about itself.
+Its document holds the net's architecture and what the ensemble says about itself.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import archive
+from ..description import describe_architecture, differences
 from ..net import Net
 
 _KIND = "minnet ensemble"
@@ -19,7 +18,7 @@ _KIND = "minnet ensemble"
 
 def write(path: str | Path, net: Net, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
     """Write arrays, the net's architecture, and what else is to be known about them."""
-    archive.write(path, {"architecture": _architecture(net), **about}, dict(arrays), _KIND)
+    archive.write(path, {"architecture": describe_architecture(net), **about}, dict(arrays), _KIND)
 
 
 def read(path: Path, net: Net) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -29,29 +28,10 @@ def read(path: Path, net: Net) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except archive.CheckpointError as error:
         raise archive.CheckpointError(f"Ensemble.load: {error}") from None
     _check_contents(path, about, arrays)
-    ours, theirs = _architecture(net), about["architecture"]
-    for part in ours:
-        if repr(ours[part]) != repr(theirs.get(part)):  # as text: a document may hold arrays where ours has none
-            raise archive.CheckpointError(
-                f"Ensemble.load: expected networks like {net!r} in {path}; {part}: expected {ours[part]}; "
-                f"got {theirs.get(part)}"
-            )
+    found = differences("net", about["architecture"], describe_architecture(net))
+    if found:
+        raise archive.CheckpointError(f"Ensemble.load: expected networks like {net!r} in {path}; got others: {found}")
     return arrays, about
-
-
-def _architecture(net: Net) -> dict[str, Any]:
-    """What two nets have to share for the weights of one to mean the same in the other, as JSON knows it."""
-    tensors = [[tensor.name, list(tensor.shape), tensor.start] for tensor in net.tensors]
-    kept = [[place.name, list(place.shape), place.start] for place in net.buffer_layout.places.values()]
-    return {
-        "input shape": list(net.input_shape),
-        "tensors": tensors,
-        "buffers": kept,
-        "dtype": net.dtype.name,
-        # Where functions stand in it, without the place in memory that Python prints.
-        "layers": re.sub(r" at 0x[0-9a-f]+", "", repr(net.layers)),
-        "loss": repr(net.loss_function),
-    }
 
 
 def _check_contents(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

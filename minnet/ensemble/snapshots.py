@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..callbacks import Callback, check_arrays, check_state
-from ..moments import Moments
+from ..moments import Moments, When
 from ..net import Net
 from .members import Ensemble
 
@@ -21,7 +21,8 @@ class Snapshots(Callback):
     (``schedules.WarmRestarts``), a copy at the end of each. A copy is of the point that the rule hands out.
 
     Args:
-        at: ``"trough"``, another event of the schedule, ``"epoch"`` for the end of each epoch, or a number of steps.
+        at: ``"trough"``, another event of the schedule, ``"epoch"`` for the end of each epoch, a number n for every
+            n-th step, a list of steps or a function of the step, see ``Moments``.
         start: none in the first so many steps.
         last: keep the last so many only; all if None.
 
@@ -30,9 +31,9 @@ class Snapshots(Callback):
         steps: the step (from 1) after which each was taken.
     """
 
-    def __init__(self, at: int | str = "trough", start: int = 0, last: int | None = None) -> None:
+    def __init__(self, at: When = "trough", start: int = 0, last: int | None = None) -> None:
         self._moments = Moments("Snapshots", at, start)
-        self._at, self._start = at, self._moments.start
+        self._at, self._start = self._moments.at, self._moments.start  # for repr
         self.last = None if last is None else checks.count("Snapshots", "last", last)
         self.members: list[tuple[np.ndarray, np.ndarray]] = []
         self.steps: list[int] = []
@@ -40,7 +41,7 @@ class Snapshots(Callback):
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         if record.step == 1:  # a run of its own, whatever this object saw before
             self.members, self.steps = [], []
-        if not self._moments.now(trainer, record):
+        if not self._moments.now(trainer, record.step):
             return
         if len(self.steps) == self.last:
             del self.members[0], self.steps[0]
