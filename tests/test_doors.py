@@ -68,7 +68,7 @@ DOORS = {
     "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
     "ensemble": {"checks", "archive", "averaging", "callbacks", "comparison", "ensemble", "moments", "net"},
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
-    "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train"},
+    "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train", "lr_finder"},
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
         *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "diagnostics"),
