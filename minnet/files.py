@@ -1,8 +1,13 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and JSON without what it does not know."""
 
+import json
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def check_folder(path: str | Path) -> None:
@@ -32,6 +37,22 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def write_json(path: str | Path, document: Any) -> None:
+    """Write a ``plain`` document as JSON, by ``write_whole``."""
+    write_whole(path, json.dumps(plain(document), indent=1, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """The same as JSON can hold it: arrays and tuples as lists, None for numbers that are not finite."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def temporary_name(path: Path, writer: int | str) -> Path:

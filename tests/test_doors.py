@@ -71,7 +71,7 @@ DOORS = {
         *("checks", "archive", "averaging", "callbacks", "comparison", "description", "ensemble", "moments", "net"),
     },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
-    "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train"},
+    "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train", "lr_finder"},
     "diagnostics": {
         *("checks", "files", "spec", "initializers", "layers", "losses", "memory", "net", "optimizer", "rules"),
         *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "moments", "diagnostics"),

@@ -127,6 +127,18 @@ def test_a_backward_pass_that_differs_from_call_to_call_is_reported():
     assert not result.passed
 
 
+def test_a_backward_pass_that_adds_to_one_array_at_every_call_is_reported_as_such():
+    kept = np.zeros_like(X)
+
+    def backward(dy):
+        kept[...] += 2 * X * dy
+        return kept
+
+    result = mn.check_gradient(lambda x: x**2, X, backward)
+    assert result.nondeterminism > 0
+    assert (result.verdict, result.passed) == ("suspicious", False)
+
+
 def test_augmentation_is_replayed():
     images, labels = mn.datasets.digits()
     net = mn.Net([mn.Flatten(), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype=np.float64)

@@ -247,7 +247,7 @@ def test_kinks_are_no_fault_of_a_sound_net(seed):
 
 @pytest.mark.parametrize("verdict", ["kink", "round-off", "truncation", "suspicious"])
 def test_what_a_check_cannot_judge_is_a_warning_with_what_to_do(digits, monkeypatch, verdict):
-    room = importlib.import_module("minnet.diagnostics.preflight")
+    room = importlib.import_module("minnet.diagnostics.preflight.training")
 
     def uncertain(*arguments, **options):
         checked = mn.check_net(*arguments, **options)

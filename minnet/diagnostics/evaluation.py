@@ -1,6 +1,5 @@
 """What a classifier gets wrong: the confusion matrix, and the mistakes that cost most."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..files import write_whole
+from ..files import write_json
 from ..net import Net
 
 
@@ -51,7 +50,7 @@ class Confusion:
 
     def save(self, path: str | Path) -> None:
         """Write names and counts to ``path`` as JSON, whole or not at all."""
-        write_whole(path, json.dumps({"names": self.names, "counts": self.counts.tolist()}, indent=1))
+        write_json(path, {"names": self.names, "counts": self.counts})
 
     def plot(self, path: str | Path, *, title: str = "Confusion matrix") -> None:
         """Draw the matrix into an image file, with the data beside it."""

@@ -18,7 +18,7 @@ import numpy as np
 from .. import checks
 from ..callbacks import Callback, check_state
 from ..data import Data
-from ..files import write_whole
+from ..files import plain, write_whole
 from ..layers.base import Pass
 from ..moments import Moments, When, log_spaced
 from ..net import Net
@@ -135,8 +135,7 @@ class Monitor(Callback):
             np.savez(packed, **arrays)  # type: ignore[arg-type]  # its stubs take the names for its own arguments
             write_whole(path, packed.getvalue())
         elif path.suffix == ".json":
-            document = {name: _plain(values) for name, values in arrays.items()}
-            write_whole(path, json.dumps(document, allow_nan=False))
+            write_whole(path, json.dumps(plain(arrays), allow_nan=False))
         elif path.suffix == ".csv":
             text = io.StringIO()
             table = csv.writer(text, lineterminator="\n")
@@ -152,14 +151,6 @@ class Monitor(Callback):
 def _columns(name: str, values: np.ndarray) -> list[str]:
     """The array's columns in a table, in C order."""
     return [f"{name}[{', '.join(map(str, i))}]" if i else name for i in np.ndindex(*values.shape[1:])]
-
-
-def _plain(values: np.ndarray) -> Any:
-    if values.dtype.kind != "f":
-        return values.tolist()
-    plain = values.astype(object)
-    plain[~np.isfinite(values)] = None
-    return plain.tolist()
 
 
 class Twin:

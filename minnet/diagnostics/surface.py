@@ -5,7 +5,6 @@ batch normalisation computes the same when a filter is scaled and the next layer
 means nothing. A direction whose every filter is as long as the net's own makes pictures of different nets comparable.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..data import check_data
-from ..files import write_whole
+from ..files import write_json
 from ..net import Net
 
 _TINY = 1e-10  # keeps a filter of zeros at zero, as the authors' code does
@@ -70,12 +69,12 @@ class LossSurface:
         """Write steps, losses and concavity to ``path`` as JSON; infinite losses become null."""
         document = {
             "seed": self.seed,
-            "concavity": _plain(self.concavity),
-            "x": self.x.tolist(),
-            "y": None if self.y is None else self.y.tolist(),
-            "losses": _plain(self.losses),
+            "concavity": self.concavity,
+            "x": self.x,
+            "y": self.y,
+            "losses": self.losses,
         }
-        write_whole(path, json.dumps(document, indent=1, allow_nan=False))
+        write_json(path, document)
 
     def plot(self, path: str | Path, *, title: str = "") -> None:
         """Draw the line, or the contours of the surface, into an image file, with the data beside it."""
@@ -185,10 +184,3 @@ def _curvatures(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     xy = (f[2:, 2:] - f[2:, :-2] - f[:-2, 2:] + f[:-2, :-2]) / 4
     middle, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     return middle - spread, middle + spread
-
-
-def _plain(values: Any) -> Any:
-    """Numbers or nested lists of them that JSON can hold: None for what is not finite."""
-    plain = np.asarray(values, np.float64).astype(object)
-    plain[~np.isfinite(plain.astype(np.float64))] = None
-    return plain.tolist()

@@ -65,56 +65,33 @@ def check_gradient(
     names, points, call = _arguments("check_gradient", f, x)
     replayed = _replayer(replay)
 
-    def value(values: Mapping[str, Any]) -> Any:
+    def evaluated(values: Mapping[str, Any]) -> Any:
         replayed()
         return call({name: a.copy() if isinstance(a, np.ndarray) else a for name, a in values.items()})
 
-    made, again = value(points), None
-    if analytic is None:
-        made, analytic = _value_and_gradient(made)
-        together, again = value, value(points)[1]
-        value = lambda values: together(values)[0]  # noqa: E731
-    elif isinstance(made, tuple):
-        raise TypeError(
-            f"check_gradient: expected f to give a number or an array; got a tuple of {len(made)}. If that is (value, "
-            "gradient), leave out analytic"
-        )
-    first = np.asarray(made)
-    if first.dtype.kind not in "fiu":
-        raise TypeError(f"check_gradient: expected f to give a number or an array of floats; got {first!r}")
+    together, made = analytic is None, evaluated(points)
+    if together:
+        made, analytic = _value(made), lambda _: evaluated(points)[1]
+    first = _checked_value(made, analytic)
     cotangent = np.ones(()) if first.ndim == 0 else np.random.default_rng((seed, 1)).standard_normal(first.shape)
-    nondeterminism = 0.0
-    if callable(analytic):
+
+    def gradients() -> dict[str, np.ndarray]:
         replayed()
-        once = _gradients("check_gradient", names, points, analytic(cotangent.copy()))
-        replayed()
-        analytic = analytic(cotangent.copy())
-        nondeterminism = _difference(once, _gradients("check_gradient", names, points, analytic))
-    elif first.ndim:
-        raise TypeError(
-            f"check_gradient: expected analytic as a function of the cotangent, since f gives an array of shape "
-            f"{first.shape}; got {type(analytic).__name__}"
-        )
-    gradients = _gradients("check_gradient", names, points, analytic)
-    if again is not None:
-        nondeterminism = _difference(gradients, _gradients("check_gradient", names, points, again))
-    checked = {name: points[name] for name in gradients}
-    eps = _eps([*checked.values(), first])
-    function = Function(lambda: np.asarray(value(points)) * cotangent, eps=eps, guessed=True)
+        given = analytic(cotangent.copy()) if callable(analytic) else analytic
+        return _gradients("check_gradient", names, points, given)
+
+    def value(values: Mapping[str, Any]) -> np.ndarray:
+        return np.asarray(evaluated(values)[0] if together else evaluated(values))
+
+    once, nondeterminism = _twice(gradients)
+    checked = {name: points[name] for name in once}
+    function = Function(lambda: value(points) * cotangent, eps=_eps([*checked.values(), first]), guessed=True)
 
     def complex_slope(name: str, index: int) -> float:
-        moved = points[name].astype(np.complex128)
-        moved.reshape(-1)[index] += 1j * _COMPLEX_STEP
-        out = np.asarray(value({**points, name: moved}))
         function.evaluations += 1
-        if out.dtype.kind != "c":
-            raise TypeError(
-                f"check_gradient: expected complex values of f at a complex {name}, for the complex step; got "
-                f"{out.dtype} (abs, max and float() lose the imaginary part)"
-            )
-        return float((out.imag * cotangent).sum() / _COMPLEX_STEP)
+        return _complex_step(lambda moved: value({**points, name: moved}), points[name], name, index, cotangent)
 
-    return run(Problem(function, checked, gradients, nondeterminism, complex_slope=complex_slope, poisoned=False), how)
+    return run(Problem(function, checked, once, nondeterminism, complex_slope=complex_slope, poisoned=False), how)
 
 
 def check_backward(
@@ -166,8 +143,7 @@ def check_backward(
         _, cache = outputs()
         return _gradients(who, list(points), points, backward(*(c.astype(dtype) for c in cotangents), cache))
 
-    once = {name: np.array(g) for name, g in gradients().items()}
-    nondeterminism = _difference(once, gradients())
+    once, nondeterminism = _twice(gradients)
 
     def terms() -> np.ndarray:
         return np.concatenate([(out * c).reshape(-1) for out, c in zip(outputs()[0], cotangents, strict=True)])
@@ -177,13 +153,53 @@ def check_backward(
     return run(Problem(function, checked, once, nondeterminism, poisoned=False), how)
 
 
-def _value_and_gradient(made: Any) -> tuple[Any, Any]:
+def _value(made: Any) -> Any:
+    """The number that an f gives together with its gradient."""
     if not isinstance(made, tuple) or len(made) != 2 or np.ndim(made[0]) or made[1] is None:
         raise TypeError(
             "check_gradient: expected analytic, or f to give (number, gradient); got analytic None and from f "
             f"{f'a tuple of {len(made)}' if isinstance(made, tuple) else type(made).__name__}"
         )
-    return made
+    return made[0]
+
+
+def _checked_value(made: Any, analytic: Any) -> np.ndarray:
+    """What f gave as an array; TypeError unless it is one of floats, of a kind that ``analytic`` goes with."""
+    if isinstance(made, tuple):
+        raise TypeError(
+            f"check_gradient: expected f to give a number or an array; got a tuple of {len(made)}. If that is (value, "
+            "gradient), leave out analytic"
+        )
+    first = np.asarray(made)
+    if first.dtype.kind not in "fiu":
+        raise TypeError(f"check_gradient: expected f to give a number or an array of floats; got {first!r}")
+    if first.ndim and not callable(analytic):
+        raise TypeError(
+            f"check_gradient: expected analytic as a function of the cotangent, since f gives an array of shape "
+            f"{first.shape}; got {type(analytic).__name__}"
+        )
+    return first
+
+
+def _twice(gradients: Callable[[], dict[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], float]:
+    """The gradients of one call, and by how much another's differ, which may write into the same arrays."""
+    once = {name: g.copy() for name, g in gradients().items()}
+    return once, _difference(once, gradients())
+
+
+def _complex_step(
+    f: Callable[[np.ndarray], np.ndarray], x: np.ndarray, name: str, index: int, cotangent: np.ndarray
+) -> float:
+    """The derivative of f with respect to one element of x, Im f(x + ih) / h."""
+    moved = x.astype(np.complex128)
+    moved.reshape(-1)[index] += 1j * _COMPLEX_STEP
+    out = f(moved)
+    if out.dtype.kind != "c":
+        raise TypeError(
+            f"check_gradient: expected complex values of f at a complex {name}, for the complex step; got "
+            f"{out.dtype} (abs, max and float() lose the imaginary part)"
+        )
+    return float((out.imag * cotangent).sum() / _COMPLEX_STEP)
 
 
 def _is_floats(value: Any) -> bool:

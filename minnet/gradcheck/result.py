@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..files import write_whole
+from ..files import plain, write_whole
 
 if TYPE_CHECKING:
     from .sweep import StepSweep
@@ -227,23 +225,17 @@ class GradientCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
-        return {
+        document = {
             "verdict": self.verdict,
             "passed": self.passed,
-            "error": _plain(self.error),
+            "error": self.error,
             "mode": self.mode,
             "evaluations": self.evaluations,
             "nondeterminism": self.nondeterminism,
-            "tensors": [
-                {
-                    **{key: _plain(value) for key, value in vars(t).items()},
-                    "passed": t.passed,
-                    "cs231n": t.cs231n,
-                }
-                for t in self.tensors
-            ],
+            "tensors": [{**vars(t), "passed": t.passed, "cs231n": t.cs231n} for t in self.tensors],
             "sweep": None if self.sweep is None else self.sweep.to_dict(),
         }
+        return plain(document)
 
     def to_json(self) -> str:
         """``to_dict`` as JSON text."""
@@ -272,11 +264,3 @@ def merge(checks: "list[GradientCheck]") -> GradientCheck:
         max(check.nondeterminism for check in checks),
         replace(sweeps[0], curves=curves) if sweeps else None,
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import plain
 from .judge import climb
 from .numeric import Estimate, Function, Line, StepError, central
 from .result import CORRECT, WRONG
@@ -60,13 +61,7 @@ class StepSweep:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
-        curves = []
-        for curve in self.curves:
-            values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(curve).items()}
-            values["errors"] = [e if math.isfinite(e) else None for e in curve.errors]
-            values["round_off"] = [e if math.isfinite(e) else None for e in curve.round_off]
-            curves.append(values)
-        return {"steps": list(self.steps), "curves": curves}
+        return plain({"steps": self.steps, "curves": [vars(curve) for curve in self.curves]})
 
     def plot(self, path: str | Path) -> None:
         """The figure of error against h, with its data beside it; see ``plots.step_sweep``."""

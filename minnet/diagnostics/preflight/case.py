@@ -1,0 +1,71 @@
+"""What the checks look at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...data import Data
+from ...losses import Loss
+from ...net import Net
+from ...rules import Adam, Rule
+from ..chance import classes
+
+_SAMPLES = 2000  # that a check looks at, at most
+
+
+@dataclass(frozen=True)
+class Case:
+    """The net, its data, some samples of them in random order, and how it is to be trained."""
+
+    net: Net
+    data: Data
+    x: np.ndarray
+    y: np.ndarray
+    rule: Rule
+    lr: float
+    few: int
+    seed: int
+
+    @classmethod
+    def checked(cls, net: Net, data: Any, rule: Rule | None, lr: float, few: int, seed: int) -> "Case":
+        """From the arguments of ``preflight``; TypeError or ValueError for bad ones."""
+        if not isinstance(net, Net) or net.loss_function is None:
+            raise TypeError(f"preflight: expected a Net with a loss; got {net!r}")
+        if rule is not None and not isinstance(rule, Rule):
+            raise TypeError(f"preflight: expected rule to be a Rule, such as Adam(); got {rule!r}")
+        if rule is not None and rule.searches:
+            raise ValueError(f"preflight: expected a rule that takes batches; got {rule}")
+        lr = checks.positive("preflight", "lr", lr)
+        checks.count("preflight", "few", few, least=2)
+        if not isinstance(data, (tuple, list)) or len(data) != 2:
+            raise TypeError(f"preflight: expected data as a pair (x, y); got {type(data).__name__}")
+        x, y = checks.array("preflight", "x", data[0]), checks.array("preflight", "y", data[1])
+        if x.shape[1:] != net.input_shape or y.ndim == 0 or len(x) != len(y) or len(x) < 2:
+            raise ValueError(
+                f"preflight: expected at least two samples of shape {net.input_shape} and as many targets; got x of "
+                f"shape {x.shape}, y of shape {y.shape}"
+            )
+        rng = np.random.default_rng(checks.count("preflight", "seed", seed, least=0))
+        chosen = rng.permutation(len(x))[:_SAMPLES]
+        rule = Adam() if rule is None else rule
+        return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed)
+
+    @property
+    def loss(self) -> Loss:
+        """The net's, which ``checked`` has seen to."""
+        assert self.net.loss_function is not None
+        return self.net.loss_function
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """One class a sample, or None if the loss knows no classes."""
+        return classes(self.loss, self.loss.check_targets(self.y, self.net.output_shape, self.net.dtype))
+
+    def part(self, n: int) -> Data:
+        """The first n samples."""
+        return self.x[:n], self.y[:n]
+
+    def __str__(self) -> str:
+        return f"{self.net}, {len(self.data[0]):,} samples, {type(self.rule).__name__} at {self.lr:g}"

@@ -1,0 +1,187 @@
+"""The running of a range test: a few copies of the net, each trained with a rate that rises from step to step."""
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..data import Augment, Data, Standardizer
+from ..groups import Group
+from ..net import Net
+from ..rules import SGD, Rule
+from ..train import Trainer
+from .result import MONITORS, RangeTest
+
+_READINGS = 10  # fewer show no regimes
+
+
+def lr_range_test(
+    net: Net,
+    data: Data,
+    *,
+    rule: Rule | None = None,
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 200,
+    spacing: str = "exponential",
+    monitor: str = "loss",
+    smooth: float = 0.9,
+    validation: Data | None = None,
+    every: int = 5,
+    stop: float = 4.0,
+    batch_size: int = 100,
+    seed: int = 0,
+    seeds: int = 1,
+    augment: Augment | None = None,
+    standardize: Standardizer | None = None,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+    groups: Iterable[Group] = (),
+    progress: bool | None = None,
+) -> RangeTest:
+    """Train a copy of ``net`` from its present weights with rates from ``low`` to ``high``; read where it learns.
+
+    Args:
+        net: the network, built with a loss. It is left alone to the last bit; the copy takes as much memory again.
+        data: training data (x, y).
+        rule: update rule, SGD if None; its state starts fresh.
+        low, high: the first and the last rate, 0 < low < high.
+        steps: number of rates, at least 10.
+        spacing: ``"exponential"`` (rates of equal ratio) or ``"linear"`` (of equal difference).
+        monitor: what is read: ``"loss"`` or ``"accuracy"`` of each step's batch, before its update, or ``"val_loss"``
+            or ``"val_accuracy"``, after the update. Losses include the penalties.
+        smooth: weight of the bias-corrected moving average (see ``moving_average``) of what is read of batches, 0 for
+            none. Validation is not smoothed.
+        validation: data (x, y), for the monitors that need them.
+        every: steps from one validation to the next.
+        stop: a seed ends as diverged when its smoothed training loss is above ``stop`` times its lowest so far (if that
+            is above 0), or when anything that is read or clipped is not finite. Infinity leaves the second only.
+        batch_size, augment, standardize, weight_decay, clip_norm, groups: as in ``Trainer``. A group with an ``lr`` of
+            its own keeps it; one with ``lr_factor`` follows the test.
+        seed, seeds: runs with the seeds ``seed``, ``seed + 1``, ...: each is that of the order of the data and of the
+            layers' noise. All begin with the same weights, buffers and ``net.step``.
+        progress: True shows a progress bar, False none, None one on a terminal only.
+
+    Bad input raises TypeError or ValueError before the first step.
+    """
+    from tqdm import tqdm
+
+    rates = _rates(low, high, steps, spacing)
+    test = _Test(rates, monitor, _reading_steps(len(rates), monitor, validation, every), smooth, stop)
+    options = {
+        "rule": SGD() if rule is None else rule,
+        "lr": low,
+        "batch_size": batch_size,
+        "steps": len(rates),
+        "augment": augment,
+        "standardize": standardize,
+        "validation": validation,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "groups": tuple(groups) if isinstance(groups, Iterable) else groups,  # every seed's trainer checks them
+    }
+    first = checks.count("lr_range_test", "seed", seed, least=0)
+    numbers = range(first, first + checks.count("lr_range_test", "seeds", seeds))
+    if not isinstance(net, Net):
+        raise TypeError(f"lr_range_test: expected a Net; got {net!r}")
+    run = _trainer(net, data, first, options)
+    if monitor.endswith("accuracy") and "accuracy" not in run.net.evaluate(data[0][:1], data[1][:1]):
+        raise ValueError(
+            f"lr_range_test: expected a loss that classifies to read {monitor}; got {type(net.loss_function).__name__}"
+        )
+    losses, readings = np.full((seeds, len(rates)), np.nan), np.full((seeds, len(test.at)), np.nan)
+    stopped: list[int | None] = []
+    with tqdm(total=losses.size, unit="step", disable=None if progress is None else not progress) as bar:
+        for i, number in enumerate(numbers):
+            run = run if number == first else _trainer(net, data, number, options)
+            stopped.append(test.climb(run, losses[i], readings[i], bar))
+    return RangeTest(rates, losses, monitor, test.at, readings, tuple(stopped), smooth, repr(options["rule"]))
+
+
+def _trainer(net: Net, data: Data, seed: int, options: dict[str, Any]) -> Trainer:
+    """All that moves in one run, checked; the loop is ours, since what diverges is no error here."""
+    with warnings.catch_warnings():
+        # The rule's own schedules may be those of the run to come, which is longer than the test.
+        warnings.filterwarnings("ignore", "Trainer: expected a schedule of")
+        return Trainer(net.twin(seed=seed), data, seed=seed, **options)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """The rate of each step, what is read and at which steps, and what counts as diverged."""
+
+    rates: np.ndarray
+    monitor: str
+    at: np.ndarray
+    smooth: float
+    stop: float
+
+    def __post_init__(self) -> None:
+        checks.fraction("lr_range_test", "smooth", self.smooth)
+        if self.stop != math.inf and checks.number("lr_range_test", "stop", self.stop) <= 1:
+            raise ValueError(f"lr_range_test: expected stop above 1; got {self.stop!r}")
+
+    def climb(self, run: Trainer, losses: np.ndarray, readings: np.ndarray, bar: Any) -> int | None:
+        """Train, one rate a step, filling losses (steps,) and readings (readings,); the step that diverged, or None."""
+        net, places = run.net, {int(step): place for place, step in enumerate(self.at)}
+        mean, lowest = 0.0, math.inf
+        for step, rate in enumerate(self.rates):
+            x, y = run.batches.next()
+            with np.errstate(over="ignore", invalid="ignore"):
+                losses[step] = loss = net.loss_and_grads(x, y)
+                if self.monitor == "loss":
+                    readings[step] = loss
+                elif self.monitor == "accuracy":
+                    readings[step] = (net.correct(y) or 0) / len(y)
+                mean = self.smooth * mean + (1 - self.smooth) * loss
+                average = mean / (1 - self.smooth ** (step + 1))
+                lowest = min(lowest, average)
+                if not math.isfinite(loss) or (lowest > 0 and average > self.stop * lowest):
+                    return step
+                try:
+                    run.optimizer.step(float(rate))
+                except FloatingPointError:
+                    return step
+                if run.validation is not None and step in places:
+                    with run.optimizer.evaluating():  # at the point that the rule hands out
+                        measured = net.evaluate(*run.validation)
+                    readings[places[step]] = measured[self.monitor.removeprefix("val_")]
+                    if not math.isfinite(measured["loss"]):
+                        return step
+            bar.update()
+            if not bar.disable and step % 20 == 0:
+                bar.set_postfix(loss=f"{loss:.4g}", lr=f"{rate:.3g}", refresh=False)
+        return None
+
+
+def _rates(low: Any, high: Any, steps: Any, spacing: Any) -> np.ndarray:
+    low, high = checks.positive("lr_range_test", "low", low), checks.positive("lr_range_test", "high", high)
+    if low >= high:
+        raise ValueError(f"lr_range_test: expected low < high; got low={low}, high={high}")
+    steps = checks.count("lr_range_test", "steps", steps, least=_READINGS)
+    if spacing not in ("exponential", "linear"):
+        raise ValueError(f"lr_range_test: expected spacing to be 'exponential' or 'linear'; got {spacing!r}")
+    return np.geomspace(low, high, steps) if spacing == "exponential" else np.linspace(low, high, steps)
+
+
+def _reading_steps(steps: int, monitor: Any, validation: Any, every: Any) -> np.ndarray:
+    """The steps at which ``monitor`` is read, counted from 0."""
+    if monitor not in MONITORS:
+        raise ValueError(f"lr_range_test: expected monitor to be one of {MONITORS}; got {monitor!r}")
+    every = checks.count("lr_range_test", "every", every)
+    if not monitor.startswith("val_"):
+        if validation is not None:
+            raise ValueError(f"lr_range_test: expected no validation to read {monitor!r}; got some")
+        return np.arange(steps)
+    if validation is None:
+        raise ValueError(f"lr_range_test: expected validation=(x, y) to read {monitor!r}; got None")
+    if steps // every < _READINGS:
+        raise ValueError(
+            f"lr_range_test: expected at least {_READINGS} validations; got {steps // every}, "
+            f"steps={steps} every {every}"
+        )
+    return np.arange(every - 1, steps, every)
