@@ -66,8 +66,8 @@ class History:
     def save(self, path: str | Path) -> None:
         """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.
 
-        All columns must hold numbers. In CSV ``stopped`` is a column of that name, filled in the last row only; a history
-        without rows does not keep it there.
+        All columns must hold numbers. In CSV ``stopped`` is a column of that name, filled in the last row only; a
+        history without rows does not keep it there.
         """
         path = Path(path)
         if path.suffix == ".json":

@@ -136,7 +136,9 @@ class Net:
             buffers[name].fill(buffer.fill)
             node.arrays[buffer.name] = buffers[name]
         self._limited = {
-            name: params[name].reshape(-1, param.shape[-1]) for name, _, param in declared if param.decay and param.shape
+            name: params[name].reshape(-1, param.shape[-1])
+            for name, _, param in declared
+            if param.decay and param.shape
         }
 
     def _draw(self, index: int, name: str, param: Param) -> np.ndarray:
