@@ -67,7 +67,7 @@ def residual(filters: int, stride: int) -> list[mn.Layer]:
         mn.Conv2D(filters, 3, padding=1, bias=False), mn.BatchNorm(),
     ]  # fmt: skip
     projection = [mn.Conv2D(filters, 1, stride, padding="valid", bias=False), mn.BatchNorm()]
-    return [mn.Residual(body, projection if stride > 1 else None), mn.ReLU()]
+    return [mn.Residual(body, shortcut=projection if stride > 1 else None), mn.ReLU()]
 
 
 def resnet(blocks: int) -> list[mn.Layer]:

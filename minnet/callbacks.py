@@ -86,7 +86,9 @@ def larger_is_better(monitor: str) -> bool:
 def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
     """The monitored figure of an epoch's row; ValueError that names the columns if there is no such one."""
     if monitor not in row:
-        raise ValueError(f"{who}: expected one of the columns {list(row)} to monitor; got {monitor!r}")
+        unvalidated = monitor.startswith("val_") and not any(column.startswith("val_") for column in row)
+        hint = " (the run has no validation data: give validation=...)" if unvalidated else ""
+        raise ValueError(f"{who}: expected one of the columns {list(row)} to monitor; got {monitor!r}{hint}")
     return float(row[monitor])
 
 

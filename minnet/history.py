@@ -66,7 +66,8 @@ class History:
     def save(self, path: str | Path) -> None:
         """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.
 
-        All columns must hold numbers. CSV does not keep ``stopped``.
+        All columns must hold numbers. In CSV ``stopped`` is a column of that name, filled in the last row only; a
+        history without rows does not keep it there.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -74,11 +75,20 @@ class History:
             write_whole(path, json.dumps(document, indent=1, allow_nan=False))
         elif path.suffix == ".csv":
             columns = list(dict.fromkeys([*self.steps.columns(), *self.epochs.columns()]))
+            if "stopped" in columns:
+                raise ValueError(f"History.save: expected no column called 'stopped', why a run ended; got {columns}")
+            lines: list[list[Any]] = [
+                [kind, *(_number(c, row[c]) if c in row else "" for c in columns)]
+                for kind, rows in (("step", self.steps), ("epoch", self.epochs))
+                for row in rows.rows
+            ]
+            if self.stopped is not None and lines:
+                columns.append("stopped")
+                for line in lines:
+                    line.append("")
+                lines[-1][-1] = self.stopped
             text = io.StringIO()
-            table = csv.writer(text, lineterminator="\n")
-            table.writerow(["row", *columns])
-            for kind, rows in (("step", self.steps), ("epoch", self.epochs)):
-                table.writerows([kind, *(_number(c, row[c]) if c in row else "" for c in columns)] for row in rows.rows)
+            csv.writer(text, lineterminator="\n").writerows([["row", *columns], *lines])
             write_whole(path, text.getvalue())
         else:
             raise ValueError(f"History.save: expected a path ending in .csv or .json; got {path.name!r}")
@@ -114,6 +124,7 @@ class History:
                 if len(cells) != len(header):
                     raise ValueError(f"History.load: expected {len(header)} cells a row in {path}; got {cells}")
                 row = {column: cell for column, cell in zip(header[1:], cells[1:], strict=True) if cell}
+                history.stopped = row.pop("stopped", history.stopped)
                 (history.steps if cells[0] == "step" else history.epochs).rows.append(_numbers(path, row))
         else:
             raise ValueError(f"History.load: expected a path ending in .csv or .json; got {path.name!r}")

@@ -97,6 +97,17 @@ def _check_length(who: object, targets: np.ndarray, n: int) -> None:
         raise ValueError(f"{who}: expected as many targets as samples, {n}; got {targets.shape[0]}")
 
 
+def _remedy(labels: np.ndarray) -> str:
+    """How to make labels of what looks like them, for an error's text."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return " (for a column of labels, give y[:, 0])"
+    if labels.ndim == 2:
+        return " (for one-hot rows, give y.argmax(1))"
+    if labels.ndim == 1 and labels.dtype.kind in "fb":
+        return " (for whole numbers, give y.astype(int))"
+    return ""
+
+
 class _Classification(Loss):
     """Integer labels of shape (n,), one of ``outputs`` classes each."""
 
@@ -108,11 +119,10 @@ class _Classification(Loss):
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         labels = np.asarray(targets)
         if labels.dtype.kind not in "iu":
-            hint = " (for one-hot rows, give y.argmax(1))" if labels.ndim == 2 else ""
-            raise TypeError(f"{self}: expected integer labels; got dtype {labels.dtype}, shape {labels.shape}{hint}")
+            came = f"dtype {labels.dtype}, shape {labels.shape}"
+            raise TypeError(f"{self}: expected integer labels; got {came}{_remedy(labels)}")
         if labels.ndim != 1:
-            hint = " (for one-hot rows, give y.argmax(1))" if labels.shape[1:] == out_shape else ""
-            raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}{hint}")
+            raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}{_remedy(labels)}")
         if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"

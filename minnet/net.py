@@ -55,7 +55,8 @@ class Net:
         l2: strength of the penalty l2 / 2 * sum(w^2), as CS231n writes it.
         l1: strength of the penalty l1 * sum(|w|).
         max_norm: bound on the Euclidean norm of each unit's incoming weights, kept by the optimizer after
-            every step (Srivastava et al. 2014, section 5.1); None for no bound.
+            every step (Srivastava et al. 2014, section 5.1); None for no bound. Weights that are frozen, or whose rate
+            is 0, stay as they are.
         dtype: float32 or float64. A seed gives the same weights in both, up to rounding.
         seed: of the initial weights and of the layers' noise.
 
@@ -134,9 +135,11 @@ class Net:
         for name, node, buffer in kept:
             buffers[name].fill(buffer.fill)
             node.arrays[buffer.name] = buffers[name]
-        self._limited = [
-            params[name].reshape(-1, param.shape[-1]) for name, _, param in declared if param.decay and param.shape
-        ]
+        self._limited = {
+            name: params[name].reshape(-1, param.shape[-1])
+            for name, _, param in declared
+            if param.decay and param.shape
+        }
 
     def _draw(self, index: int, name: str, param: Param) -> np.ndarray:
         values = np.asarray(param.init(np.random.default_rng((self.seed, index)), param.shape))
@@ -356,11 +359,15 @@ class Net:
         l2 = 0.5 * self.l2 * kernels.sum_of_squares(weights) if self.l2 else 0.0
         return l2, self.l1 * float(np.abs(weights).sum(dtype=np.float64)) if self.l1 else 0.0
 
-    def apply_constraints(self) -> None:
-        """Bring the weights of units beyond ``max_norm`` back to it; the optimizer calls this after a step."""
+    def apply_constraints(self, among: Iterable[Tensor] | None = None) -> None:
+        """Bring the weights of units beyond ``max_norm`` back to it, of all tensors or ``among`` these only.
+
+        The optimizer calls this after a step, for the tensors that the step was to move.
+        """
         if self.max_norm is not None:
-            for W in self._limited:
-                kernels.limit_unit_norms(W, self.max_norm)
+            for tensor in self.tensors if among is None else among:
+                if tensor.name in self._limited:
+                    kernels.limit_unit_norms(self._limited[tensor.name], self.max_norm)
 
     def loss(self, x: np.ndarray, y: np.ndarray, *, sample_weight: Any = None) -> float:
         """The objective (data loss + penalties) of x and y in a pass that does not train."""

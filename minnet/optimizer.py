@@ -76,7 +76,7 @@ class Optimizer:
 
     Args:
         net: its ``params`` are updated from its ``grads``; decay spares what is not tagged ``decay``, and the net's
-            norm bound is applied after each step.
+            norm bound is applied after each step, to what the step was to move.
         rule: an update rule, such as ``Adam()``.
         weight_decay: decoupled decay: each step multiplies by 1 - lr * weight_decay as well.
         clip_norm: bound on the Euclidean norm of the whole gradient; a longer one is scaled down to it (Pascanu,
@@ -106,7 +106,7 @@ class Optimizer:
         if not isinstance(net, Net):
             raise TypeError(f"Optimizer: expected a Net (see Optimizer.over for arrays); got {type(net).__name__}")
         self._set_up(net.params, net.grads, net.tensors, rule, weight_decay, clip_norm, groups)
-        self._after_step: Callable[[], None] | None = net.apply_constraints if net.max_norm is not None else None
+        self._limit: Callable[[list[Tensor]], None] | None = net.apply_constraints if net.max_norm is not None else None
 
     @classmethod
     def over(
@@ -153,7 +153,7 @@ class Optimizer:
         tensors = tuple(Tensor(place.name, place.shape, place.start, place.stop) for place in layout.places.values())
         optimizer = cls.__new__(cls)
         optimizer._set_up(params, grads, tensors, rule, weight_decay, clip_norm, groups)
-        optimizer._after_step = None
+        optimizer._limit = None
         return optimizer
 
     def _set_up(
@@ -359,9 +359,9 @@ class Optimizer:
             else:
                 for params, grads, state, decays in part.calls:
                     rule.apply(params, grads, state, lr=own, t=t, decay=decay if decays else 0.0)
+            if self._limit is not None and own > 0:  # what stands still may lie beyond the bound
+                self._limit(part.tensors)
         self.steps += 1
-        if self._after_step is not None:
-            self._after_step()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -236,12 +236,26 @@ BAD_TARGETS = {
         "a label below 0": (Y - 1, ValueError, "labels from 0 to 2; got -1 to 1"),
         "a label too high": (Y + 1, ValueError, "labels from 0 to 2; got 1 to 3"),
         "a label beyond int64": (Y.astype(np.uint64) + np.uint64(2**63), ValueError, "labels from 0 to 2; got 9223"),
-        "floats": (Y.astype(float), TypeError, "integer labels; got dtype float64"),
+        "floats": (
+            Y.astype(float),
+            TypeError,
+            "integer labels; got dtype float64, shape (6,) (for whole numbers, give",
+        ),
         "yes and no": (Y > 0, TypeError, "integer labels; got dtype bool"),
         "objects": (Y.astype(object), TypeError, "integer labels; got dtype object"),
         "words": (np.array(["a"] * N), TypeError, "integer labels; got dtype <U1"),
-        "a column": (Y[:, None], ValueError, "labels of shape (n,); got shape (6, 1)"),
-        "one-hot": (np.eye(3, dtype=int)[Y], ValueError, "labels of shape (n,); got shape (6, 3)"),
+        "a column": (
+            Y[:, None],
+            ValueError,
+            "labels of shape (n,); got shape (6, 1) (for a column of labels, give y[:, 0",
+        ),
+        "a column of floats": (
+            Y[:, None].astype(float),
+            TypeError,
+            "shape (6, 1) (for a column of labels, give y[:, 0]",
+        ),
+        "one-hot": (np.eye(3, dtype=int)[Y], ValueError, "got shape (6, 3) (for one-hot rows, give y.argmax(1))"),
+        "one-hot floats": (np.eye(3)[Y], TypeError, "shape (6, 3) (for one-hot rows, give y.argmax(1))"),
     },
     "numbers": {
         "integers": (np.ones((N, 2), int), TypeError, "floating-point targets; got dtype int64"),
@@ -439,6 +453,22 @@ def test_a_bad_recipe_is_refused(trainer, case, way):
     arguments, error, text = BAD_RECIPES[case]
     with Unchanged(trainer, error, text):
         way(trainer, good(), **arguments)
+
+
+@pytest.mark.parametrize("callback", [mn.EarlyStopping(), mn.ReduceOnPlateau(), mn.HalveOnStall()], ids=repr)
+def test_what_listens_to_validation_says_that_there_is_none(callback):
+    who, net = type(callback).__name__, mn.Net(mn.Dense(3), 4, mn.SoftmaxCrossEntropy())
+    with pytest.raises(
+        ValueError, match=rf"^{who}: expected one of .*; got 'val_.*no validation data: give validation="
+    ):
+        mn.fit(net, good(), rule=mn.SGD(), lr=0.1, batch_size=4, epochs=2, callbacks=[callback])
+
+
+def test_what_listens_to_a_column_that_does_not_exist_names_those_that_do():
+    net = mn.Net(mn.Dense(3), 4, mn.SoftmaxCrossEntropy())
+    callbacks = [mn.EarlyStopping("val_los")]
+    with pytest.raises(ValueError, match=r"^EarlyStopping: .*'val_loss'.* to monitor; got 'val_los'$"):
+        mn.fit(net, good(), rule=mn.SGD(), lr=0.1, batch_size=4, epochs=2, validation=good(), callbacks=callbacks)
 
 
 @pytest.mark.parametrize("net", [None, [mn.Dense(3)], mn.Dense(3)], ids=["None", "a list", "a layer"])

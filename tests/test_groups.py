@@ -150,6 +150,44 @@ def test_everything_frozen_stands_still():
     assert optimizer.grad_norm == 0
 
 
+STILL = {
+    "frozen": mn.Group(first, frozen=True),
+    "at a factor of 0": mn.Group(first, lr_factor=0.0),
+    "at a rate of 0": mn.Group(first, lr=0.0),
+    "not yet thawed": mn.Group(first, lr_factor=mn.schedules.Piecewise((10,), (0.0, 1.0))),
+}
+
+
+@both_dtypes
+@pytest.mark.parametrize("case", STILL)
+def test_max_norm_leaves_weights_that_stand_still_as_they_are(case, dtype):
+    net = make_net(dtype, max_norm=0.5)
+    before = values(net)
+    assert np.linalg.norm(before["0.W"], axis=0).min() > 0.5, "weights that the bound would change"
+    after, _ = steps(net, mn.Momentum(), [0.1] * 3, groups=[STILL[case]])
+    assert after["0.W"].tobytes() == before["0.W"].tobytes()
+    assert after["0.b"].tobytes() == before["0.b"].tobytes()
+    for name in ("3.W", "4.W"):  # bound as before
+        assert np.linalg.norm(before[name], axis=0).max() > 0.5
+        assert np.linalg.norm(after[name], axis=0).max() <= 0.5 * (1 + 8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("changes", [{}, {"lr_factor": 0.1}, {"rule": mn.SGD()}, {"weight_decay": 0.1}], ids=str)
+def test_max_norm_holds_in_groups_that_move(changes):
+    after, _ = steps(make_net(max_norm=0.5), mn.Adam(), [0.1] * 3, groups=[mn.Group(first, **changes)])
+    for name in ("0.W", "3.W", "4.W"):
+        assert np.linalg.norm(after[name], axis=0).max() <= 0.5 * (1 + 1e-14), name
+
+
+def test_max_norm_does_nothing_in_a_step_at_a_rate_of_0():
+    net = make_net(max_norm=0.5)
+    before = values(net)
+    after, optimizer = steps(net, mn.Adam(), [0.0])
+    assert {name: array.tobytes() for name, array in after.items()} == {k: v.tobytes() for k, v in before.items()}
+    optimizer.step(1e-9)
+    assert max(np.linalg.norm(net.named_parameters()[name], axis=0).max() for name in ("0.W", "3.W", "4.W")) < 0.51
+
+
 def test_state_of_different_rules_is_named_by_tensor():
     _, optimizer = steps(make_net(), mn.Momentum(), [0.1], groups=[mn.Group(first, rule=mn.Adam())])
     state = optimizer.named_state()

@@ -99,8 +99,7 @@ def test_what_is_saved_is_loaded_again_to_the_last_bit(tmp_path, make, suffix):
     for rows in ("steps", "epochs"):
         ours, theirs = exact(getattr(history, rows)), exact(getattr(loaded, rows))
         assert [order(row) for row in theirs] == [order(row) for row in ours]
-    if suffix == ".json":
-        assert loaded.stopped == history.stopped
+    assert loaded.stopped == history.stopped
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json"])
@@ -129,11 +128,38 @@ def test_the_csv_file_can_be_read_by_others(tmp_path):
     with open(tmp_path / "run.csv", newline="") as file:
         header, *lines = csv.reader(file)
     assert header[:5] == ["row", "step", "epoch", "loss", "lr"]
+    assert [line[header.index("stopped")] for line in lines] == [""] * 7 + ["finished"]
     assert [line[0] for line in lines] == ["step"] * 6 + ["epoch"] * 2
     assert all(len(line) == len(header) for line in lines)
     assert [float(line[header.index("loss")]) for line in lines[:6]] == history.steps["loss"]
     assert [float(line[header.index("val_accuracy")]) for line in lines[6:]] == history["val_accuracy"]
     assert {line[header.index("val_loss")] for line in lines[:6]} == {""}
+
+
+REASONS = ["interrupted", 'no better "val_loss", in 5 epochs\nor so\r', "3", None]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+@pytest.mark.parametrize("validated", [True, False], ids=["epochs", "steps only"])
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_file_keeps_why_the_run_ended(tmp_path, reason, validated, suffix):
+    history, path = made_by_hand(), tmp_path / f"run{suffix}"
+    history.stopped = reason
+    if not validated:
+        history.epochs.rows.clear()
+    history.save(path)
+    loaded = History.load(path)
+    assert loaded.stopped == reason
+    assert "stopped" not in [*loaded.epochs.columns(), *loaded.steps.columns()]
+    assert exact(loaded.steps) == exact(history.steps)
+
+
+def test_a_column_called_stopped_is_refused_in_csv(tmp_path):
+    history = made_by_hand()
+    history.epochs.rows[0]["stopped"] = 1.0
+    with pytest.raises(ValueError, match=r"^History.save: expected no column called 'stopped', .*; got \['step'"):
+        history.save(tmp_path / "run.csv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_json_file_is_json_by_the_standard(tmp_path):

@@ -242,7 +242,19 @@ def test_batch_norm_evaluates_with_running_statistics():
         (lambda: mn.SpatialDropout(-0.1), "SpatialDropout: expected 0 <= rate < 1; got -0.1"),
         (lambda: mn.Conv2D(0, 3), "Conv2D: expected filters of at least 1; got 0"),
         (lambda: mn.Conv2D(4, (3, 3, 3)), r"Conv2D: expected kernel as one number or two; got \(3, 3, 3\)"),
-        (lambda: mn.Conv2D(4, 3, padding="full"), 'Conv2D: expected padding "same", "valid", .*; got \'full\''),
+        (lambda: mn.Conv2D(4, 3, padding="full"), 'Conv2D: expected padding as "same", "valid" .*; got \'full\''),
+        (
+            lambda: mn.Conv2D(4, 3, padding=None),
+            'Conv2D: expected padding as "same", "valid" .* a number or .*; got None',
+        ),
+        (
+            lambda: mn.Conv2D(4, 3, padding=(1, 1)),
+            r"expected padding as .*\(\(top, bottom\), \(left, right\)\); got \(1, 1\)",
+        ),
+        (lambda: mn.ZeroPad("same"), r"^ZeroPad: expected padding as a number or \(\(top, .*; got 'same'"),
+        (lambda: mn.ZeroPad(None), r"^ZeroPad: expected padding as a number or \(\(top, .*; got None"),
+        (lambda: mn.MaxPool2D(2, padding=None), "MaxPool2D: expected padding as a whole number, 0 for none; got None"),
+        (lambda: mn.AvgPool2D(3, padding="same"), "AvgPool2D: expected .*; got 'same' .*odd size, size // 2"),
         (lambda: mn.Conv2D(4, 3, init=mn.initializers.HeNormal), "Conv2D: expected init to be an initializer"),
         (lambda: mn.Conv2D(4, 3, groups=3), "Conv2D: expected filters divisible by groups=3; got 4"),
         (
@@ -296,11 +308,29 @@ def test_batch_norm_evaluates_with_running_statistics():
             lambda: mn.Net([mn.Residual([mn.Flatten(), mn.Chain([mn.Dense(3), mn.Reshape((7,))])])], 5),
             "Residual 0: Chain layers: Chain 1: Reshape 1: expected 7 elements",
         ),
+        (lambda: mn.Residual(mn.Dense(3), mn.ReLU()), "Residual: expected its layers in one list.*; got 2 arguments"),
+        (lambda: mn.Residual(mn.Dense(3), mn.ReLU(), mn.Dense(3)), "shortcut=... by name.*; got 3 arguments"),
+        (lambda: mn.Residual(3), "Residual: expected layers as a layer or a list of layers; got 3"),
+        (
+            lambda: mn.Residual([mn.Dense(3)], shortcut=True),
+            "expected shortcut as a layer or a list of layers; got True",
+        ),
+        (lambda: mn.Net([[mn.Dense(3)], mn.ReLU()], 5), r"layer 0: expected a Layer; got \[Dense.* one list, .* Chain"),
     ],
 )
 def test_bad_layers_are_refused_where_they_are_made(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("pool", [mn.MaxPool2D, mn.AvgPool2D])
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_pool_of_odd_size_padded_by_half_of_it_has_the_outputs_of_same(pool, size, stride):
+    """What the error for padding="same" advises."""
+    for length in range(1, 9):
+        plan = pool(size, stride, padding=size // 2).plan((length, 9, 2))
+        assert plan.out == (-(-length // stride), -(-9 // stride), 2)
 
 
 def test_a_class_in_place_of_a_layer_is_named():

@@ -220,7 +220,7 @@ def test_layer_passes_are_those_of_a_net_without_short_cuts():
 
 
 def test_layer_passes_go_down_a_shortcut_and_want_a_pass():
-    net = mn.Net(mn.Residual([mn.Dense(3), mn.Tanh()], mn.Dense(3)), 4, seed=0)
+    net = mn.Net(mn.Residual([mn.Dense(3), mn.Tanh()], shortcut=mn.Dense(3)), 4, seed=0)
     with pytest.raises(ValueError, match="layer_passes: expected a forward pass first"):
         net.layer_passes()
     net.forward(make_data()[0])

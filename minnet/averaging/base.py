@@ -90,8 +90,8 @@ class Average(Callback):
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """All arrays that hold what is known of the points, without a copy, by the names that they have in a state."""
-        assert self._mean is not None
-        return {"params": self._mean[0], "buffers": self._mean[1]}
+        params, buffers = self._point()
+        return {"params": params, "buffers": buffers}
 
     def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
         """Shapes of ``_arrays`` for this net."""

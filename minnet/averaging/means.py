@@ -115,20 +115,18 @@ class LAWA(Average):
     def __init__(self, k: int = 6, at: When = "epoch", start: int = 0) -> None:
         super().__init__(at, start)
         self.k = checks.count("LAWA", "k", k)
-        self._ring: tuple[np.ndarray, np.ndarray] | None = None  # (k, P) and (k, B)
+        self._ring = np.zeros((self.k, 0)), np.zeros((self.k, 0))  # (k, P) and (k, B) from the first point on
 
     def _begin(self, net: Net) -> None:
         super()._begin(net)
         self._ring = np.zeros((self.k, net.params.size), net.dtype), np.zeros((self.k, net.buffers.size), net.dtype)
 
     def _take(self, net: Net) -> None:
-        assert self._ring is not None
         place = (self.count - 1) % self.k
         self._ring[0][place], self._ring[1][place] = net.params, net.buffers
 
     def _point(self) -> Point:
         params, buffers = super()._point()
-        assert self._ring is not None
         held = min(self.count, self.k)
         for mean, ring in ((params, self._ring[0]), (buffers, self._ring[1])):
             for i in range(held):
@@ -136,7 +134,6 @@ class LAWA(Average):
         return params, buffers
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        assert self._ring is not None
         return {"params": self._ring[0], "buffers": self._ring[1]}
 
     def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
@@ -147,8 +144,10 @@ class LAWA(Average):
         if state and np.shape(state["params"])[:1] != (self.k,):
             raise ValueError(f"{self!r}: expected a state of {self.k} points; got {np.shape(state['params'])[:1]}")
         count = checks.count("LAWA", "count", state["count"]) if state else 0
-        ring = (np.array(state["params"]), np.array(state["buffers"])) if state else None
-        mean = copied(ring[0][0], ring[1][0]) if ring is not None else None
+        ring, mean = self._ring, self._mean
+        if state:
+            ring = np.array(state["params"]), np.array(state["buffers"])
+            mean = copied(ring[0][0], ring[1][0])
         self.count, self._ring, self._mean = count, ring, mean
 
     def __repr__(self) -> str:

@@ -32,8 +32,8 @@ class SWAG(SWA):
         if checks.count("SWAG", "rank", rank, least=0) == 1:
             raise ValueError("SWAG: expected rank 0 or at least 2; got 1")
         self.rank = rank
-        # Variance (P,), scratch (P,) and the last deviations (rank, P).
-        self._spread: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        # Variance (P,), scratch (P,) and the last deviations (rank, P), of no parameters before the first point.
+        self._spread = np.zeros(0), np.zeros(0), np.zeros((rank, 0))
 
     def _begin(self, net: Net) -> None:
         super()._begin(net)
@@ -41,7 +41,6 @@ class SWAG(SWA):
         self._spread = np.zeros(size, dtype), np.zeros(size, dtype), np.zeros((self.rank, size), dtype)
 
     def _take(self, net: Net) -> None:
-        assert self._spread is not None
         variance, deviation, columns = self._spread
         share = self.share()
         if self.count > 1:
@@ -58,7 +57,6 @@ class SWAG(SWA):
     def variance(self) -> np.ndarray:
         """Variances of the points, (P,)."""
         self._point()
-        assert self._spread is not None
         return self._spread[0]
 
     def sample(self, seed: int, scale: float = 1.0) -> np.ndarray:
@@ -66,7 +64,6 @@ class SWAG(SWA):
         rng = np.random.default_rng(checks.count("SWAG", "seed", seed, least=0))
         checks.non_negative("SWAG", "scale", scale)
         drawn = np.sqrt(self.variance) * rng.standard_normal(self.params.size)
-        assert self._spread is not None
         columns = self._spread[2][: self.count]
         if self.rank:
             drawn *= math.sqrt(0.5)
@@ -75,7 +72,6 @@ class SWAG(SWA):
         return (self.params + math.sqrt(scale) * drawn).astype(self.params.dtype)
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        assert self._spread is not None
         return super()._arrays() | {"variance": self._spread[0], "columns": self._spread[2]}
 
     def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
@@ -86,7 +82,7 @@ class SWAG(SWA):
         check_state(self, state, self._state_names())
         if state and np.shape(state["columns"])[:1] != (self.rank,):
             raise ValueError(f"{self!r}: expected a state of rank {self.rank}; got {np.shape(state['columns'])}")
-        spread = None
+        spread = self._spread
         if state:
             variance = np.array(state["variance"])
             spread = variance, np.zeros_like(variance), np.array(state["columns"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import checks
 from ..files import write_json
+from ..losses import Loss
 from ..net import Net
 
 
@@ -77,7 +78,7 @@ def confusion_matrix(net: Net, x: Any, y: Any, *, names: Sequence[str] | None = 
         x, y: samples (n, *input_shape) and labels (n,).
         names: of the classes; their numbers if None.
     """
-    labels, scores = _scores("confusion_matrix", net, x, y)
+    _, labels, scores = _scores("confusion_matrix", net, x, y)
     classes = scores.shape[1]
     names = tuple(map(str, range(classes) if names is None else names))
     if len(names) != classes:
@@ -89,9 +90,8 @@ def confusion_matrix(net: Net, x: Any, y: Any, *, names: Sequence[str] | None = 
 def worst_mistakes(net: Net, x: Any, y: Any, *, count: int = 20) -> list[Mistake]:
     """The misclassified samples with the largest losses, worst first; fewer if there are not ``count``."""
     checks.count("worst_mistakes", "count", count)
-    labels, scores = _scores("worst_mistakes", net, x, y)
-    predicted, loss = scores.argmax(axis=1), net.loss_function
-    assert loss is not None  # _scores has seen to it
+    loss, labels, scores = _scores("worst_mistakes", net, x, y)
+    predicted = scores.argmax(axis=1)
     mistakes = [
         Mistake(int(i), int(labels[i]), int(predicted[i]), loss(scores[i : i + 1], labels[i : i + 1]))
         for i in np.flatnonzero(predicted != labels)
@@ -99,8 +99,8 @@ def worst_mistakes(net: Net, x: Any, y: Any, *, count: int = 20) -> list[Mistake
     return sorted(mistakes, key=lambda mistake: -mistake.loss)[:count]
 
 
-def _scores(who: str, net: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(labels (n,), scores (n, classes))."""
+def _scores(who: str, net: Any, x: Any, y: Any) -> tuple[Loss, np.ndarray, np.ndarray]:
+    """(the net's loss, labels (n,), scores (n, classes))."""
     if not isinstance(net, Net):
         raise TypeError(f"{who}: expected a Net; got {net!r}")
     if net.loss_function is None:
@@ -113,7 +113,7 @@ def _scores(who: str, net: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]
     scores = net.twin().predict(x)
     if len(scores) != len(labels):
         raise ValueError(f"{who}: expected x and y of one length; got {len(scores)} and {len(labels)}")
-    return labels, scores
+    return net.loss_function, labels, scores
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -55,6 +55,8 @@ def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
     """``layer.plan(in_shape)``, with the layer's class and place put in front of an error's text."""
     if not isinstance(layer, Layer):
         hint = " (give an instance, not the class)" if isinstance(layer, type) else ""
+        if isinstance(layer, (list, tuple)):
+            hint = " (put all layers into one list, or these into a Chain)"
         raise TypeError(f"layer {name}: expected a Layer; got {layer!r}{hint}")
     try:
         return layer.plan(in_shape)

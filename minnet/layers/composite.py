@@ -160,10 +160,16 @@ class Residual(Layer):
     layers: Sequence[Layer] | Layer
     shortcut: Sequence[Layer] | Layer | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", _as_chain(self.layers))
-        if self.shortcut is not None:
-            object.__setattr__(self, "shortcut", _as_chain(self.shortcut))
+    def __init__(
+        self, layers: Sequence[Layer] | Layer, *more: Any, shortcut: Sequence[Layer] | Layer | None = None
+    ) -> None:
+        if more:  # Residual(Dense(8), ReLU()) would have the ReLU as its shortcut
+            raise TypeError(
+                "Residual: expected its layers in one list, and shortcut=... by name, as in "
+                f"Residual([Dense(8), ReLU()], shortcut=Dense(8)); got {1 + len(more)} arguments without a name"
+            )
+        object.__setattr__(self, "layers", _as_chain("layers", layers))
+        object.__setattr__(self, "shortcut", None if shortcut is None else _as_chain("shortcut", shortcut))
 
     def plan(self, in_shape: Shape) -> Plan:
         paths = [("layers", self.layers)] + ([("shortcut", self.shortcut)] if self.shortcut is not None else [])
@@ -212,5 +218,7 @@ class Residual(Layer):
         return join_winners([layer.winners(memory, x, output) for (layer, memory), output in paths])
 
 
-def _as_chain(layers: Sequence[Layer] | Layer) -> Layer:
+def _as_chain(name: str, layers: Sequence[Layer] | Layer) -> Layer:
+    if not isinstance(layers, Iterable) and not isinstance(layers, Layer):
+        raise TypeError(f"Residual: expected {name} as a layer or a list of layers; got {layers!r}")
     return layers if isinstance(layers, Layer) else Chain(layers)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def borders(padding: Padding, size: tuple[int, int], kernel: tuple[int, int], st
     """
     if padding == "valid":
         return (0, 0), (0, 0)
-    if padding == "same":
+    if isinstance(padding, str):
         total = [
             max((-(-length // stride) - 1) * stride + reach - length, 0)
             for length, reach in zip(size, kernel, strict=True)
@@ -35,7 +36,6 @@ def borders(padding: Padding, size: tuple[int, int], kernel: tuple[int, int], st
         return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
     if isinstance(padding, int):
         return (padding, padding), (padding, padding)
-    assert isinstance(padding, tuple)  # check_padding has seen to it
     return padding
 
 
@@ -43,15 +43,23 @@ def check_padding(who: str, padding: Padding) -> Padding:
     """``padding`` as ``borders`` takes it; ValueError or TypeError for anything else."""
     if padding in ("same", "valid"):
         return padding
-    if isinstance(padding, str):
-        raise ValueError(f'{who}: expected padding "same", "valid", a number or two pairs; got {padding!r}')
+    return check_borders(who, padding, '"same", "valid" (none), ')
+
+
+def check_borders(who: str, padding: Any, words: str = "") -> int | Borders:
+    """A number, or two pairs of numbers, of at least 0; ValueError or TypeError otherwise, naming ``words`` too."""
+    refusal = f"{who}: expected padding as {words}a number or ((top, bottom), (left, right)); got {padding!r}"
     if isinstance(padding, (tuple, list)):
         if len(padding) != 2 or any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in padding):
-            raise ValueError(f"{who}: expected padding as ((top, bottom), (left, right)); got {padding!r}")
+            raise ValueError(refusal)
         (top, bottom), (left, right) = (
             tuple(checks.count(who, "each padding", n, least=0) for n in pair) for pair in padding
         )
         return (top, bottom), (left, right)
+    if isinstance(padding, str):
+        raise ValueError(refusal)
+    if isinstance(padding, bool) or not isinstance(padding, Integral):
+        raise TypeError(refusal)
     return checks.count(who, "padding", padding, least=0)
 
 

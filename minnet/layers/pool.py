@@ -1,6 +1,7 @@
 """Pooling, resizing and borders of images (H, W, C), channels last."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..kernels.borders import pad
 from ..memory import Memory
 from ..spec import Plan, Shape
 from .base import Layer
-from .conv import Padding, borders, check_padding
+from .conv import Borders, borders, check_borders
 
 
 class _Window(Layer):
@@ -26,6 +27,10 @@ class _Window(Layer):
         object.__setattr__(
             self, "stride", self.size if self.stride is None else checks.count(who, "stride", self.stride)
         )
+        given: Any = self.padding
+        if given is None or isinstance(given, str):
+            hint = " (for an odd size, size // 2 makes as many outputs)" if given == "same" else ""
+            raise TypeError(f"{who}: expected padding as a whole number, 0 for none; got {given!r}{hint}")
         if checks.count(who, "padding", self.padding, least=0) >= self.size:
             raise ValueError(f"{who}: expected padding below size={self.size}; got {self.padding}")
 
@@ -131,12 +136,10 @@ class Upsample(Layer):
 class ZeroPad(Layer):
     """Rows and columns of zeros around the image: a number for all sides, or ((top, bottom), (left, right))."""
 
-    padding: Padding
+    padding: int | Borders
 
     def __post_init__(self) -> None:
-        if isinstance(self.padding, str):
-            raise ValueError(f"ZeroPad: expected a number or ((top, bottom), (left, right)); got {self.padding!r}")
-        object.__setattr__(self, "padding", check_padding("ZeroPad", self.padding))
+        object.__setattr__(self, "padding", check_borders("ZeroPad", self.padding))
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
