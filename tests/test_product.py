@@ -52,17 +52,64 @@ def test_a_square_is_transposed_at_any_width(vector_bytes, dtype):
     transpose = simd.make_transpose(vector_bytes)
 
     @njit
-    def run(B, at, step, panel, to, width):
-        transpose(B, at, step, panel, to, width)
+    def run(B, at, step, rows, terms, panel, to, width):
+        transpose(B, at, step, rows, terms, panel, to, width)
 
     lanes = vector_bytes // np.dtype(dtype).itemsize
-    B, panel = np.arange(30 * 30, dtype=dtype), np.full(900, np.nan, dtype)
-    run(B, 7, 29, panel, 5, 17)
-    expected = panel.copy()
-    for j, k in np.ndindex(lanes, lanes):
-        expected[5 + k * 17 + j] = B[7 + j * 29 + k]
-    np.testing.assert_array_equal(panel, expected)
-    assert np.isfinite(panel).sum() == lanes * lanes
+    for rows, terms in ((lanes, lanes), (lanes - 1, lanes + 5), (lanes + 3, 1), (1, lanes)):
+        B, panel = np.full(30 * 30, np.nan, dtype), np.full(900, np.nan, dtype)
+        expected = panel.copy()
+        for j, k in np.ndindex(lanes, lanes):
+            inside = j < rows and k < terms
+            if inside:
+                B[7 + j * 29 + k] = 100 * j + k
+            expected[5 + k * 17 + j] = 100 * j + k if inside else 0
+        run(B, 7, 29, rows, terms, panel, 5, 17)  # a NaN would come from what must not be read
+        np.testing.assert_array_equal(panel, expected)
+        assert np.isfinite(panel).sum() == lanes * lanes
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_part_of_a_vector_is_moved_at_any_width(vector_bytes, dtype):
+    move = simd.make_move(vector_bytes)
+
+    @njit
+    def run(A, a, n, B, b, m):
+        move(A, a, n, B, b, m)
+
+    lanes = vector_bytes // np.dtype(dtype).itemsize
+    A = np.arange(1, 50, dtype=dtype)
+    for n, m in np.ndindex(lanes + 3, lanes + 3):
+        B = np.full(50, np.nan, dtype)
+        run(A, 3, n - 1, B, 5, m - 1)
+        expected, moved = B * np.nan, np.zeros(lanes, dtype)
+        moved[: max(n - 1, 0)] = A[3 : 3 + min(max(n - 1, 0), lanes)]
+        expected[5 : 5 + min(max(m - 1, 0), lanes)] = moved[: max(m - 1, 0)]
+        np.testing.assert_array_equal(B, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_dot_products_of_two_stretches_at_any_width(vector_bytes, dtype):
+    dots = simd.make_dots(vector_bytes)
+
+    @njit
+    def run(A, a1, a2, n, B, b, ldb, sums):
+        dots(A, a1, a2, n, B, b, ldb, sums)
+
+    lanes = vector_bytes // np.dtype(dtype).itemsize
+    columns, rng = max(1, lanes // 4), np.random.default_rng(0)
+    for n in (1, lanes - 1, lanes, 3 * lanes + 1):
+        length = -(-n // lanes) * lanes
+        A, B = np.full(200, np.nan, dtype), np.zeros((columns, length + 2), dtype)
+        A[3 : 3 + n], A[100 : 100 + n] = rng.standard_normal((2, n))
+        B[:, :n] = rng.standard_normal((columns, n))
+        sums = np.full(lanes + 1, np.nan, dtype)
+        run(A, 3, 100, n, np.concatenate([np.zeros(5, dtype), B.reshape(-1)]), 5, length + 2, sums)
+        expected = np.concatenate([B[:, :n].astype(float) @ A[start : start + n].astype(float) for start in (3, 100)])
+        np.testing.assert_allclose(sums[: 2 * columns], expected, atol=100 * EPS[dtype])
+        assert np.isnan(sums[lanes])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -9,13 +9,13 @@ from numba import config, get_thread_id, prange
 
 from .arrays import aligned_empty
 from .compile import helper, kernel, parallel_kernel, routine
-from .simd import ROWS, VECTOR_BYTES, block, copy_vectors, dots, pack, prefetch, tile
+from .simd import ROWS, VECTOR_BYTES, block_rows_for, borrowed, copy_vectors, dots, pack, prefetch, tile
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
 _TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
 _TASKS = 16  # into which large work is cut, or more
-_SMALL = 4000  # multiply-adds up to which plain loops are quicker than packing
-_THIN = 4  # ... and so many rows, or terms of a sum
+_SMALL = 1000  # multiply-adds up to which plain loops are quicker than packing
+_THIN = 3  # ... and so many rows
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
 _GROUP = 4  # panels of columns that a task has at the least, where it copies its rows
 _PART = 48  # ... and rows, if tasks are few
@@ -30,13 +30,12 @@ def _copies(a_row, a_col, itemsize):
 
 
 @routine
-def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
+def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, offsets):
     """Where rows of A' from ``first`` start at term k: offsets into A or, where they are columns or crowd, ``copy``.
 
-    Returns whether they were copied, and the distance of two terms.
+    Returns the distance of two terms.
     """
     width, length, step = 2 * lanes, depth + 2 * lanes, 1
-    copied = _copies(a_row, a_col, A.itemsize)
     if a_col != 1:  # into panels as of B, so that the terms of a block lie close together
         step = width
         for i in range(0, rows, width):
@@ -56,7 +55,7 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, lanes, copy, offsets):
                 offsets[r] = r * length
     for r in range(rows, rows + _BLOCK):
         offsets[r] = offsets[rows - 1]
-    return copied, step
+    return step
 
 
 @routine
@@ -71,11 +70,16 @@ def _thin_columns(
         many = min(width, rows - i)
         for j in range(cols):
             start = bias[column + j] if bias.size > 0 else c.dtype.type(0)
+            for r in range(width):
+                spare[j * width + r] = start
+        if k > 0:
             for r in range(many):
-                spare[j * width + r] = start if k == 0 else c[(first + i + r) * N + column + j]
-        block(
-            cols, True, B, starts, 0, A, i * depth, width, spare, 0, width, spare, 0, width, 1, 0, depth, b_row, bottom
-        )
+                for j in range(cols):
+                    spare[j * width + r] = c[(first + i + r) * N + column + j]
+        tile(
+            block_rows_for(cols), width, lanes, B, starts, 0, A, i * depth, width, spare, 0, width, spare, 0, width,
+            1, 0, depth, b_row, bottom, spare,
+        )  # fmt: skip
         for r in range(many):
             for j in range(cols):
                 c[(first + i + r) * N + column + j] = spare[j * width + r]
@@ -84,19 +88,17 @@ def _thin_columns(
 @routine
 def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare):
     """The same where rows lie as they are: dot products of two rows with the columns."""
-    c, most, sums = C.reshape(-1), lanes // 4, spare[lanes // 4 * depth :]
+    c, most, length = C.reshape(-1), max(1, lanes // 4), (depth + lanes - 1) // lanes * lanes
+    sums = spare[most * length :]
     for j in range(most):
-        for t in range(depth):
-            spare[j * depth + t] = B[at + j * b_col + t * b_row] if j < cols else C.dtype.type(0)
-    whole = depth - depth % lanes
+        for t in range(length):
+            spare[j * length + t] = B[at + j * b_col + t * b_row] if j < cols and t < depth else C.dtype.type(0)
     for r in range(0, rows, 2):
         many = min(2, rows - r)
-        dots(A, offsets[r], offsets[r + many - 1], spare, 0, depth, whole, sums)
+        dots(A, offsets[r], offsets[r + many - 1], depth, spare, 0, length, sums)
         for i in range(many):
             for j in range(cols):
                 total = sums[i * most + j]
-                for t in range(whole, depth):
-                    total += A[offsets[r + i] + t] * spare[j * depth + t]
                 to = (first + r + i) * N + column + j
                 start = bias[column + j] if bias.size > 0 else C.dtype.type(0)
                 total += start if k == 0 else c[to]
@@ -104,14 +106,17 @@ def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first,
 
 
 @routine
-def _plan(M, N, copied, itemsize):
+def _plan(M, N, K, copied, itemsize):
     """(parts, groups): into how many row parts and groups of panels of columns C is cut.
 
-    Each task copies the rows of A' for itself where they have to be copied: then few groups are better.
+    Each task packs the panels of B' for itself and copies the rows of A' where they have to be copied: where one thread
+    does all, the fewest tasks are best, and few groups where rows are copied.
     """
     width = 2 * (VECTOR_BYTES // itemsize)
     panels = (N + width - 1) // width
     parts = (M + _TASK_ROWS - 1) // _TASK_ROWS
+    if M * N * K <= _SERIAL:
+        return parts, 1
     if panels < _TASKS:  # too few columns to go round
         parts = max(parts, 2)
     most = max(1, panels // _GROUP) if copied else panels
@@ -129,32 +134,31 @@ def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
 
 
 @routine
-def _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """One task of the plan: a part of the rows by a group of panels."""
     M, N = C.shape
-    a, b, c = A.reshape(-1), B.reshape(-1), C.reshape(-1)
+    a, b, c, work = borrowed(A.reshape(-1)), borrowed(B.reshape(-1)), borrowed(C.reshape(-1)), borrowed(work)
     lanes = VECTOR_BYTES // C.itemsize
     width, panels = 2 * lanes, (N + 2 * lanes - 1) // (2 * lanes)
-    parts, groups = _plan(M, N, _copies(a_row, a_col, C.itemsize), C.itemsize)
     part, group = task // groups, task % groups
     first, last = part * M // parts, (part + 1) * M // parts
     first_column, last_column = group * panels // groups * width, min(N, (group + 1) * panels // groups * width)
     start, spare, copy = _DEPTH * width, (_DEPTH + 1) * width, (_DEPTH + 1 + _BLOCK) * width
     for k in range(0, K, _DEPTH):
         depth = min(_DEPTH, K - k)
-        copied, step = _rows_at(a, a_row, a_col, first, last - first, k, depth, lanes, work[copy:], offsets)
+        step = _rows_at(a, a_row, a_col, first, last - first, k, depth, copied, lanes, work[copy:], offsets)
         source = work[copy:] if copied else a
         bottom = floor if k + depth == K else -C.dtype.type(np.inf)
         for column in range(first_column, last_column, width):
             cols = min(width, N - column)
             at = k * b_row + column * b_col
-            if step == width and 2 * cols <= lanes:
+            if step == width and 2 * cols <= lanes <= depth:
                 _thin_columns(
                     source, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes,
                     work[spare:copy], offsets[_TASK_ROWS + _BLOCK :],
                 )  # fmt: skip
                 continue
-            if step == 1 and 4 * cols <= lanes:
+            if step == 1 and 4 * cols <= lanes <= depth:
                 _thin_sums(
                     source, offsets, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C,
                     N, lanes, work,
@@ -188,20 +192,26 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     A and B are any 2-d arrays; A'[i, k] is the element i * a_row + k * a_col of A in C order, likewise B': transposes
     are read where they lie. bias (N,) may be empty. work and offsets are scratch as ``new_work`` makes it.
     """
-    parts, groups = _plan(C.shape[0], C.shape[1], _copies(a_row, a_col, C.itemsize), C.itemsize)
+    copied = _copies(a_row, a_col, C.itemsize)
+    parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
     if C.size * K <= _SERIAL:
         for task in range(parts * groups):
-            _run_task(task, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0])
+            _run_task(
+                task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0]
+            )
     else:
         for i in prange(parts * groups):
             shared = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
             own = get_thread_id()
-            _run_task(shared, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[own], offsets[own])
+            _run_task(
+                shared, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[own],
+                offsets[own],
+            )  # fmt: skip
 
 
 @kernel
 def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """What ``matmul`` computes, row by row in plain loops: for few rows or few terms, where packing does not pay."""
+    """What ``matmul`` computes, row by row in plain loops: for few rows, where packing does not pay."""
     M, N = C.shape
     a, b = A.reshape(-1), B.reshape(-1)
     if b_col != 1:  # the loop over columns needs them side by side
@@ -210,17 +220,18 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offs
                 work[0, k * N + j] = b[k * b_row + j * b_col]
         b, b_row = work[0], N
     for i in range(M):
-        out, factor = C[i], a[i * a_row]
-        if bias.size > 0:
+        out, left = C[i], a[i * a_row :]
+        for j in range(N):
+            out[j] = bias[j] if bias.size > 0 else C.dtype.type(0)
+        for k in range(0, K - 1, 2):  # two terms at a time, to write half as often
+            first, second = left[k * a_col], left[(k + 1) * a_col]
+            one, other = b[k * b_row : k * b_row + N], b[(k + 1) * b_row : (k + 1) * b_row + N]
             for j in range(N):
-                out[j] = bias[j] + factor * b[j]
-        else:
+                out[j] += first * one[j] + second * other[j]
+        if K % 2 == 1:
+            last, row = left[(K - 1) * a_col], b[(K - 1) * b_row : (K - 1) * b_row + N]
             for j in range(N):
-                out[j] = factor * b[j]
-        for k in range(1, K):
-            factor, row = a[i * a_row + k * a_col], b[k * b_row : k * b_row + N]
-            for j in range(N):
-                out[j] += factor * row[j]
+                out[j] += last * row[j]
         if floor > -C.dtype.type(np.inf):
             for j in range(N):
                 out[j] = floor if out[j] < floor else out[j]
@@ -230,7 +241,7 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes. They decide, never the number of threads."""
     size = C.size * K
     fits = b_col == 1 or C.shape[1] * K <= work.shape[1]
-    if fits and (size <= _SMALL or K <= _THIN or len(C) <= _THIN):
+    if fits and (size <= _SMALL or len(C) <= _THIN):
         small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)

@@ -68,6 +68,29 @@ class Emitter:
         lane = self.builder.insert_element(undefined, value, ir.Constant(_I32, 0))
         return self.builder.shuffle_vector(lane, undefined, zeros)
 
+    def first(self, count):
+        """A mask of the first ``count`` lanes: none for 0 or less, all for as many as there are or more."""
+        numbers = ir.VectorType(_I64, self.lanes)
+        lane = self.builder.insert_element(ir.Constant(numbers, ir.Undefined), count, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), None)
+        counts = self.builder.shuffle_vector(lane, ir.Constant(numbers, ir.Undefined), zeros)
+        return self.builder.icmp_signed("<", ir.Constant(numbers, list(range(self.lanes))), counts)
+
+    def _masked(self, name, result, *arguments):
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        full_name = f"llvm.masked.{name}.v{self.lanes}f{8 * self.size}.p0"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, full_name), arguments)
+
+    def load_first(self, count, where):
+        """The first ``count`` lanes from memory, zeros in the others, which are not read."""
+        place, align = self.builder.inttoptr(where, self.vector.as_pointer()), ir.Constant(_I32, self.size)
+        return self._masked("load", self.vector, place, align, self.first(count), ir.Constant(self.vector, None))
+
+    def store_first(self, count, value, where):
+        """The first ``count`` lanes; the memory of the others is not touched."""
+        place, align = self.builder.inttoptr(where, self.vector.as_pointer()), ir.Constant(_I32, self.size)
+        self._masked("store", ir.VoidType(), value, place, align, self.first(count))
+
     def constant(self, number):
         """A vector of one number."""
         return ir.Constant(self.vector, [number] * self.lanes)
@@ -111,7 +134,7 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
                 each = [builder.add(start, builder.mul(step, e.const(i))) for i in range(rows)]
                 return [builder.add(row, e.const(v * vector_bytes)) for row in each for v in range(vectors)]
 
-            starts, targets = places(e.address(6, d), ldd), places(e.address(9, c), ldc)
+            starts = places(e.address(6, d), ldd)
             a_rows = [builder.add(a, e.scaled(e.load(builder.add(table, e.const(8 * i)), _I64))) for i in range(rows)]
             before = [e.load(place) for place in starts]
             start = builder.block
@@ -156,7 +179,7 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
             builder.cbranch(builder.icmp_signed("<", next_k1, n1), outer, done)
 
             builder.position_at_end(done)
-            bottom = e.broadcast(floor)
+            bottom, targets = e.broadcast(floor), places(e.address(9, c), ldc)
             for value, place in zip(sums, targets, strict=True):
                 e.store(builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value), place)
             return context.get_dummy_value()
@@ -183,35 +206,56 @@ def make_copy(vector_bytes: int) -> Callable[..., Any]:
     return copy
 
 
-def make_transpose(vector_bytes: int) -> Callable[..., Any]:
-    """``transpose(B, at, step, panel, to, width)``: panel[to + k * width + j] = B[at + j * step + k], j, k < lanes.
+def make_move(vector_bytes: int) -> Callable[..., Any]:
+    """``move(A, a, n, B, b, m)``: the first m elements of a vector into B[b:] that holds the first n of A[a:], then 0.
 
-    A square of lanes x lanes values changes rows and columns in registers: in round s, lanes whose numbers differ in
-    bit s alone change places between rows whose numbers do.
+    n and m may be below 0, which is as 0, and above a vector, which is as all of it.
     """
 
     @intrinsic
-    def transpose(typingctx, B, at, step, panel, to, width):
-        signature = types.void(B, types.intp, types.intp, panel, types.intp, types.intp)
+    def move(typingctx, A, a, n, B, b, m):
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
+            e.store_first(args[5], e.load_first(args[2], e.address(0, args[1])), e.address(3, args[4]))
+            return context.get_dummy_value()
+
+        return types.void(A, types.intp, types.intp, B, types.intp, types.intp), codegen
+
+    return move
+
+
+def make_transpose(vector_bytes: int) -> Callable[..., Any]:
+    """``transpose(B, at, step, rows, terms, panel, to, width)``: rows of B become columns of a square of the panel.
+
+    panel[to + k * width + j] = B[at + j * step + k] for j < rows and k < terms, and 0 elsewhere, j, k < lanes. A square
+    of lanes x lanes values changes rows and columns in registers: in round s, lanes whose numbers differ in bit s alone
+    change places between rows whose numbers do.
+    """
+
+    @intrinsic
+    def transpose(typingctx, B, at, step, rows, terms, panel, to, width):
+        n = types.intp
+        signature = types.void(B, n, n, n, n, panel, n, n)
 
         def codegen(context, builder, signature, args):
             e = Emitter(context, builder, signature, args, B.dtype, vector_bytes)
-            source, target = e.address(0, args[1]), e.address(3, args[4])
-            step, width = e.scaled(args[2]), e.scaled(args[5])
+            source, target = e.address(0, args[1]), e.address(5, args[6])
+            step, width = e.scaled(args[2]), e.scaled(args[7])
             lanes = range(e.lanes)
-            rows = [e.load(builder.add(source, builder.mul(step, e.const(j)))) for j in lanes]
+            counts = [builder.select(builder.icmp_signed("<", e.const(j), args[3]), args[4], e.const(0)) for j in lanes]
+            values = [e.load_first(counts[j], builder.add(source, builder.mul(step, e.const(j)))) for j in lanes]
             mask_type, bit = ir.VectorType(_I32, e.lanes), 1
             while bit < e.lanes:
                 low = ir.Constant(mask_type, [n if not n & bit else e.lanes + n - bit for n in lanes])
                 high = ir.Constant(mask_type, [n + bit if not n & bit else e.lanes + n for n in lanes])
-                mixed = list(rows)
+                mixed = list(values)
                 for j in lanes:
                     if not j & bit:
-                        mixed[j] = builder.shuffle_vector(rows[j], rows[j + bit], low)
-                        mixed[j + bit] = builder.shuffle_vector(rows[j], rows[j + bit], high)
-                rows, bit = mixed, bit * 2
+                        mixed[j] = builder.shuffle_vector(values[j], values[j + bit], low)
+                        mixed[j + bit] = builder.shuffle_vector(values[j], values[j + bit], high)
+                values, bit = mixed, bit * 2
             for k in lanes:
-                e.store(rows[k], builder.add(target, builder.mul(width, e.const(k))))
+                e.store(values[k], builder.add(target, builder.mul(width, e.const(k))))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -300,50 +344,60 @@ def make_transform(matrix: Sequence[Sequence[SupportsFloat]], vector_bytes: int)
     return transform
 
 
-@intrinsic
-def dots(typingctx, A, a1, a2, B, b, ldb, n, sums):
-    """Dot products of two stretches of A, from a1 and a2 on, with a few of B, ldb apart, in an order always the same.
+def make_dots(vector_bytes: int) -> Callable[..., Any]:
+    """``dots(A, a1, a2, n, B, b, ldb, sums)``: dot products of two stretches of A with a few of B, in a fixed order.
 
-    sums[j] = sum of A[a1 + i] * B[b + j * ldb + i] for i < n, a multiple of the lanes, for a quarter as many j as there
-    are lanes; behind them the same for a2.
+    sums[j] = sum of A[a1 + i] * B[b + j * ldb + i] for i < n, for a quarter as many j as there are lanes; behind them
+    the same for a2. B has zeros from n on, up to a multiple of the lanes. A whole vector of sums is written.
     """
-    size_t = types.intp
-    signature = types.void(A, size_t, size_t, B, size_t, size_t, size_t, sums)
 
-    def codegen(context, builder, signature, args):
-        e = Emitter(context, builder, signature, args, A.dtype, VECTOR_BYTES)
-        columns, zero = e.lanes // 4, ir.Constant(e.vector, None)
-        rows = [e.address(0, args[1]), e.address(0, args[2])]
-        others = [e.address(3, builder.add(args[4], builder.mul(args[5], e.const(j)))) for j in range(columns)]
-        totals = [cgutils.alloca_once_value(builder, zero) for _ in range(2 * columns)]
-        with cgutils.for_range(builder, builder.sdiv(args[6], e.const(e.lanes))) as loop:
-            at = builder.mul(loop.index, e.const(e.bytes))
-            left, right = ([e.load(builder.add(start, at)) for start in starts] for starts in (rows, others))
-            for i, total in enumerate(totals):
-                factors = left[i // columns], right[i % columns]
-                builder.store(builder.call(e.function("fma", 3), [*factors, builder.load(total)]), total)
-        for i, place in enumerate(totals):
-            total, half = builder.load(place), e.lanes // 2
-            while half:  # fold the upper half of the lanes onto the lower one
-                mask = ir.Constant(ir.VectorType(_I32, e.lanes), [(k + half) % e.lanes for k in range(e.lanes)])
-                total = builder.fadd(total, builder.shuffle_vector(total, total, mask))
-                half //= 2
-            where = builder.inttoptr(e.address(7, e.const(i)), e.scalar.as_pointer())
-            builder.store(builder.extract_element(total, ir.Constant(_I32, 0)), where)
-        return context.get_dummy_value()
+    @intrinsic
+    def dots(typingctx, A, a1, a2, n, B, b, ldb, sums):
+        size_t = types.intp
+        signature = types.void(A, size_t, size_t, size_t, B, size_t, size_t, sums)
 
-    return signature, codegen
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
+            columns, zero = max(1, e.lanes // 4), ir.Constant(e.vector, None)
+            rows = [e.address(0, args[1]), e.address(0, args[2])]
+            others = [e.address(4, builder.add(args[5], builder.mul(args[6], e.const(j)))) for j in range(columns)]
+            totals = [cgutils.alloca_once_value(builder, zero) for _ in range(2 * columns)]
+            vectors = builder.sdiv(builder.add(args[3], e.const(e.lanes - 1)), e.const(e.lanes))
+            with cgutils.for_range(builder, vectors) as loop:
+                at = builder.mul(loop.index, e.const(e.bytes))
+                rest = builder.sub(args[3], builder.mul(loop.index, e.const(e.lanes)))
+                left = [e.load_first(rest, builder.add(row, at)) for row in rows]
+                right = [e.load(builder.add(other, at)) for other in others]
+                for i, total in enumerate(totals):
+                    factors = left[i // columns], right[i % columns]
+                    builder.store(builder.call(e.function("fma", 3), [*factors, builder.load(total)]), total)
+            sums, width = [builder.load(total) for total in totals], e.lanes
+            while width > 1:  # lanes of one sum: fold halves of them, those of two vectors into one
+                half, groups = width // 2, range(0, 2 * e.lanes, width)
+                firsts, seconds = ([g + k + shift for g in groups for k in range(half)] for shift in (0, half))
+                masks = [ir.Constant(ir.VectorType(_I32, e.lanes), lanes) for lanes in (firsts, seconds)]
+                pairs = zip(sums[::2], sums[1::2] or sums, strict=True)
+                sums = [builder.fadd(*(builder.shuffle_vector(*pair, mask) for mask in masks)) for pair in pairs]
+                width = half
+            e.store(sums[0], e.address(7, e.const(0)))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return dots
 
 
 copy_vectors = make_copy(VECTOR_BYTES)
+move = make_move(VECTOR_BYTES)
 transpose_square = make_transpose(VECTOR_BYTES)
+dots = make_dots(VECTOR_BYTES)
 _R0, _R1, _R2, _R3 = ROWS
 _wide0, _wide1, _wide2, _wide3 = (make_block(rows, 2, VECTOR_BYTES) for rows in ROWS)
 _slim0, _slim1, _slim2, _slim3 = (make_block(rows, 1, VECTOR_BYTES) for rows in ROWS)
 
 
-@routine
-def block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
+@helper
+def _block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
     """The smallest block of at least ``rows`` rows, two vectors wide or one. It writes all its rows."""
     if wide:
         if rows > _R1:
@@ -362,6 +416,12 @@ def block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1,
         _slim2(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
     else:
         _slim3(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
+
+
+@routine
+def block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
+    """The smallest block of at least ``rows`` rows, two vectors wide or one. It writes all its rows."""
+    _block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
 
 
 @helper
@@ -395,39 +455,36 @@ def tile(rows, cols, lanes, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, 
     fits = rows == block_rows_for(rows) and cols == width
     if not fits and ldd != 0:
         for i in range(rows):
-            for j in range(cols):
-                spare[i * width + j] = D[d + i * ldd + j]
+            for j in range(0, width, lanes):
+                move(D, d + i * ldd + j, cols - j, spare, i * width + j, lanes)
     # One call, since the compiler puts a copy of every block into each.
     D, d, ldd = (D, d, ldd) if fits or ldd == 0 else (spare, 0, width)
     out, to, step = (C, c, ldc) if fits else (spare, 0, width)
-    block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, out, to, step, n1, step1, n2, step2, floor)
+    _block(rows, wide, A, offsets, o, B, b, ldb, D, d, ldd, out, to, step, n1, step1, n2, step2, floor)
     if not fits:
         for i in range(rows):
-            for j in range(cols):
-                C[c + i * ldc + j] = spare[i * width + j]
+            for j in range(0, width, lanes):
+                move(spare, i * width + j, lanes, C, c + i * ldc + j, cols - j)
 
 
 @routine
 def pack(B, at, row_step, column_step, depth, cols, width, lanes, panel, to):
     """panel[to + k * width + j] = B[at + k * row_step + j * column_step] for k < depth, j < cols, 0 in what is left.
 
-    width is one vector or two.
+    width is one vector or two. One of the steps is 1; where it is that of the rows, zeros follow up to a depth that is
+    a multiple of the lanes.
     """
-    if column_step == 1 and cols == 2 * lanes:
+    if column_step != 1:
+        for k in range(0, depth, lanes):
+            for j in range(0, width, lanes):
+                start, place = at + k + j * column_step, to + k * width + j
+                transpose_square(B, start, column_step, cols - j, depth - k, panel, place, width)
+    elif cols == 2 * lanes:
         for k in range(depth):
             prefetch(B, at + k * row_step + width)
             prefetch(B, at + k * row_step + width + lanes)
             copy_vectors(B, at + k * row_step, panel, to + k * width)
-        return
-    whole_rows, whole_columns = 0, 0  # what vector code has done
-    if row_step == 1:
-        whole_rows, whole_columns = depth - depth % lanes, cols - cols % lanes
-        for k in range(0, whole_rows, lanes):
-            for j in range(0, whole_columns, lanes):
-                transpose_square(B, at + k + j * column_step, column_step, panel, to + k * width + j, width)
-    for k in range(depth):
-        target, source = to + k * width, at + k * row_step
-        for j in range(whole_columns if k < whole_rows else 0, cols):
-            panel[target + j] = B[source + j * column_step]
-        for j in range(cols, width):
-            panel[target + j] = panel.dtype.type(0)
+    else:
+        for k in range(depth):
+            for j in range(0, width, lanes):
+                move(B, at + k * row_step + j, cols - j, panel, to + k * width + j, lanes)
