@@ -1,6 +1,7 @@
 """Variance by layer, LSUV, loss surfaces and mistakes, each against something computed another way."""
 
 import csv
+import dataclasses
 import json
 import math
 
@@ -163,6 +164,8 @@ def test_the_table_prints_saves_and_draws(tmp_path):
     ]
     table.save(tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["layers"][1]["variance"] == table["0"].variance
+    dataclasses.replace(table, layers=(dataclasses.replace(table["0"], variance=np.inf),)).save(tmp_path / "inf.json")
+    assert json.loads((tmp_path / "inf.json").read_text())["layers"][0]["variance"] is None
     table.plot(tmp_path / "t.png")
     rows = rows_of(tmp_path / "t.csv")
     assert [float(row["variance"]) for row in rows] == [layer.variance for layer in table.layers]

@@ -78,6 +78,13 @@ def test_a_wrong_data_gradient_behind_a_large_penalty_is_found():
         mn.check_net(net, X, Y, part="both")
 
 
+def test_a_net_without_parameters_is_checked_for_its_input_alone():
+    net = mn.Net([mn.Tanh()], X.shape[1], mn.SquaredError())
+    mn.check_net(net, X, X).assert_passed()
+    with pytest.raises(ValueError, match=r"check_net: expected a net with parameters, or inputs=True; got Net\("):
+        mn.check_net(net, X, X, inputs=False)
+
+
 def test_burn_in_trains_the_twin_alone():
     net = make()
     before = net.params.copy()

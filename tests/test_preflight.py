@@ -394,6 +394,7 @@ def test_a_loss_without_chance_says_so(digits):
     [
         ({"net": "net"}, TypeError, "preflight: expected a Net with a loss; got 'net'"),
         ({"net": mn.Net([mn.ReLU()], 64)}, TypeError, "expected a Net with a loss"),
+        ({"net": mn.Net([mn.ReLU()], 64, mn.SquaredError())}, ValueError, "expected a net with parameters to train"),
         ({"data": 3}, TypeError, "expected data as a pair"),
         ({"data": (np.zeros((5, 3), np.float32), np.zeros(5, int))}, ValueError, "samples of shape \\(64,\\)"),
         ({"data": (np.zeros((5, 64), np.float32), np.zeros(4, int))}, ValueError, "as many targets"),

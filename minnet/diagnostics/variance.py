@@ -1,6 +1,5 @@
 """Variance of activations and of gradients by layer, before training, beside what theory expects."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..files import write_whole
+from ..files import write_json
 from ..layers import Chain, Layer, Residual
 from ..memory import Memory
 from ..net import Net
@@ -82,8 +81,8 @@ class VarianceByLayer:
         return {"samples": self.samples, "layers": [asdict(layer) for layer in self.layers]}
 
     def save(self, path: str | Path) -> None:
-        """Write the table to ``path`` as JSON, whole or not at all."""
-        write_whole(path, json.dumps(self.to_dict(), indent=1, allow_nan=False))
+        """Write the table to ``path`` as JSON, whole or not at all; null for what is not finite."""
+        write_json(path, self.to_dict())
 
     def plot(self, path: str | Path) -> None:
         """Draw variances and gains by layer into an image file, with the data beside it."""

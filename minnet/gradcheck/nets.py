@@ -54,6 +54,8 @@ def check_net(
     _check_loss("check_net", net)
     if part not in PARTS:
         raise ValueError(f"check_net: expected part of {', '.join(PARTS)}; got {part!r}")
+    if not net.params.size and not inputs:
+        raise ValueError(f"check_net: expected a net with parameters, or inputs=True; got {net!r}")
     twin = _burned_in(net.twin(dtype), x, y, checks.count("check_net", "burn_in", burn_in, least=0))
     chosen = PARTS[:-1] if part == "each" else (part,)
     made = {"together": _objective, "data": _data_loss, "penalties": _penalties}

@@ -33,6 +33,8 @@ class Case:
         """From the arguments of ``preflight``; TypeError or ValueError for bad ones."""
         if not isinstance(net, Net) or net.loss_function is None:
             raise TypeError(f"preflight: expected a Net with a loss; got {net!r}")
+        if not net.params.size:
+            raise ValueError(f"preflight: expected a net with parameters to train; got {net!r}")
         if rule is not None and not isinstance(rule, Rule):
             raise TypeError(f"preflight: expected rule to be a Rule, such as Adam(); got {rule!r}")
         if rule is not None and rule.searches:
