@@ -3,7 +3,7 @@
 The metadata in its header are four texts: ``format``, ``version``, ``blake2b`` and ``document``. The checksum is of the
 document and of every array's name, dtype, shape and bytes. Nothing in the file is code.
 
-Reading takes no more memory than the arrays, and beside them the file's size and 2 MiB. As lists and dicts of Python's
+Reading takes no more memory than the arrays, and beside them the file's size and 4 MiB. As lists and dicts of Python's
 may take some 30 times their text, the document's memory is bounded by its text before it is read, and a file whose
 header and document might take more is refused, in writing as in reading. For the same reason the header, of which
 safetensors' own reader makes up to 30 times its text, is read here.
@@ -31,7 +31,7 @@ _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
 # element, half of a text. Upper bounds for CPython.
 _COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
 _TENSOR = 400  # and a tensor without its elements: name, place, array
-_FREE = 2**21
+_FREE = 2**22
 _DTYPES = {
     **{"BOOL": np.dtype("?"), "F16": np.dtype("f2"), "F32": np.dtype("f4"), "F64": np.dtype("f8")},
     **{f"{kind}{8 * size}": np.dtype(f"{kind.lower()}{size}") for kind in "IU" for size in (1, 2, 4, 8)},
@@ -82,7 +82,7 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
     """(document, arrays) of a file of that kind that ``write`` made; the arrays of the document are back in it.
 
     CheckpointError for a file that is truncated, damaged, foreign or of a newer version, or that might take more memory
-    than its arrays, its size and 2 MiB; FileNotFoundError for none.
+    than its arrays, its size and 4 MiB; FileNotFoundError for none.
     """
     path = Path(path)
     if not path.is_file():
@@ -235,7 +235,7 @@ def _read_arrays(file: BufferedReader, places: list[_Place], size: int) -> dict[
         if first + start != at or first + stop > size or name in arrays:
             raise ValueError(f"a tensor {name[:80]} at {start}")
         array = np.empty(shape, dtype.newbyteorder("<"))
-        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
             raise ValueError("its end is missing")
         arrays[name] = _plain_array(name, array)
         at = first + stop

@@ -103,7 +103,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
         },
         "history": {
             "stopped": trainer.history.stopped,
-            "epochs": trainer.history.epochs.rows,
+            "epochs": _table(trainer.history.epochs),
             "steps": _table(trainer.history.steps),
         },
         "callbacks": [
@@ -120,7 +120,7 @@ def _standardizer(standardize: Standardizer) -> Document:
 
 
 def _table(rows: Rows) -> Any:
-    """Rows as columns of float64 or int64 where all have the same ones, as the steps' rows do; else as they are."""
+    """Rows as columns of float64 or int64 where all have the same ones; else as they are."""
     names = list(rows.rows[0]) if len(rows) else []
     if any(list(row) != names for row in rows.rows):
         return rows.rows

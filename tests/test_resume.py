@@ -412,7 +412,9 @@ class Talkative(mn.Callback):
         pass
 
 
-@pytest.mark.parametrize("words", ["x" * 101_000_000, [{"a": 0}] * 100_000], ids=["long", "dicts"])
+@pytest.mark.parametrize(
+    "words", ["x" * 101_000_000, "x" * 2_000_000, [{"a": 0}] * 20_000], ids=["very long", "long", "dicts"]
+)
 def test_a_document_too_large_is_an_error_of_the_disks_kind(words, tmp_path):
     with pytest.raises(OSError, match="expected a minnet checkpoint with a document that readers can hold"):
         CASES["SGD"].start(Talkative(words), mn.Checkpoint(tmp_path)).run(progress=False)
@@ -431,46 +433,119 @@ DENSE = {
     "floats": "1e9",
     "texts": '"ab"',
     "nested": "[" * 300 + "]" * 300,
+    "nested dicts": '{"":' * 300 + "0" + "}" * 300,
+    "long texts": f'"{"x" * 100_000}"',
+    "wide texts": f'"{"x" * 100_000}\\ud83d\\ude00"',
+    "keys": "",
 }
 
 
-@pytest.mark.parametrize("kind", [*DENSE, "keys"])
-def test_a_document_takes_no_memory_beyond_what_is_said(kind, tmp_path):
+def dense(kind, length):
+    """A JSON text of about so many characters that takes much memory when it is read."""
+    many = length // len(DENSE[kind] or '"abcdef":0,')
+    if kind == "keys":
+        return '{"x":{' + ",".join(f'"{i:06x}":0' for i in range(many)) + "}}"
+    return f'{{"x":[{",".join([DENSE[kind]] * many)}]}}'
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_reading_takes_no_memory_beyond_twice_the_files_size_and_4_mib(kind, tmp_path):
+    """Of the largest document that is read, and of much larger ones, which are not."""
     import tracemalloc
 
     from safetensors.numpy import save_file
 
-    many = 2_000_000 // len(DENSE.get(kind, '"abcdef":0,'))
-    items = ",".join([f'"{i:x}":0' for i in range(many)] if kind == "keys" else [DENSE[kind]] * many)
-    text = '{"x":' + (f"{{{items}}}" if kind == "keys" else f"[{items}]") + "}"
-    metadata = {"format": "minnet checkpoint", "version": "1", "document": text, "blake2b": archive._checksum(text, {})}
-    path = tmp_path / "dense.ckpt"
-    save_file({}, path, metadata)
-    size = path.stat().st_size
-    tracemalloc.start()
-    try:
-        if kind in ("floats", "texts", "keys"):
+    path, size = tmp_path / "dense.ckpt", 2_000_000
+    lengths = [size // 2**i for i in range(8)]
+    outcomes = []
+    for length in lengths:
+        text, array = dense(kind, length), np.zeros(size - length, np.uint8)
+        checksum = archive._checksum(text, {"x": array})
+        metadata = {"format": "minnet checkpoint", "version": "1", "document": text, "blake2b": checksum}
+        save_file({"x": array}, path, metadata)
+        del text, array
+        tracemalloc.start()
+        try:
             archive.read(path)
-        else:
-            with pytest.raises(mn.CheckpointError, match="too many parts for its size"):
-                archive.read(path)
-        assert tracemalloc.get_traced_memory()[1] <= 16 * size
-    finally:
-        tracemalloc.stop()
+            outcomes.append("")
+        except mn.CheckpointError as error:
+            outcomes.append(str(error).partition("; got ")[2])
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak <= 2 * path.stat().st_size + 2**22
+    assert outcomes == sorted(outcomes, reverse=True)  # the large ones are refused
+    assert set(outcomes) == {"", "one of too many parts for its size"}
 
 
 @pytest.mark.parametrize("kind", DENSE)
 def test_the_estimate_of_a_documents_memory_is_no_less_than_it_takes(kind):
     import tracemalloc
 
-    text = f"[{','.join([DENSE[kind]] * 50_000)}]"
+    text = dense(kind, 300_000)
     tracemalloc.start()
     try:
         document = json.loads(text)
-        assert tracemalloc.get_traced_memory()[1] <= archive._memory(text)
+        assert tracemalloc.get_traced_memory()[1] + len(text) <= archive._memory(text, 0)
     finally:
         tracemalloc.stop()
-    assert len(document) == 50_000
+    assert len(document["x"]) >= 2
+
+
+def with_header(tmp_path, *tensors, document="{}", tail=b"", **more):
+    """A file whose header has these entries, under the checksum of no arrays."""
+    metadata = {"format": "minnet checkpoint", "version": "1", "document": document} | more
+    metadata = {"blake2b": archive._checksum(document, {})} | metadata
+    header = ("{" + ",".join([f'"__metadata__":{json.dumps(metadata)}', *tensors]) + "}").encode()
+    (tmp_path / "header.ckpt").write_bytes(len(header).to_bytes(8, "little") + header + tail)
+    return tmp_path / "header.ckpt"
+
+
+def entry(name="x", dtype="U8", shape="2", start=0, stop=2, more=""):
+    return f'"{name}":{{"dtype":"{dtype}","shape":[{shape}],"data_offsets":[{start},{stop}]{more}}}'
+
+
+HEADERS = {
+    "an unknown dtype": ([entry(dtype="BF16", stop=4)], bytes(4)),
+    "a shape of another size": ([entry(shape="3")], bytes(2)),
+    "a negative shape": ([entry(shape="-1,-2")], bytes(2)),
+    "a shape of no whole numbers": ([entry(shape="2.0")], bytes(2)),
+    "a shape that is too large": ([entry(shape="0,4611686018427387904,4611686018427387904", stop=0)], b""),
+    "a shape of too many axes": ([entry(shape=",".join("0" * 70), stop=0)], b""),
+    "a long shape": ([entry(shape=",".join("1" * 1000), stop=1)], bytes(1)),
+    "an overlap": ([entry("x"), entry("y", start=1, stop=3)], bytes(3)),
+    "a gap": ([entry("x"), entry("y", start=3, stop=5)], bytes(5)),
+    "one name twice": ([entry(), entry(start=2, stop=4)], bytes(4)),
+    "bytes missing": ([entry()], bytes(1)),
+    "bytes too many": ([entry()], bytes(3)),
+    "an offset of -2": ([entry(start=-2, stop=0)], b""),
+    "an entry that is none": (['"x":[]}'], b""),
+    "an entry without a shape": (['"x":{"dtype":"U8","data_offsets":[0,2]}'], bytes(2)),
+    "half a text": (['"x'], b""),
+    "a text that is no Unicode": ([entry("\\ud800")], bytes(2)),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_is_not_as_it_should_be_is_refused(header, tmp_path):
+    entries, tail = HEADERS[header]
+    with pytest.raises(mn.CheckpointError, match="truncated or damaged"):
+        archive.read(with_header(tmp_path, *entries, tail=tail))
+
+
+def test_a_header_may_have_spaces_other_keys_and_tensors_in_any_order(tmp_path):
+    a, b = np.arange(3, dtype=np.uint8), np.arange(4, dtype=np.float32)
+    document = '{"x": {"$array": "é"}}'
+    entries = [
+        ' "é" : { "data_offsets":[3,19], "shape":[2, 2],"dtype":"F32", "more":0}\n',
+        entry(shape="3", stop=3),
+    ]
+    checksum = archive._checksum(document, {"x": a, "é": b.reshape(2, 2)})
+    path = with_header(tmp_path, *entries, document=document, blake2b=checksum, tail=a.tobytes() + b.tobytes())
+    document, arrays = archive.read(path)
+    assert list(arrays) == ["x"]
+    assert np.array_equal(arrays["x"], a)
+    assert np.array_equal(document["x"], b.reshape(2, 2))
 
 
 def test_saving_amid_a_step_is_refused(tmp_path):
@@ -659,6 +734,13 @@ for record in trainer:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 """
+
+
+def test_a_missing_folder_is_a_clear_error(tmp_path):
+    trainer = CASES["Adam"].start()
+    with pytest.raises(FileNotFoundError) as error:
+        trainer.save(tmp_path / "none" / "x.ckpt")
+    assert str(error.value) == f"expected the folder {tmp_path / 'none'} to exist, to write x.ckpt in it"
 
 
 def test_the_real_error_of_a_file_that_may_not_grow(tmp_path):
@@ -931,6 +1013,23 @@ def test_reading_a_file_runs_no_warnings_and_leaves_the_caller_its_arrays(saved)
         document, arrays = archive.read(saved)
     assert set(arrays) == {*stress.mlp().named_parameters(), *stress.mlp().named_buffers()}
     assert document["history"]["epochs"][0]["average"].dtype == np.float32
+
+
+def test_every_dtype_and_shape_is_read_as_safetensors_reads_it(tmp_path):
+    from safetensors.numpy import load_file
+
+    rng, path = np.random.default_rng(0), tmp_path / "x"
+    shapes = ((), (1,), (3,), (0,), (2, 0, 3), (2, 3, 4))
+    arrays = {
+        f"{name} {shape}": rng.integers(0, 2, shape).astype(name) for name in sorted(archive._NAMES) for shape in shapes
+    }
+    archive.write(path, {}, arrays)
+    _, read = archive.read(path)
+    assert len(read) == len(archive._NAMES) * len(shapes)
+    for name, wanted in load_file(path).items():
+        assert (read[name].dtype, read[name].shape) == (wanted.dtype, wanted.shape)
+        assert np.array_equal(read[name], arrays[name])
+        assert read[name].flags.writeable
 
 
 # Hostile files -----------------------------------------------------------------------------------------------
