@@ -1012,7 +1012,82 @@ def test_reading_a_file_runs_no_warnings_and_leaves_the_caller_its_arrays(saved)
         warnings.simplefilter("error")
         document, arrays = archive.read(saved)
     assert set(arrays) == {*stress.mlp().named_parameters(), *stress.mlp().named_buffers()}
-    assert document["history"]["epochs"][0]["average"].dtype == np.float32
+    assert document["history"]["epochs"]["average"]["values"].dtype == np.float32
+
+
+class Figures(mn.Callback):
+    """Adds to the epochs' rows."""
+
+    def __init__(self, **figures):
+        self.figures = figures
+
+    def on_epoch(self, trainer, row):
+        row |= {name: figure(row["epoch"]) for name, figure in self.figures.items() if figure(row["epoch"]) is not None}
+
+
+FIGURES = {  # (what is added at an epoch, whether the history is columns of arrays)
+    "NumPy's": ({"a": np.float64, "b": np.float32, "c": np.int64}, True),
+    "in some rows": ({"a": lambda i: i / 3 if i % 2 else None, "b": lambda i: np.float64(i) if i > 2 else None}, True),
+    "NaN and infinity": ({"a": lambda i: float("nan"), "b": lambda i: -np.inf if i == 1 else np.nan}, True),
+    "text": ({"a": str}, False),
+    "kinds that differ": ({"a": lambda i: i / 3 if i % 2 else i}, False),
+    "True": ({"a": bool}, False),
+    "large": ({"a": lambda i: 2**64 + i}, False),
+}
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_history_of_any_columns_is_the_same_when_resumed(kind, tmp_path):
+    figures, columns = FIGURES[kind]
+    case = replace(CASES["Adam"], given=lambda: CASES["Adam"].given() | {"callbacks": [Figures(**figures)]})
+    expected = whole(case)
+    assert len(expected.history) > 4
+    for step in (1, expected.step // 2, expected.step):
+        (tmp_path / str(step)).mkdir()
+        save_at(case, tmp_path / str(step), step)
+        trainer = case.resume(tmp_path / str(step) / f"{step}.ckpt")
+        trainer.run(progress=False)
+        assert result(trainer) == result(expected)
+    document, _ = archive.read(tmp_path / str(expected.step) / f"{expected.step}.ckpt")
+    assert isinstance(document["history"]["epochs"], dict) == columns
+
+
+def test_columns_in_another_order_stay_rows(tmp_path):
+    class Turns(mn.Callback):
+        def on_epoch(self, trainer, row):
+            row |= {"a": 1, "b": 2} if row["epoch"] % 2 else {"b": 2, "a": 1}
+
+    case = replace(CASES["Adam"], given=lambda: CASES["Adam"].given() | {"callbacks": [Turns()]})
+    expected = save_at(case, tmp_path, 20)
+    trainer = case.resume(tmp_path / "20.ckpt")
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+
+
+ONES = np.ones(5, np.int64)
+TABLES = {
+    "of small numbers": {"step": np.ones(5, np.uint8)},  # whose rows would take 200 times its memory
+    "of two axes": {"step": np.ones((5, 2), np.int64)},
+    "of different lengths": {"step": ONES, "loss": np.ones(4)},
+    "of lists": {"step": ONES, "loss": [1, 2, 3, 4, 5]},
+    "with no whole column": {"step": {"values": ONES, "rows": np.arange(5), "plain": True}},
+    "of parts too short": {"step": ONES, "a": {"values": ONES[:4], "rows": None, "plain": True}},
+    "of parts without values": {"step": ONES, "a": {"rows": None, "plain": True}},
+    "of parts out of range": {"step": ONES, "a": {"values": ONES[:1], "rows": np.array([5]), "plain": True}},
+    "of parts before the first": {"step": ONES, "a": {"values": ONES[:1], "rows": np.array([-1]), "plain": True}},
+    "of parts out of order": {"step": ONES, "a": {"values": ONES[:2], "rows": np.array([2, 2]), "plain": True}},
+    "of parts at no whole numbers": {"step": ONES, "a": {"values": ONES[:1], "rows": np.ones(1), "plain": True}},
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("kind", ["epochs", "steps"])
+def test_a_history_of_other_columns_is_refused(table, kind, saved):
+    document, arrays = archive.read(saved)
+    document["history"][kind] = TABLES[table]
+    archive.write(saved, document, arrays)
+    with pytest.raises(mn.CheckpointError, match=f"expected history {kind} in .* as a run has it"):
+        resume(saved)
 
 
 def test_every_dtype_and_shape_is_read_as_safetensors_reads_it(tmp_path):
