@@ -128,21 +128,25 @@ def _table(rows: Rows) -> Any:
     A column that only some rows have, or of NumPy's numbers, is a dict: ``values``, ``rows`` (their indices, None for
     all) and ``plain``, whether they are Python's. Rows that hold other things stay as they are.
     """
-    names = rows.columns()
-    partial = [row for row in rows.rows if list(row) != names]
-    if any(list(row) != [name for name in names if name in row] for row in partial):
-        return rows.rows
+    names = list(rows.rows[0]) if len(rows) else []
+    uneven = any(list(row) != names for row in rows.rows)
+    if uneven:
+        names = rows.columns()
+        if any(list(row) != [name for name in names if name in row] for row in rows.rows):
+            return rows.rows
     columns: Document = {}
     for name in names:
-        having = [i for i, row in enumerate(rows.rows) if name in row] if partial else None
-        whole = having is None or len(having) == len(rows)
-        values = [row[name] for row in rows.rows if name in row]
+        having = [i for i, row in enumerate(rows.rows) if name in row] if uneven else range(len(rows))
+        values = [rows.rows[i][name] for i in having]
         kinds = {type(value) for value in values}
         kind = kinds.pop() if len(kinds) == 1 else None
-        if kind not in _NUMBERS or (kind is int and not -(2**63) <= min(values) <= max(values) < 2**63):
+        if kind not in _NUMBERS:
             return rows.rows
-        array = np.array(values, np.int64 if kind is int else kind)
-        plain = kind in (int, float)
+        try:
+            array = np.array(values, np.int64 if kind is int else kind)
+        except OverflowError:
+            return rows.rows
+        whole, plain = len(having) == len(rows), kind in (int, float)
         rest = {"rows": None if whole else np.array(having, np.int64), "plain": plain}
         columns[name] = array if whole and plain else {"values": array, **rest}
     return columns if any(isinstance(column, np.ndarray) for column in columns.values()) else rows.rows
