@@ -30,7 +30,7 @@ _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
 # Bytes that what begins with, or ends in, each of these may take: a dict and a list of one, an entry's place, an
 # element, half of a text. Upper bounds for CPython.
 _COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
-_TENSOR = 400  # and a tensor without its elements: name, place, array
+_TENSOR, _AXIS = 400, 24  # and a tensor without its elements: name, place or array; each of its axes
 _FREE = 2**22
 _DTYPES = {
     **{"BOOL": np.dtype("?"), "F16": np.dtype("f2"), "F32": np.dtype("f4"), "F64": np.dtype("f8")},
@@ -64,7 +64,8 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
     except SafetensorError as error:  # it allows 100 MB
         raise _too_large(kind, text, path) from error
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-    if max(_memory_of_header(header, len(found)), _memory(text, len(found))) > len(content) + _FREE:
+    tensors = sum(_memory_of_tensor(array.shape) for array in found.values())
+    if tensors + max(_memory_of_text(header), _memory(text)) > len(content) + _FREE:
         raise _too_large(kind, text, path)
     try:
         write_whole(path, content)
@@ -101,7 +102,7 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
         raise CheckpointError(f"expected a whole safetensors file; {path} is truncated or damaged ({error})") from None
     if checksum != metadata["blake2b"]:
         raise CheckpointError(f"expected the content that the checksum in {path} is of; the file is damaged")
-    _check_memory(path, _memory(text, len(arrays)), size)
+    _check_memory(path, _memory(text) + sum(_memory_of_tensor(array.shape) for array in arrays.values()), size)
     try:
         document = json.loads(text, object_hook=lambda value: _unpack(value, arrays))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -114,15 +115,9 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
 # Memory ------------------------------------------------------------------------------------------------------
 
 
-def _memory_of_header(text: bytes, tensors: int) -> int:
-    """Bytes that the header may take when it is read, at most: its text, the longest text in it twice, its tensors."""
-    return _memory_of_text(text) + _TENSOR * tensors
-
-
-def _memory(text: str, tensors: int) -> int:
-    """Bytes that the JSON text, and the tensors without their elements, may take when it is read, at most."""
-    parts = sum(cost * text.count(mark) for mark, cost in _COSTS.items())
-    return _memory_of_text(text.encode()) + parts + _TENSOR * tensors
+def _memory(text: str) -> int:
+    """Bytes that the JSON text may take when it is read, at most."""
+    return _memory_of_text(text.encode()) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
 
 
 def _memory_of_text(text: bytes) -> int:
@@ -130,6 +125,11 @@ def _memory_of_text(text: bytes) -> int:
     widest character."""
     plain = text.isascii() and b"\\u" not in text
     return (4 if plain else 16) * len(text)
+
+
+def _memory_of_tensor(shape: tuple[int, ...]) -> int:
+    """Bytes that a tensor may take beside its elements."""
+    return _TENSOR + _AXIS * len(shape)
 
 
 def _check_memory(path: Path, memory: int, size: int) -> None:
@@ -157,7 +157,7 @@ def _read_header(path: Path, file: BufferedReader, size: int) -> tuple[dict[str,
         raise ValueError(f"a header of {length:,} bytes")
     _check_memory(path, 4 * length, size)
     raw = file.read(length)
-    memory = _memory_of_header(raw, 0)
+    memory = _memory_of_text(raw)
     _check_memory(path, memory, size)
     text = raw.decode()
     del raw
@@ -173,7 +173,8 @@ def _read_header(path: Path, file: BufferedReader, size: int) -> tuple[dict[str,
             end = text.index("}", at) + 1
             places.append(_place(name, text[at : min(end, at + _LONGEST)]))
             at = end
-            _check_memory(path, memory + _TENSOR * len(places), size)
+            memory += _memory_of_tensor(places[-1].shape)
+            _check_memory(path, memory, size)
         if not text.startswith(",", _skip(text, at)):
             break
         at = _after(text, at, ",")
@@ -228,10 +229,12 @@ def _place(name: str, text: str) -> _Place:
 
 
 def _read_arrays(file: BufferedReader, places: list[_Place], size: int) -> dict[str, np.ndarray]:
-    """The tensors, which have to lie one after the other up to the file's end."""
+    """The tensors, which have to lie one after the other up to the file's end; ``places`` is used up."""
     arrays: dict[str, np.ndarray] = {}
     at = first = file.tell()
-    for start, stop, name, dtype, shape in sorted(places):
+    places.sort(reverse=True)
+    while places:
+        start, stop, name, dtype, shape = places.pop()
         if first + start != at or first + stop > size or name in arrays:
             raise ValueError(f"a tensor {name[:80]} at {start}")
         array = np.empty(shape, dtype.newbyteorder("<"))

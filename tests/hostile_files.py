@@ -272,8 +272,10 @@ ITEMS = {  # of which a document has as many as may still be read, and some more
     },
 }
 TENSOR = '"{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'
+AXES = TENSOR.replace("[0]", f"[{','.join('0' * 30)}]")
 HEADERS: dict[str, tuple[str, str]] = {  # what is repeated, {} being a number, and what it is put into
     "tensors": (TENSOR, "{}"),
+    "tensors of many axes": (AXES, "{}"),
     "tensors of one name": (TENSOR.replace("{}", "x"), "{}"),
     "a shape": ("0", '"x":{{"dtype":"U8","shape":[{}],"data_offsets":[0,0]}}'),
     "lists in a tensor": ("[]", '"x":{{"dtype":"U8","shape":[0],"data_offsets":[0,0],"y":[{}]}}'),
@@ -298,16 +300,17 @@ class Expanding:
         metadata = {"format": archive.CHECKPOINT, "version": "1"}
         if kind in HEADERS:
             item, around = HEADERS[kind]
-            many = int(2 ** rng.uniform(4, 16))
+            many = int(2 ** rng.uniform(10, 16))
             text = around.format(",".join(item.format(f"{i:x}") for i in range(many)))
-            empty = {f"{i:x}": np.zeros(0, np.uint8) for i in range(many)} if kind == "tensors" else {}
+            shape = {"tensors": (0,), "tensors of many axes": (0,) * 30}.get(kind)
+            empty = {} if shape is None else {f"{i:x}": np.zeros(shape, np.uint8) for i in range(many)}
             metadata |= {"document": "{}", "blake2b": archive._checksum("{}", empty)}
             header = f'{{"__metadata__":{json.dumps(metadata)},{text}}}'.encode()
             tail = b"" if empty else bytes(data)
             self.path.write_bytes(struct.pack("<Q", len(header)) + header + tail)
             return self.path
         item = ITEMS.get(kind, '"{:06x}":0' if kind == "keys" else '"a":0')
-        once = archive._memory(item + ",", 0)
+        once = archive._memory(item + ",")
         many = int(share * (len(data) + ARCHIVE) / (once - share * len(item))) + 1
         items = [item.format(i) for i in range(many)] if kind == "keys" else [item] * many
         text = f'{{"x":{{{",".join(items)}}}}}' if kind.endswith(("keys", "key")) else f'{{"x":[{",".join(items)}]}}'

@@ -486,7 +486,7 @@ def test_the_estimate_of_a_documents_memory_is_no_less_than_it_takes(kind):
     tracemalloc.start()
     try:
         document = json.loads(text)
-        assert tracemalloc.get_traced_memory()[1] + len(text) <= archive._memory(text, 0)
+        assert tracemalloc.get_traced_memory()[1] + len(text) <= archive._memory(text)
     finally:
         tracemalloc.stop()
     assert len(document["x"]) >= 2
@@ -524,6 +524,29 @@ HEADERS = {
     "half a text": (['"x'], b""),
     "a text that is no Unicode": ([entry("\\ud800")], bytes(2)),
 }
+
+
+@pytest.mark.parametrize("axes", [1, 30])
+def test_a_file_of_many_empty_tensors_takes_no_memory_beyond_that_either(axes, tmp_path):
+    import tracemalloc
+
+    read = []
+    for many in (500, 1000, 2000, 4000, 8000, 16_000):
+        arrays = {f"{i:x}": np.zeros((0,) * axes, np.uint8) for i in range(many)}
+        entries = [entry(name, shape=",".join("0" * axes), stop=0) for name in arrays]
+        path = with_header(tmp_path, *entries, blake2b=archive._checksum("{}", arrays))
+        del arrays, entries
+        tracemalloc.start()
+        try:
+            archive.read(path)
+            read.append(many)
+        except mn.CheckpointError:
+            pass
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak <= 2 * path.stat().st_size + 2**22
+    assert 1000 <= max(read) < 16_000
 
 
 @pytest.mark.parametrize("header", HEADERS)
