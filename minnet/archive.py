@@ -6,7 +6,7 @@ document and of every array's name, dtype, shape and bytes. Nothing in the file 
 Reading takes no more memory than the arrays, and beside them the file's size and 4 MiB. As lists and dicts of Python's
 may take some 30 times their text, the document's memory is bounded by its text before it is read, and a file whose
 header and document might take more is refused, in writing as in reading. For the same reason the header, of which
-safetensors' own reader makes up to 30 times its text, is read here.
+safetensors' own reader makes 10 to 30 times its text, is read here.
 """
 
 import errno
