@@ -3,17 +3,21 @@
 The metadata in its header are four texts: ``format``, ``version``, ``blake2b`` and ``document``. The checksum is of the
 document and of every array's name, dtype, shape and bytes. Nothing in the file is code.
 
-Reading takes memory for the arrays, a few times the document's text, and what becomes of the text: lists and dicts of
-Python's may take some 30 times their text. So a document of which more than 32 times the file's size and 4 MiB might
-come is refused, in writing as in reading.
+Reading takes no more memory than the arrays, and beside them the file's size and 4 MiB. As lists and dicts of Python's
+may take some 30 times their text, the document's memory is bounded by its text before it is read, and a file whose
+header and document might take more is refused, in writing as in reading. For the same reason the header, of which
+safetensors' own reader makes 10 to 30 times its text, is read here.
 """
 
 import errno
 import hashlib
 import json
 import math
+import os
+import re
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +30,15 @@ _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
 # Bytes that what begins with, or ends in, each of these may take: a dict and a list of one, an entry's place, an
 # element, half of a text. Upper bounds for CPython.
 _COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
-_TIMES, _FREE = 32, 2**22
-_DTYPES = frozenset(
-    np.dtype(name).name for name in ("?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
-)
+_TENSOR, _AXIS = 400, 24  # and a tensor without its elements: name, place or array; each of its axes
+_FREE = 2**22
+_DTYPES = {
+    **{"BOOL": np.dtype("?"), "F16": np.dtype("f2"), "F32": np.dtype("f4"), "F64": np.dtype("f8")},
+    **{f"{kind}{8 * size}": np.dtype(f"{kind.lower()}{size}") for kind in "IU" for size in (1, 2, 4, 8)},
+}
+_NAMES = frozenset(dtype.name for dtype in _DTYPES.values())
+_SPACE = re.compile(r"[ \t\n\r]*")
+_LONGEST = 1000  # characters of a tensor's entry in the header
 
 
 class CheckpointError(ValueError):
@@ -54,56 +63,191 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
         content = save(found, metadata)
     except SafetensorError as error:  # it allows 100 MB
         raise _too_large(kind, text, path) from error
-    if _memory(text) > _TIMES * len(content) + _FREE:
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    tensors = sum(_memory_of_tensor(array.shape) for array in found.values())
+    if tensors + max(_memory_of_text(header), _memory(text)) > len(content) + _FREE:
         raise _too_large(kind, text, path)
     try:
         write_whole(path, content)
     except OSError as error:
+        if error.errno is None:  # of a folder that is missing, and says so
+            raise
         raise type(error)(
             error.errno,
             f"expected to write a {kind} of {len(content):,} bytes; got {error.strerror or error}",
-            path,
+            str(path),
         ) from error
 
 
 def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(document, arrays) of a file of that kind that ``write`` made; the arrays of the document are back in it.
 
-    CheckpointError for a file that is truncated, damaged, foreign or of a newer version; FileNotFoundError for none.
+    CheckpointError for a file that is truncated, damaged, foreign or of a newer version, or that might take more memory
+    than its arrays, its size and 4 MiB; FileNotFoundError for none.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a {kind} at {path}; there is no such file")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            metadata, places = _read_header(path, file, size)
             _check_origin(path, metadata, kind)
-            arrays = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            arrays = _read_arrays(file, places, size)
+        text = metadata["document"]
+        checksum = _checksum(text, arrays)
     except CheckpointError:
         raise
-    # The library says SafetensorError of a bad file; of one with numbers that NumPy has not, one of the others.
-    except (SafetensorError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CheckpointError(f"expected a whole safetensors file; {path} is truncated or damaged ({error})") from None
-    text = metadata["document"]
-    if _checksum(text, arrays) != metadata["blake2b"]:
+    if checksum != metadata["blake2b"]:
         raise CheckpointError(f"expected the content that the checksum in {path} is of; the file is damaged")
-    named = dict(arrays)
-    if _memory(text) > _TIMES * path.stat().st_size + _FREE:
-        raise CheckpointError(f"expected a document of minnet's in {path}; got one of too many parts for its size")
+    _check_memory(path, _memory(text) + sum(_memory_of_tensor(array.shape) for array in arrays.values()), size)
     try:
-        document = json.loads(text, object_hook=lambda value: _unpack(value, named))
+        document = json.loads(text, object_hook=lambda value: _unpack(value, arrays))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"expected a document of minnet's in {path}; got another ({error})") from None
     if not isinstance(document, dict):
         raise CheckpointError(f"expected a document of minnet's in {path}; got {type(document).__name__}")
-    return document, named
+    return document, arrays
+
+
+# Memory ------------------------------------------------------------------------------------------------------
 
 
 def _memory(text: str) -> int:
     """Bytes that the JSON text may take when it is read, at most."""
-    return 4 * len(text) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
+    return _memory_of_text(text.encode()) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
+
+
+def _memory_of_text(text: bytes) -> int:
+    """Itself, the texts that are read out of it, and one more that grows; in Python all of a text is as wide as its
+    widest character."""
+    plain = text.isascii() and b"\\u" not in text
+    return (4 if plain else 16) * len(text)
+
+
+def _memory_of_tensor(shape: tuple[int, ...]) -> int:
+    """Bytes that a tensor may take beside its elements."""
+    return _TENSOR + _AXIS * len(shape)
+
+
+def _check_memory(path: Path, memory: int, size: int) -> None:
+    if memory > size + _FREE:
+        raise CheckpointError(f"expected a document of minnet's in {path}; got one of too many parts for its size")
+
+
+# safetensors -------------------------------------------------------------------------------------------------
+
+
+class _Place(NamedTuple):
+    """Where a tensor lies in the file, in bytes after the header, and as what."""
+
+    start: int
+    stop: int
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def _read_header(path: Path, file: BufferedReader, size: int) -> tuple[dict[str, str], list[_Place]]:
+    """(metadata, where the tensors lie): the header's length in eight bytes, then JSON of so many bytes."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= size - 8:
+        raise ValueError(f"a header of {length:,} bytes")
+    _check_memory(path, 4 * length, size)
+    raw = file.read(length)
+    memory = _memory_of_text(raw)
+    _check_memory(path, memory, size)
+    text = raw.decode()
+    del raw
+    metadata: dict[str, str] = {}
+    places: list[_Place] = []
+    at = _after(text, 0, "{")
+    while True:
+        name, at = _read_text(text, at)
+        at = _after(text, at, ":")
+        if name == "__metadata__":
+            metadata, at = _read_metadata(text, at)
+        else:
+            end = text.index("}", at) + 1
+            places.append(_place(name, text[at : min(end, at + _LONGEST)]))
+            at = end
+            memory += _memory_of_tensor(places[-1].shape)
+            _check_memory(path, memory, size)
+        if not text.startswith(",", _skip(text, at)):
+            break
+        at = _after(text, at, ",")
+    if _skip(text, _after(text, at, "}")) != len(text):
+        raise ValueError("something behind the header")
+    return metadata, places
+
+
+def _read_metadata(text: str, at: int) -> tuple[dict[str, str], int]:
+    """The texts by name that begin at ``at``, and where they end."""
+    metadata: dict[str, str] = {}
+    at = _after(text, at, "{")
+    while len(metadata) < 10:
+        name, at = _read_text(text, at)
+        metadata[name], at = _read_text(text, _after(text, at, ":"))
+        if not text.startswith(",", _skip(text, at)):
+            return metadata, _after(text, at, "}")
+        at = _after(text, at, ",")
+    raise ValueError("more metadata than a file of minnet's has")
+
+
+def _read_text(text: str, at: int) -> tuple[str, int]:
+    """The JSON text at ``at``, and where it ends."""
+    at = _skip(text, at)
+    if not text.startswith('"', at):
+        raise ValueError(f"no text at {at}")
+    return json.JSONDecoder().raw_decode(text, at)
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return at if match is None else match.end()
+
+
+def _after(text: str, at: int, mark: str) -> int:
+    """The place after a mark, before which there may be spaces."""
+    at = _skip(text, at)
+    if not text.startswith(mark, at):
+        raise ValueError(f"no {mark} at {at}")
+    return at + 1
+
+
+def _place(name: str, text: str) -> _Place:
+    entry = json.loads(text)
+    start, stop = entry["data_offsets"]
+    shape, dtype = tuple(entry["shape"]), _DTYPES[entry["dtype"]]
+    if any(type(number) is not int or number < 0 for number in (start, stop, *shape)):
+        raise ValueError(f"no such place: {entry}")
+    if math.prod(shape) * dtype.itemsize != stop - start:
+        raise ValueError(f"a tensor {name[:80]} of another size than its bytes'")
+    return _Place(start, stop, name, dtype, shape)
+
+
+def _read_arrays(file: BufferedReader, places: list[_Place], size: int) -> dict[str, np.ndarray]:
+    """The tensors, which have to lie one after the other up to the file's end; ``places`` is used up."""
+    arrays: dict[str, np.ndarray] = {}
+    at = first = file.tell()
+    places.sort(reverse=True)
+    while places:
+        start, stop, name, dtype, shape = places.pop()
+        if first + start != at or first + stop > size or name in arrays:
+            raise ValueError(f"a tensor {name[:80]} at {start}")
+        array = np.empty(shape, dtype.newbyteorder("<"))
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+            raise ValueError("its end is missing")
+        arrays[name] = _plain_array(name, array)
+        at = first + stop
+    if at != size:
+        raise ValueError(f"{size - at:,} bytes behind the last tensor")
+    return arrays
+
+
+# What is in it -----------------------------------------------------------------------------------------------
 
 
 def _too_large(kind: str, text: str, path: str | Path) -> OSError:
@@ -140,7 +284,7 @@ def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
 
 def _plain_array(place: str, array: np.ndarray) -> np.ndarray:
     """The array as a file can have it: contiguous, in the machine's order of bytes."""
-    if array.dtype.name not in _DTYPES:
+    if array.dtype.name not in _NAMES:
         raise TypeError(f"checkpoint: expected arrays of numbers; got dtype {array.dtype} at {place}")
     plain = np.asarray(array, array.dtype.newbyteorder("="))
     return plain if plain.flags.c_contiguous else plain.copy()  # ascontiguousarray would give a single number an axis
@@ -153,7 +297,7 @@ def _pack(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
             raise ValueError(f"checkpoint: expected places of different names; got {place} twice")
         arrays[place] = _plain_array(place, value)
         return {_ARRAY: place}
-    if isinstance(value, np.generic) and value.dtype.name in _DTYPES:
+    if isinstance(value, np.generic) and value.dtype.name in _NAMES:
         return {_NUMBER: value.dtype.name, "value": _pack(value.item(), place, arrays)}
     if isinstance(value, float) and not math.isfinite(value):
         return {_FLOAT: str(value)}
@@ -181,7 +325,7 @@ def _unpack(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
             raise ValueError("a number that is none")
         return float(value[_FLOAT])
     if _NUMBER in value:
-        if value[_NUMBER] not in _DTYPES:
+        if value[_NUMBER] not in _NAMES:
             raise ValueError("a number of an unknown kind")
         number = value["value"]
         if not isinstance(number, bool | int | float):

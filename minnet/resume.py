@@ -103,7 +103,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
         },
         "history": {
             "stopped": trainer.history.stopped,
-            "epochs": trainer.history.epochs.rows,
+            "epochs": _table(trainer.history.epochs),
             "steps": _table(trainer.history.steps),
         },
         "callbacks": [
@@ -119,16 +119,51 @@ def _standardizer(standardize: Standardizer) -> Document:
     return {"mean": np.asarray(standardize.mean), "std": np.asarray(standardize.std), "sample_shape": shape}
 
 
+_NUMBERS = {int, float, np.float64, np.float32, np.float16, np.int64, np.int32}  # of one column of a history, one
+
+
 def _table(rows: Rows) -> Any:
-    """Rows as columns of float64 or int64 where all have the same ones, as the steps' rows do; else as they are."""
+    """Rows as columns that are arrays: a document of many numbers would take much memory when it is read.
+
+    A column that only some rows have, or of NumPy's numbers, is a dict: ``values``, ``rows`` (their indices, None for
+    all) and ``plain``, whether they are Python's. Rows that hold other things stay as they are.
+    """
     names = list(rows.rows[0]) if len(rows) else []
-    if any(list(row) != names for row in rows.rows):
-        return rows.rows
-    columns = {name: [row[name] for row in rows.rows] for name in names}
-    kinds = {name: {type(value) for value in column} for name, column in columns.items()}
-    if any(kind not in ({int}, {float}) for kind in kinds.values()):
-        return rows.rows
-    return {name: np.array(column, float if kinds[name] == {float} else np.int64) for name, column in columns.items()}
+    uneven = any(list(row) != names for row in rows.rows)
+    if uneven:
+        names = rows.columns()
+        if any(list(row) != [name for name in names if name in row] for row in rows.rows):
+            return rows.rows
+    columns: Document = {}
+    for name in names:
+        having = [i for i, row in enumerate(rows.rows) if name in row] if uneven else range(len(rows))
+        values = [rows.rows[i][name] for i in having]
+        kinds = {type(value) for value in values}
+        kind = kinds.pop() if len(kinds) == 1 else None
+        if kind not in _NUMBERS:
+            return rows.rows
+        try:
+            array = np.array(values, np.int64 if kind is int else kind)
+        except OverflowError:
+            return rows.rows
+        whole, plain = len(having) == len(rows), kind in (int, float)
+        rest = {"rows": None if whole else np.array(having, np.int64), "plain": plain}
+        columns[name] = array if whole and plain else {"values": array, **rest}
+    return columns if any(isinstance(column, np.ndarray) for column in columns.values()) else rows.rows
+
+
+def _rows(table: Any) -> list[Document]:
+    """The rows of a table that ``Saved.table`` has checked."""
+    if isinstance(table, list):
+        return table
+    columns = {name: column if isinstance(column, dict) else {"values": column} for name, column in table.items()}
+    rows: list[Document] = [{} for _ in max((column["values"] for column in columns.values()), key=len, default=())]
+    for name, column in columns.items():
+        values = column["values"]
+        places = range(len(values)) if column.get("rows") is None else column["rows"].tolist()
+        for i, value in zip(places, values.tolist() if column.get("plain", True) else values, strict=True):
+            rows[i][name] = value
+    return rows
 
 
 # Back again --------------------------------------------------------------------------------------------------
@@ -200,19 +235,40 @@ class Saved:
             raise self.spoilt(place, f"mean {mean.shape}, std {std.shape}")
         return Standardizer(mean, std, tuple(self.get(*place, "sample_shape", kind=list)))
 
-    def rows(self, *place: str) -> list[Document]:
-        """Rows of a history."""
+    def table(self, *place: str) -> Any:
+        """A history as ``_table`` makes it, for ``_rows``."""
         table = self.get(*place, kind=(list, dict))
         if isinstance(table, list):
             if not all(isinstance(row, dict) for row in table):
                 raise self.spoilt(place, "other rows")
             return table
-        if not all(isinstance(column, np.ndarray) and column.ndim == 1 for column in table.values()):
+        whole = [column for column in table.values() if isinstance(column, np.ndarray)]
+        if table and (
+            not whole
+            or not all(column.ndim == 1 and column.dtype.name in ("float64", "int64") for column in whole)
+            or len({len(column) for column in whole}) > 1
+            or not all(_is_part(column, len(whole[0])) for column in table.values() if isinstance(column, dict))
+        ):
+            raise self.spoilt(place, "columns of other shapes or kinds")
+        if not all(isinstance(column, np.ndarray | dict) for column in table.values()):
             raise self.spoilt(place, "other columns")
-        if len({len(column) for column in table.values()}) > 1:
-            raise self.spoilt(place, "columns of different lengths")
-        columns = [column.tolist() for column in table.values()]
-        return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
+        return table
+
+
+def _is_part(column: Document, length: int) -> bool:
+    """Whether it is a column of NumPy's numbers, or of some rows, of a table of so many rows."""
+    values, rows = column.get("values"), column.get("rows")
+    if not (set(column) == {"values", "rows", "plain"} and isinstance(values, np.ndarray) and values.ndim == 1):
+        return False
+    if rows is None:
+        return len(values) == length
+    return (
+        isinstance(rows, np.ndarray)
+        and rows.dtype == np.int64
+        and rows.shape == values.shape
+        and bool(np.all(np.diff(rows) > 0))
+        and bool(np.all((rows >= 0) & (rows < length)))
+    )
 
 
 def put_back(trainer: "Trainer", saved: Saved) -> None:
@@ -243,7 +299,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     if [type(value) for value in so_far] not in ([float, int, int], [float, int, type(None)]):
         raise saved.spoilt(("epoch_so_far",), so_far)
     stopped = saved.get("history", "stopped", kind=(str, type(None)))
-    epochs, rows = saved.rows("history", "epochs"), saved.rows("history", "steps")
+    epochs, rows = saved.table("history", "epochs"), saved.table("history", "steps")
     _restore_callbacks(trainer, saved)
     # From here on nothing can fail.
     net.params, net.buffers, net.step = params, buffers, net_step
@@ -258,7 +314,8 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     # Between two epochs the latest state is the one at hand, not yet known to give a finite loss.
     trainer.unproven = step > 0 and position == 0
     trainer.history.stopped = stopped
-    trainer.history.epochs.rows, trainer.history.steps.rows = epochs, rows
+    # Last, as rows of Python's take several times the memory of the columns: a file that is refused has not taken it.
+    trainer.history.epochs.rows, trainer.history.steps.rows = _rows(epochs), _rows(rows)
 
 
 def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:

@@ -5,8 +5,9 @@
 makes so many files from whole ones (bits flipped, bytes overwritten, inserted, removed or repeated, ends cut off,
 lengths changed, noise; of checkpoints and ensembles also other documents and arrays under a right checksum) and reads
 each. A file must be refused by an error that says what was expected, or be read as what it then says: no other error,
-no code run, no memory beyond a few times the file's size. Prints what came of each kind; the exit status is 1 if one
-did not.
+no code run, no memory beyond a few times the file's size. Documents and headers made to expand, as large as are
+still read and larger, may take twice the file's size and 4 MiB, of Python's memory and of the process' as Linux counts
+it. Prints what came of each kind; the exit status is 1 if one did not.
 """
 
 import argparse
@@ -14,8 +15,10 @@ import copy
 import gzip
 import json
 import math
+import os
 import resource
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +41,8 @@ CODE = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal."
 HARMLESS = ("os.listdir", "os.scandir", "os.stat")
 MEMORY = 2**18  # bytes that reading may take beyond a few times the file
 TIMES = 8
+ARCHIVE = 2**22  # the same of a checkpoint's file alone, without what a run makes of it: once for arrays, once beside
+PAGES = 2**21  # of the allocators, which take memory from the system by the megabyte
 
 
 @dataclass
@@ -47,7 +52,7 @@ class Outcome:
     refused: int = 0
     read: int = 0
     bad: list[str] = field(default_factory=list)
-    most: float = 0  # memory of Python's and NumPy's beyond TIMES the file's size, in bytes
+    most: float = -math.inf  # memory beyond so many times the file's size, in bytes
 
 
 # Damages -----------------------------------------------------------------------------------------------------
@@ -151,6 +156,8 @@ def under_a_right_checksum(whole: Path, rng: np.random.Generator) -> bytes:
 class Checkpoints:
     """Checkpoints of five runs: bytes at random, or content under a right checksum."""
 
+    times, free = TIMES, MEMORY
+
     def __init__(self, folder: Path, checked: bool) -> None:
         self.folder, self.checked = folder, checked
         self.files = []
@@ -192,6 +199,8 @@ class Checkpoints:
 class Ensembles:
     """The file of an ensemble: bytes at random, or content under a right checksum."""
 
+    times, free = TIMES, MEMORY
+
     def __init__(self, folder: Path) -> None:
         self.whole, self.path, self.net = folder / "whole", folder / "hostile", CASES["mlp"].net()
         self.own = 2**20  # the ensemble's net
@@ -215,6 +224,8 @@ class Ensembles:
 
 class Files:
     """Data files: one is damaged, the others of its set are whole."""
+
+    times, free = TIMES, MEMORY
 
     def __init__(self, folder: Path, files: dict[str, bytes], read: Callable[[Path], Any]) -> None:
         self.folder, self.files, self._read = folder, files, read
@@ -241,6 +252,79 @@ class Files:
 
     def read(self, path: Path) -> None:
         self._read(path)
+
+
+ITEMS = {  # of which a document has as many as may still be read, and some more
+    **{
+        "lists": "[]",
+        "dicts": "{}",
+        "dicts of one": '{"":0}',
+        "lists of one": "[0]",
+        "texts": '""',
+        "short texts": '"ab"',
+    },
+    **{"floats": "1e9", "whole numbers": "9999", "nested lists": "[" * 300 + "]" * 300},
+    **{"nested dicts": '{"":' * 200 + "0" + "}" * 200, "long texts": f'"{"x" * 5000}"'},
+    **{
+        "wide texts": f'"{"x" * 200}\\ud83d\\ude00"',
+        "escapes": '"' + "\\\\" * 100 + '"',
+        "numbers": '{"$float":"nan"}',
+    },
+}
+TENSOR = '"{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'
+AXES = TENSOR.replace("[0]", f"[{','.join('0' * 30)}]")
+HEADERS: dict[str, tuple[str, str]] = {  # what is repeated, {} being a number, and what it is put into
+    "tensors": (TENSOR, "{}"),
+    "tensors of many axes": (AXES, "{}"),
+    "tensors of one name": (TENSOR.replace("{}", "x"), "{}"),
+    "a shape": ("0", '"x":{{"dtype":"U8","shape":[{}],"data_offsets":[0,0]}}'),
+    "lists in a tensor": ("[]", '"x":{{"dtype":"U8","shape":[0],"data_offsets":[0,0],"y":[{}]}}'),
+    "lists for a tensor": ("[]", '"x":[{}]'),
+    "metadata": ('"{}":""', '"__metadata__":{{{}}}'),
+}
+
+
+class Expanding:
+    """Checkpoints under a right checksum whose document, or header, becomes many small objects as it is read."""
+
+    times, free, own = 2, ARCHIVE, 0
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "hostile.ckpt"
+
+    def make(self, rng: np.random.Generator) -> Path:
+        kinds = [*ITEMS, "keys", "one key", *HEADERS]
+        kind = kinds[int(rng.integers(0, len(kinds)))]
+        data = np.zeros(int(2 ** rng.uniform(4, 21)), np.uint8)
+        share = rng.uniform(0.7, 1.3)  # of what may be read
+        metadata = {"format": archive.CHECKPOINT, "version": "1"}
+        if kind in HEADERS:
+            item, around = HEADERS[kind]
+            many = int(2 ** rng.uniform(10, 16))
+            text = around.format(",".join(item.format(f"{i:x}") for i in range(many)))
+            shape = {"tensors": (0,), "tensors of many axes": (0,) * 30}.get(kind)
+            empty = {} if shape is None else {f"{i:x}": np.zeros(shape, np.uint8) for i in range(many)}
+            metadata |= {"document": "{}", "blake2b": archive._checksum("{}", empty)}
+            header = f'{{"__metadata__":{json.dumps(metadata)},{text}}}'.encode()
+            tail = b"" if empty else bytes(data)
+            self.path.write_bytes(struct.pack("<Q", len(header)) + header + tail)
+            return self.path
+        item = ITEMS.get(kind, '"{:06x}":0' if kind == "keys" else '"a":0')
+        once = archive._memory(item + ",")
+        many = int(share * (len(data) + ARCHIVE) / (once - share * len(item))) + 1
+        items = [item.format(i) for i in range(many)] if kind == "keys" else [item] * many
+        text = f'{{"x":{{{",".join(items)}}}}}' if kind.endswith(("keys", "key")) else f'{{"x":[{",".join(items)}]}}'
+        from safetensors.numpy import save
+
+        metadata |= {"document": text, "blake2b": archive._checksum(text, {"0.W": data})}
+        self.path.write_bytes(save({"0.W": data}, metadata))
+        return self.path
+
+    def prepare(self) -> None:
+        pass
+
+    def read(self, path: Path) -> None:
+        archive.read(path)
 
 
 def idx(values: np.ndarray) -> bytes:
@@ -275,6 +359,7 @@ def readers(folder: Path) -> dict[str, Any]:
     return {
         "checkpoints": checkpoints[0],
         "checkpoints under a right checksum": checkpoints[1],
+        "checkpoints that expand": Expanding(make("expanding")),
         "ensembles": Ensembles(make("ensembles")),
         "MNIST": Files(make("mnist"), images, lambda path: datasets.mnist(path.parent)),
         "MNIST, gzip": Files(make("packed"), packed, lambda path: datasets.mnist(path.parent)),
@@ -325,13 +410,63 @@ def attempt(reader: Any, rng: np.random.Generator, outcome: Outcome) -> None:
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
     used = tracemalloc.get_traced_memory()[1] - before - reader.own
-    outcome.most = max(outcome.most, used - TIMES * size)
-    if used > TIMES * size + MEMORY:
+    outcome.most = max(outcome.most, used - reader.times * size)
+    if used > reader.times * size + reader.free:
         problem = f"{used:,} bytes of memory for files of {size:,}"
     if events:
         problem = f"ran {events[:3]}"
     if problem is not None:
         outcome.bad.append(problem)
+
+
+READING = """
+import sys
+from pathlib import Path
+
+from minnet import archive
+
+
+def memory(what):
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(what))
+
+
+for line in sys.stdin:
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = memory("VmRSS")
+    try:
+        archive.read(line.rstrip())
+        said = "read"
+    except archive.CheckpointError:
+        said = "refused"
+    print(memory("VmHWM") - before, said, flush=True)
+"""
+
+
+def peaks(folder: Path, count: int, rng: np.random.Generator) -> Outcome:
+    """The growth of a process that reads checkpoints that expand: memory of whatever is in it, as Linux counts it."""
+    outcome, reader = Outcome(), Expanding(folder)
+    paths = os.pathsep.join([str(Path(mn.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    command, environment = [sys.executable, "-c", READING], {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(count):
+            path = reader.make(rng)
+            print(path, file=process.stdin, flush=True)
+            grown, said = process.stdout.readline().split()
+            beyond = int(grown) - reader.times * path.stat().st_size
+            outcome.most = max(outcome.most, beyond)
+            if said == "read":
+                outcome.read += 1
+            else:
+                outcome.refused += 1
+            if beyond > reader.free + PAGES:
+                outcome.bad.append(f"the process grew by {int(grown):,} bytes for a file of {path.stat().st_size:,}")
+        process.stdin.close()
+    return outcome
 
 
 def torture(count: int, seed: int, say: Callable[[str], None] = lambda line: None) -> dict[str, Outcome]:
@@ -347,17 +482,27 @@ def torture(count: int, seed: int, say: Callable[[str], None] = lambda line: Non
             every = readers(Path(folder))
             for name, reader in every.items():
                 outcome = outcomes[name] = Outcome()
-                share = count / 3 if name.startswith("checkpoints") else count / 15
+                share = count / {"checkpoints that expand": 20}.get(name, 3 if name.startswith("checkpoints") else 15)
                 reader.make(rng)
                 attempt(reader, rng, Outcome())  # what is loaded late is loaded now
                 for _ in range(math.ceil(share)):
                     attempt(reader, rng, outcome)
-                say(f"{name:36} {outcome.refused:6} refused, {outcome.read:6} read, {len(outcome.bad)} wrong; "
-                    f"most memory beyond {TIMES} times the files: {max(0, outcome.most) / 1024:.0f} KiB")  # fmt: skip
+                say(_line(name, outcome, reader.times))
+            if sys.platform == "linux":
+                name = "checkpoints that expand, process"
+                outcomes[name] = peaks(Path(folder), math.ceil(count / 20), rng)
+                say(_line(name, outcomes[name], Expanding.times))
     finally:
         tracemalloc.stop()
         datasets._CIFAR_RECORDS = records
     return outcomes
+
+
+def _line(name: str, outcome: Outcome, times: int) -> str:
+    return (
+        f"{name:36} {outcome.refused:6} refused, {outcome.read:6} read, {len(outcome.bad)} wrong; "
+        f"most memory beyond {times} times the files: {max(0, outcome.most) / 1024:.0f} KiB"
+    )
 
 
 def main() -> int:

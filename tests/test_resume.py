@@ -412,7 +412,9 @@ class Talkative(mn.Callback):
         pass
 
 
-@pytest.mark.parametrize("words", ["x" * 101_000_000, [{"a": 0}] * 100_000], ids=["long", "dicts"])
+@pytest.mark.parametrize(
+    "words", ["x" * 101_000_000, "x" * 2_000_000, [{"a": 0}] * 20_000], ids=["very long", "long", "dicts"]
+)
 def test_a_document_too_large_is_an_error_of_the_disks_kind(words, tmp_path):
     with pytest.raises(OSError, match="expected a minnet checkpoint with a document that readers can hold"):
         CASES["SGD"].start(Talkative(words), mn.Checkpoint(tmp_path)).run(progress=False)
@@ -431,46 +433,142 @@ DENSE = {
     "floats": "1e9",
     "texts": '"ab"',
     "nested": "[" * 300 + "]" * 300,
+    "nested dicts": '{"":' * 300 + "0" + "}" * 300,
+    "long texts": f'"{"x" * 100_000}"',
+    "wide texts": f'"{"x" * 100_000}\\ud83d\\ude00"',
+    "keys": "",
 }
 
 
-@pytest.mark.parametrize("kind", [*DENSE, "keys"])
-def test_a_document_takes_no_memory_beyond_what_is_said(kind, tmp_path):
+def dense(kind, length):
+    """A JSON text of about so many characters that takes much memory when it is read."""
+    many = length // len(DENSE[kind] or '"abcdef":0,')
+    if kind == "keys":
+        return '{"x":{' + ",".join(f'"{i:06x}":0' for i in range(many)) + "}}"
+    return f'{{"x":[{",".join([DENSE[kind]] * many)}]}}'
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_reading_takes_no_memory_beyond_twice_the_files_size_and_4_mib(kind, tmp_path):
+    """Of the largest document that is read, and of much larger ones, which are not."""
     import tracemalloc
 
     from safetensors.numpy import save_file
 
-    many = 2_000_000 // len(DENSE.get(kind, '"abcdef":0,'))
-    items = ",".join([f'"{i:x}":0' for i in range(many)] if kind == "keys" else [DENSE[kind]] * many)
-    text = '{"x":' + (f"{{{items}}}" if kind == "keys" else f"[{items}]") + "}"
-    metadata = {"format": "minnet checkpoint", "version": "1", "document": text, "blake2b": archive._checksum(text, {})}
-    path = tmp_path / "dense.ckpt"
-    save_file({}, path, metadata)
-    size = path.stat().st_size
-    tracemalloc.start()
-    try:
-        if kind in ("floats", "texts", "keys"):
+    path, size = tmp_path / "dense.ckpt", 2_000_000
+    lengths = [size // 2**i for i in range(8)]
+    outcomes = []
+    for length in lengths:
+        text, array = dense(kind, length), np.zeros(size - length, np.uint8)
+        checksum = archive._checksum(text, {"x": array})
+        metadata = {"format": "minnet checkpoint", "version": "1", "document": text, "blake2b": checksum}
+        save_file({"x": array}, path, metadata)
+        del text, array
+        tracemalloc.start()
+        try:
             archive.read(path)
-        else:
-            with pytest.raises(mn.CheckpointError, match="too many parts for its size"):
-                archive.read(path)
-        assert tracemalloc.get_traced_memory()[1] <= 16 * size
-    finally:
-        tracemalloc.stop()
+            outcomes.append("")
+        except mn.CheckpointError as error:
+            outcomes.append(str(error).partition("; got ")[2])
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak <= 2 * path.stat().st_size + 2**22
+    assert outcomes == sorted(outcomes, reverse=True)  # the large ones are refused
+    assert set(outcomes) == {"", "one of too many parts for its size"}
 
 
 @pytest.mark.parametrize("kind", DENSE)
 def test_the_estimate_of_a_documents_memory_is_no_less_than_it_takes(kind):
     import tracemalloc
 
-    text = f"[{','.join([DENSE[kind]] * 50_000)}]"
+    text = dense(kind, 300_000)
     tracemalloc.start()
     try:
         document = json.loads(text)
-        assert tracemalloc.get_traced_memory()[1] <= archive._memory(text)
+        assert tracemalloc.get_traced_memory()[1] + len(text) <= archive._memory(text)
     finally:
         tracemalloc.stop()
-    assert len(document) == 50_000
+    assert len(document["x"]) >= 2
+
+
+def with_header(tmp_path, *tensors, document="{}", tail=b"", **more):
+    """A file whose header has these entries, under the checksum of no arrays."""
+    metadata = {"format": "minnet checkpoint", "version": "1", "document": document} | more
+    metadata = {"blake2b": archive._checksum(document, {})} | metadata
+    header = ("{" + ",".join([f'"__metadata__":{json.dumps(metadata)}', *tensors]) + "}").encode()
+    (tmp_path / "header.ckpt").write_bytes(len(header).to_bytes(8, "little") + header + tail)
+    return tmp_path / "header.ckpt"
+
+
+def entry(name="x", dtype="U8", shape="2", start=0, stop=2, more=""):
+    return f'"{name}":{{"dtype":"{dtype}","shape":[{shape}],"data_offsets":[{start},{stop}]{more}}}'
+
+
+HEADERS = {
+    "an unknown dtype": ([entry(dtype="BF16", stop=4)], bytes(4)),
+    "a shape of another size": ([entry(shape="3")], bytes(2)),
+    "a negative shape": ([entry(shape="-1,-2")], bytes(2)),
+    "a shape of no whole numbers": ([entry(shape="2.0")], bytes(2)),
+    "a shape that is too large": ([entry(shape="0,4611686018427387904,4611686018427387904", stop=0)], b""),
+    "a shape of too many axes": ([entry(shape=",".join("0" * 70), stop=0)], b""),
+    "a long shape": ([entry(shape=",".join("1" * 1000), stop=1)], bytes(1)),
+    "an overlap": ([entry("x"), entry("y", start=1, stop=3)], bytes(3)),
+    "a gap": ([entry("x"), entry("y", start=3, stop=5)], bytes(5)),
+    "one name twice": ([entry(), entry(start=2, stop=4)], bytes(4)),
+    "bytes missing": ([entry()], bytes(1)),
+    "bytes too many": ([entry()], bytes(3)),
+    "an offset of -2": ([entry(start=-2, stop=0)], b""),
+    "an entry that is none": (['"x":[]}'], b""),
+    "an entry without a shape": (['"x":{"dtype":"U8","data_offsets":[0,2]}'], bytes(2)),
+    "half a text": (['"x'], b""),
+    "a text that is no Unicode": ([entry("\\ud800")], bytes(2)),
+}
+
+
+@pytest.mark.parametrize("axes", [1, 30])
+def test_a_file_of_many_empty_tensors_takes_no_memory_beyond_that_either(axes, tmp_path):
+    import tracemalloc
+
+    read = []
+    for many in (500, 1000, 2000, 4000, 8000, 16_000):
+        arrays = {f"{i:x}": np.zeros((0,) * axes, np.uint8) for i in range(many)}
+        entries = [entry(name, shape=",".join("0" * axes), stop=0) for name in arrays]
+        path = with_header(tmp_path, *entries, blake2b=archive._checksum("{}", arrays))
+        del arrays, entries
+        tracemalloc.start()
+        try:
+            archive.read(path)
+            read.append(many)
+        except mn.CheckpointError:
+            pass
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert peak <= 2 * path.stat().st_size + 2**22
+    assert 1000 <= max(read) < 16_000
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_is_not_as_it_should_be_is_refused(header, tmp_path):
+    entries, tail = HEADERS[header]
+    with pytest.raises(mn.CheckpointError, match="truncated or damaged"):
+        archive.read(with_header(tmp_path, *entries, tail=tail))
+
+
+def test_a_header_may_have_spaces_other_keys_and_tensors_in_any_order(tmp_path):
+    a, b = np.arange(3, dtype=np.uint8), np.arange(4, dtype=np.float32)
+    document = '{"x": {"$array": "é"}}'
+    entries = [
+        ' "é" : { "data_offsets":[3,19], "shape":[2, 2],"dtype":"F32", "more":0}\n',
+        entry(shape="3", stop=3),
+    ]
+    checksum = archive._checksum(document, {"x": a, "é": b.reshape(2, 2)})
+    path = with_header(tmp_path, *entries, document=document, blake2b=checksum, tail=a.tobytes() + b.tobytes())
+    document, arrays = archive.read(path)
+    assert list(arrays) == ["x"]
+    assert np.array_equal(arrays["x"], a)
+    assert np.array_equal(document["x"], b.reshape(2, 2))
 
 
 def test_saving_amid_a_step_is_refused(tmp_path):
@@ -675,6 +773,13 @@ for record in trainer:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 """
+
+
+def test_a_missing_folder_is_a_clear_error(tmp_path):
+    trainer = CASES["Adam"].start()
+    with pytest.raises(FileNotFoundError) as error:
+        trainer.save(tmp_path / "none" / "x.ckpt")
+    assert str(error.value) == f"expected the folder {tmp_path / 'none'} to exist, to write x.ckpt in it"
 
 
 def test_the_real_error_of_a_file_that_may_not_grow(tmp_path):
@@ -946,7 +1051,99 @@ def test_reading_a_file_runs_no_warnings_and_leaves_the_caller_its_arrays(saved)
         warnings.simplefilter("error")
         document, arrays = archive.read(saved)
     assert set(arrays) == {*stress.mlp().named_parameters(), *stress.mlp().named_buffers()}
-    assert document["history"]["epochs"][0]["average"].dtype == np.float32
+    assert document["history"]["epochs"]["average"]["values"].dtype == np.float32
+
+
+class Figures(mn.Callback):
+    """Adds to the epochs' rows."""
+
+    def __init__(self, **figures):
+        self.figures = figures
+
+    def on_epoch(self, trainer, row):
+        row |= {name: figure(row["epoch"]) for name, figure in self.figures.items() if figure(row["epoch"]) is not None}
+
+
+FIGURES = {  # (what is added at an epoch, whether the history is columns of arrays)
+    "NumPy's": ({"a": np.float64, "b": np.float32, "c": np.int64}, True),
+    "in some rows": ({"a": lambda i: i / 3 if i % 2 else None, "b": lambda i: np.float64(i) if i > 2 else None}, True),
+    "NaN and infinity": ({"a": lambda i: float("nan"), "b": lambda i: -np.inf if i == 1 else np.nan}, True),
+    "text": ({"a": str}, False),
+    "kinds that differ": ({"a": lambda i: i / 3 if i % 2 else i}, False),
+    "True": ({"a": bool}, False),
+    "large": ({"a": lambda i: 2**64 + i}, False),
+}
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+def test_a_history_of_any_columns_is_the_same_when_resumed(kind, tmp_path):
+    figures, columns = FIGURES[kind]
+    case = replace(CASES["Adam"], given=lambda: CASES["Adam"].given() | {"callbacks": [Figures(**figures)]})
+    expected = whole(case)
+    assert len(expected.history) > 4
+    for step in (1, expected.step // 2, expected.step):
+        (tmp_path / str(step)).mkdir()
+        save_at(case, tmp_path / str(step), step)
+        trainer = case.resume(tmp_path / str(step) / f"{step}.ckpt")
+        trainer.run(progress=False)
+        assert result(trainer) == result(expected)
+    document, _ = archive.read(tmp_path / str(expected.step) / f"{expected.step}.ckpt")
+    assert isinstance(document["history"]["epochs"], dict) == columns
+
+
+def test_columns_in_another_order_stay_rows(tmp_path):
+    class Turns(mn.Callback):
+        def on_epoch(self, trainer, row):
+            row |= {"a": 1, "b": 2} if row["epoch"] % 2 else {"b": 2, "a": 1}
+
+    case = replace(CASES["Adam"], given=lambda: CASES["Adam"].given() | {"callbacks": [Turns()]})
+    expected = save_at(case, tmp_path, 20)
+    trainer = case.resume(tmp_path / "20.ckpt")
+    trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+
+
+ONES = np.ones(5, np.int64)
+TABLES = {
+    "of small numbers": {"step": np.ones(5, np.uint8)},  # whose rows would take 200 times its memory
+    "of two axes": {"step": np.ones((5, 2), np.int64)},
+    "of different lengths": {"step": ONES, "loss": np.ones(4)},
+    "of lists": {"step": ONES, "loss": [1, 2, 3, 4, 5]},
+    "with no whole column": {"step": {"values": ONES, "rows": np.arange(5), "plain": True}},
+    "of parts too short": {"step": ONES, "a": {"values": ONES[:4], "rows": None, "plain": True}},
+    "of parts without values": {"step": ONES, "a": {"rows": None, "plain": True}},
+    "of parts out of range": {"step": ONES, "a": {"values": ONES[:1], "rows": np.array([5]), "plain": True}},
+    "of parts before the first": {"step": ONES, "a": {"values": ONES[:1], "rows": np.array([-1]), "plain": True}},
+    "of parts out of order": {"step": ONES, "a": {"values": ONES[:2], "rows": np.array([2, 2]), "plain": True}},
+    "of parts at no whole numbers": {"step": ONES, "a": {"values": ONES[:1], "rows": np.ones(1), "plain": True}},
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("kind", ["epochs", "steps"])
+def test_a_history_of_other_columns_is_refused(table, kind, saved):
+    document, arrays = archive.read(saved)
+    document["history"][kind] = TABLES[table]
+    archive.write(saved, document, arrays)
+    with pytest.raises(mn.CheckpointError, match=f"expected history {kind} in .* as a run has it"):
+        resume(saved)
+
+
+def test_every_dtype_and_shape_is_read_as_safetensors_reads_it(tmp_path):
+    from safetensors.numpy import load_file
+
+    rng, path = np.random.default_rng(0), tmp_path / "x"
+    shapes = ((), (1,), (3,), (0,), (2, 0, 3), (2, 3, 4))
+    arrays = {
+        f"{name} {shape}": rng.integers(0, 2, shape).astype(name) for name in sorted(archive._NAMES) for shape in shapes
+    }
+    archive.write(path, {}, arrays)
+    _, read = archive.read(path)
+    assert len(read) == len(archive._NAMES) * len(shapes)
+    for name, wanted in load_file(path).items():
+        assert (read[name].dtype, read[name].shape) == (wanted.dtype, wanted.shape)
+        assert np.array_equal(read[name], arrays[name])
+        assert read[name].flags.writeable
 
 
 # Hostile files -----------------------------------------------------------------------------------------------
