@@ -5,8 +5,7 @@ document and of every array's name, dtype, shape and bytes. Nothing in the file 
 
 Reading takes no more memory than the arrays, and beside them the file's size and 4 MiB. As lists and dicts of Python's
 may take some 30 times their text, the document's memory is bounded by its text before it is read, and a file whose
-header and document might take more is refused, in writing as in reading. For the same reason the header, of which
-safetensors' own reader makes 10 to 30 times its text, is read here.
+header and document might take more is refused, in writing as in reading (``tensorfile``).
 """
 
 import errno
@@ -14,31 +13,29 @@ import hashlib
 import json
 import math
 import os
-import re
-from io import BufferedReader
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .files import write_whole
+from .tensorfile import (
+    DTYPES,
+    FREE,
+    TooManyPartsError,
+    check_memory,
+    memory_of_json,
+    memory_of_tensor,
+    memory_of_text,
+    read_arrays,
+    read_header,
+)
 
 CHECKPOINT, VERSION = "minnet checkpoint", 1
 
 # Keys of the JSON objects that stand for what JSON has not: an array, a number of NumPy's, NaN and infinity.
 _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
-# Bytes that what begins with, or ends in, each of these may take: a dict and a list of one, an entry's place, an
-# element, half of a text. Upper bounds for CPython.
-_COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
-_TENSOR, _AXIS = 400, 24  # and a tensor without its elements: name, place or array; each of its axes
-_FREE = 2**22
-_DTYPES = {
-    **{"BOOL": np.dtype("?"), "F16": np.dtype("f2"), "F32": np.dtype("f4"), "F64": np.dtype("f8")},
-    **{f"{kind}{8 * size}": np.dtype(f"{kind.lower()}{size}") for kind in "IU" for size in (1, 2, 4, 8)},
-}
-_NAMES = frozenset(dtype.name for dtype in _DTYPES.values())
-_SPACE = re.compile(r"[ \t\n\r]*")
-_LONGEST = 1000  # characters of a tensor's entry in the header
+_NAMES = frozenset(dtype.name for dtype in DTYPES.values())
 
 
 class CheckpointError(ValueError):
@@ -64,8 +61,8 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
     except SafetensorError as error:  # it allows 100 MB
         raise _too_large(kind, text, path) from error
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-    tensors = sum(_memory_of_tensor(array.shape) for array in found.values())
-    if tensors + max(_memory_of_text(header), _memory(text)) > len(content) + _FREE:
+    tensors = sum(memory_of_tensor(array.shape) for array in found.values())
+    if tensors + max(memory_of_text(header), memory_of_json(text)) > len(content) + FREE:
         raise _too_large(kind, text, path)
     try:
         write_whole(path, content)
@@ -91,20 +88,24 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            metadata, places = _read_header(path, file, size)
+            metadata, places = read_header(file, size)
             _check_origin(path, metadata, kind)
-            arrays = _read_arrays(file, places, size)
+            arrays = read_arrays(file, places, size)
         text = metadata["document"]
         checksum = _checksum(text, arrays)
     except CheckpointError:
         raise
+    except TooManyPartsError as error:
+        raise _too_many_parts(path, error) from None
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise CheckpointError(f"expected a whole safetensors file; {path} is truncated or damaged ({error})") from None
     if checksum != metadata["blake2b"]:
         raise CheckpointError(f"expected the content that the checksum in {path} is of; the file is damaged")
-    _check_memory(path, _memory(text) + sum(_memory_of_tensor(array.shape) for array in arrays.values()), size)
     try:
+        check_memory(memory_of_json(text) + sum(memory_of_tensor(array.shape) for array in arrays.values()), size)
         document = json.loads(text, object_hook=lambda value: _unpack(value, arrays))
+    except TooManyPartsError as error:
+        raise _too_many_parts(path, error) from None
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"expected a document of minnet's in {path}; got another ({error})") from None
     if not isinstance(document, dict):
@@ -112,142 +113,10 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
     return document, arrays
 
 
-# Memory ------------------------------------------------------------------------------------------------------
-
-
-def _memory(text: str) -> int:
-    """Bytes that the JSON text may take when it is read, at most."""
-    return _memory_of_text(text.encode()) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
-
-
-def _memory_of_text(text: bytes) -> int:
-    """Itself, the texts that are read out of it, and one more that grows; in Python all of a text is as wide as its
-    widest character."""
-    plain = text.isascii() and b"\\u" not in text
-    return (4 if plain else 16) * len(text)
-
-
-def _memory_of_tensor(shape: tuple[int, ...]) -> int:
-    """Bytes that a tensor may take beside its elements."""
-    return _TENSOR + _AXIS * len(shape)
-
-
-def _check_memory(path: Path, memory: int, size: int) -> None:
-    if memory > size + _FREE:
-        raise CheckpointError(f"expected a document of minnet's in {path}; got one of too many parts for its size")
-
-
-# safetensors -------------------------------------------------------------------------------------------------
-
-
-class _Place(NamedTuple):
-    """Where a tensor lies in the file, in bytes after the header, and as what."""
-
-    start: int
-    stop: int
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-
-def _read_header(path: Path, file: BufferedReader, size: int) -> tuple[dict[str, str], list[_Place]]:
-    """(metadata, where the tensors lie): the header's length in eight bytes, then JSON of so many bytes."""
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= size - 8:
-        raise ValueError(f"a header of {length:,} bytes")
-    _check_memory(path, 4 * length, size)
-    raw = file.read(length)
-    memory = _memory_of_text(raw)
-    _check_memory(path, memory, size)
-    text = raw.decode()
-    del raw
-    metadata: dict[str, str] = {}
-    places: list[_Place] = []
-    at = _after(text, 0, "{")
-    while True:
-        name, at = _read_text(text, at)
-        at = _after(text, at, ":")
-        if name == "__metadata__":
-            metadata, at = _read_metadata(text, at)
-        else:
-            end = text.index("}", at) + 1
-            places.append(_place(name, text[at : min(end, at + _LONGEST)]))
-            at = end
-            memory += _memory_of_tensor(places[-1].shape)
-            _check_memory(path, memory, size)
-        if not text.startswith(",", _skip(text, at)):
-            break
-        at = _after(text, at, ",")
-    if _skip(text, _after(text, at, "}")) != len(text):
-        raise ValueError("something behind the header")
-    return metadata, places
-
-
-def _read_metadata(text: str, at: int) -> tuple[dict[str, str], int]:
-    """The texts by name that begin at ``at``, and where they end."""
-    metadata: dict[str, str] = {}
-    at = _after(text, at, "{")
-    while len(metadata) < 10:
-        name, at = _read_text(text, at)
-        metadata[name], at = _read_text(text, _after(text, at, ":"))
-        if not text.startswith(",", _skip(text, at)):
-            return metadata, _after(text, at, "}")
-        at = _after(text, at, ",")
-    raise ValueError("more metadata than a file of minnet's has")
-
-
-def _read_text(text: str, at: int) -> tuple[str, int]:
-    """The JSON text at ``at``, and where it ends."""
-    at = _skip(text, at)
-    if not text.startswith('"', at):
-        raise ValueError(f"no text at {at}")
-    return json.JSONDecoder().raw_decode(text, at)
-
-
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return at if match is None else match.end()
-
-
-def _after(text: str, at: int, mark: str) -> int:
-    """The place after a mark, before which there may be spaces."""
-    at = _skip(text, at)
-    if not text.startswith(mark, at):
-        raise ValueError(f"no {mark} at {at}")
-    return at + 1
-
-
-def _place(name: str, text: str) -> _Place:
-    entry = json.loads(text)
-    start, stop = entry["data_offsets"]
-    shape, dtype = tuple(entry["shape"]), _DTYPES[entry["dtype"]]
-    if any(type(number) is not int or number < 0 for number in (start, stop, *shape)):
-        raise ValueError(f"no such place: {entry}")
-    if math.prod(shape) * dtype.itemsize != stop - start:
-        raise ValueError(f"a tensor {name[:80]} of another size than its bytes'")
-    return _Place(start, stop, name, dtype, shape)
-
-
-def _read_arrays(file: BufferedReader, places: list[_Place], size: int) -> dict[str, np.ndarray]:
-    """The tensors, which have to lie one after the other up to the file's end; ``places`` is used up."""
-    arrays: dict[str, np.ndarray] = {}
-    at = first = file.tell()
-    places.sort(reverse=True)
-    while places:
-        start, stop, name, dtype, shape = places.pop()
-        if first + start != at or first + stop > size or name in arrays:
-            raise ValueError(f"a tensor {name[:80]} at {start}")
-        array = np.empty(shape, dtype.newbyteorder("<"))
-        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
-            raise ValueError("its end is missing")
-        arrays[name] = _plain_array(name, array)
-        at = first + stop
-    if at != size:
-        raise ValueError(f"{size - at:,} bytes behind the last tensor")
-    return arrays
-
-
-# What is in it -----------------------------------------------------------------------------------------------
+def _too_many_parts(path: Path, error: TooManyPartsError) -> CheckpointError:
+    return CheckpointError(
+        f"expected a document of minnet's in {path}; got one of too many parts for its size ({error})"
+    )
 
 
 def _too_large(kind: str, text: str, path: str | Path) -> OSError:

@@ -35,7 +35,7 @@ import numpy as np
 from stress_resume import CASES
 
 import minnet as mn
-from minnet import archive, datasets
+from minnet import archive, datasets, tensorfile
 
 CODE = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "shutil.")
 HARMLESS = ("os.listdir", "os.scandir", "os.stat")
@@ -310,7 +310,7 @@ class Expanding:
             self.path.write_bytes(struct.pack("<Q", len(header)) + header + tail)
             return self.path
         item = ITEMS.get(kind, '"{:06x}":0' if kind == "keys" else '"a":0')
-        once = archive._memory(item + ",")
+        once = tensorfile.memory_of_json(item + ",")
         many = int(share * (len(data) + ARCHIVE) / (once - share * len(item))) + 1
         items = [item.format(i) for i in range(many)] if kind == "keys" else [item] * many
         text = f'{{"x":{{{",".join(items)}}}}}' if kind.endswith(("keys", "key")) else f'{{"x":[{",".join(items)}]}}'

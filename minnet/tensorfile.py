@@ -1,0 +1,165 @@
+"""Reading safetensors files in memory that their size bounds.
+
+The library's own reader makes 10 to 30 times its text of a header, and Python's of JSON as much of a document. Here
+what a text may take is estimated before it is read, and entries of the header are read one by one.
+"""
+
+import json
+import math
+import re
+from io import BufferedReader
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Bytes that what begins with, or ends in, each of these may take: a dict and a list of one, an entry's place, an
+# element, half of a text. Upper bounds for CPython.
+_COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
+_TENSOR, _AXIS = 400, 24  # and a tensor without its elements: name, place or array; each of its axes
+FREE = 2**22  # bytes that may be taken beside the file's size
+DTYPES = {
+    **{"BOOL": np.dtype("?"), "F16": np.dtype("f2"), "F32": np.dtype("f4"), "F64": np.dtype("f8")},
+    **{f"{kind}{8 * size}": np.dtype(f"{kind.lower()}{size}") for kind in "IU" for size in (1, 2, 4, 8)},
+}
+_SPACE = re.compile(r"[ \t\n\r]*")
+_LONGEST = 1000  # characters of a tensor's entry in the header
+
+
+def memory_of_json(text: str) -> int:
+    """Bytes that the JSON text may take when it is read, at most."""
+    return memory_of_text(text.encode()) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
+
+
+def memory_of_text(text: bytes) -> int:
+    """Itself, the texts that are read out of it, and one more that grows; in Python all of a text is as wide as its
+    widest character."""
+    plain = text.isascii() and b"\\u" not in text
+    return (4 if plain else 16) * len(text)
+
+
+def memory_of_tensor(shape: tuple[int, ...]) -> int:
+    """Bytes that a tensor may take beside its elements."""
+    return _TENSOR + _AXIS * len(shape)
+
+
+class TooManyPartsError(ValueError):
+    """A text that might take more memory than its file's size allows."""
+
+
+def check_memory(memory: int, size: int) -> None:
+    """TooManyPartsError for so many bytes of memory that a file of so many bytes does not warrant."""
+    if memory > size + FREE:
+        raise TooManyPartsError(f"{memory:,} bytes of memory for a file of {size:,}")
+
+
+class Place(NamedTuple):
+    """Where a tensor lies in the file, in bytes after the header, and as what."""
+
+    start: int
+    stop: int
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def read_header(file: BufferedReader, size: int) -> tuple[dict[str, str], list[Place]]:
+    """(metadata, where the tensors lie) of an open file of so many bytes: the header's length in eight, then JSON.
+
+    ValueError, TypeError, KeyError or OverflowError for another file's.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= size - 8:
+        raise ValueError(f"a header of {length:,} bytes")
+    check_memory(4 * length, size)
+    raw = file.read(length)
+    memory = memory_of_text(raw)
+    check_memory(memory, size)
+    text = raw.decode()
+    del raw
+    metadata: dict[str, str] = {}
+    places: list[Place] = []
+    at = _after(text, 0, "{")
+    while True:
+        name, at = _read_text(text, at)
+        at = _after(text, at, ":")
+        if name == "__metadata__":
+            metadata, at = _read_metadata(text, at)
+        else:
+            end = text.index("}", at) + 1
+            places.append(_place(name, text[at : min(end, at + _LONGEST)]))
+            at = end
+            memory += memory_of_tensor(places[-1].shape)
+            check_memory(memory, size)
+        if not text.startswith(",", _skip(text, at)):
+            break
+        at = _after(text, at, ",")
+    if _skip(text, _after(text, at, "}")) != len(text):
+        raise ValueError("something behind the header")
+    return metadata, places
+
+
+def _read_metadata(text: str, at: int) -> tuple[dict[str, str], int]:
+    """The texts by name that begin at ``at``, and where they end."""
+    metadata: dict[str, str] = {}
+    at = _after(text, at, "{")
+    while len(metadata) < 10:
+        name, at = _read_text(text, at)
+        metadata[name], at = _read_text(text, _after(text, at, ":"))
+        if not text.startswith(",", _skip(text, at)):
+            return metadata, _after(text, at, "}")
+        at = _after(text, at, ",")
+    raise ValueError("more metadata than a file of minnet's has")
+
+
+def _read_text(text: str, at: int) -> tuple[str, int]:
+    """The JSON text at ``at``, and where it ends."""
+    at = _skip(text, at)
+    if not text.startswith('"', at):
+        raise ValueError(f"no text at {at}")
+    return json.JSONDecoder().raw_decode(text, at)
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return at if match is None else match.end()
+
+
+def _after(text: str, at: int, mark: str) -> int:
+    """The place after a mark, before which there may be spaces."""
+    at = _skip(text, at)
+    if not text.startswith(mark, at):
+        raise ValueError(f"no {mark} at {at}")
+    return at + 1
+
+
+def _place(name: str, text: str) -> Place:
+    entry = json.loads(text)
+    start, stop = entry["data_offsets"]
+    shape, dtype = tuple(entry["shape"]), DTYPES[entry["dtype"]]
+    if any(type(number) is not int or number < 0 for number in (start, stop, *shape)):
+        raise ValueError(f"no such place: {entry}")
+    if math.prod(shape) * dtype.itemsize != stop - start:
+        raise ValueError(f"a tensor {name[:80]} of another size than its bytes'")
+    return Place(start, stop, name, dtype, shape)
+
+
+def read_arrays(file: BufferedReader, places: list[Place], size: int) -> dict[str, np.ndarray]:
+    """The tensors, which have to lie one after the other up to the file's end; ``places`` is used up.
+
+    ValueError if they do not.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    at = first = file.tell()
+    places.sort(reverse=True)
+    while places:
+        start, stop, name, dtype, shape = places.pop()
+        if first + start != at or first + stop > size or name in arrays:
+            raise ValueError(f"a tensor {name[:80]} at {start}")
+        array = np.empty(shape, dtype.newbyteorder("<"))
+        if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+            raise ValueError("its end is missing")
+        arrays[name] = np.asarray(array, dtype)
+        at = first + stop
+    if at != size:
+        raise ValueError(f"{size - at:,} bytes behind the last tensor")
+    return arrays
