@@ -32,6 +32,8 @@ class Ensemble:
     Args:
         net: the architecture, with its loss. It stays as it is; the ensemble has one net's memory of its own.
         members: nets, averages, pairs (params, buffers), or params alone, which then go with the buffers of ``net``.
+            An average, and a draw from ``SWAG``, does not bring statistics of batch norm that belong to it; these do:
+            ``average.point(net, refresh=train)``, and ``(drawn, refreshed_buffers(net, train, params=drawn))``.
         names: of the members; numbers if None.
         weights: how much each counts in means and votes, at least 0 and not all 0; all the same if None.
         steps: training steps that it took to get each member by itself; None if not known.
