@@ -160,6 +160,38 @@ def test_members_come_from_nets_averages_pairs_and_vectors(nets):
     assert np.array_equal(member.predict(x), nets[1].predict(x))
 
 
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        (
+            lambda: mn.Net([mn.Dense(12), mn.BatchNorm(), mn.Tanh(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy()),
+            "got another: net layers 2 is Tanh() in member 1, ReLU() here",
+        ),
+        (lambda: make_net(dtype=np.float64), "got another: net dtype is float64 in member 1, float32 here"),
+        (lambda: make_net(loss=mn.MulticlassHinge()), "got another: net loss is MulticlassHinge(margin=1.0) in member"),
+    ],
+)
+def test_a_net_of_another_kind_is_no_member(nets, other, text):
+    """Its weights would fit, and mean something else."""
+    with pytest.raises(ValueError, match="expected members like Net") as caught:
+        mn.Ensemble(nets[0], [nets[0], other()])
+    assert text in str(caught.value)
+
+
+def test_an_average_of_another_dtype_is_no_member(nets):
+    ema = mn.EMA(0.9)
+    ema.update(make_net(dtype=np.float64))
+    with pytest.raises(ValueError, match=r"expected member 0 to have params of float32 .* got float64"):
+        mn.Ensemble(nets[0], [ema])
+
+
+def test_nets_that_differ_in_training_only_go_together_when_that_is_said(nets):
+    other = make_net(3, loss=mn.SoftmaxCrossEntropy(label_smoothing=0.1))
+    other.l2, other.seed = 0.1, 7
+    ensemble = mn.Ensemble(nets[0], [nets[0], (other.params, other.buffers)])
+    assert np.array_equal(ensemble.params[1], other.params)
+
+
 def test_the_best_of_a_search_come_best_first(nets):
     scores = [0.3, math.nan, 0.9, 0.3, 0.8]
     best = mn.Ensemble.best(nets[0], nets, scores, 3, steps=[1, 2, 3, 4, 5])
@@ -499,9 +531,27 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
     [
         (lambda n: mn.Ensemble(None, n), TypeError, "Ensemble: expected a Net; got None"),
         (lambda n: mn.Ensemble(n[0], []), ValueError, "expected at least one member"),
-        (lambda n: mn.Ensemble(n[0], [n[0], make_net(hidden=3)]), ValueError, "expected member 1 to be a net like"),
-        (lambda n: mn.Ensemble(n[0], [np.ones(3)]), ValueError, "expected member 0 to have params (123,)"),
-        (lambda n: mn.Ensemble(n[0], [np.full(123, np.nan)]), ValueError, "expected finite members; got NaN"),
+        (
+            lambda n: mn.Ensemble(n[0], [n[0], make_net(hidden=3)]),
+            ValueError,
+            "got another: net layers 0 is Dense(units=3",
+        ),
+        (lambda n: mn.Ensemble(n[0], [np.ones(3)]), ValueError, "member 0 to have params of float32 (123,); got float"),
+        (
+            lambda n: mn.Ensemble(n[0], [n[0].params.astype(np.float64)]),
+            ValueError,
+            "expected member 0 to have params of float32 (123,); got float64 (123,)",
+        ),
+        (
+            lambda n: mn.Ensemble(n[0], [(n[0].params, np.zeros(24))]),
+            ValueError,
+            "expected member 0 to have buffers of float32 (24,); got float64 (24,)",
+        ),
+        (
+            lambda n: mn.Ensemble(n[0], [np.full(123, np.nan, np.float32)]),
+            ValueError,
+            "expected finite members; got NaN or infinity in the params of member 0",
+        ),
         (lambda n: mn.Ensemble(n[0], n, names="aabcd"), ValueError, "expected 5 different names"),
         (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 numbers as weights"),
         (lambda n: mn.Ensemble(n[0], n, weights=[-1, 1, 1, 1, 1]), ValueError, "expected 5 finite weights"),

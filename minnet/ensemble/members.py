@@ -15,6 +15,7 @@ from .. import checks
 from ..archive import CheckpointError
 from ..averaging import Average
 from ..comparison import BINS, Comparison, check_classifier, probabilities_of, softmax
+from ..description import describe_architecture, differences
 from ..net import Net
 from .files import read, write
 from .selection import mixture_weights, select_greedily
@@ -30,7 +31,7 @@ class Ensemble:
     """K networks of one architecture.
 
     Args:
-        net: the architecture, with its loss. It stays as it is; the ensemble has one net's memory of its own.
+        net: the architecture, with its loss and dtype. It stays as it is; the ensemble has one net's memory of its own.
         members: nets, averages, pairs (params, buffers), or params alone, which then go with the buffers of ``net``.
             An average, and a draw from ``SWAG``, does not bring statistics of batch norm that belong to it; these do:
             ``average.point(net, refresh=train)``, and ``(drawn, refreshed_buffers(net, train, params=drawn))``.
@@ -278,24 +279,29 @@ class Ensemble:
 
 
 def _point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarray]:
-    """A member's params and buffers, checked to be of the net's sizes and finite."""
+    """A member's params and buffers, checked to be of the net's sizes and dtype, and finite."""
     if isinstance(member, Net):
-        if member.layout.places != net.layout.places:
-            raise ValueError(f"Ensemble: expected member {i} to be a net like {net!r}; got {member!r}")
+        found = differences("net", describe_architecture(member), describe_architecture(net), f"in member {i}")
+        if found:
+            raise ValueError(
+                f"Ensemble: expected members like {net!r}; got another: {found} (to take the weights of a net that "
+                "differs in training only, give (params, buffers))"
+            )
         params, buffers = member.params, member.buffers
     elif isinstance(member, Average):
         params, buffers = member.params, member.buffers
     else:
         params, buffers = member if isinstance(member, tuple | list) else (member, net.buffers)
         params, buffers = checks.array("Ensemble", "params", params), checks.array("Ensemble", "buffers", buffers)
-    if params.shape != net.params.shape or buffers.shape != net.buffers.shape:
-        raise ValueError(
-            f"Ensemble: expected member {i} to have params {net.params.shape} and buffers {net.buffers.shape}; "
-            f"got {params.shape} and {buffers.shape}"
-        )
-    if not np.isfinite(params).all() or not np.isfinite(buffers).all():
-        raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in member {i}")
-    return params.astype(net.dtype), buffers.astype(net.dtype)
+    for name, values, own in (("params", params, net.params), ("buffers", buffers, net.buffers)):
+        if values.shape != own.shape or values.dtype != own.dtype:
+            raise ValueError(
+                f"Ensemble: expected member {i} to have {name} of {own.dtype} {own.shape}; "
+                f"got {values.dtype} {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in the {name} of member {i}")
+    return params, buffers
 
 
 def _as_weights(weights: Any, k: int) -> np.ndarray:
