@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 import minnet as mn
-from minnet.comparison import softmax
+from minnet.answers import softmax
 
 
 def make_net(seed=0, dtype=np.float32, loss=None, hidden=12):
@@ -49,7 +49,7 @@ def test_predictions_are_means_over_the_members(nets, weights, batch_size):
     exact = scores.astype(np.float64)
     probabilities = np.exp(exact) / np.exp(exact).sum(axis=2, keepdims=True)
     votes = np.eye(3)[scores.argmax(axis=2)]
-    for how, members in (("probabilities", probabilities), ("logits", exact), ("votes", votes)):
+    for how, members in (("probabilities", probabilities), ("scores", exact), ("votes", votes)):
         expected = sum(w[k] * members[k] for k in range(5))
         found = ensemble.predict(x, how, batch_size=batch_size)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
@@ -103,7 +103,7 @@ def test_logits_average_the_scores_of_any_loss():
     nets = [mn.Net([mn.Dense(2)], 4, mn.SquaredError(), seed=seed) for seed in range(3)]
     x = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
     ensemble = mn.Ensemble(nets[0], nets)
-    np.testing.assert_allclose(ensemble.predict(x, "logits"), np.mean([n.predict(x) for n in nets], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(ensemble.predict(x, "scores"), np.mean([n.predict(x) for n in nets], axis=0), rtol=1e-6)
     with pytest.raises(ValueError, match="expected a net with SoftmaxCrossEntropy; got one with SquaredError"):
         ensemble.predict(x)
 
@@ -293,7 +293,7 @@ def test_the_table_has_every_member_every_way_and_what_stands_beside(nets):
     comparison = ensemble.compare(
         x, y, beside={"greedy": ensemble.select(*val), "longer": nets[4]}, steps={"longer": 24}
     )
-    ways = [f"ensemble, {how}" for how in ("probabilities", "logits", "votes")]
+    ways = [f"ensemble, {how}" for how in ("probabilities", "scores", "votes")]
     assert comparison.names == ("a", "b", "c", *ways, "greedy", "longer")
     assert comparison.steps == {"a": 8, "b": 12, "c": 16, **dict.fromkeys(ways, 36), "greedy": 36, "longer": 24}
     assert comparison.value("b", "accuracy") == nets[1].evaluate(x, y)["accuracy"]
