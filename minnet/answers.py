@@ -35,7 +35,7 @@ def check_way(who: str, loss: Loss | None, way: str | None) -> str:
     """``way``, or the usual one if None; ValueError for one that such nets do not have."""
     known = ways(loss)
     if way is not None and way not in known:
-        raise ValueError(f"{who}: expected one of {known} of nets with {loss}; got {way!r}")
+        raise ValueError(f"{who}: expected how to be one of {known} for nets with {loss}; got {way!r}")
     return known[0] if way is None else way
 
 

@@ -69,12 +69,13 @@ class Comparison:
     of seeds says little about their own spread, and intervals over them come out narrow: by a factor sqrt((n - 1) / n)
     for the mean of n.
 
-    Intervals are percentiles of the draws, but for the calibration error. That comes out too high on a sample, and
-    higher still on a draw from it, so that its percentiles may all lie above what was measured. Its interval is the
-    basic bootstrap's (Davison and Hinkley 1997, section 5.2), 2 measured - percentile, cut at 0 and widened to hold
-    what was measured. It is one for the error of these probabilities in these bins on unlimited data; near 0 it reaches
-    down to 0 and ends at the measured error, which is itself too high, and says no more than that. Of differences of
-    calibration errors likewise, without the cut.
+    Intervals are percentiles of the draws, but for the calibration error: that comes out too high on a sample, and
+    higher still on a draw from it. Its interval is for the error of these probabilities in these bins on unlimited
+    data. It ends at 2 measured - percentile, the basic bootstrap's (Davison and Hinkley 1997, section 5.2), or at the
+    measured error if that is higher. It begins below the measured error by as much as the bins' gaps lie from the
+    measured ones, all together, in 97.5 % of the draws: the error is a norm of the gaps, and off by no more than the
+    norm of what they are off by. So it always holds the measured error, and in 95 % of samples at least the truth where
+    that is 0; bins of few samples, none of them wrong, make it end too low.
 
     Attributes:
         names: of the entries.
@@ -208,7 +209,10 @@ class Comparison:
 
     @cached_property
     def _drawn(self) -> dict[str, np.ndarray]:
-        """Each metric of each entry in each draw, (entries, draws)."""
+        """Each metric of each entry in each draw, (entries, draws).
+
+        As ``"reach"`` the calibration error with what the draw's gaps are off by added, which says how low it may be.
+        """
         rng = np.random.default_rng(self.seed)
         entries, seeds, n = self._hits.shape
         hits, losses, confidence = (v.reshape(-1, n) for v in (self._hits, self._losses, self._confidence))
@@ -216,22 +220,32 @@ class Comparison:
         # What is summed over the samples drawn: hits, losses, and gaps by bin where there are probabilities.
         parts = [hits.T, losses.T, *(_gaps(confidence[i], hits[i], self.bins) for i in known)]
         columns, count = np.concatenate(parts, axis=1), len(hits)
-        found: dict[str, list[np.ndarray]] = {metric: [] for metric in self.metrics}
+        gaps = columns[:, 2 * count :].mean(axis=0)
+
+        def errors(gaps: np.ndarray) -> np.ndarray:
+            """Of each row of gaps (draws, known * bins), those of all that are compared, (draws, entries * seeds)."""
+            result = np.full((len(gaps), count), np.nan)
+            result[:, known] = abs(gaps).reshape(len(gaps), -1, self.bins).sum(axis=2)
+            return result
+
+        found: dict[str, list[np.ndarray]] = {metric: [] for metric in (*self.metrics, "reach")}
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
             samples, weights = _resampled(rng, n), _resampled(rng, seeds)
             sums = samples @ columns
-            errors = np.full((len(samples), count), np.nan)
-            errors[:, known] = abs(sums[:, 2 * count :]).reshape(len(samples), -1, self.bins).sum(axis=2)
-            losses_drawn = sums[:, count : 2 * count]
-            of = {"accuracy": sums[:, :count], "ece": errors, "log_loss": losses_drawn, "data_loss": losses_drawn}
+            mean_hits, mean_losses, drawn_gaps = np.split(sums, (count, 2 * count), axis=1)
+            of = {"accuracy": mean_hits, "log_loss": mean_losses, "data_loss": mean_losses, "ece": errors(drawn_gaps)}
+            of["reach"] = errors(gaps[np.newaxis]) + errors(drawn_gaps - gaps)
             for metric, drawn in found.items():
                 drawn.append(np.einsum("des,ds->ed", of[metric].reshape(-1, entries, seeds), weights))
         return {metric: np.concatenate(drawn, axis=1) for metric, drawn in found.items()}
 
     def interval(self, name: str, metric: str) -> tuple[float, float]:
         """95 % bootstrap interval of an entry's metric."""
-        low, high = _interval(metric, self._drawn[self._metric(metric)][self._place(name)], self.value(name, metric))
-        return (max(low, 0.0), high) if metric == "ece" else (low, high)
+        place, value = self._place(name), self.value(name, metric)
+        low, high = _interval(metric, self._drawn[metric][place], value)
+        if metric == "ece" and not np.isnan(value):
+            low = max(0.0, min(value, 2 * value - float(np.quantile(self._drawn["reach"][place], 0.975))))
+        return low, high
 
     def difference(self, name: str, metric: str, reference: str | None = None) -> tuple[float, float, float]:
         """(difference, low, high): an entry's metric less the reference's, paired by sample and seed, 95 %.

@@ -482,6 +482,39 @@ def test_the_report_names_the_winner_and_the_noise():
     assert "against raw" in report.winner()
 
 
+def test_the_raw_net_comes_with_new_statistics_too():
+    """Or what they bring would be taken for what averaging brings."""
+    train, val = mn.data.split(mn.datasets.digits(), (0.3, 0.7), seed=0)
+    layers = [mn.Flatten(), mn.Dense(50), mn.BatchNorm(0.99), mn.ReLU(), mn.Dense(10)]
+    net, ema = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy(), seed=0), mn.EMA(0.5)
+    mn.fit(net, train, rule=mn.Momentum(0.9), lr=0.2, epochs=2, batch_size=20, callbacks=[ema], progress=False)
+    before = net.buffers.copy()
+    report = mn.compare_averages(net, [ema], val, refresh=train)
+    assert np.array_equal(net.buffers, before)
+    assert report.names == ("raw", "raw, refreshed", "EMA(0.5)")
+    net.buffers = mn.refreshed_buffers(net, train)
+    assert report.value("raw, refreshed", "log_loss") == pytest.approx(net.evaluate(*val)["loss"], rel=1e-5)
+    assert report.value("raw, refreshed", "log_loss") != report.value("raw", "log_loss")
+    assert mn.compare_averages(net, [ema], val).names == ("raw", "EMA(0.5)")
+
+
+@pytest.mark.parametrize("loss", [mn.SquaredError(), mn.Huber(0.5), mn.Logistic(), mn.MulticlassHinge()])
+def test_nets_are_reported_by_the_loss_that_they_have(loss):
+    x, labels = make_data()
+    y = {"SquaredError": x[:, :3], "Huber": x[:, :3], "Logistic": x[:, :3] > 0}.get(type(loss).__name__, labels)
+    net, kept = mn.Net([mn.Dense(6), mn.Tanh(), mn.Dense(3)], 4, loss, l2=0.1, seed=1), [mn.EMA(0.9), mn.SWA(3)]
+    mn.fit(net, (x, y), rule=mn.SGD(), lr=0.1, batch_size=8, steps=20, callbacks=kept, progress=False)
+    report = mn.compare_averages(net, kept, (x, y))
+    for name, average in zip(report.names, (None, *kept), strict=True):
+        expected = net.evaluate(x, y) if average is None else average.evaluate(net, x, y)
+        assert report.value(name, "data_loss") == pytest.approx(expected["data_loss"], rel=1e-5)
+        if "accuracy" in expected:
+            assert report.value(name, "accuracy") == pytest.approx(expected["accuracy"])
+    assert ("accuracy" in report.metrics) == (type(loss).__name__ in ("Logistic", "MulticlassHinge"))
+    assert f"data loss: {loss}" in str(report)
+    assert "ECE" not in str(report)
+
+
 # Bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -504,12 +537,17 @@ def test_the_report_names_the_winner_and_the_noise():
         (
             lambda: mn.compare_averages(make_net(), [mn.EMA(0.9), mn.EMA(0.9)], make_data()),
             ValueError,
-            "expected different names, none of them 'raw'; got 'EMA(0.9)' twice",
+            "expected different names, none of them of ('raw', 'raw, refreshed'); got 'EMA(0.9)' twice",
+        ),
+        (
+            lambda: mn.compare_averages(mn.Net([mn.Dense(3)], 4), [], make_data()),
+            ValueError,
+            "compare_averages: expected a net built with loss=...; got one without",
         ),
         (
             lambda: mn.compare_averages(make_net(), {"raw": mn.EMA(0.9)}, make_data()),
             ValueError,
-            "expected different names, none of them 'raw'; got 'raw' twice",
+            "expected different names, none of them of ('raw', 'raw, refreshed'); got 'raw' twice",
         ),
     ],
 )

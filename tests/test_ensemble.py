@@ -99,13 +99,118 @@ def test_votes_against_a_loop_in_fractions(nets):
     assert ensemble.classify(x, "votes").tolist() == expected
 
 
-def test_logits_average_the_scores_of_any_loss():
-    nets = [mn.Net([mn.Dense(2)], 4, mn.SquaredError(), seed=seed) for seed in range(3)]
-    x = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+def nets_with(loss, outputs=3):
+    """Five, each trained for a little while by its loss, and validation data."""
+    x, labels = iris()[0]
+    y = labels
+    if isinstance(loss, mn.SquaredError | mn.AbsoluteError):
+        y = np.stack([x[:, 0] * x[:, 1], x[:, 2]][:outputs], axis=1)
+    if isinstance(loss, mn.Logistic):
+        y = (labels[:, np.newaxis] == np.arange(outputs)).astype(float)
+    found = []
+    for seed in range(5):
+        net = mn.Net([mn.Dense(12), mn.BatchNorm(), mn.ReLU(), mn.Dense(outputs)], 4, loss, l2=0.01, seed=seed)
+        mn.fit(net, (x, y), rule=mn.Momentum(), lr=0.02, steps=8, batch_size=9, seed=seed, progress=False)
+        found.append(net)
+    return found, x, y
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(mn.SquaredError(), 2), (mn.AbsoluteError(), 1)])
+def test_nets_of_regression_answer_with_the_mean_of_their_outputs(loss, outputs):
+    nets, x, y = nets_with(loss, outputs)
+    ensemble = mn.Ensemble(nets[0], nets, steps=[8] * 5)
+    mean = np.mean([net.predict(x).astype(np.float64) for net in nets], axis=0)
+    np.testing.assert_allclose(ensemble.predict(x), mean, rtol=1e-6, atol=1e-7)
+    errors = (mean - y) ** 2 if isinstance(loss, mn.SquaredError) else abs(mean - y)
+    assert ensemble.evaluate(x, y) == {"data_loss": pytest.approx(errors.sum(axis=1).mean())}
+    comparison = ensemble.compare(x, y, beside={"chosen": ensemble.select(x, y)})
+    assert comparison.metrics == ("data_loss",)
+    assert comparison.names[5:] == ("ensemble, scores", "chosen")
+    assert comparison.value("member 3", "data_loss") == pytest.approx(nets[3].evaluate(x, y)["data_loss"], rel=1e-5)
+    assert comparison.value("chosen", "data_loss") <= min(
+        comparison.value(f"member {i}", "data_loss") for i in range(5)
+    )
+    assert "accuracy" not in str(comparison)
+    for call in (lambda: ensemble.classify(x), lambda: ensemble.disagreement(x), comparison.disagreement):
+        with pytest.raises(ValueError, match="expected nets that choose among classes; got some with"):
+            call()
+    for call in (lambda: ensemble.predict(x, "votes"), lambda: ensemble.weigh(x, y), lambda: ensemble.probabilities(x)):
+        with pytest.raises(ValueError, match=r"expected how to be one of \('scores',\) for nets with"):
+            call()
+
+
+@pytest.mark.parametrize("loss", [mn.MulticlassHinge(), mn.SquaredHinge()])
+def test_nets_of_a_hinge_average_scores_and_vote(loss):
+    nets, x, y = nets_with(loss)
+    ensemble = mn.Ensemble(nets[0], nets, weights=[1, 2, 3, 3, 3])
+    scores = np.array([net.predict(x).astype(np.float64) for net in nets])
+    mean = np.average(scores, axis=0, weights=[1, 2, 3, 3, 3])
+    np.testing.assert_allclose(ensemble.predict(x), mean, rtol=1e-6, atol=1e-7)
+    votes = np.average(np.eye(3)[scores.argmax(axis=2)], axis=0, weights=[1, 2, 3, 3, 3])
+    np.testing.assert_allclose(ensemble.predict(x, "votes"), votes, atol=1e-12)
+    expected = [max(range(3), key=lambda c: (round(votes[i, c], 9), mean[i, c], -c)) for i in range(len(x))]
+    assert ensemble.classify(x, "votes").tolist() == expected
+    assert any(np.sort(row)[-1] == pytest.approx(np.sort(row)[-2]) for row in votes) or (mean < 0).any()
+    found, voted = ensemble.evaluate(x, y), ensemble.evaluate(x, y, "votes")
+    assert voted == {"accuracy": np.mean(np.array(expected) == y)}
+    assert found == {"accuracy": (mean.argmax(axis=1) == y).mean(), "data_loss": pytest.approx(loss(mean, y))}
+    comparison = ensemble.compare(x, y)
+    assert comparison.names[5:] == ("ensemble, scores", "ensemble, votes")
+    assert comparison.metrics == ("accuracy", "data_loss")
+    np.testing.assert_array_equal(ensemble.disagreement(x), comparison.disagreement()[:5, :5])
+    assert ensemble.disagreement(x)[0, 1] == (scores[0].argmax(axis=1) != scores[1].argmax(axis=1)).mean()
+    with pytest.raises(ValueError, match=r"expected a metric of \('accuracy', 'data_loss'\); got 'ece'"):
+        comparison.value("member 0", "ece")
+    with pytest.raises(ValueError, match=r"one of \('scores', 'votes'\) for nets with .*Hinge.*; got 'probabilities'"):
+        ensemble.predict(x, "probabilities")
+
+
+def test_votes_of_negative_scores_that_tie_go_to_the_larger_mean():
+    net = mn.Net([mn.Dense(3)], 4, mn.MulticlassHinge(), dtype=np.float64)
+    points = []
+    for scores in ((-1, -5, -9), (-9, -2, -9)):
+        net.params = np.zeros_like(net.params)
+        net.named_parameters()["0.b"][...] = scores
+        points.append(net.params.copy())
+    assert mn.Ensemble(net, points).classify(np.ones((1, 4)), "votes").tolist() == [1]
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_nets_of_yes_and_no_average_probabilities(outputs):
+    nets, x, y = nets_with(mn.Logistic(), outputs)
     ensemble = mn.Ensemble(nets[0], nets)
-    np.testing.assert_allclose(ensemble.predict(x, "scores"), np.mean([n.predict(x) for n in nets], axis=0), rtol=1e-6)
-    with pytest.raises(ValueError, match="expected a net with SoftmaxCrossEntropy; got one with SquaredError"):
-        ensemble.predict(x)
+    scores = np.array([net.predict(x).astype(np.float64) for net in nets])
+    mean = (1 / (1 + np.exp(-scores))).mean(axis=0)
+    np.testing.assert_allclose(ensemble.predict(x), mean, rtol=1e-12)
+    np.testing.assert_allclose(ensemble.predict(x, "scores"), scores.mean(axis=0), rtol=1e-6, atol=1e-7)
+    entropy = -(y * np.log(mean) + (1 - y) * np.log(1 - mean)).sum(axis=1).mean()
+    right = ((mean > 0.5) == (y > 0.5)).all(axis=1).mean()
+    assert ensemble.evaluate(x, y) == {"accuracy": right, "data_loss": pytest.approx(entropy, rel=1e-9)}
+    comparison = ensemble.compare(x, y, beside={"chosen": ensemble.select(x, y)})
+    assert comparison.names[5:] == ("ensemble, probabilities", "ensemble, scores", "chosen")
+    assert comparison.value("chosen", "data_loss") <= min(
+        comparison.value(f"member {i}", "data_loss") for i in range(5)
+    )
+    apart = ((scores[0] > 0) != (scores[1] > 0)).any(axis=1).mean()
+    assert ensemble.disagreement(x)[0, 1] == comparison.disagreement()[0, 1] == apart
+    with pytest.raises(ValueError, match="expected nets that choose among classes"):
+        ensemble.classify(x)
+
+
+def test_sure_probabilities_of_yes_and_no_have_a_finite_loss():
+    net = mn.Net([mn.Dense(1)], 4, mn.Logistic(), dtype=np.float64)
+    net.params = np.full_like(net.params, 1000.0)
+    found = mn.Ensemble(net, [net, net]).evaluate(np.ones((2, 4)), np.array([1.0, 0.0]))
+    assert found == {"accuracy": 0.5, "data_loss": pytest.approx(-math.log(2.0**-53) / 2)}
+
+
+def test_a_net_without_a_loss_predicts_and_is_not_judged():
+    nets = [mn.Net([mn.Dense(2)], 4, seed=seed) for seed in range(2)]
+    ensemble, x = mn.Ensemble(nets[0], nets), np.ones((3, 4), np.float32)
+    np.testing.assert_allclose(ensemble.predict(x), (nets[0].predict(x) + nets[1].predict(x)) / 2, rtol=1e-6)
+    for call in (ensemble.evaluate, ensemble.compare, ensemble.select):
+        with pytest.raises(ValueError, match=r"expected a net built with loss=...; got one without"):
+            call(x, np.zeros(3, int))
 
 
 def test_the_given_nets_stay_as_they_are(nets):
@@ -301,6 +406,33 @@ def test_the_table_has_every_member_every_way_and_what_stands_beside(nets):
     assert ensemble.evaluate(x, y)["ece"] == comparison.value(ways[0], "ece")
     assert ensemble.evaluate(x, y, "votes") == {"accuracy": comparison.value(ways[2], "accuracy")}
     np.testing.assert_array_equal(ensemble.disagreement(x), comparison.disagreement()[:3, :3])
+
+
+def test_differences_are_from_the_net_that_one_would_use_alone(nets):
+    """Of snapshots the last one, whose run is the longest; of equal ones the first, which of a search is the best."""
+    x, y = iris()[2]
+    assert mn.Ensemble(nets[0], nets, steps=[5, 10, 15, 20, 20]).compare(x, y).reference == "member 3"
+    assert mn.Ensemble(nets[0], nets).compare(x, y).reference == "member 0"
+    snapshots = mn.Snapshots()
+    for _ in trainer_with([snapshots]):
+        pass
+    comparison = snapshots.ensemble(make_net()).compare(x, y)
+    assert comparison.reference == "snapshot at step 20"
+    assert "accuracy less snapshot at step 20's" in comparison.table()
+    assert comparison.difference("snapshot at step 20", "accuracy") == (0, 0, 0)
+    assert (
+        snapshots.ensemble(make_net()).compare(x, y, reference="snapshot at step 5").reference == "snapshot at step 5"
+    )
+
+
+def test_what_stands_beside_is_judged_alike(nets):
+    hinge = mn.Net([mn.Dense(3)], 4, mn.MulticlassHinge())
+    with pytest.raises(
+        ValueError, match=r"Ensemble.compare: expected 'h' to have SoftmaxCrossEntropy\(.* got Multicla"
+    ):
+        mn.Ensemble(nets[0], nets).compare(*iris()[2], beside={"h": hinge})
+    smoothed = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy(label_smoothing=0.1))
+    assert "s" in mn.Ensemble(nets[0], nets).compare(*iris()[2], beside={"s": smoothed}).names
 
 
 # Snapshots ----------------------------------------------------------------------------------------------------
@@ -565,6 +697,11 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
         (lambda n: mn.select_greedily(np.ones((2, 3)), [0]), ValueError, "expected probabilities of shape (K, n, clas"),
         (lambda n: mn.select_greedily(np.ones((2, 3, 2)), [0]), ValueError, "expected 3 labels; got 1"),
         (lambda n: mn.select_greedily(np.ones((2, 1, 2)), [0], metric="f1"), ValueError, "expected metric 'log_loss'"),
+        (
+            lambda n: mn.select_greedily(np.ones(2), [0], metric=mn.SquaredError()),
+            ValueError,
+            "expected outputs of shape (K, n, ...); got shape (2,)",
+        ),
         (lambda n: mn.select_greedily(np.ones((2, 1, 2)), [0], first=3), ValueError, "expected first of at most 2"),
         (lambda n: mn.mixture_weights(np.ones((2, 1, 2)), [0.5]), TypeError, "expected integer labels"),
         (lambda n: mn.Snapshots("bottom"), ValueError, "Snapshots: expected at to be a number of steps"),
