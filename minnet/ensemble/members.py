@@ -16,10 +16,10 @@ from ..archive import CheckpointError
 from ..averaging import Average
 from ..comparison import BINS, Comparison
 from ..description import describe_architecture, differences
-from ..losses import Loss
+from ..losses import Loss, SoftmaxCrossEntropy
 from ..net import Net
 from .files import read, write
-from .selection import mixture_weights, select_greedily
+from .selection import Metric, mixture_weights, select_greedily
 
 _CHUNK = 256  # samples that all members see before the next
 
@@ -203,16 +203,21 @@ class Ensemble:
     # Weights ---------------------------------------------------------------------------------------------
 
     def select(
-        self, x: Any, y: Any, *, metric: str | None = None, rounds: int | None = None, first: int = 1
+        self, x: Any, y: Any, *, metric: str | Metric | None = None, rounds: int | None = None, first: int = 1
     ) -> "Ensemble":
         """The members chosen greedily on validation data, with their weights. See ``select_greedily``.
 
-        ``metric`` None is the net's own loss, the log loss for SoftmaxCrossEntropy, of what ``predict`` returns.
+        ``metric`` None is the nets' own loss of what ``predict`` returns, the log loss for SoftmaxCrossEntropy; that
+        is what ``"log_loss"`` is for, and ``"accuracy"`` for nets that choose among classes.
         """
-        own = "log_loss" if answers.judge("Ensemble.select", self._loss) is None else self._loss_of
-        outputs = answers.in_way(answers.ways(self._loss)[0], self.scores(x), self._loss)
-        by = own if metric is None else metric
-        return self.reweighted(select_greedily(outputs, y, metric=by, rounds=rounds, first=first))
+        ways = answers.ways(self._loss)
+        has = {"log_loss": isinstance(self._loss, SoftmaxCrossEntropy), "accuracy": "votes" in ways}
+        if metric is None:
+            metric = "log_loss" if answers.judge("Ensemble.select", self._loss) is None else self._loss_of
+        elif isinstance(metric, str) and not has.get(metric, True):
+            raise ValueError(f"Ensemble.select: expected a metric that nets with {self._loss} have; got {metric!r}")
+        outputs = answers.in_way(ways[0], self.scores(x), self._loss)
+        return self.reweighted(select_greedily(outputs, y, metric=metric, rounds=rounds, first=first))
 
     def _loss_of(self, together: np.ndarray, y: Any) -> float:
         """The nets' own loss of what ``predict`` returns."""
@@ -221,6 +226,8 @@ class Ensemble:
 
     def weigh(self, x: Any, y: Any) -> "Ensemble":
         """The members with the weights of least log loss on validation data. See ``mixture_weights``."""
+        if answers.judge("Ensemble.weigh", self._loss) is not None:
+            raise ValueError(f"Ensemble.weigh: expected nets with SoftmaxCrossEntropy; got some with {self._loss}")
         return self.reweighted(mixture_weights(self.probabilities(x), y))
 
     # The table -------------------------------------------------------------------------------------------
