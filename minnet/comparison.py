@@ -74,9 +74,8 @@ class Comparison:
     data. It ends at 2 measured - percentile, the basic bootstrap's (Davison and Hinkley 1997, section 5.2), or at the
     measured error if that is higher. It begins below the measured error by as much as the bins' gaps lie from the
     measured ones, all together, in 97.5 % of the draws: the error is a norm of the gaps, and off by no more than the
-    norm of what they are off by. So it always holds the measured error, and in 95 % of samples at least the truth where
-    that is 0; bins of few samples, none of them wrong, make it end too low. Of
-    simulated samples, 200 to 2,000 large, with errors from 0 to 0.1, 84 to 99 % had the truth in it.
+    norm of what they are off by. So it always holds the measured error; bins of few samples, none of them wrong, make
+    it end too low. Of simulated samples, 200 to 2,000 large, with errors from 0 to 0.1, 84 to 99 % had the truth in it.
 
     Attributes:
         names: of the entries.
