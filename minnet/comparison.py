@@ -1,4 +1,4 @@
-"""Classifiers on the same held-out data: accuracy, log loss, calibration, disagreement, and how sure these are."""
+"""Nets on the same held-out data: accuracy, log loss, calibration, other losses, and how sure these figures are."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -8,34 +8,12 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .losses import SoftmaxCrossEntropy
-from .net import Net
+from .answers import CHOOSING, choices
+from .losses import Logistic, Loss
 
-METRICS = ("accuracy", "log_loss", "ece")
 BINS = 15  # of the calibration error, as Guo et al. 2017 have them
 _DRAWS, _DRAWS_AT_A_TIME = 1000, 100
 _LEAST = np.finfo(np.float64).tiny  # under a logarithm
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis, in a new float64 array."""
-    shifted = scores.astype(np.float64)
-    shifted -= shifted.max(axis=-1, keepdims=True)
-    np.exp(shifted, out=shifted)
-    shifted /= shifted.sum(axis=-1, keepdims=True)
-    return shifted
-
-
-def probabilities_of(net: Net, x: Any) -> np.ndarray:
-    """Class probabilities (n, classes), float64, of a net with SoftmaxCrossEntropy; ValueError for other nets."""
-    check_classifier("probabilities", net)
-    return softmax(net.predict(x))
-
-
-def check_classifier(who: str, net: Net) -> None:
-    """ValueError unless the softmax of the net's scores are its probabilities."""
-    if not isinstance(net.loss_function, SoftmaxCrossEntropy):
-        raise ValueError(f"{who}: expected a net with SoftmaxCrossEntropy; got one with {net.loss_function}")
 
 
 def log_losses(probabilities: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -74,28 +52,38 @@ def as_labels(who: str, y: Any, classes: int | None = None) -> np.ndarray:
 
 
 class Comparison:
-    """Several classifiers judged on the same samples, with 95 % bootstrap intervals. ``print`` it for a table.
+    """Several nets, or other predictors, judged on the same samples, with 95 % bootstrap intervals. ``print`` it.
 
     Args:
-        entries: name -> probabilities (n, classes), or labels (n,), as votes give them, which have accuracy only.
-            The first is the reference of paired differences unless another is named.
-        y: labels (n,).
+        entries: name -> class probabilities (n, classes), or classes (n,), as votes give them, for accuracy only.
+        y: what the loss takes; labels (n,) if ``loss`` is None.
+        loss: of nets without class probabilities; entries are then their scores (n, outputs), or classes.
+        reference: the entry that differences are from, unless another is named; the first if None.
         steps: name -> training steps that it took, where known.
         members: names of the entries that are members of an ensemble; the table says how often two of them disagree.
         bins: of the calibration error.
         seed: of the bootstrap.
 
-    Samples are drawn anew with replacement, the same for all entries, 1,000 times (Efron 1979), and intervals are
-    percentiles of the draws. A calibration error comes out too high on a sample, and higher still on a draw from it, so
-    its intervals are turned around what was measured (2 measured - percentile), which lies near their upper ends; of an
-    error near 0 they still miss the truth too often. With several seeds, see ``over_seeds``, those are drawn anew as
-    well: the interval then holds the noise of training and of the sample. A handful of seeds says little about their
-    own spread, and intervals over them come out narrow: by a factor sqrt((n - 1) / n) for the mean of n.
+    Samples are drawn anew with replacement, the same for all entries, 1,000 times (Efron 1979). With several seeds, see
+    ``over_seeds``, those are drawn anew as well: intervals then hold the noise of training and of the sample. A handful
+    of seeds says little about their own spread, and intervals over them come out narrow: by a factor sqrt((n - 1) / n)
+    for the mean of n.
+
+    Intervals are percentiles of the draws, but for the calibration error: that comes out too high on a sample, and
+    higher still on a draw from it. Its interval is for the error of these probabilities in these bins on unlimited
+    data. It ends at 2 measured - percentile, the basic bootstrap's (Davison and Hinkley 1997, section 5.2), or at the
+    measured error if that is higher. It begins below the measured error by as much as the bins' gaps lie from the
+    measured ones, all together, in 97.5 % of the draws: the error is a norm of the gaps, and off by no more than the
+    norm of what they are off by. So it always holds the measured error; bins of few samples, none of them wrong, make
+    it end too low. Of simulated samples, 200 to 2,000 large, with errors from 0 to 0.1, 84 to 99 % had the truth in it.
 
     Attributes:
         names: of the entries.
-        y: labels (n,).
-        predicted: predicted classes (entries, seeds, n).
+        metrics: ``"accuracy"``, ``"log_loss"`` and ``"ece"``; with ``loss`` that as ``"data_loss"``, after the accuracy
+            where it classifies.
+        y: labels (n,), or targets as the loss has them.
+        predicted: predicted classes (entries, seeds, n); yes or no, (entries, seeds, n, outputs), with Logistic; None
+            where nothing is chosen.
     """
 
     def __init__(
@@ -103,41 +91,72 @@ class Comparison:
         entries: Mapping[str, np.ndarray],
         y: Any,
         *,
+        loss: Loss | None = None,
+        reference: str | None = None,
         steps: Mapping[str, int] | None = None,
         members: Sequence[str] = (),
         bins: int = BINS,
         seed: int = 0,
     ) -> None:
-        self.y = as_labels("Comparison", y)
         self.bins = checks.count("Comparison", "bins", bins)
         self.seed = checks.count("Comparison", "seed", seed, least=0)
         if not entries:
             raise ValueError("Comparison: expected at least one entry; got none")
-        self.names = tuple(entries)
+        self.names, self.loss = tuple(entries), loss
+        self.reference = self.names[0] if reference is None else reference
         self.steps = {name: int((steps or {})[name]) for name in self.names if name in (steps or {})}
         self.members = tuple(members)
-        for name in self.members:
+        for name in (self.reference, *self.members):
             self._place(name)
+        values = {name: np.asarray(entry) for name, entry in entries.items()}
+        self.y = as_labels("Comparison", y) if loss is None else _targets(values, y, loss)
+        # Of each entry, seed and sample, NaN where an entry has none: is it right, its loss, and the probability of the
+        # predicted class.
+        shape = len(entries), 1, len(self.y)
+        self._hits, self._losses, self._confidence = (np.full(shape, np.nan) for _ in range(3))
+        for i, name in enumerate(self.names):
+            if loss is None or values[name].ndim == 1:
+                self._judge_classes(i, name, values[name])
+            else:
+                self._judge_scores(i, name, values[name], loss)
+        self.metrics: tuple[str, ...] = ("accuracy", "log_loss", "ece")
+        if loss is not None:
+            self.metrics = ("data_loss",) if np.isnan(self._hits).all() else ("accuracy", "data_loss")
+        self.predicted: np.ndarray | None = None
+        if loss is None or isinstance(loss, (*CHOOSING, Logistic)):
+            self.predicted = np.stack([_predicted(entry, loss) for entry in values.values()])[:, np.newaxis]
+
+    def _judge_classes(self, i: int, name: str, values: np.ndarray) -> None:
+        """Probabilities (n, classes), or classes (n,), for labels."""
         n = len(self.y)
-        self.predicted = np.empty((len(entries), 1, n), np.int64)
-        # Of each sample: its loss, and the probability of the predicted class; NaN where there are only labels.
-        self._losses, self._confidence = (np.full((len(entries), 1, n), np.nan) for _ in range(2))
-        for i, (name, values) in enumerate(entries.items()):
-            values = np.asarray(values)
-            if values.shape[:1] != (n,) or values.ndim not in (1, 2):
-                raise ValueError(
-                    f"Comparison: expected {name!r} as probabilities ({n}, classes) or labels ({n},); "
-                    f"got shape {values.shape}"
-                )
-            if values.ndim == 1:
-                self.predicted[i, 0] = as_labels(f"Comparison {name!r}", values)
-                continue
-            as_labels("Comparison", self.y, values.shape[1])
-            if not (values.min() >= 0 and abs(values.sum(axis=1) - 1).max() < 1e-3):
-                raise ValueError(f"Comparison: expected {name!r} as probabilities that sum to 1; got others")
-            self.predicted[i, 0] = values.argmax(axis=1)
-            self._losses[i, 0] = log_losses(values, self.y)
-            self._confidence[i, 0] = values.max(axis=1)
+        if values.shape[:1] != (n,) or values.ndim not in (1, 2):
+            raise ValueError(
+                f"Comparison: expected {name!r} as probabilities ({n}, classes) or labels ({n},); "
+                f"got shape {values.shape}"
+            )
+        if values.ndim == 1:
+            if self.loss is not None and not isinstance(self.loss, CHOOSING):
+                raise ValueError(f"Comparison: expected {name!r} as scores for {self.loss}; got shape {values.shape}")
+            self._hits[i, 0] = as_labels(f"Comparison {name!r}", values) == self.y
+            return
+        as_labels("Comparison", self.y, values.shape[1])
+        if not (values.min() >= 0 and abs(values.sum(axis=1) - 1).max() < 1e-3):
+            raise ValueError(f"Comparison: expected {name!r} as probabilities that sum to 1; got others")
+        self._hits[i, 0] = values.argmax(axis=1) == self.y
+        self._losses[i, 0] = log_losses(values, self.y)
+        self._confidence[i, 0] = values.max(axis=1)
+
+    def _judge_scores(self, i: int, name: str, values: np.ndarray, loss: Loss) -> None:
+        """Scores (n, outputs) for targets."""
+        n = len(self.y)
+        if values.shape[:1] != (n,) or not np.isfinite(values).all():
+            raise ValueError(f"Comparison: expected {name!r} as {n} rows of finite scores; got shape {values.shape}")
+        loss.check_targets(self.y, values.shape[1:], np.dtype(np.float64))  # as many outputs as the targets
+        scores, hits = np.ascontiguousarray(values, np.float64), np.empty(n, np.bool_)
+        if loss.hits(scores, self.y, hits):
+            self._hits[i, 0] = hits
+        one, gradient = np.ones(1), np.empty_like(scores[:1])
+        self._losses[i, 0] = [loss.apply(scores[j : j + 1], self.y[j : j + 1], one, gradient) for j in range(n)]
 
     @classmethod
     def over_seeds(cls, comparisons: Sequence["Comparison"]) -> "Comparison":
@@ -147,18 +166,16 @@ class Comparison:
             raise ValueError("Comparison.over_seeds: expected at least one comparison; got none")
         first = comparisons[0]
         for other in comparisons:
-            same = other.names == first.names and other.bins == first.bins and np.array_equal(other.y, first.y)
-            if not same:
+            same = (other.names, other.bins, other.loss) == (first.names, first.bins, first.loss)
+            if not (same and np.array_equal(other.y, first.y)):
                 raise ValueError(
-                    f"Comparison.over_seeds: expected the same entries, bins and labels in all; got {first.names} and "
-                    f"{other.names}, {len(first.y)} and {len(other.y)} labels"
+                    f"Comparison.over_seeds: expected the same entries, bins, loss and labels in all; got "
+                    f"{first.names} and {other.names}, {len(first.y)} and {len(other.y)} labels"
                 )
         whole = cls.__new__(cls)
-        whole.names, whole.y, whole.bins, whole.seed = first.names, first.y, first.bins, first.seed
-        whole.steps, whole.members = first.steps, first.members
-        whole.predicted = np.concatenate([c.predicted for c in comparisons], axis=1)
-        whole._losses = np.concatenate([c._losses for c in comparisons], axis=1)
-        whole._confidence = np.concatenate([c._confidence for c in comparisons], axis=1)
+        vars(whole).update((name, value) for name, value in vars(first).items() if name != "_drawn")
+        for name in ("_hits", "_losses", "_confidence", *(["predicted"] if first.predicted is not None else [])):
+            setattr(whole, name, np.concatenate([getattr(c, name) for c in comparisons], axis=1))
         return whole
 
     # Figures ---------------------------------------------------------------------------------------------
@@ -166,26 +183,25 @@ class Comparison:
     @property
     def seeds(self) -> int:
         """Number of runs compared."""
-        return self.predicted.shape[1]
+        return self._hits.shape[1]
 
     def by_seed(self, metric: str) -> np.ndarray:
-        """The metric of each entry and seed, (entries, seeds): ``"accuracy"``, ``"log_loss"`` or ``"ece"``.
+        """One of ``metrics`` of each entry and seed, (entries, seeds).
 
         Log losses in nats; NaN for entries with labels only, but for accuracy.
         """
-        if _metric(metric) == "accuracy":
-            return (self.predicted == self.y).mean(axis=-1)
-        if metric == "log_loss":
-            return self._losses.mean(axis=-1)
-        return abs(self._all_gaps().sum(axis=2)).sum(axis=-1) / len(self.y)
+        if self._metric(metric) != "ece":
+            return (self._hits if metric == "accuracy" else self._losses).mean(axis=-1)
+        found = np.full(self._hits.shape[:2], np.nan)
+        for place in map(tuple, np.argwhere(~np.isnan(self._confidence[..., 0]))):
+            gaps = _gaps(self._confidence[place], self._hits[place], self.bins)
+            found[place] = abs(gaps.sum(axis=0)).sum() / len(self.y)
+        return found
 
-    def _all_gaps(self) -> np.ndarray:
-        """(entries, seeds, n, bins)."""
-        hits = self.predicted == self.y
-        gaps = np.full((*hits.shape, self.bins), np.nan)
-        for i, s in np.argwhere(~np.isnan(self._confidence[..., 0])):
-            gaps[i, s] = _gaps(self._confidence[i, s], hits[i, s], self.bins)
-        return gaps
+    def _metric(self, name: str) -> str:
+        if name not in self.metrics:
+            raise ValueError(f"Comparison: expected a metric of {self.metrics}; got {name!r}")
+        return name
 
     def value(self, name: str, metric: str) -> float:
         """The metric of an entry, its mean over the seeds."""
@@ -193,60 +209,112 @@ class Comparison:
 
     @cached_property
     def _drawn(self) -> dict[str, np.ndarray]:
-        """Each metric of each entry in each draw, (entries, draws)."""
+        """Each metric of each entry in each draw, (entries, draws).
+
+        As ``"reach"`` the calibration error with what the draw's gaps are off by added, which says how low it may be.
+        """
         rng = np.random.default_rng(self.seed)
-        entries, seeds, n = self.predicted.shape
-        hits = (self.predicted == self.y).reshape(-1, n)
-        known = ~np.isnan(self._confidence[..., 0].reshape(-1))
+        entries, seeds, n = self._hits.shape
+        hits, losses, confidence = (v.reshape(-1, n) for v in (self._hits, self._losses, self._confidence))
+        known = np.flatnonzero(~np.isnan(confidence[:, 0]))
         # What is summed over the samples drawn: hits, losses, and gaps by bin where there are probabilities.
-        parts = [hits.T, self._losses.reshape(-1, n)[known].T]
-        parts += [_gaps(self._confidence.reshape(-1, n)[i], hits[i], self.bins) for i in np.flatnonzero(known)]
-        columns, (first, second) = np.concatenate(parts, axis=1), (len(hits), len(hits) + known.sum())
-        found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
+        parts = [hits.T, losses.T, *(_gaps(confidence[i], hits[i], self.bins) for i in known)]
+        columns, count = np.concatenate(parts, axis=1), len(hits)
+        gaps = columns[:, 2 * count :].mean(axis=0)
+
+        def errors(gaps: np.ndarray) -> np.ndarray:
+            """Of each row of gaps (draws, known * bins), those of all that are compared, (draws, entries * seeds)."""
+            result = np.full((len(gaps), count), np.nan)
+            result[:, known] = abs(gaps).reshape(len(gaps), -1, self.bins).sum(axis=2)
+            return result
+
+        found: dict[str, list[np.ndarray]] = {metric: [] for metric in (*self.metrics, "reach")}
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
             samples, weights = _resampled(rng, n), _resampled(rng, seeds)
             sums = samples @ columns
-            by_seed = {metric: np.full((len(samples), len(hits)), np.nan) for metric in METRICS}
-            by_seed["accuracy"][...], by_seed["log_loss"][:, known] = sums[:, :first], sums[:, first:second]
-            by_seed["ece"][:, known] = abs(sums[:, second:]).reshape(len(samples), -1, self.bins).sum(axis=2)
-            for metric, values in by_seed.items():
-                found[metric].append(np.einsum("des,ds->ed", values.reshape(-1, entries, seeds), weights))
+            mean_hits, mean_losses, drawn_gaps = np.split(sums, (count, 2 * count), axis=1)
+            of = {"accuracy": mean_hits, "log_loss": mean_losses, "data_loss": mean_losses, "ece": errors(drawn_gaps)}
+            of["reach"] = errors(gaps[np.newaxis]) + errors(drawn_gaps - gaps)
+            for metric, drawn in found.items():
+                drawn.append(np.einsum("des,ds->ed", of[metric].reshape(-1, entries, seeds), weights))
         return {metric: np.concatenate(drawn, axis=1) for metric, drawn in found.items()}
 
     def interval(self, name: str, metric: str) -> tuple[float, float]:
         """95 % bootstrap interval of an entry's metric."""
-        low, high = _interval(metric, self._drawn[_metric(metric)][self._place(name)], self.value(name, metric))
-        return max(low, 0.0), high
+        place, value = self._place(name), self.value(name, metric)
+        low, high = _interval(metric, self._drawn[metric][place], value)
+        if metric == "ece" and not np.isnan(value):
+            low = max(0.0, min(value, 2 * value - float(np.quantile(self._drawn["reach"][place], 0.975))))
+        return low, high
 
     def difference(self, name: str, metric: str, reference: str | None = None) -> tuple[float, float, float]:
-        """(difference, low, high): an entry's metric less the reference's, paired by sample and seed, 95 %."""
-        i, j = self._place(name), self._place(self.names[0] if reference is None else reference)
-        drawn, values = self._drawn[_metric(metric)], self.by_seed(metric).mean(axis=1)
+        """(difference, low, high): an entry's metric less the reference's, paired by sample and seed, 95 %.
+
+        The interval is for this entry alone, named beforehand; see ``differences`` for one picked among several.
+        """
+        i, j = self._place(name), self._place(self.reference if reference is None else reference)
+        drawn, values = self._drawn[self._metric(metric)], self.by_seed(metric).mean(axis=1)
         difference = float(values[i] - values[j])
         return (difference, *_interval(metric, drawn[i] - drawn[j], difference))
 
+    def differences(self, metric: str, reference: str | None = None) -> dict[str, tuple[float, float, float]]:
+        """(difference, low, high) of every other entry, with intervals that hold the truth all at once, 95 %.
+
+        The best of many equal entries looks better than it is, so its difference has to be judged among all of them:
+        White 2000, "A reality check for data snooping", with each difference in units of its standard deviation s over
+        the draws, as Romano and Wolf 2005. Intervals reach c s to both sides, where c is the 95 % quantile over the
+        draws of the largest deviation, from its mean, that any of the differences has. Left out are entries that do not
+        have the metric.
+        """
+        j = self._place(self.reference if reference is None else reference)
+        drawn, values = self._drawn[self._metric(metric)], self.by_seed(metric).mean(axis=1)
+        others = [i for i in range(len(values)) if i != j and not np.isnan(values[i] - values[j])]
+        if not others:
+            return {}
+        away = drawn[others] - drawn[j]
+        away -= away.mean(axis=1, keepdims=True)
+        deviations = away.std(axis=1)
+        # An entry that answers as the reference does has no deviation, and none to be compared with.
+        units = np.divide(away.T, deviations, out=np.zeros_like(away.T), where=deviations > 1e-12)
+        widths = np.quantile(abs(units).max(axis=1), 0.95) * deviations
+        found = {}
+        for i, width in zip(others, widths, strict=True):
+            difference = float(values[i] - values[j])
+            found[self.names[i]] = difference, difference - float(width), difference + float(width)
+        return found
+
     def best(self, metric: str) -> tuple[str, float]:
-        """The best entry by a metric, the first if several are, and the share of draws in which it is the best."""
-        sign = 1 if _metric(metric) == "accuracy" else -1
+        """The best entry by a metric, the first if several are, and the share of draws in which no other is better."""
+        sign = 1 if self._metric(metric) == "accuracy" else -1
         measured = sign * self.by_seed(metric).mean(axis=1)
-        drawn = sign * self._drawn[metric]
         if np.isnan(measured).all():
             raise ValueError(f"Comparison: expected probabilities to compare the {metric} of; got labels only")
-        best = int(np.nanargmax(measured))
-        others = np.delete(drawn, best, axis=0)
-        ahead = np.ones(drawn.shape[1], bool) if len(others) == 0 else ~(others > drawn[best]).any(axis=0)
-        return self.names[best], float(ahead.mean())
+        name = self.names[int(np.nanargmax(measured))]
+        return name, self._share_ahead(name, metric)
+
+    def _share_ahead(self, name: str, metric: str) -> float:
+        """Share of draws in which no other entry is better."""
+        drawn = (1 if metric == "accuracy" else -1) * self._drawn[metric]
+        return float((~(drawn > drawn[self._place(name)]).any(axis=0)).mean())
 
     def disagreement(self) -> np.ndarray:
-        """Share of samples on which two entries predict different classes, mean over the seeds, (entries, entries)."""
-        return np.array([[(a != b).mean() for b in self.predicted] for a in self.predicted])
+        """Share of samples on which two entries predict otherwise, mean over the seeds, (entries, entries)."""
+        places = range(len(self.names))
+        return np.array([[self._apart(i, j).mean() for j in places] for i in places])
+
+    def _apart(self, i: int, j: int) -> np.ndarray:
+        """Whether two entries predict otherwise, (seeds, n)."""
+        if self.predicted is None:
+            raise ValueError(f"Comparison: expected nets that choose among classes; got some with {self.loss}")
+        different = self.predicted[i] != self.predicted[j]
+        return different.reshape(*different.shape[:2], -1).any(axis=-1)
 
     def apart(self) -> tuple[float, float, float]:
         """(mean, low, high): share of samples on which two members differ, over all pairs, 95 %; NaN without pairs."""
         pairs = list(combinations([self._place(name) for name in self.members], 2))
         if not pairs:
             return np.nan, np.nan, np.nan
-        each = np.mean([self.predicted[i] != self.predicted[j] for i, j in pairs], axis=0)  # (seeds, n)
+        each = np.mean([self._apart(i, j) for i, j in pairs], axis=0)  # (seeds, n)
         rng, drawn = np.random.default_rng(self.seed), []
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
             samples, weights = _resampled(rng, each.shape[1]), _resampled(rng, self.seeds)
@@ -256,62 +324,76 @@ class Comparison:
 
     # Words -----------------------------------------------------------------------------------------------
 
-    def winner(self, metric: str = "accuracy", reference: str | None = None) -> str:
-        """A sentence: which entry won, by how much, and against what noise."""
-        reference = self.names[0] if reference is None else reference
+    def winner(self, metric: str | None = None, reference: str | None = None) -> str:
+        """A sentence: which entry won by a metric (the first), by how much, and against what noise.
+
+        The interval is that of ``differences``, which holds for the winner however many there were to win.
+        """
+        metric = self.metrics[0] if metric is None else metric
+        reference = self.reference if reference is None else reference
         name, share = self.best(metric)
+        title, value = _TITLES[metric], _text(metric, self.value(name, metric))
         sample = f"{len(self.y)} samples" + (f" and {self.seeds} seeds" if self.seeds > 1 else "")
-        at = f"{name} has the best {_TITLES[metric]}, {_text(metric, self.value(name, metric))}"
-        if name == reference:
-            return f"{at}, and so no other is better than it; it is in {share:.0%} of draws of {sample}."
-        difference, low, high = self.difference(name, metric, reference)
-        beyond = "beyond" if low > 0 or high < 0 else "within"
+        if len(self.names) == 1:
+            low, high = (_text(metric, bound) for bound in self.interval(name, metric))
+            return f"The {title} of {name} is {value} ({low} to {high}) on {sample}."
+        if self.value(reference, metric) == self.value(name, metric):
+            again = self._share_ahead(reference, metric)
+            return f"No {title} is better than {reference}'s, {value}, on {sample}, and none in {again:.0%} of draws."
+        differences = self.differences(metric, reference)
+        if name not in differences:
+            return f"{name} has the best {title}, {value}, on {sample}; {reference} has none."
+        difference, low, high = (_signed(metric, bound) for bound in differences[name])
+        beyond = "beyond" if differences[name][1] > 0 or differences[name][2] < 0 else "within"
+        among = f" and of a choice among {len(differences)}" if len(differences) > 1 else ""
         return (
-            f"{at}: {_signed(metric, difference)} ({_signed(metric, low)} to {_signed(metric, high)}) against "
-            f"{reference}, {beyond} the noise of {sample}; it is the best in {share:.0%} of draws."
+            f"{name} has the best {title}, {value}: {difference} ({low} to {high}) against {reference}, {beyond} the "
+            f"noise of {sample}{among}; it is the best in {share:.0%} of draws."
         )
 
     def rows(self, reference: str | None = None) -> list[dict[str, Any]]:
         """The table as plain numbers, a dictionary an entry."""
-        result = []
+        first, result = self.metrics[0], []
         for name in self.names:
             row: dict[str, Any] = {"name": name}
             if name in self.steps:
                 row["steps"] = self.steps[name]
-            for metric in METRICS:
-                if metric == "accuracy" or not np.isnan(self.value(name, metric)):
+            for metric in self.metrics:
+                if not np.isnan(self.value(name, metric)):
                     row[metric], row[f"{metric}_interval"] = self.value(name, metric), self.interval(name, metric)
-            row["accuracy_difference"] = self.difference(name, "accuracy", reference)
+            if first in row:
+                row[f"{first}_difference"] = self.difference(name, first, reference)
             result.append(row)
         return result
 
     def table(self, reference: str | None = None) -> str:
-        """Markdown: each entry's steps, accuracy, log loss and calibration error with their 95 % intervals."""
-        reference = self.names[0] if reference is None else reference
-        heads = ["", *(["training steps"] if self.steps else []), *(f"{_TITLES[m]} (95 %)" for m in METRICS)]
-        lines = ["| " + " | ".join([*heads, f"accuracy less {reference}'s"]) + " |", "|---" * (len(heads) + 1) + "|"]
+        """Markdown: each entry's steps and metrics with their 95 % intervals, each for itself."""
+        reference, first = self.reference if reference is None else reference, self.metrics[0]
+        heads = ["", *(["training steps"] if self.steps else []), *(f"{_TITLES[m]} (95 %)" for m in self.metrics)]
+        lines = [f"| {' | '.join(heads)} | {_TITLES[first]} less {reference}'s |", "|---" * (len(heads) + 1) + "|"]
         for row in self.rows(reference):
             cells = [row["name"]]
             if self.steps:
                 cells.append(f"{row['steps']:,}" if "steps" in row else "")
-            for metric in METRICS:
-                if metric in row:
-                    low, high = row[f"{metric}_interval"]
-                    cells.append(f"{_text(metric, row[metric])} ({_text(metric, low)} to {_text(metric, high)})")
-                else:
-                    cells.append("-")
-            difference, low, high = row["accuracy_difference"]
-            signed = f"{_signed('accuracy', difference)} ({_signed('accuracy', low)} to {_signed('accuracy', high)})"
-            cells.append("" if row["name"] == reference else signed)
+            for metric in self.metrics:
+                bounds = [_text(metric, bound) for bound in row.get(f"{metric}_interval", ())]
+                cells.append(f"{_text(metric, row[metric])} ({' to '.join(bounds)})" if metric in row else "-")
+            signed = [_signed(first, value) for value in row.get(f"{first}_difference", ())]
+            shown = bool(signed) and row["name"] != reference
+            cells.append(f"{signed[0]} ({signed[1]} to {signed[2]})" if shown else "")
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
     def __str__(self) -> str:
         sample = f"{len(self.y)} samples" + (f", {self.seeds} seeds" if self.seeds > 1 else "")
-        mean, low, high = (f"{100 * value:.2f} %" for value in self.apart())
-        apart = f" Two members disagree on {mean} ({low} to {high}) of samples." if len(self.members) > 1 else ""
-        units = f"{sample}; log loss in nats; ECE: calibration error in {self.bins} bins."
-        return f"{self.table()}\n\n{units} {self.winner()}{apart}"
+        apart = ""
+        if len(self.members) > 1 and self.predicted is not None:
+            mean, low, high = (f"{100 * value:.2f} %" for value in self.apart())
+            apart = f" Two members disagree on {mean} ({low} to {high}) of samples."
+        units = f"log loss in nats; ECE: calibration error in {self.bins} bins"
+        if self.loss is not None:
+            units = f"data loss: {self.loss}"
+        return f"{self.table()}\n\n{sample}; {units}. {self.winner()}{apart}"
 
     def _place(self, name: str) -> int:
         if name not in self.names:
@@ -319,13 +401,24 @@ class Comparison:
         return self.names.index(name)
 
 
-_TITLES = {"accuracy": "accuracy", "log_loss": "log loss", "ece": "ECE"}
+_TITLES = {"accuracy": "accuracy", "log_loss": "log loss", "ece": "ECE", "data_loss": "data loss"}
 
 
-def _metric(name: str) -> str:
-    if name not in METRICS:
-        raise ValueError(f"Comparison: expected a metric of {METRICS}; got {name!r}")
-    return name
+def _targets(values: Mapping[str, np.ndarray], y: Any, loss: Loss) -> np.ndarray:
+    """y as the loss takes it, for the scores among the entries."""
+    shapes = [entry.shape[1:] for entry in values.values() if entry.ndim > 1]
+    if not shapes and isinstance(loss, CHOOSING):
+        return as_labels("Comparison", y)
+    if not shapes:
+        raise ValueError(f"Comparison: expected entries as scores (n, outputs) for {loss}; got none")
+    loss.check_outputs(shapes[0])
+    return loss.check_targets(y, shapes[0], np.dtype(np.float64))
+
+
+def _predicted(values: np.ndarray, loss: Loss | None) -> np.ndarray:
+    if values.ndim == 1:
+        return values
+    return values.argmax(axis=1) if loss is None else choices("Comparison", values, loss)
 
 
 def _resampled(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -338,13 +431,17 @@ def _resampled(rng: np.random.Generator, n: int) -> np.ndarray:
 def _interval(metric: str, drawn: np.ndarray, value: float) -> tuple[float, float]:
     if np.isnan(value):
         return np.nan, np.nan
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return (2 * value - high, 2 * value - low) if metric == "ece" else (float(low), float(high))
+    low, high = map(float, np.quantile(drawn, (0.025, 0.975)))
+    return (min(2 * value - high, value), max(2 * value - low, value)) if metric == "ece" else (low, high)
 
 
 def _text(metric: str, value: float) -> str:
-    return f"{value:.4f}" if metric == "log_loss" else f"{100 * value:.2f} %"
+    if metric in ("accuracy", "ece"):
+        return f"{100 * value:.2f} %"
+    return f"{value:.4f}" if metric == "log_loss" else f"{value:.4g}"
 
 
 def _signed(metric: str, value: float) -> str:
-    return f"{value:+.4f}" if metric == "log_loss" else f"{100 * value:+.2f}"
+    if metric in ("accuracy", "ece"):
+        return f"{100 * value:+.2f}"
+    return f"{value:+.4f}" if metric == "log_loss" else f"{value:+.4g}"

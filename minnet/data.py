@@ -1,5 +1,6 @@
 """Batches, splits, augmentation and standardisation."""
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -244,6 +245,13 @@ class Batches:
             raise ValueError(f"Batches.seek: expected position < {len(self._x)}; got {position}")
         self.epoch_index, self.position = epoch_index, position
         self._shuffle()
+
+    def twin(self) -> "Batches":
+        """The same batches at the same position, on the same data: what one gives out does not move the other."""
+        twin = copy.copy(self)
+        twin._x_out = aligned_empty(self._x_out.shape, self._x_out.dtype)
+        twin._y_out, twin._order = np.empty_like(self._y_out), self._order.copy()
+        return twin
 
     @property
     def size(self) -> int:

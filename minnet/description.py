@@ -41,21 +41,24 @@ def describe_architecture(net: Net) -> Document:
     }
 
 
-def differences(what: str, file: Any, given: Any) -> str:
-    """In which words a file's description of ``what`` is another than that of what was given; "" if in none."""
-    found = list(_differences(what, file, given))
+def differences(what: str, other: Any, given: Any, where: str = "in the file") -> str:
+    """In which words another description of ``what``, a file's, is not that of what was given; "" if in none.
+
+    ``where`` says in the text whose description the other is.
+    """
+    found = list(_differences(what, other, given, where))
     return "; ".join([*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])])
 
 
-def _differences(what: str, file: Any, given: Any) -> Iterator[str]:
-    if isinstance(given, dict) and isinstance(file, dict):
-        for name in dict.fromkeys([*file, *given]):
-            yield from _differences(f"{what} {name}".strip(), file.get(name), given.get(name))
-    elif isinstance(given, list) and isinstance(file, list) and len(given) == len(file) and _is_text(given):
-        for i, pair in enumerate(zip(file, given, strict=True)):
-            yield from _differences(f"{what} {i}", *pair)
-    elif repr(file) != repr(given):  # which tells 1 from 1.0, and does not mind what a spoilt file may have here
-        yield f"{what} is {short(file)} in the file, {short(given)} here"
+def _differences(what: str, other: Any, given: Any, where: str) -> Iterator[str]:
+    if isinstance(given, dict) and isinstance(other, dict):
+        for name in dict.fromkeys([*other, *given]):
+            yield from _differences(f"{what} {name}".strip(), other.get(name), given.get(name), where)
+    elif isinstance(given, list) and isinstance(other, list) and len(given) == len(other) and _is_text(given):
+        for i, pair in enumerate(zip(other, given, strict=True)):
+            yield from _differences(f"{what} {i}", *pair, where)
+    elif repr(other) != repr(given):  # which tells 1 from 1.0, and does not mind what a spoilt file may have here
+        yield f"{what} is {short(other)} {where}, {short(given)} here"
 
 
 def _is_text(values: list[Any]) -> bool:

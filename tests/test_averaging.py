@@ -228,23 +228,56 @@ def test_an_exception_inside_puts_the_weights_back(error):
     assert all(np.array_equal(a, b) for a, b in zip(before, (net.params, net.buffers), strict=True))
 
 
-def test_refreshed_statistics_are_the_mean_over_batches():
-    net = run(trainer_with([], make_net(dropout=0.0))).net
+@pytest.mark.parametrize(("n", "batch_size"), [(22, 8), (257, 256), (258, 256), (9, 1), (20, 20)])
+def test_refreshed_statistics_are_those_of_all_samples_together(n, batch_size):
+    """However the data are cut: a last batch of one sample that counted for half would be seen."""
+    net = make_net(dropout=0.0)
     before = net.buffers.copy(), net.params.copy(), net.step
-    x, y = make_data()
-    found = mn.refreshed_buffers(net, (x, y), batch_size=8)
+    x = 3 + np.random.default_rng(0).standard_normal((n, 4)).astype(np.float32)
     hidden = x.astype(np.float64) @ net.named_parameters()["0.W"] + net.named_parameters()["0.b"]
-    means, variances = [], []
-    order = np.random.default_rng((0, 0)).permutation(N)
-    for start in range(0, N, 8):
-        part = hidden[order[start : start + 8]]
-        means.append(part.mean(axis=0))
-        variances.append(part.var(axis=0))
-    views = net.buffer_layout.views(found)
-    np.testing.assert_allclose(views["1.running_mean"], np.mean(means, axis=0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(views["1.running_var"], np.mean(variances, axis=0), rtol=1e-5, atol=1e-6)
+    data = x, np.zeros(n, int)
+    for given in (data, mn.data.Batches(data, batch_size)):
+        views = net.buffer_layout.views(mn.refreshed_buffers(net, given, batch_size=batch_size))
+        np.testing.assert_allclose(views["1.running_mean"], hidden.mean(axis=0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(views["1.running_var"], hidden.var(axis=0), rtol=2e-5)
     assert all(np.array_equal(a, b) for a, b in zip(before, (net.buffers, net.params, net.step), strict=True))
-    assert not np.allclose(found, net.buffers, rtol=1e-3)
+
+
+def test_a_run_keeps_its_bits_when_its_own_batches_are_gone_through():
+    """In mid-epoch, with the batch at hand still to be read; what is measured is the whole epoch."""
+    ends = []
+    for refresh in (False, True):
+        ema = mn.EMA(0.9)
+        trainer = trainer_with([ema])
+        for record in trainer:
+            batch = trainer.net._seen[0]
+            held = batch.copy()
+            if refresh and record.step > 1:
+                first = mn.refreshed_buffers(trainer.net, trainer.batches)
+                ema.evaluate(trainer.net, *make_data(1), refresh=trainer.batches)
+                twin = mn.data.Batches(make_data(), BATCH, seed=3)
+                twin.seek(trainer.batches.epoch_index)
+                assert np.array_equal(first, mn.refreshed_buffers(trainer.net, twin))
+                assert np.array_equal(batch, held)
+        ends.append(everything(trainer))
+    assert ends[0] == ends[1]
+
+
+def test_raw_bytes_are_refused_where_the_run_standardises_them():
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 256, (50, 4), np.uint8), np.arange(50) % 3
+    standardize, ema, plain = mn.data.Standardizer.fit(raw[0]), mn.EMA(0.9), mn.EMA(0.9)
+    net = make_net()
+    arguments = {"rule": mn.Adam(), "lr": 0.01, "batch_size": 10, "steps": 10}
+    trainer = mn.Trainer(net, raw, standardize=standardize, callbacks=[ema], **arguments)
+    trainer.run()
+    for refresh in (raw, mn.data.Batches(raw, 10)):
+        with pytest.raises(ValueError, match=r"EMA\(0.9\): expected refresh as the net sees it, standardised"):
+            ema.point(net, refresh=refresh)
+    by_hand, own = (ema.point(net, refresh=refresh)[1] for refresh in ((standardize(raw[0]), raw[1]), trainer.batches))
+    np.testing.assert_allclose(own, by_hand, rtol=0.1, atol=0.05)  # but for dropout, whose batches are others
+    mn.Trainer(net, raw, callbacks=[plain], **arguments).run()
+    assert np.isfinite(plain.point(net, refresh=raw)[1]).all()  # bytes / 255 are what this net was trained on
 
 
 @pytest.mark.torch
@@ -265,7 +298,9 @@ def test_refreshed_statistics_are_pytorchs():
             hidden = torch.relu(self.inner(x @ weights["0.layers.0.W"] + weights["0.layers.0.b"]))
             return self.outer(x + hidden @ weights["0.layers.3.W"] + weights["0.layers.3.b"])
 
-    block = Block()
+    block, means = Block(), {}
+    for norm in (block.inner, block.outer):  # the mean of each batch, which PyTorch's variances leave out
+        norm.register_forward_pre_hook(lambda norm, given: means.setdefault(norm, []).append(given[0].mean(0)))
     x, y = make_data()
     batches = mn.data.Batches((x, y), 11, seed=5, dtype=np.float64)
     loader = [torch.from_numpy(part.copy()) for part, _ in batches.epoch()]
@@ -274,8 +309,10 @@ def test_refreshed_statistics_are_pytorchs():
     views = net.buffer_layout.views(mn.refreshed_buffers(net, batches))
     for name, norm in (("0.layers.1", block.inner), ("1", block.outer)):
         np.testing.assert_allclose(views[f"{name}.running_mean"], norm.running_mean.numpy(), rtol=1e-12, atol=1e-14)
-        unbiased = norm.running_var.numpy() * 10 / 11  # PyTorch's is the unbiased variance
-        np.testing.assert_allclose(views[f"{name}.running_var"], unbiased, rtol=1e-12)
+        within = norm.running_var.numpy() * 10 / 11  # PyTorch's is the mean of the batches' unbiased variances
+        between = np.var([mean.numpy() for mean in means[norm]], axis=0)
+        np.testing.assert_allclose(views[f"{name}.running_var"], within + between, rtol=1e-12)
+        assert (between > 1e-6 * within).all()
 
 
 def test_refreshing_takes_noise_of_its_own_for_every_batch():
@@ -449,6 +486,39 @@ def test_the_report_names_the_winner_and_the_noise():
     assert "against raw" in report.winner()
 
 
+def test_the_raw_net_comes_with_new_statistics_too():
+    """Or what they bring would be taken for what averaging brings."""
+    train, val = mn.data.split(mn.datasets.digits(), (0.3, 0.7), seed=0)
+    layers = [mn.Flatten(), mn.Dense(50), mn.BatchNorm(0.99), mn.ReLU(), mn.Dense(10)]
+    net, ema = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy(), seed=0), mn.EMA(0.5)
+    mn.fit(net, train, rule=mn.Momentum(0.9), lr=0.2, epochs=2, batch_size=20, callbacks=[ema], progress=False)
+    before = net.buffers.copy()
+    report = mn.compare_averages(net, [ema], val, refresh=train)
+    assert np.array_equal(net.buffers, before)
+    assert report.names == ("raw", "raw, refreshed", "EMA(0.5)")
+    net.buffers = mn.refreshed_buffers(net, train)
+    assert report.value("raw, refreshed", "log_loss") == pytest.approx(net.evaluate(*val)["loss"], rel=1e-5)
+    assert report.value("raw, refreshed", "log_loss") != report.value("raw", "log_loss")
+    assert mn.compare_averages(net, [ema], val).names == ("raw", "EMA(0.5)")
+
+
+@pytest.mark.parametrize("loss", [mn.SquaredError(), mn.Huber(0.5), mn.Logistic(), mn.MulticlassHinge()])
+def test_nets_are_reported_by_the_loss_that_they_have(loss):
+    x, labels = make_data()
+    y = {"SquaredError": x[:, :3], "Huber": x[:, :3], "Logistic": x[:, :3] > 0}.get(type(loss).__name__, labels)
+    net, kept = mn.Net([mn.Dense(6), mn.Tanh(), mn.Dense(3)], 4, loss, l2=0.1, seed=1), [mn.EMA(0.9), mn.SWA(3)]
+    mn.fit(net, (x, y), rule=mn.SGD(), lr=0.1, batch_size=8, steps=20, callbacks=kept, progress=False)
+    report = mn.compare_averages(net, kept, (x, y))
+    for name, average in zip(report.names, (None, *kept), strict=True):
+        expected = net.evaluate(x, y) if average is None else average.evaluate(net, x, y)
+        assert report.value(name, "data_loss") == pytest.approx(expected["data_loss"], rel=1e-5)
+        if "accuracy" in expected:
+            assert report.value(name, "accuracy") == pytest.approx(expected["accuracy"])
+    assert ("accuracy" in report.metrics) == (type(loss).__name__ in ("Logistic", "MulticlassHinge"))
+    assert f"data loss: {loss}" in str(report)
+    assert "ECE" not in str(report)
+
+
 # Bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -472,12 +542,17 @@ def test_the_report_names_the_winner_and_the_noise():
         (
             lambda: mn.compare_averages(make_net(), [mn.EMA(0.9), mn.EMA(0.9)], make_data()),
             ValueError,
-            "expected different names, none of them 'raw'; got 'EMA(0.9)' twice",
+            "expected different names, none of them of ('raw', 'raw, refreshed'); got 'EMA(0.9)' twice",
+        ),
+        (
+            lambda: mn.compare_averages(mn.Net([mn.Dense(3)], 4), [], make_data()),
+            ValueError,
+            "compare_averages: expected a net built with loss=...; got one without",
         ),
         (
             lambda: mn.compare_averages(make_net(), {"raw": mn.EMA(0.9)}, make_data()),
             ValueError,
-            "expected different names, none of them 'raw'; got 'raw' twice",
+            "expected different names, none of them of ('raw', 'raw, refreshed'); got 'raw' twice",
         ),
     ],
 )

@@ -555,3 +555,22 @@ def test_a_standardizer_takes_no_samples_of_another_shape(shape):
     standardize = Standardizer.fit(np.random.default_rng(5).standard_normal((6, 4)))
     with pytest.raises(ValueError, match=r"^Standardizer: expected samples of shape \(n, 4\); got shape"):
         standardize(np.zeros(shape))
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_twin_gives_the_same_batches_and_moves_nothing(standardize):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (10, 3), np.uint8), np.arange(10)
+    batches = mn.data.Batches(data, 4, seed=1, standardize=mn.data.Standardizer.fit(data[0]) if standardize else None)
+    x, y = batches.next()
+    held = x.copy(), y.copy()
+    twin = batches.twin()
+    given = [(a.copy(), b.copy()) for a, b in (twin.next() for _ in range(5))]  # into the next epoch
+    assert np.array_equal(x, held[0])
+    assert np.array_equal(y, held[1])
+    assert (batches.epoch_index, batches.position) == (0, 4)
+    for ours, theirs in given:
+        x, y = batches.next()
+        assert np.array_equal(x, ours)
+        assert np.array_equal(y, theirs)
+    assert twin.data[0] is batches.data[0]

@@ -66,10 +66,14 @@ DOORS = {
         *("archive", "checkpoint", "resume"),
     },
     "moments": {"checks"},
-    "comparison": {"checks", "losses", "net"},
-    "averaging": {"checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"},
+    "answers": {"losses"},
+    "comparison": {"answers", "checks", "losses"},
+    "averaging": {
+        *("answers", "checks", "averaging", "callbacks", "comparison", "data", "kernels", "layers", "moments", "net"),
+    },
     "ensemble": {
-        *("checks", "archive", "averaging", "callbacks", "comparison", "description", "ensemble", "moments", "net"),
+        *("answers", "checks", "archive", "averaging", "callbacks", "comparison", "description", "ensemble", "losses"),
+        *("moments", "net"),
     },
     "landscapes": {"checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "files", "groups", "rules", "net", "data", "train", "lr_finder"},

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 import minnet as mn
-from minnet.comparison import softmax
+from minnet.answers import softmax
 
 
 def make_net(seed=0, dtype=np.float32, loss=None, hidden=12):
@@ -49,7 +49,7 @@ def test_predictions_are_means_over_the_members(nets, weights, batch_size):
     exact = scores.astype(np.float64)
     probabilities = np.exp(exact) / np.exp(exact).sum(axis=2, keepdims=True)
     votes = np.eye(3)[scores.argmax(axis=2)]
-    for how, members in (("probabilities", probabilities), ("logits", exact), ("votes", votes)):
+    for how, members in (("probabilities", probabilities), ("scores", exact), ("votes", votes)):
         expected = sum(w[k] * members[k] for k in range(5))
         found = ensemble.predict(x, how, batch_size=batch_size)
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
@@ -99,13 +99,125 @@ def test_votes_against_a_loop_in_fractions(nets):
     assert ensemble.classify(x, "votes").tolist() == expected
 
 
-def test_logits_average_the_scores_of_any_loss():
-    nets = [mn.Net([mn.Dense(2)], 4, mn.SquaredError(), seed=seed) for seed in range(3)]
-    x = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+def nets_with(loss, outputs=3):
+    """Five, each trained for a little while by its loss, and validation data."""
+    x, labels = iris()[0]
+    y = labels
+    if isinstance(loss, mn.SquaredError | mn.AbsoluteError):
+        y = np.stack([x[:, 0] * x[:, 1], x[:, 2]][:outputs], axis=1)
+    if isinstance(loss, mn.Logistic):
+        y = (labels[:, np.newaxis] == np.arange(outputs)).astype(float)
+    found = []
+    for seed in range(5):
+        net = mn.Net([mn.Dense(12), mn.BatchNorm(), mn.ReLU(), mn.Dense(outputs)], 4, loss, l2=0.01, seed=seed)
+        mn.fit(net, (x, y), rule=mn.Momentum(), lr=0.02, steps=8, batch_size=9, seed=seed, progress=False)
+        found.append(net)
+    return found, x, y
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(mn.SquaredError(), 2), (mn.AbsoluteError(), 1)])
+def test_nets_of_regression_answer_with_the_mean_of_their_outputs(loss, outputs):
+    nets, x, y = nets_with(loss, outputs)
+    ensemble = mn.Ensemble(nets[0], nets, steps=[8] * 5)
+    mean = np.mean([net.predict(x).astype(np.float64) for net in nets], axis=0)
+    np.testing.assert_allclose(ensemble.predict(x), mean, rtol=1e-6, atol=1e-7)
+    errors = (mean - y) ** 2 if isinstance(loss, mn.SquaredError) else abs(mean - y)
+    assert ensemble.evaluate(x, y) == {"data_loss": pytest.approx(errors.sum(axis=1).mean())}
+    comparison = ensemble.compare(x, y, beside={"chosen": ensemble.select(x, y)})
+    assert comparison.metrics == ("data_loss",)
+    assert comparison.names[5:] == ("ensemble, scores", "chosen")
+    assert comparison.value("member 3", "data_loss") == pytest.approx(nets[3].evaluate(x, y)["data_loss"], rel=1e-5)
+    assert comparison.value("chosen", "data_loss") <= min(
+        comparison.value(f"member {i}", "data_loss") for i in range(5)
+    )
+    assert "accuracy" not in str(comparison)
+    for call in (lambda: ensemble.classify(x), lambda: ensemble.disagreement(x), comparison.disagreement):
+        with pytest.raises(ValueError, match="expected nets that choose among classes; got some with"):
+            call()
+    for call in (lambda: ensemble.predict(x, "votes"), lambda: ensemble.probabilities(x)):
+        with pytest.raises(ValueError, match=r"expected how to be one of \('scores',\) for nets with"):
+            call()
+    with pytest.raises(ValueError, match=r"Ensemble.weigh: expected nets with SoftmaxCrossEntropy; got some with"):
+        ensemble.weigh(x, y)
+    with pytest.raises(ValueError, match=r"Ensemble.select: expected a metric that nets with .*Error.* got 'accuracy'"):
+        ensemble.select(x, y, metric="accuracy")
+
+
+@pytest.mark.parametrize("loss", [mn.MulticlassHinge(), mn.SquaredHinge()])
+def test_nets_of_a_hinge_average_scores_and_vote(loss):
+    nets, x, y = nets_with(loss)
+    ensemble = mn.Ensemble(nets[0], nets, weights=[1, 2, 3, 3, 3])
+    scores = np.array([net.predict(x).astype(np.float64) for net in nets])
+    mean = np.average(scores, axis=0, weights=[1, 2, 3, 3, 3])
+    np.testing.assert_allclose(ensemble.predict(x), mean, rtol=1e-6, atol=1e-7)
+    votes = np.average(np.eye(3)[scores.argmax(axis=2)], axis=0, weights=[1, 2, 3, 3, 3])
+    np.testing.assert_allclose(ensemble.predict(x, "votes"), votes, atol=1e-12)
+    expected = [max(range(3), key=lambda c: (round(votes[i, c], 9), mean[i, c], -c)) for i in range(len(x))]
+    assert ensemble.classify(x, "votes").tolist() == expected
+    found, voted = ensemble.evaluate(x, y), ensemble.evaluate(x, y, "votes")
+    assert voted == {"accuracy": np.mean(np.array(expected) == y)}
+    assert found == {"accuracy": (mean.argmax(axis=1) == y).mean(), "data_loss": pytest.approx(loss(mean, y))}
+    comparison = ensemble.compare(x, y)
+    assert comparison.names[5:] == ("ensemble, scores", "ensemble, votes")
+    assert comparison.metrics == ("accuracy", "data_loss")
+    np.testing.assert_array_equal(ensemble.disagreement(x), comparison.disagreement()[:5, :5])
+    assert ensemble.disagreement(x)[0, 1] == (scores[0].argmax(axis=1) != scores[1].argmax(axis=1)).mean()
+    with pytest.raises(ValueError, match=r"expected a metric of \('accuracy', 'data_loss'\); got 'ece'"):
+        comparison.value("member 0", "ece")
+    chosen = ensemble.select(x, y, metric="accuracy")
+    assert chosen.evaluate(x, y)["accuracy"] >= max((s.argmax(axis=1) == y).mean() for s in scores)
+    with pytest.raises(ValueError, match=r"Ensemble.select: expected a metric that nets with .*Hinge.* got 'log_loss'"):
+        ensemble.select(x, y, metric="log_loss")
+    with pytest.raises(ValueError, match=r"one of \('scores', 'votes'\) for nets with .*Hinge.*; got 'probabilities'"):
+        ensemble.predict(x, "probabilities")
+
+
+def test_votes_of_negative_scores_that_tie_go_to_the_larger_mean():
+    net = mn.Net([mn.Dense(3)], 4, mn.MulticlassHinge(), dtype=np.float64)
+    points = []
+    for scores in ((-1, -5, -9), (-9, -2, -9)):
+        net.params = np.zeros_like(net.params)
+        net.named_parameters()["0.b"][...] = scores
+        points.append(net.params.copy())
+    assert mn.Ensemble(net, points).classify(np.ones((1, 4)), "votes").tolist() == [1]
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_nets_of_yes_and_no_average_probabilities(outputs):
+    nets, x, y = nets_with(mn.Logistic(), outputs)
     ensemble = mn.Ensemble(nets[0], nets)
-    np.testing.assert_allclose(ensemble.predict(x, "logits"), np.mean([n.predict(x) for n in nets], axis=0), rtol=1e-6)
-    with pytest.raises(ValueError, match="expected a net with SoftmaxCrossEntropy; got one with SquaredError"):
-        ensemble.predict(x)
+    scores = np.array([net.predict(x).astype(np.float64) for net in nets])
+    mean = (1 / (1 + np.exp(-scores))).mean(axis=0)
+    np.testing.assert_allclose(ensemble.predict(x), mean, rtol=1e-12)
+    np.testing.assert_allclose(ensemble.predict(x, "scores"), scores.mean(axis=0), rtol=1e-6, atol=1e-7)
+    entropy = -(y * np.log(mean) + (1 - y) * np.log(1 - mean)).sum(axis=1).mean()
+    right = ((mean > 0.5) == (y > 0.5)).all(axis=1).mean()
+    assert ensemble.evaluate(x, y) == {"accuracy": right, "data_loss": pytest.approx(entropy, rel=1e-9)}
+    comparison = ensemble.compare(x, y, beside={"chosen": ensemble.select(x, y)})
+    assert comparison.names[5:] == ("ensemble, probabilities", "ensemble, scores", "chosen")
+    assert comparison.value("chosen", "data_loss") <= min(
+        comparison.value(f"member {i}", "data_loss") for i in range(5)
+    )
+    apart = ((scores[0] > 0) != (scores[1] > 0)).any(axis=1).mean()
+    assert ensemble.disagreement(x)[0, 1] == comparison.disagreement()[0, 1] == apart
+    with pytest.raises(ValueError, match="expected nets that choose among classes"):
+        ensemble.classify(x)
+
+
+def test_sure_probabilities_of_yes_and_no_have_a_finite_loss():
+    net = mn.Net([mn.Dense(1)], 4, mn.Logistic(), dtype=np.float64)
+    net.params = np.full_like(net.params, 1000.0)
+    found = mn.Ensemble(net, [net, net]).evaluate(np.ones((2, 4)), np.array([1.0, 0.0]))
+    assert found == {"accuracy": 0.5, "data_loss": pytest.approx(-math.log(2.0**-53) / 2)}
+
+
+def test_a_net_without_a_loss_predicts_and_is_not_judged():
+    nets = [mn.Net([mn.Dense(2)], 4, seed=seed) for seed in range(2)]
+    ensemble, x = mn.Ensemble(nets[0], nets), np.ones((3, 4), np.float32)
+    np.testing.assert_allclose(ensemble.predict(x), (nets[0].predict(x) + nets[1].predict(x)) / 2, rtol=1e-6)
+    for call in (ensemble.evaluate, ensemble.compare, ensemble.select):
+        with pytest.raises(ValueError, match=r"expected a net built with loss=...; got one without"):
+            call(x, np.zeros(3, int))
 
 
 def test_the_given_nets_stay_as_they_are(nets):
@@ -158,6 +270,38 @@ def test_members_come_from_nets_averages_pairs_and_vectors(nets):
     member = ensemble.member(2)
     x, _ = iris()[2]
     assert np.array_equal(member.predict(x), nets[1].predict(x))
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        (
+            lambda: mn.Net([mn.Dense(12), mn.BatchNorm(), mn.Tanh(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy()),
+            "got another: net layers 2 is Tanh() in member 1, ReLU() here",
+        ),
+        (lambda: make_net(dtype=np.float64), "got another: net dtype is float64 in member 1, float32 here"),
+        (lambda: make_net(loss=mn.MulticlassHinge()), "got another: net loss is MulticlassHinge(margin=1.0) in member"),
+    ],
+)
+def test_a_net_of_another_kind_is_no_member(nets, other, text):
+    """Its weights would fit, and mean something else."""
+    with pytest.raises(ValueError, match="expected members like Net") as caught:
+        mn.Ensemble(nets[0], [nets[0], other()])
+    assert text in str(caught.value)
+
+
+def test_an_average_of_another_dtype_is_no_member(nets):
+    ema = mn.EMA(0.9)
+    ema.update(make_net(dtype=np.float64))
+    with pytest.raises(ValueError, match=r"expected member 0 to have params of float32 .* got float64"):
+        mn.Ensemble(nets[0], [ema])
+
+
+def test_nets_that_differ_in_training_only_go_together_when_that_is_said(nets):
+    other = make_net(3, loss=mn.SoftmaxCrossEntropy(label_smoothing=0.1))
+    other.l2, other.seed = 0.1, 7
+    ensemble = mn.Ensemble(nets[0], [nets[0], (other.params, other.buffers)])
+    assert np.array_equal(ensemble.params[1], other.params)
 
 
 def test_the_best_of_a_search_come_best_first(nets):
@@ -261,7 +405,7 @@ def test_the_table_has_every_member_every_way_and_what_stands_beside(nets):
     comparison = ensemble.compare(
         x, y, beside={"greedy": ensemble.select(*val), "longer": nets[4]}, steps={"longer": 24}
     )
-    ways = [f"ensemble, {how}" for how in ("probabilities", "logits", "votes")]
+    ways = [f"ensemble, {how}" for how in ("probabilities", "scores", "votes")]
     assert comparison.names == ("a", "b", "c", *ways, "greedy", "longer")
     assert comparison.steps == {"a": 8, "b": 12, "c": 16, **dict.fromkeys(ways, 36), "greedy": 36, "longer": 24}
     assert comparison.value("b", "accuracy") == nets[1].evaluate(x, y)["accuracy"]
@@ -269,6 +413,33 @@ def test_the_table_has_every_member_every_way_and_what_stands_beside(nets):
     assert ensemble.evaluate(x, y)["ece"] == comparison.value(ways[0], "ece")
     assert ensemble.evaluate(x, y, "votes") == {"accuracy": comparison.value(ways[2], "accuracy")}
     np.testing.assert_array_equal(ensemble.disagreement(x), comparison.disagreement()[:3, :3])
+
+
+def test_differences_are_from_the_net_that_one_would_use_alone(nets):
+    """Of snapshots the last one, whose run is the longest; of equal ones the first, which of a search is the best."""
+    x, y = iris()[2]
+    assert mn.Ensemble(nets[0], nets, steps=[5, 10, 15, 20, 20]).compare(x, y).reference == "member 3"
+    assert mn.Ensemble(nets[0], nets).compare(x, y).reference == "member 0"
+    snapshots = mn.Snapshots()
+    for _ in trainer_with([snapshots]):
+        pass
+    comparison = snapshots.ensemble(make_net()).compare(x, y)
+    assert comparison.reference == "snapshot at step 20"
+    assert "accuracy less snapshot at step 20's" in comparison.table()
+    assert comparison.difference("snapshot at step 20", "accuracy") == (0, 0, 0)
+    assert (
+        snapshots.ensemble(make_net()).compare(x, y, reference="snapshot at step 5").reference == "snapshot at step 5"
+    )
+
+
+def test_what_stands_beside_is_judged_alike(nets):
+    hinge = mn.Net([mn.Dense(3)], 4, mn.MulticlassHinge())
+    with pytest.raises(
+        ValueError, match=r"Ensemble.compare: expected 'h' to have SoftmaxCrossEntropy\(.* got Multicla"
+    ):
+        mn.Ensemble(nets[0], nets).compare(*iris()[2], beside={"h": hinge})
+    smoothed = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy(label_smoothing=0.1))
+    assert "s" in mn.Ensemble(nets[0], nets).compare(*iris()[2], beside={"s": smoothed}).names
 
 
 # Snapshots ----------------------------------------------------------------------------------------------------
@@ -499,9 +670,27 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
     [
         (lambda n: mn.Ensemble(None, n), TypeError, "Ensemble: expected a Net; got None"),
         (lambda n: mn.Ensemble(n[0], []), ValueError, "expected at least one member"),
-        (lambda n: mn.Ensemble(n[0], [n[0], make_net(hidden=3)]), ValueError, "expected member 1 to be a net like"),
-        (lambda n: mn.Ensemble(n[0], [np.ones(3)]), ValueError, "expected member 0 to have params (123,)"),
-        (lambda n: mn.Ensemble(n[0], [np.full(123, np.nan)]), ValueError, "expected finite members; got NaN"),
+        (
+            lambda n: mn.Ensemble(n[0], [n[0], make_net(hidden=3)]),
+            ValueError,
+            "got another: net layers 0 is Dense(units=3",
+        ),
+        (lambda n: mn.Ensemble(n[0], [np.ones(3)]), ValueError, "member 0 to have params of float32 (123,); got float"),
+        (
+            lambda n: mn.Ensemble(n[0], [n[0].params.astype(np.float64)]),
+            ValueError,
+            "expected member 0 to have params of float32 (123,); got float64 (123,)",
+        ),
+        (
+            lambda n: mn.Ensemble(n[0], [(n[0].params, np.zeros(24))]),
+            ValueError,
+            "expected member 0 to have buffers of float32 (24,); got float64 (24,)",
+        ),
+        (
+            lambda n: mn.Ensemble(n[0], [np.full(123, np.nan, np.float32)]),
+            ValueError,
+            "expected finite members; got NaN or infinity in the params of member 0",
+        ),
         (lambda n: mn.Ensemble(n[0], n, names="aabcd"), ValueError, "expected 5 different names"),
         (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 numbers as weights"),
         (lambda n: mn.Ensemble(n[0], n, weights=[-1, 1, 1, 1, 1]), ValueError, "expected 5 finite weights"),
@@ -515,6 +704,11 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
         (lambda n: mn.select_greedily(np.ones((2, 3)), [0]), ValueError, "expected probabilities of shape (K, n, clas"),
         (lambda n: mn.select_greedily(np.ones((2, 3, 2)), [0]), ValueError, "expected 3 labels; got 1"),
         (lambda n: mn.select_greedily(np.ones((2, 1, 2)), [0], metric="f1"), ValueError, "expected metric 'log_loss'"),
+        (
+            lambda n: mn.select_greedily(np.ones(2), [0], metric=mn.SquaredError()),
+            ValueError,
+            "expected outputs of shape (K, n, ...); got shape (2,)",
+        ),
         (lambda n: mn.select_greedily(np.ones((2, 1, 2)), [0], first=3), ValueError, "expected first of at most 2"),
         (lambda n: mn.mixture_weights(np.ones((2, 1, 2)), [0.5]), TypeError, "expected integer labels"),
         (lambda n: mn.Snapshots("bottom"), ValueError, "Snapshots: expected at to be a number of steps"),

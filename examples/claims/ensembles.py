@@ -14,6 +14,7 @@ import numpy as np
 
 import minnet as mn
 from minnet import plots, schedules
+from minnet.answers import softmax
 
 from .base import Row, claim, flat_digits, mlp
 
@@ -110,7 +111,7 @@ def study(task: Task, seed: int) -> Study:
             gain[name] = float((entries[name].argmax(axis=1) == y).mean()) - alone[name]
     # Other ways to let the same members answer.
     starts, snapshots = sets["several starts"], sets["snapshots, one a cycle"]
-    entries["several starts, mean of logits"] = mn.comparison.softmax(starts.predict(x, "logits"))
+    entries["several starts, mean of logits"] = softmax(starts.predict(x, "scores"))
     entries["several starts, votes"] = starts.classify(x, "votes")
     entries["several starts, weighted on validation"] = starts.weigh(*task.val).predict(x)
     entries["snapshots, the last one alone"] = snapshots.reweighted(np.eye(len(snapshots))[-1]).predict(x)

@@ -10,8 +10,8 @@ with, so after a real mixture they had better be measured anew: ``refresh``.
 In float32 a mean of n points resolves some n * 3e-8 of a weight's size, for a share of 1 / n of less than that is lost
 in rounding; the points' own noise makes such losses even out.
 
-With a rule that hands out another point than the one where it trains (``ScheduleFreeSGD``, itself an average) it is
-the latter that is averaged.
+With a rule that hands out another point than the one where it trains (``ScheduleFreeSGD``, itself an average) the
+points where it trains are averaged; ``Snapshots`` copy the points that it hands out.
 """
 
 from .base import Average

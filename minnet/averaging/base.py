@@ -50,6 +50,7 @@ class Average(Callback):
         self._moments = Moments(type(self).__name__, at, start)
         self.count = 0
         self._mean: Point | None = None
+        self._standardized = False  # whether the run that calls standardises its data as it takes them
 
     def share(self) -> float:
         """Share of the point number ``count`` (from 1) in the new mean. That of the first is 1."""
@@ -58,6 +59,7 @@ class Average(Callback):
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         if record.step == 1:  # a run of its own, whatever this object saw before
             self.count = 0
+        self._standardized = trainer.batches.standardize is not None
         if self._moments.now(trainer, record.step):
             self.update(trainer.net)
 
@@ -114,11 +116,20 @@ class Average(Callback):
         return self._point()[1]
 
     def point(self, net: Net, refresh: "Data | Batches | None" = None) -> Point:
-        """Copies of the averaged params and buffers; with ``refresh``, buffers as ``refreshed_buffers`` has them."""
+        """Copies of the averaged params and buffers; with ``refresh``, buffers as ``refreshed_buffers`` has them.
+
+        ValueError for bytes as ``refresh`` if the run standardises its data, which has to be asked of whoever gives
+        floats, or an average that has not seen a step since it was restored.
+        """
         params, buffers = self._point()
         self._check_size(net)
-        buffers = buffers.copy() if refresh is None else refreshed_buffers(net, refresh, params=params)
-        return params.copy(), buffers
+        if refresh is None:
+            return params.copy(), buffers.copy()
+        if self._standardized and _is_raw(refresh):
+            raise ValueError(
+                f"{self!r}: expected refresh as the net sees it, standardised, such as trainer.batches; got raw uint8"
+            )
+        return params.copy(), refreshed_buffers(net, refresh, params=params)
 
     @contextmanager
     def applied(self, net: Net, refresh: "Data | Batches | None" = None) -> Iterator[Net]:
@@ -155,6 +166,13 @@ class Average(Callback):
 
     def _state_names(self) -> tuple[str, ...]:
         return "count", "params", "buffers"
+
+
+def _is_raw(data: Data | Batches) -> bool:
+    """Whether these are image bytes that nothing standardises."""
+    x = (data.data if isinstance(data, Batches) else data)[0]
+    standardized = isinstance(data, Batches) and data.standardize is not None
+    return getattr(x, "dtype", None) == np.uint8 and not standardized
 
 
 def copied(params: np.ndarray, buffers: np.ndarray) -> Point:

@@ -67,11 +67,12 @@ class EMA(Average):
 
 
 class SWA(Average):
-    """Stochastic weight averaging, the plain mean of points that lie apart. Izmailov et al. 2018, algorithm 1.
+    """Stochastic weight averaging, the plain mean of points that lie apart. Izmailov et al. 2018.
 
     The paper trains most of the run as usual, then takes points at the end of each epoch at a constant rate
-    (``at="epoch", start=...``), or at the lowest rate of each cycle of a cyclical one (``at="trough"``). Batch norm
-    needs ``refresh`` where the average is used.
+    (``at="epoch", start=...``), or at the lowest rate of each cycle of a cyclical one (``at="trough"``). Algorithm
+    1 there counts the weights at ``start`` as the first point; here the first is what is taken first after ``start``.
+    Batch norm needs ``refresh`` where the average is used.
 
     Args:
         at: when a point is taken: a number n for every n-th step, ``"epoch"``, an event of the schedule, a list of

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from ..comparison import Comparison, probabilities_of
+from .. import answers
+from ..comparison import Comparison
 from ..data import Batches, Data
 from ..net import Net
-from .base import Average
+from .base import Average, applied
+from .refresh import refreshed_buffers
 
 
 def compare_averages(
@@ -20,25 +22,30 @@ def compare_averages(
 
     Which one won, by how much, and how that compares with the noise of the held-out sample: the differences from "raw"
     are paired, sample by sample. Reports of several seeds together, ``Comparison.over_seeds``, hold the noise of
-    training as well.
+    training as well. The raw net keeps the run's statistics of batch norm; with ``refresh`` it comes a second time, as
+    "raw, refreshed", so that what new statistics alone bring is not taken for what averaging brings.
 
     Args:
-        net: a classifier with SoftmaxCrossEntropy; stays as it is.
+        net: with a loss, by which it is judged; stays as it is.
         averages: by name, or as a list, named as they print.
         data: held-out (x, y).
-        refresh: training data for ``refreshed_buffers``; for "raw" the statistics of the run are used.
+        refresh: training data for ``refreshed_buffers``.
         seed: of the bootstrap.
     """
     named = list(averages.items()) if isinstance(averages, Mapping) else [(repr(each), each) for each in averages]
+    own = ("raw", "raw, refreshed")
     for i, (name, average) in enumerate(named):
         if not isinstance(average, Average):
             raise TypeError(f"compare_averages: expected averages such as EMA(); got {average!r} as {name!r}")
-        if name in ("raw", *(other for other, _ in named[:i])):
-            raise ValueError(f"compare_averages: expected different names, none of them 'raw'; got {name!r} twice")
-    x, y = data
-    found = {"raw": probabilities_of(net, x)}
+        if name in (*own, *(other for other, _ in named[:i])):
+            raise ValueError(f"compare_averages: expected different names, none of them of {own}; got {name!r} twice")
+    (x, y), loss = data, net.loss_function
+    judge = answers.judge("compare_averages", loss)
+    found = {"raw": answers.entry(net.predict(x), loss)}
+    if refresh is not None and net.buffers.size:
+        with applied(net, net.params.copy(), refreshed_buffers(net, refresh)):
+            found["raw, refreshed"] = answers.entry(net.predict(x), loss)
     for name, average in named:
-        # Batches of one's own serve every average: each takes an epoch of its own.
         with average.applied(net, refresh):
-            found[name] = probabilities_of(net, x)
-    return Comparison(found, y, seed=seed)
+            found[name] = answers.entry(net.predict(x), loss)
+    return Comparison(found, y, loss=judge, seed=seed)

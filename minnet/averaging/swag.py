@@ -60,7 +60,11 @@ class SWAG(SWA):
         return self._spread[0]
 
     def sample(self, seed: int, scale: float = 1.0) -> np.ndarray:
-        """Parameters (P,) drawn from the Gaussian with its covariance times ``scale``, in a new array. Equation 1."""
+        """Parameters (P,) drawn from the Gaussian with its covariance times ``scale``, in a new array. Equation 1.
+
+        Batch norm needs statistics of its own for each draw: ``refreshed_buffers(net, train, params=drawn)``, beside
+        which it is a member of an ``Ensemble``.
+        """
         rng = np.random.default_rng(checks.count("SWAG", "seed", seed, least=0))
         checks.non_negative("SWAG", "scale", scale)
         drawn = np.sqrt(self.variance) * rng.standard_normal(self.params.size)

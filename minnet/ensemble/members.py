@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import answers, checks
 from ..archive import CheckpointError
 from ..averaging import Average
-from ..comparison import BINS, Comparison, check_classifier, probabilities_of, softmax
+from ..comparison import BINS, Comparison
+from ..description import describe_architecture, differences
+from ..losses import Loss, SoftmaxCrossEntropy
 from ..net import Net
 from .files import read, write
-from .selection import mixture_weights, select_greedily
+from .selection import Metric, mixture_weights, select_greedily
 
-HOW = ("probabilities", "logits", "votes")
 _CHUNK = 256  # samples that all members see before the next
 
 # A net; an average, or a pair (params, buffers); or params alone, which go with the given net's buffers.
@@ -30,8 +31,10 @@ class Ensemble:
     """K networks of one architecture.
 
     Args:
-        net: the architecture, with its loss. It stays as it is; the ensemble has one net's memory of its own.
+        net: the architecture, with its loss and dtype. It stays as it is; the ensemble has one net's memory of its own.
         members: nets, averages, pairs (params, buffers), or params alone, which then go with the buffers of ``net``.
+            An average, and a draw from ``SWAG``, does not bring statistics of batch norm that belong to it; these do:
+            ``average.point(net, refresh=train)``, and ``(drawn, refreshed_buffers(net, train, params=drawn))``.
         names: of the members; numbers if None.
         weights: how much each counts in means and votes, at least 0 and not all 0; all the same if None.
         steps: training steps that it took to get each member by itself; None if not known.
@@ -127,42 +130,44 @@ class Ensemble:
         return result
 
     def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Class probabilities of every member, (K, n, classes), float64, for ``select`` and ``weigh`` by hand."""
-        check_classifier("Ensemble", self._net)
-        return softmax(self.scores(x, batch_size=batch_size))
+        """Probabilities of every member, (K, n, outputs), float64, for nets with SoftmaxCrossEntropy or Logistic."""
+        way = answers.check_way("Ensemble", self._loss, "probabilities")
+        return answers.in_way(way, self.scores(x, batch_size=batch_size), self._loss)
 
-    def predict(self, x: Any, how: str = "probabilities", *, batch_size: int = _CHUNK) -> np.ndarray:
+    def predict(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
         """What the members say together, float64 (n, *output_shape), in one pass over x.
 
-        ``"probabilities"``: weighted mean of the members' class probabilities. ``"logits"``: weighted mean of their
-        scores, whatever the loss; of probabilities it is the geometric mean, up to a factor. ``"votes"``: the share of
-        weights whose members choose each class. Where shares tie for the largest ``classify`` decides, not argmax.
+        ``"probabilities"``: weighted mean of the members' probabilities, of classes with SoftmaxCrossEntropy, of each
+        output by itself with Logistic; what is meant by None for such nets. ``"scores"``: weighted mean of the members'
+        outputs, for any loss, and what is meant by None for all others. Of SoftmaxCrossEntropy these are logits, and
+        their softmax is the geometric mean of probabilities, up to a factor. ``"votes"``, of nets that choose among
+        classes, also by a hinge loss: the share of weights whose members choose each class. Where shares tie for the
+        largest ``classify`` decides, not argmax.
         """
-        return self._together(x, how, batch_size)[0]
+        return self._together(x, answers.check_way("Ensemble", self._loss, how), batch_size)[0]
 
-    def classify(self, x: Any, how: str = "probabilities", *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Predicted classes (n,), int64.
+    def classify(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Predicted classes (n,), int64, of nets that choose among classes.
 
-        Votes that tie, to 1e-9 of all weights, are decided among the tied classes by the larger mean probability; if
-        that ties too, by the lower class.
+        Votes that tie, to 1e-9 of all weights, are decided among the tied classes by the larger mean probability, or
+        mean score if there are none; if that ties too, by the lower class.
         """
-        check_classifier("Ensemble", self._net)
+        how = answers.check_way("Ensemble", self._loss, how)
+        if "votes" not in answers.ways(self._loss):
+            raise ValueError(f"Ensemble.classify: expected nets that choose among classes; got some with {self._loss}")
         together, means = self._together(x, how, batch_size)
         if how == "votes":
             tied = together >= together.max(axis=1, keepdims=True) - 1e-9
-            together = np.where(tied, means, -1)
+            together = np.where(tied, means, -np.inf)
         return together.argmax(axis=1)
 
     def _together(self, x: Any, how: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-        """What ``predict`` returns, and for votes the mean probabilities beside it."""
-        if how not in HOW:
-            raise ValueError(f"Ensemble: expected how to be one of {HOW}; got {how!r}")
-        if how != "logits":
-            check_classifier("Ensemble", self._net)
+        """What ``predict`` returns, and for votes beside it the means that decide ties."""
+        averaged = answers.ways(self._loss)[0] if how == "votes" else how
         total = np.zeros((*np.shape(x)[:1], *self._net.output_shape))
         means = np.zeros_like(total) if how == "votes" else total
         for part, k, scores in self._passes(x, batch_size):
-            means[part] += self.weights[k] * (scores if how == "logits" else softmax(scores))
+            means[part] += self.weights[k] * answers.in_way(averaged, scores, self._loss)
             if how == "votes":
                 total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
         return total, means
@@ -177,30 +182,52 @@ class Ensemble:
                 net.params, net.buffers = self.params[k], self.buffers[k]
                 yield slice(start, start + len(chunk)), k, net.forward(chunk)
 
-    def evaluate(self, x: Any, y: Any, how: str = "probabilities") -> dict[str, float]:
-        """``{"accuracy", "log_loss", "ece"}`` together; of votes accuracy alone."""
-        comparison = Comparison({"": self._judged(x, how)}, y)
-        found = {metric: comparison.value("", metric) for metric in ("accuracy", "log_loss", "ece")}
+    def evaluate(self, x: Any, y: Any, how: str | None = None) -> dict[str, float]:
+        """``{"accuracy", "log_loss", "ece"}`` together; of votes accuracy alone.
+
+        Of nets with another loss than SoftmaxCrossEntropy that as ``"data_loss"``, and the accuracy if it classifies.
+        """
+        how = answers.check_way("Ensemble", self._loss, how)
+        comparison = Comparison({"": self._judged(x, how)}, y, loss=answers.judge("Ensemble", self._loss))
+        found = {metric: comparison.value("", metric) for metric in comparison.metrics}
         return {metric: value for metric, value in found.items() if not math.isnan(value)}
 
+    @property
+    def _loss(self) -> Loss | None:
+        return self._net.loss_function
+
     def _judged(self, x: Any, how: str) -> np.ndarray:
-        """What a Comparison takes: probabilities, or the classes of votes."""
-        check_classifier("Ensemble", self._net)
-        if how == "votes":
-            return self.classify(x, how)
-        together = self.predict(x, how)
-        return softmax(together) if how == "logits" else together
+        """What a Comparison takes: probabilities, scores, or the classes of votes."""
+        return self.classify(x, how) if how == "votes" else answers.entry(self.predict(x, how), self._loss, how)
 
     # Weights ---------------------------------------------------------------------------------------------
 
     def select(
-        self, x: Any, y: Any, *, metric: str = "log_loss", rounds: int | None = None, first: int = 1
+        self, x: Any, y: Any, *, metric: str | Metric | None = None, rounds: int | None = None, first: int = 1
     ) -> "Ensemble":
-        """The members chosen greedily on validation data, with their weights. See ``select_greedily``."""
-        return self.reweighted(select_greedily(self.probabilities(x), y, metric=metric, rounds=rounds, first=first))
+        """The members chosen greedily on validation data, with their weights. See ``select_greedily``.
+
+        ``metric`` None is the nets' own loss of what ``predict`` returns, the log loss for SoftmaxCrossEntropy; that
+        is what ``"log_loss"`` is for, and ``"accuracy"`` for nets that choose among classes.
+        """
+        ways = answers.ways(self._loss)
+        has = {"log_loss": isinstance(self._loss, SoftmaxCrossEntropy), "accuracy": "votes" in ways}
+        if metric is None:
+            metric = "log_loss" if answers.judge("Ensemble.select", self._loss) is None else self._loss_of
+        elif isinstance(metric, str) and not has.get(metric, True):
+            raise ValueError(f"Ensemble.select: expected a metric that nets with {self._loss} have; got {metric!r}")
+        outputs = answers.in_way(ways[0], self.scores(x), self._loss)
+        return self.reweighted(select_greedily(outputs, y, metric=metric, rounds=rounds, first=first))
+
+    def _loss_of(self, together: np.ndarray, y: Any) -> float:
+        """The nets' own loss of what ``predict`` returns."""
+        assert self._loss is not None
+        return self._loss(answers.entry(together, self._loss, answers.ways(self._loss)[0]), y)
 
     def weigh(self, x: Any, y: Any) -> "Ensemble":
         """The members with the weights of least log loss on validation data. See ``mixture_weights``."""
+        if answers.judge("Ensemble.weigh", self._loss) is not None:
+            raise ValueError(f"Ensemble.weigh: expected nets with SoftmaxCrossEntropy; got some with {self._loss}")
         return self.reweighted(mixture_weights(self.probabilities(x), y))
 
     # The table -------------------------------------------------------------------------------------------
@@ -210,38 +237,58 @@ class Ensemble:
         x: Any,
         y: Any,
         *,
-        how: Sequence[str] = HOW,
+        how: Sequence[str] | None = None,
         beside: Mapping[str, "Net | Ensemble"] | None = None,
+        reference: str | None = None,
         steps: Mapping[str, int] | None = None,
         bins: int = BINS,
         seed: int = 0,
     ) -> Comparison:
         """Every member, the ensemble in each way, and whatever is to stand beside it, on the same held-out data.
 
-        ``beside`` are nets or other ensembles (mean of probabilities), such as one net trained as long as all members
-        together; ``steps`` their training steps. Differences are from the first member unless another is named.
+        ``how`` are ways of ``predict``, all that such nets have if None. ``beside`` are nets with the same loss or
+        ensembles of them (in their usual way), such as one net trained as long as all members together; ``steps`` their
+        training steps. Differences are from ``reference``; if None from the member that one would use alone: the one
+        trained longest, which of snapshots is the last, and the first of several such.
         """
-        member_probabilities = self.probabilities(x)
-        entries: dict[str, np.ndarray] = dict(zip(self.names, member_probabilities, strict=True))
+        loss = answers.judge("Ensemble", self._loss)
+        entries = {
+            name: answers.entry(scores, self._loss) for name, scores in zip(self.names, self.scores(x), strict=True)
+        }
         known = dict(zip(self.names, self.steps, strict=True)) if self.steps is not None else {}
-        for way in how:
-            entries[f"ensemble, {way}"] = self._judged(x, way)
+        if reference is None:
+            reference = max(self.names, key=lambda name: known.get(name, 0))
+        for way in answers.ways(self._loss) if how is None else how:
+            entries[f"ensemble, {way}"] = self._judged(x, answers.check_way("Ensemble", self._loss, way))
             if self.all_steps is not None:
                 known[f"ensemble, {way}"] = self.all_steps
         for name, other in (beside or {}).items():
             if name in entries:
                 raise ValueError(f"Ensemble.compare: expected names beside other than {tuple(entries)}; got {name!r}")
+            theirs = other._loss if isinstance(other, Ensemble) else other.loss_function
+            if answers.judge("Ensemble.compare", theirs) != loss:
+                raise ValueError(f"Ensemble.compare: expected {name!r} to have {self._loss}; got {theirs}")
             if isinstance(other, Ensemble):
-                entries[name] = other.predict(x)
+                entries[name] = other._judged(x, answers.ways(theirs)[0])
                 known |= {} if other.all_steps is None else {name: other.all_steps}
             else:
-                entries[name] = probabilities_of(other, x)
-        return Comparison(entries, y, steps=known | dict(steps or {}), members=self.names, bins=bins, seed=seed)
+                entries[name] = answers.entry(other.predict(x), theirs)
+        return Comparison(
+            entries,
+            y,
+            loss=loss,
+            reference=reference,
+            steps=known | dict(steps or {}),
+            members=self.names,
+            bins=bins,
+            seed=seed,
+        )
 
     def disagreement(self, x: Any) -> np.ndarray:
-        """Share of samples on which two members choose different classes, (K, K)."""
-        classes = self.probabilities(x).argmax(axis=2)
-        return np.array([[(a != b).mean() for b in classes] for a in classes])
+        """Share of samples on which two members choose otherwise, (K, K)."""
+        chosen = answers.choices("Ensemble", self.scores(x), self._loss)
+        chosen = chosen.reshape(*chosen.shape[:2], -1)
+        return np.array([[(a != b).any(axis=1).mean() for b in chosen] for a in chosen])
 
     # Files -----------------------------------------------------------------------------------------------
 
@@ -276,24 +323,29 @@ class Ensemble:
 
 
 def _point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarray]:
-    """A member's params and buffers, checked to be of the net's sizes and finite."""
+    """A member's params and buffers, checked to be of the net's sizes and dtype, and finite."""
     if isinstance(member, Net):
-        if member.layout.places != net.layout.places:
-            raise ValueError(f"Ensemble: expected member {i} to be a net like {net!r}; got {member!r}")
+        found = differences("net", describe_architecture(member), describe_architecture(net), f"in member {i}")
+        if found:
+            raise ValueError(
+                f"Ensemble: expected members like {net!r}; got another: {found} (to take the weights of a net that "
+                "differs in training only, give (params, buffers))"
+            )
         params, buffers = member.params, member.buffers
     elif isinstance(member, Average):
         params, buffers = member.params, member.buffers
     else:
         params, buffers = member if isinstance(member, tuple | list) else (member, net.buffers)
         params, buffers = checks.array("Ensemble", "params", params), checks.array("Ensemble", "buffers", buffers)
-    if params.shape != net.params.shape or buffers.shape != net.buffers.shape:
-        raise ValueError(
-            f"Ensemble: expected member {i} to have params {net.params.shape} and buffers {net.buffers.shape}; "
-            f"got {params.shape} and {buffers.shape}"
-        )
-    if not np.isfinite(params).all() or not np.isfinite(buffers).all():
-        raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in member {i}")
-    return params.astype(net.dtype), buffers.astype(net.dtype)
+    for name, values, own in (("params", params, net.params), ("buffers", buffers, net.buffers)):
+        if values.shape != own.shape or values.dtype != own.dtype:
+            raise ValueError(
+                f"Ensemble: expected member {i} to have {name} of {own.dtype} {own.shape}; "
+                f"got {values.dtype} {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in the {name} of member {i}")
+    return params, buffers
 
 
 def _as_weights(weights: Any, k: int) -> np.ndarray:

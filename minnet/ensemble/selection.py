@@ -1,14 +1,18 @@
 """Which members of an ensemble count how much, chosen on validation data."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..comparison import as_labels
+from ..comparison import as_labels, log_losses
 
 _LEAST = np.finfo(np.float64).tiny  # under a logarithm
+
+
+Metric = Callable[[np.ndarray, Any], float]  # of the mean of outputs (n, ...) and y; least is best
 
 
 def _check_probabilities(who: str, probabilities: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -21,8 +25,19 @@ def _check_probabilities(who: str, probabilities: Any, y: Any) -> tuple[np.ndarr
     return values.astype(np.float64), labels
 
 
+def _accuracy_missed(mean: np.ndarray, labels: np.ndarray) -> float:
+    return -float((mean.argmax(axis=1) == labels).mean())
+
+
+def _log_loss(mean: np.ndarray, labels: np.ndarray) -> float:
+    return float(log_losses(mean, labels).mean())
+
+
+_METRICS: dict[str, Metric] = {"log_loss": _log_loss, "accuracy": _accuracy_missed}
+
+
 def select_greedily(
-    probabilities: np.ndarray, y: Any, *, metric: str = "log_loss", rounds: int | None = None, first: int = 1
+    probabilities: np.ndarray, y: Any, *, metric: str | Metric = "log_loss", rounds: int | None = None, first: int = 1
 ) -> np.ndarray:
     """How often each of K members is chosen, (K,), by forward selection with replacement. Caruana et al. 2004.
 
@@ -31,34 +46,35 @@ def select_greedily(
     returned, the smallest if several are. Ties go to the earlier member.
 
     Args:
-        probabilities: of the members on validation data, (K, n, classes).
-        y: labels (n,).
-        metric: ``"log_loss"`` or ``"accuracy"``.
+        probabilities: of the members on validation data, (K, n, classes); with a metric of one's own whatever outputs
+            (K, n, ...) it takes the mean of.
+        y: labels (n,), or what the metric takes.
+        metric: ``"log_loss"``, ``"accuracy"``, or a function (mean, y) -> number, of which the least is best, such as a
+            Loss for the scores of nets that have it.
         rounds: size of the last ensemble tried; 2 K + first if None.
         first: see above.
     """
     who = "select_greedily"
-    values, labels = _check_probabilities(who, probabilities, y)
-    if metric not in ("log_loss", "accuracy"):
-        raise ValueError(f"{who}: expected metric 'log_loss' or 'accuracy'; got {metric!r}")
+    if callable(metric):
+        values, loss = checks.array(who, "outputs", probabilities).astype(np.float64), metric
+        if values.ndim < 2 or values.size == 0:
+            raise ValueError(f"{who}: expected outputs of shape (K, n, ...); got shape {values.shape}")
+    else:
+        values, y = _check_probabilities(who, probabilities, y)
+        if metric not in _METRICS:
+            raise ValueError(f"{who}: expected metric 'log_loss' or 'accuracy', or a function; got {metric!r}")
+        loss = _METRICS[metric]
     k = len(values)
     if checks.count(who, "first", first) > k:
         raise ValueError(f"{who}: expected first of at most {k}, the number of members; got {first}")
     rounds = 2 * k + first if rounds is None else checks.count(who, "rounds", rounds, least=first)
-    right = np.arange(len(labels)), labels
-
-    def loss(total: np.ndarray) -> float:
-        if metric == "accuracy":
-            return -float((total.argmax(axis=1) == labels).mean())
-        return -float(np.log(np.maximum(total[right] / total.sum(axis=1), _LEAST)).mean())
-
-    alone = np.array([loss(member) for member in values])
+    alone = np.array([loss(member, y) for member in values])
     counts = np.zeros(k, np.int64)
     counts[np.argsort(alone, kind="stable")[:first]] = 1
-    total = np.einsum("k,knc->nc", counts, values)
-    best, best_counts = loss(total), counts.copy()
-    for _ in range(rounds - first):
-        losses = [loss(total + member) for member in values]
+    total = np.einsum("k,k...->...", counts, values)
+    best, best_counts = loss(total / first, y), counts.copy()
+    for size in range(first + 1, rounds + 1):
+        losses = [loss((total + member) / size, y) for member in values]
         chosen = int(np.argmin(losses))
         counts[chosen] += 1
         total += values[chosen]
