@@ -76,6 +76,7 @@ from .losses import (
 from .lr_finder import RangeTest, lr_range_test
 from .net import Net, Objective
 from .optimizer import Optimizer
+from .resume import load_weights
 from .rules import (
     LAMB,
     LARS,
@@ -236,6 +237,7 @@ __all__ = [
     "initializers",
     "landscapes",
     "layer_cases",
+    "load_weights",
     "losses",
     "lr_range_test",
     "mixture_weights",

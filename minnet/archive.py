@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import write_whole
+from .files import check_folder, write_whole
 from .tensorfile import (
     DTYPES,
     FREE,
@@ -53,6 +53,7 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
+    check_folder(path)
     found = {name: _plain_array(name, array) for name, array in arrays.items()}
     text = json.dumps(_pack(document, "", found), allow_nan=False)
     metadata = {"format": kind, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}

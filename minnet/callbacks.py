@@ -25,15 +25,24 @@ class Callback:
     Attributes:
         bystander: True for a class that changes nothing in a run (it prints, draws, saves); such callbacks may differ
             when a run is resumed.
+        columns: names of what ``on_epoch`` adds to the epoch's row. A class that overrides ``on_epoch`` and does not
+            say may add any, so that a misspelt column is found in mid-run only.
     """
 
     bystander: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
         kept = vars(self)
         names = [name for name in inspect.signature(type(self)).parameters if name in kept or f"_{name}" in kept]
         shown = (f"{name}={_shown(kept.get(name, kept.get(f'_{name}')))}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def on_start(self, trainer: "Trainer") -> None:
+        """Before the first step, also of a run that is resumed: raise for what would only come to light in mid-run.
+
+        Nothing has changed then.
+        """
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """In each step, between the backward pass and the update; of those that override it only.
@@ -52,7 +61,7 @@ class Callback:
         """After each step, once every callback knows of it and of its epoch: ``trainer.save`` may be called here."""
 
     def on_end(self, trainer: "Trainer") -> None:
-        """Once, when the run ends, for whatever reason."""
+        """Once, when the run ends, for whatever reason; again if one that was left goes on."""
 
     def state(self) -> dict[str, Any]:
         """All that it has come to know in the run, by name: numbers, text, None, arrays, and lists and dicts of them.
@@ -92,6 +101,18 @@ def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
     return float(row[monitor])
 
 
+def check_monitored(who: str, trainer: "Trainer", monitor: str) -> None:
+    """ValueError for a column that the rows of the run's epochs will not have, as far as its callbacks tell."""
+    known = list(trainer.columns)
+    for callback in trainer.callbacks:
+        speaker = next(kind for kind in type(callback).__mro__ if "on_epoch" in vars(kind))
+        if "columns" not in vars(speaker):
+            return
+        known += vars(speaker)["columns"]
+    if monitor not in known:
+        raise ValueError(f"{who}: expected one of the columns {known} to monitor; got {monitor!r}")
+
+
 def check_state(callback: Callback, state: dict[str, Any], names: Collection[str]) -> None:
     """ValueError for a state with names that are none of the callback's."""
     if set(state) - set(names):
@@ -129,6 +150,8 @@ class EarlyStopping(Callback):
         best, best_epoch: best value so far and its epoch (from 1); None before the first.
     """
 
+    columns: ClassVar[tuple[str, ...]] = ()
+
     def __init__(
         self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore: bool = True
     ) -> None:
@@ -139,6 +162,9 @@ class EarlyStopping(Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
+
+    def on_start(self, trainer: "Trainer") -> None:
+        check_monitored("EarlyStopping", trainer, self.monitor)
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """Compare this epoch with the best so far."""

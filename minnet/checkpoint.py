@@ -1,6 +1,8 @@
 """A folder of checkpoints: the newest few and the best are kept; the newest whole one is found again."""
 
+import math
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +13,7 @@ import numpy as np
 
 from . import archive, checks
 from .archive import CheckpointError
-from .callbacks import Callback, check_state, larger_is_better, monitored
+from .callbacks import Callback, check_monitored, larger_is_better, monitored
 from .files import temporary_name
 from .moments import Moments, When
 
@@ -32,14 +34,16 @@ class Checkpoint(Callback):
     and holds all of the run (see ``Trainer.save``), some 2 (1 + slots of the rule) times the size of the weights.
 
     Args:
-        folder: where; it is made if need be. A new run must find no files of another one there.
+        folder: where; it is made if need be. There must be no files of another run. Of this one, resumed from an older
+            file, those of later steps stay until it has passed them, and ``best.ckpt`` until there is a better epoch.
         at: ``"epoch"`` for the end of each epoch, a number n for every n-th step, an event of the schedule, a list of
             steps or a function of the step, see ``Moments``.
-        keep: so many of the newest files are kept.
+        keep: so many of the newest files up to the present step are kept.
         best: a column of the epochs' rows, such as ``"val_accuracy"``; larger is better if its name contains
             "accuracy", else smaller. None for no ``best.ckpt``.
-        must_save: whether a file that cannot be written (disk full, folder read-only) stops the run by an OSError;
-            False warns and goes on. Files written before stay whole either way.
+        must_save: whether a folder or file that cannot be written (disk full, folder read-only) stops the run by an
+            OSError, before its first step if that shows by then; False warns and goes on. Files written before stay
+            whole either way.
     """
 
     bystander: ClassVar[bool] = True
@@ -59,68 +63,107 @@ class Checkpoint(Callback):
         if not (best is None or isinstance(best, str)):
             raise TypeError(f"Checkpoint: expected best to be a column's name or None; got {best!r}")
         self.best, self.must_save = best, must_save
-        self._value: float | None = None  # best so far
-        self._better = False
+        self._value: float | None = None  # of the epoch in best.ckpt
+        self._own: set[str] = set()  # names of the files that are known to be this run's
 
-    def on_step(self, trainer: "Trainer", record: Any) -> None:
-        """Look, as a run begins, whether the folder is free for it."""
-        if record.step > 1:
-            return
-        self._value, self._better = None, False
-        others = files_of(self.folder)
-        if others:
+    def on_start(self, trainer: "Trainer") -> None:
+        """Look whether the folder can be written in and has nobody else's files, and whether there is such a column."""
+        if self.best is not None:
+            check_monitored("Checkpoint", trainer, self.best)
+        self._moments.find(trainer)
+        self._make_folder()
+        self._own, self._value, others = set(), None, []
+        for path in [*files_of(self.folder), *self.folder.glob(_BEST)]:
+            document = _readable(path)
+            if document is not None and repr(document.get("identity")) == repr(trainer.identity):  # it may be anything
+                self._own.add(path.name)
+                if path.name == _BEST and self.best is not None:
+                    self._value = _last_figure(document, self.best)
+            else:
+                others.append((path, document))
+        # A file that cannot be read is taken for this run's where there are others of it: it is damaged, no more.
+        strange = [path for path, document in others if document is not None or not self._own]
+        if strange:
             raise FileExistsError(
-                f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {others[0].name}. "
+                f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {strange[0].name}. "
                 "Trainer.resume goes on with that run"
             )
 
-    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
-        """Compare this epoch with the best so far."""
-        if self.best is not None:
-            value = monitored("Checkpoint", row, self.best)
-            sign = 1 if larger_is_better(self.best) else -1
-            if self._value is None or sign * value > sign * self._value:
-                self._value, self._better = value, True
-
     def between_steps(self, trainer: "Trainer") -> None:
         """Save if it is time, or if the run is about to end."""
+        epochs = trainer.history.epochs.rows
+        if self.best is not None and epochs and epochs[-1]["step"] == trainer.step:
+            value = monitored("Checkpoint", epochs[-1], self.best)
+            # Before the newest file: a kill in between repeats the epoch.
+            if self._is_better(value) and self._save(trainer, _BEST):
+                self._value = value
         due = self._moments.now(trainer, trainer.step)
         last = trainer.step == trainer.steps or trainer.history.stopped is not None or trainer.leaving is not None
-        better, self._better = self._better, False
-        if not (due or last or better):
-            return
+        if (due or last) and self._save(trainer, f"step-{trainer.step:08}.ckpt"):
+            self._prune(trainer.step)
+
+    def _is_better(self, value: float) -> bool:
+        if math.isnan(value):
+            return False
+        sign = 1 if larger_is_better(str(self.best)) else -1
+        return self._value is None or sign * value > sign * self._value
+
+    def _make_folder(self) -> None:
+        """Make the folder and a file in it that has no name; OSError, or a warning, that says why it cannot be."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if better:
-                # Before the newest file, which knows of it: a kill in between repeats the epoch and this file.
-                trainer.save(self.folder / _BEST)
-            if due or last:
-                trainer.save(self.folder / f"step-{trainer.step:08}.ckpt")
-                self._prune(trainer.step)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            text = f"Checkpoint: expected a folder that can be made and written in; got {error.strerror or error}"
+            if self.must_save:
+                raise type(error)(error.errno, text, str(self.folder)) from error
+            warnings.warn(f"{text}: {self.folder}", RuntimeWarning, stacklevel=4)
+
+    def _save(self, trainer: "Trainer", name: str) -> bool:
+        """Whether the run has been saved under this name; OSError if it must be and cannot."""
+        try:
+            trainer.save(self.folder / name)
         except OSError as error:
             if self.must_save:
                 raise
-            warnings.warn(f"Checkpoint: step {trainer.step} is not saved: {error}", RuntimeWarning, stacklevel=2)
+            text = f"Checkpoint: step {trainer.step} is not saved: {error}"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+            return False
+        self._own.add(name)
+        return True
 
     def _prune(self, step: int) -> None:
-        """Remove what is older than the newest few, what lies after this step (its run was resumed from an older file),
-        and what a killed process left half-written."""
-        files = files_of(self.folder)
-        ours = [path for path in files if _step_of(path) <= step]
-        for path in [*ours[self.keep :], *(path for path in files if _step_of(path) > step)]:
-            if not path.is_dir():  # which is none of ours
-                path.unlink(missing_ok=True)
-        for name in ("step-*.ckpt", _BEST):
-            for path in self.folder.glob(temporary_name(Path(name), "*").name):
-                path.unlink(missing_ok=True)
+        """Remove this run's files up to this step but for the newest few, and what a killed process left half-written.
 
-    def state(self) -> dict[str, Any]:
-        return {"best": self._value}
+        Files of later steps, of a run that was resumed from an older one, stay until it has passed them.
+        """
+        own = [path for path in files_of(self.folder) if path.name in self._own and _step_of(path) <= step]
+        half = [
+            path for name in ("step-*.ckpt", _BEST) for path in self.folder.glob(temporary_name(Path(name), "*").name)
+        ]
+        for path in [*own[self.keep :], *half]:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # all is saved, so no reason to stop
+                warnings.warn(f"Checkpoint: {path} is not removed: {error}", RuntimeWarning, stacklevel=3)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        check_state(self, state, ("best",))
-        value = state.get("best")
-        self._value, self._better = None if value is None else float(value), False
+
+def _readable(path: Path) -> dict[str, Any] | None:
+    """The document of a checkpoint; None if the file cannot be read."""
+    try:
+        return archive.read(path)[0]
+    except (CheckpointError, OSError):
+        return None
+
+
+def _last_figure(document: dict[str, Any], column: str) -> float | None:
+    """What the last epoch's row in a checkpoint has in a column; None if that is no number."""
+    try:
+        value = float(document["history"]["epochs"][-1][column])
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(value) else value
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -137,11 +180,11 @@ def _step_of(path: Path) -> int:
 def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
     """The newest checkpoint in a folder that can be read, and what is in it; a warning for each newer one that cannot.
 
-    FileNotFoundError if there is none at all; CheckpointError if none can be read.
+    The best is the last to be asked. FileNotFoundError if there is none at all; CheckpointError if none can be read.
     """
-    files = files_of(folder)
+    files = [*files_of(folder), *folder.glob(_BEST)]
     if not files:
-        raise FileNotFoundError(f"expected checkpoints (step-*.ckpt) in {folder}; found none")
+        raise FileNotFoundError(f"expected checkpoints (step-*.ckpt or {_BEST}) in {folder}; found none")
     refused = []
     for path in files:
         try:
@@ -150,7 +193,7 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
             refused.append(error)
             continue
         for problem in refused:
-            warnings.warn(f"{problem}. Going on from the older {path.name}", UserWarning, stacklevel=3)
+            warnings.warn(f"{problem}. Going on from the older {path.name}", UserWarning, stacklevel=4)
         return path, *content
     raise CheckpointError(f"expected a whole checkpoint in {folder}; got none: {'; '.join(map(str, refused))}")
 

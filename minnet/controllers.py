@@ -5,10 +5,10 @@ too.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import checks
-from .callbacks import Callback, check_state, larger_is_better, monitored
+from .callbacks import Callback, check_monitored, check_state, larger_is_better, monitored
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -44,6 +44,8 @@ class ReduceOnPlateau(Callback):
         cooling: epochs of cooldown that are left.
     """
 
+    columns: ClassVar[tuple[str, ...]] = ()
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -76,6 +78,9 @@ class ReduceOnPlateau(Callback):
         self.floor = checks.non_negative(who, "floor", floor)
         self.best: float | None = None
         self.bad = self.cooling = 0
+
+    def on_start(self, trainer: "Trainer") -> None:
+        check_monitored(type(self).__name__, trainer, self.monitor)
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
         """Count this epoch, and reduce the rate if it is time."""

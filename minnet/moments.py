@@ -59,6 +59,23 @@ class Moments:
         self._of: tuple[Schedule, int] | None = None
         self._steps: frozenset[int] = frozenset()
 
+    def find(self, trainer: "Trainer") -> None:
+        """Before a run's first step: ValueError if its schedule has no such event, or it ends before ``start``."""
+        if self.start >= trainer.steps:
+            raise ValueError(f"{self.who}: expected start within the run's {trainer.steps} steps; got {self.start}")
+        if self.at in EVENTS:
+            self._find(trainer.lr, trainer.steps)
+
+    def expect(self, trainer: "Trainer") -> None:
+        """``find``, for a callback that would have nothing: ValueError also if no step of the run is its time."""
+        self.find(trainer)
+        at, steps = self.at, trainer.steps
+        first = self.start + at if isinstance(at, int) else 0
+        if isinstance(at, Listed):
+            first = min((step for step in at.steps if step > self.start), default=steps + 1)
+        if first > steps:
+            raise ValueError(f"{self.who}: expected at to come after step {self.start} of the run's {steps}; got {at}")
+
     def now(self, trainer: "Trainer", step: int) -> bool:
         """Whether it is time, in or after this step of the run. ValueError if the run's schedule has no such event."""
         at = self.at

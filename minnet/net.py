@@ -68,6 +68,7 @@ class Net:
         buffers: flat vector of what is kept but not trained, such as running means.
         tensors: name, shape, place and tag of each trained array, in the order of ``params``.
         step: number of training passes done by ``loss_and_grads``; it keys the layers' noise.
+        on_loan: whether params and buffers stand there for a while only, in place of its own (``EMA.applied``).
         objective: parts of the loss that ``loss_and_grads`` or ``loss`` returned last.
     """
 
@@ -98,6 +99,7 @@ class Net:
         if loss is not None:
             loss.check_outputs(plan.out)
         self.objective = Objective(math.nan)
+        self.on_loan = False
         self._run = Run(self.dtype, plan.most_work())
         self._root = Node(self.layers, plan, self.input_shape, "", self._run, self.seed)
         self._own_vectors()

@@ -91,6 +91,8 @@ class Optimizer:
         state: array of shape (slots, P); ``named_state()`` gives it by name.
         searches: whether a step needs ``loss`` and ``evaluate``, because the rule searches along a line.
         numbers: array (runs, n) of float64, the rules' single numbers; empty for most rules.
+        grouped: names of the tensors of each group, by the group's name.
+        is_evaluating: whether params are now a point that the rule hands out and does not train at (``evaluating``).
         grad_norm: norm of the last gradient before clipping; NaN unless clip_norm is set.
     """
 
@@ -188,8 +190,12 @@ class Optimizer:
         self.grad_norm = math.nan
         self._params, self._grads, self._tensors = params, grads, tensors
         self._parts: list[_Part] = []
+        self.is_evaluating = False
         sources: list[tuple[Rule, list[_Part]]] = [(rule, [])]  # what was given as a rule, and all parts that it is for
         rest, *members = split(tensors, groups)
+        self.grouped = {
+            name: [tensor.name for tensor in inside] for name, inside in zip(names_of(groups), members, strict=True)
+        }
         for group, inside in ((Group(lambda tensor: True), rest), *zip(groups, members, strict=True)):
             if group.frozen:
                 continue
@@ -367,12 +373,14 @@ class Optimizer:
     def evaluating(self) -> Iterator[None]:
         """Within it, params are the point that the rule hands out, where it trains at another (``ScheduleFreeSGD``)."""
         kept = [(params, params.copy()) for params, _ in self._handed_out()]
+        before, self.is_evaluating = self.is_evaluating, bool(kept)
         try:
             self.settle()
             yield
         finally:
             for params, values in kept:
                 np.copyto(params, values)
+            self.is_evaluating = before
 
     def settle(self) -> None:
         """Put the point that the rule hands out into params for good: the run has ended."""

@@ -5,11 +5,14 @@ again when a run is resumed; the file has its text or a checksum of it, to say w
 """
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from . import archive
 from .archive import CheckpointError
+from .checkpoint import newest_whole, offer_older
 from .data import Augment, Data, Standardizer
 from .description import Document, describe_architecture, differences, short, words
 from .history import Rows
@@ -44,6 +47,7 @@ def describe_run(trainer: "Trainer") -> Document:
         "weight_decay": hyper(optimizer.weight_decay),
         "clip_norm": hyper(optimizer.clip_norm),
         "groups": [words(group) for group in optimizer.groups],
+        "tensors of": {name: ", ".join(tensors) for name, tensors in optimizer.grouped.items()},
         **trainer.fingerprints,
         "callbacks": [words(callback) for callback in trainer.callbacks if not callback.bystander],
     }
@@ -75,6 +79,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
     """(document, weights and buffers by name): a run between two steps. Arrays are views; write them at once."""
     net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
     document = {
+        "identity": trainer.identity,
         "net": describe_net(net),
         "run": describe_run(trainer),
         "arguments": {
@@ -97,6 +102,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
         "lr_factor": float(trainer.lr_factor),
         "epoch_so_far": list(trainer.epoch_so_far),
         "optimizer": {"state": optimizer.state, "numbers": optimizer.numbers},
+        "handed_out": _handed_out(trainer),
         "good": {
             **{"params": good.params, "buffers": good.buffers, "state": good.slots, "numbers": good.numbers},
             **{"net_step": good.net_step, "steps": good.steps},
@@ -112,6 +118,15 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
         ],
     }
     return document, net.named_parameters() | net.named_buffers()
+
+
+def _handed_out(trainer: "Trainer") -> np.ndarray | None:
+    """The weights to predict with, where the rule trains at others."""
+    optimizer, net = trainer.optimizer, trainer.net
+    if trainer.ended:  # and settled
+        return None
+    with optimizer.evaluating():
+        return net.params.copy() if optimizer.is_evaluating else None
 
 
 def _standardizer(standardize: Standardizer) -> Document:
@@ -175,6 +190,15 @@ class Saved:
     def __init__(self, path: Any, document: Document, arrays: dict[str, np.ndarray]) -> None:
         self.path, self.document, self.arrays = path, document, arrays
 
+    @classmethod
+    def of(cls, path: str | Path) -> Self:
+        """What the file at ``path`` says, or the newest whole one in a folder of ``Checkpoint``."""
+        path = Path(path)
+        if path.is_dir():
+            return cls(*newest_whole(path))
+        with offer_older(path):
+            return cls(path, *archive.read(path))
+
     def get(self, *place: str, kind: Any = object, least: float | None = None) -> Any:
         """The value at ``place``, of type ``kind``, from ``least`` up to what an int64 holds."""
         value: Any = self.document
@@ -201,6 +225,11 @@ class Saved:
             if part is None or part.shape != shapes[name].shape or part.dtype != like.dtype:
                 raise self.spoilt((name,), None if part is None else f"{part.dtype} {part.shape}")
         return np.concatenate([like[:0], *(part.reshape(-1) for part in parts if part is not None)])
+
+    def weights(self, net: Net) -> tuple[np.ndarray, np.ndarray]:
+        """Params and buffers, as ``net`` has them."""
+        params = self.flat(net, list(net.layout.places), net.params)
+        return params, self.flat(net, list(net.buffer_layout.places), net.buffers)
 
     def spoilt(self, place: Any, value: Any) -> CheckpointError:
         """The error that says so."""
@@ -275,8 +304,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     """Make a new trainer the one that was saved. Nothing has moved if it raises CheckpointError."""
     net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
     # All questions first.
-    params = saved.flat(net, list(net.layout.places), net.params)
-    buffers = saved.flat(net, list(net.buffer_layout.places), net.buffers)
+    params, buffers = saved.weights(net)
     slots, numbers = (
         saved.array(like, "optimizer", name)
         for name, like in (("state", optimizer.state), ("numbers", optimizer.numbers))
@@ -294,7 +322,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     ended = saved.get("at", "ended", kind=bool)
     if step > trainer.steps or position >= len(batches.data[0]):
         raise saved.spoilt(("at",), saved.get("at"))
-    lr_factor = saved.get("lr_factor", kind=float)
+    identity, lr_factor = saved.get("identity", kind=str), saved.get("lr_factor", kind=float)
     so_far = saved.get("epoch_so_far", kind=list)
     if [type(value) for value in so_far] not in ([float, int, int], [float, int, type(None)]):
         raise saved.spoilt(("epoch_so_far",), so_far)
@@ -310,6 +338,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     good.net_step, good.steps = good_net_step, good_steps
     batches.seek(epoch_index, position)
     trainer.step, trainer.lr_factor, trainer.ended = step, lr_factor, ended
+    trainer.identity = identity
     trainer.epoch_so_far = so_far[0], so_far[1], so_far[2]
     # Between two epochs the latest state is the one at hand, not yet known to give a finite loss.
     trainer.unproven = step > 0 and position == 0
@@ -350,3 +379,22 @@ def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
         raise CheckpointError(
             f"expected states of the callbacks in {saved.path}; got {type(error).__name__}: {error}"
         ) from error
+
+
+def load_weights(net: Net, path: str | Path) -> None:
+    """Give ``net`` weights and buffers out of a checkpoint (of a folder: its newest whole one), and nothing else of it.
+
+    For predicting, or for a run that starts from there. ``net`` may have another loss or none, another seed and other
+    penalties. Of a rule that trains at one point and hands out another (``ScheduleFreeSGD``), it is the latter.
+
+    CheckpointError, a ValueError, for a file that is damaged, or of a net of other layers, naming what differs;
+    FileNotFoundError for none; the net is as it was then.
+    """
+    saved = Saved.of(path)
+    file, given = saved.get("net", kind=dict), describe_architecture(net)
+    with offer_older(saved.path):
+        compare(saved.path, "net", *({name: of.get(name) for name in given if name != "loss"} for of in (file, given)))
+        params, buffers = saved.weights(net)
+        if saved.get("handed_out", kind=(np.ndarray, type(None))) is not None:
+            params = saved.array(net.params, "handed_out")
+    net.params, net.buffers = params, buffers

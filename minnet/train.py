@@ -1,6 +1,7 @@
 """The training loop that one can read, and ``fit`` for everyday use."""
 
 import math
+import secrets
 import signal
 import threading
 import traceback
@@ -16,10 +17,11 @@ import numpy as np
 
 from . import archive, checks, resume
 from .callbacks import Callback
-from .checkpoint import newest_whole, offer_older
+from .checkpoint import offer_older
 from .data import Augment, Batches, Data, Standardizer, check_data
 from .groups import Group
 from .history import History
+from .losses import Loss
 from .net import Net
 from .optimizer import Optimizer
 from .rules import Hyper, Rule
@@ -142,6 +144,11 @@ class Trainer:
         lr_factor: every rate is multiplied by it, those of groups with an ``lr`` of their own too; starts at 1, and
             belongs to controllers such as ``ReduceOnPlateau``. The history shows the products.
         leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
+        identity: a name that no other run has, at random; a resumed run has that of the one it goes on with.
+        columns: names in the rows of the history's epochs that do not come from callbacks.
+
+    A run that was left (``leave``, or Ctrl-C in ``run``) goes on when it is iterated over or ``run()`` again, with the
+    same bits, whatever became of the net's weights in between. One that a second Ctrl-C broke off amid a step does not.
 
     A schedule, of the rate or of anything else, that goes on after the run has ended gets a warning, as do one that has
     come down after no more steps than the run has epochs, and one without an end of which nothing has happened by
@@ -208,6 +215,7 @@ class Trainer:
         for name, schedule in {"lr": self.lr, **self.optimizer.schedules}.items():
             _compare_lengths(name, schedule, self.steps, per_epoch)
         self.lr_factor = 1.0
+        self.identity = secrets.token_hex(16)
         self.history = History()
         self.step = 0
         self.leaving: str | None = None
@@ -217,11 +225,17 @@ class Trainer:
         self.good, self.latest = _State(net, self.optimizer), _State(net, self.optimizer)
         self.unproven = False
         self.ended = False
+        self._left: _State | None = None  # of a run that was left: as it was before callbacks were told of its end
+        self._begun = False  # whether callbacks have been told of the start
         self._amid = False  # whether a step has begun that has not ended
         # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
         self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
 
     def __iter__(self) -> Iterator[Record]:
+        if self._left is not None:
+            self._left.put_back(self.net, self.optimizer)
+            self._left = self.leaving = self.history.stopped = None
+            self.ended = False
         return self
 
     def __next__(self) -> Record:
@@ -231,6 +245,10 @@ class Trainer:
         if self.step == self.steps:
             self.end("finished")
             raise StopIteration
+        if not self._begun:
+            for callback in self.callbacks:
+                callback.on_start(self)
+            self._begun = True
         # A rate or another hyper-parameter out of its range shows here, before anything moves.
         lr, factor = _rate_at(self.lr, self.step), self.lr_factor
         hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
@@ -271,8 +289,13 @@ class Trainer:
             self.history.stopped = reason
 
     def leave(self, reason: str) -> None:
-        """Stop after the current step, but so that what ``Checkpoint`` saves then goes on when it is resumed."""
+        """Stop after the current step, but so that the run, or what is saved of it then, can go on."""
         self.leaving = reason
+
+    def _stop_for_now(self, reason: str) -> None:
+        if self.history.stopped is None and not self._amid:
+            self._left = _State(self.net, self.optimizer)
+        self.stop(reason)
 
     def end(self, reason: str) -> None:
         """Close the run, once: set ``history.stopped``, if nothing else stopped it, and tell the callbacks.
@@ -307,7 +330,7 @@ class Trainer:
         for callback in self.callbacks:
             callback.between_steps(self)
         if leaving is not None:  # wait for the next step
-            self.stop(leaving)
+            self._stop_for_now(leaving)
         if self.history.stopped is not None:
             self.end(self.history.stopped)
 
@@ -342,6 +365,14 @@ class Trainer:
         message = f"Trainer: expected {expected}; got {got}. {place} Try a lower learning rate or clip_norm."
         raise DivergenceError(message, self.history)
 
+    @property
+    def columns(self) -> list[str]:
+        classifies = getattr(type(self.net.loss_function), "hits", Loss.hits) is not Loss.hits
+        names = ["epoch", "step", "loss", *(["accuracy"] if classifies else [])]
+        if self.validation is not None:
+            names += ["val_loss", "val_data_loss", *(["val_accuracy"] if classifies else [])]
+        return [*names, "lr"]
+
     # Saving and going on -------------------------------------------------------------------------------------
 
     @cached_property
@@ -353,15 +384,37 @@ class Trainer:
     def save(self, path: str | Path) -> None:
         """Write all that moves in the run into one safetensors file, whole or not at all; ``resume`` goes on from it.
 
-        Weights and buffers are in it under their names. Call it between two steps: in a loop of your own, or in a
-        callback's ``between_steps``. RuntimeError in the middle of a step, or after one that an exception broke off;
-        OSError if the file cannot be written; what was at ``path`` is then whole.
+        Weights and buffers are in it under their names; a run that was left is saved as one that has not ended. Call it
+        between two steps: in a loop of your own, or in a callback's ``between_steps``. RuntimeError in the middle of a
+        step, or after one that an exception broke off, or while the net has other weights than the run's, as within
+        ``EMA.applied``; OSError if the file cannot be written; what was at ``path`` is then whole.
         """
         if self._amid:
             raise RuntimeError(
                 "Trainer.save: expected a call between steps, in a callback in between_steps; got one amid a step"
             )
-        archive.write(path, *resume.state_of(self))
+        if self.net.on_loan or self.optimizer.is_evaluating:
+            raise RuntimeError(
+                "Trainer.save: expected the net to have the run's own weights; got a call within applied(...) or "
+                "evaluating(), where it has others"
+            )
+        with self._as_it_was_left():
+            archive.write(path, *resume.state_of(self))
+
+    @contextmanager
+    def _as_it_was_left(self) -> Iterator[None]:
+        """Within it a run that was left is what it was before callbacks were told of its end."""
+        if self._left is None:
+            yield
+            return
+        now, stopped = _State(self.net, self.optimizer), self.history.stopped
+        self._left.put_back(self.net, self.optimizer)
+        self.history.stopped, self.ended = None, False
+        try:
+            yield
+        finally:
+            now.put_back(self.net, self.optimizer)
+            self.history.stopped, self.ended = stopped, True
 
     @classmethod
     def resume(
@@ -383,18 +436,18 @@ class Trainer:
         ``path`` may be a folder of ``Checkpoint``: its newest whole file is taken, with a warning for each newer one
         that is not. ``net`` must be built as then, its weights do not matter. Lengths, seeds, augmentation,
         standardisation and all hyper-parameters that are numbers are in the file. What is code (rule, schedules,
-        groups, callbacks) or data is given again and compared with what the file says of it; functions, as in groups,
-        by name only.
+        groups, callbacks) or data is given again and compared with what the file says of it; functions by name only,
+        but those of groups also by the tensors that they choose.
+
+        To train longer, go on from the last file of ``Checkpoint`` and set ``trainer.steps`` before ``run()``: the bits
+        are those of a run of that length from the start, whose schedules were the same.
 
         CheckpointError, a ValueError, for a file that is damaged or of another run, naming all that differs; nothing
         has changed then. FileNotFoundError if there is no file.
         """
-        path = Path(path)
-        newest = resume.Saved(*newest_whole(path)) if path.is_dir() else None
-        path = path if newest is None else newest.path
-        with offer_older(path):
-            saved = newest or resume.Saved(path, *archive.read(path))
-            resume.compare(path, "net", saved.get("net"), resume.describe_net(net))
+        saved = resume.Saved.of(path)
+        with offer_older(saved.path):
+            resume.compare(saved.path, "net", saved.get("net"), resume.describe_net(net))
             trainer = cls(
                 net,
                 data,
@@ -411,12 +464,15 @@ class Trainer:
                 groups=groups,
                 callbacks=callbacks,
             )
-            resume.compare(path, "", saved.get("run"), resume.describe_run(trainer))
+            resume.compare(saved.path, "", saved.get("run"), resume.describe_run(trainer))
             resume.put_back(trainer, saved)
         return trainer
 
     def run(self, progress: bool | None = None) -> History:
-        """Take all steps that are left and return the history; ``progress`` and signals are as in ``fit``."""
+        """Take all steps that are left and return the history; ``progress`` and signals are as in ``fit``.
+
+        After an interruption, call it again to go on.
+        """
         from tqdm import tqdm
 
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
@@ -429,6 +485,7 @@ class Trainer:
                             figures = {"epoch": record.epoch, "loss": f"{record.loss:.4g}", "lr": f"{record.lr:.3g}"}
                             bar.set_postfix(figures, refresh=False)
             except KeyboardInterrupt:
+                self._stop_for_now("interrupted")
                 self.end("interrupted")
         return self.history
 

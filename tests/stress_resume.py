@@ -2,10 +2,11 @@
 
     python tests/stress_resume.py 100
 
-starts one run after another, each in a process of its own that saves after every step, and ends it by SIGKILL at a
-random moment, often in the middle of writing, until so many have been killed. What was killed is started again on the
-same folder. Every run, when it comes to its end, must have the weights, state, history and callbacks of one that was
-never interrupted. Prints what it did; the exit status is 1 if a single bit differs.
+starts one run after another, each in a process of its own that saves each step or each epoch, and the best epoch
+so far, and ends it by SIGKILL at a random moment, often in the middle of writing, until so many have been killed.
+What was killed is started again on the same folder. Every run, when it comes to its end, must have the weights, state,
+history and callbacks of one that was never interrupted, and must have kept the same epoch as the best. Prints what it
+did; the exit status is 1 if a single bit differs.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 
 import minnet as mn
+from minnet import archive
 
 schedules = mn.schedules
 
@@ -133,6 +135,16 @@ class Ballast(mn.Callback):
 
     def restore(self, state: dict[str, Any]) -> None:
         pass
+
+
+class Peak(mn.Callback):
+    """A column that is best in the third epoch."""
+
+    bystander = True
+    columns = ("far",)
+
+    def on_epoch(self, trainer: mn.Trainer, row: dict[str, Any]) -> None:
+        row["far"] = abs(row["epoch"] - 3)
 
 
 class Page(mn.diagnostics.Dashboard):
@@ -276,16 +288,37 @@ def result(trainer: mn.Trainer) -> dict[str, str]:
 # The process that is killed ----------------------------------------------------------------------------------
 
 
-def work(name: str, folder: Path, every: int, large: bool) -> None:
+At = int | str  # steps from one checkpoint to the next, or "epoch"
+
+
+def at(text: str) -> At:
+    """What the command line says of it."""
+    return text if text == "epoch" else int(text)
+
+
+def savers(folder: Path, at: At) -> list[mn.Callback]:
+    return [mn.Checkpoint(folder, at, keep=2, best="far"), Peak()]
+
+
+def best(folder: Path) -> str:
+    """Checksum of the best epoch in a folder: where it was, weights, buffers, state of the rule."""
+    document, arrays = archive.read(folder / "best.ckpt")
+    digest = hashlib.blake2b(json.dumps(document["at"]).encode(), digest_size=8)
+    for _, values in sorted({**arrays, "state": document["optimizer"]["state"]}.items()):
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def work(name: str, folder: Path, at: At, large: bool) -> None:
     """Begin the run, or go on with it, and leave its result beside the checkpoints."""
-    case, savers = CASES[name], [mn.Checkpoint(folder / "run", at=every, keep=2), *([Ballast()] if large else [])]
+    case, extra = CASES[name], [*savers(folder / "run", at), *([Ballast()] if large else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of schedules that are longer than the run
-        begun = any((folder / "run").glob("step-*.ckpt"))
-        trainer = case.resume(folder / "run", *savers) if begun else case.start(*savers)
+        begun = any((folder / "run").glob("*.ckpt"))
+        trainer = case.resume(folder / "run", *extra) if begun else case.start(*extra)
     print(trainer.step, flush=True)
     trainer.run(progress=False)
-    (folder / "result.json").write_text(json.dumps(result(trainer)))
+    (folder / "result.json").write_text(json.dumps(result(trainer) | {"best": best(folder / "run")}))
 
 
 # The process that kills --------------------------------------------------------------------------------------
@@ -297,29 +330,43 @@ class Tally:
 
     kills: int = 0
     writing: int = 0  # kills that left a file half-written
+    best: int = 0  # kills between the best epoch's file and the newest
     finished: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
-def launch(name: str, folder: Path, every: int, large: bool) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--work", name, str(folder), "--every", str(every)]
+def launch(name: str, folder: Path, at: At, large: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, __file__, "--work", name, str(folder), "--at", str(at)]
     return subprocess.Popen([*command, *(["--large"] if large else [])], stdout=subprocess.PIPE, text=True)
 
 
-def torment(name: str, folder: Path, kills: int, rng: np.random.Generator, tally: Tally, every: int = 1) -> None:
-    """Run a case to its end through so many kills (fewer if it is done sooner), and compare."""
+def ahead(folder: Path) -> bool:
+    """Whether the best epoch has been saved and the file that comes after it has not."""
+    if not (folder / "best.ckpt").exists():
+        return False
+    newest = max((int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.ckpt")), default=0)
+    return bool(newest < archive.read(folder / "best.ckpt")[0]["at"]["step"])
+
+
+def torment(
+    name: str, folder: Path, kills: int, rng: np.random.Generator, tally: Tally, moments: tuple[At, ...] = (1, "epoch")
+) -> None:
+    """Run a case to its end through so many kills (fewer if it is done sooner), and compare.
+
+    Each process saves at one of the moments.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        trainer = CASES[name].start()
+        trainer = CASES[name].start(*savers(folder / "whole", "epoch"))
     start = time.perf_counter()
     trainer.run(progress=False)
-    expected = result(trainer)
+    expected = result(trainer) | {"best": best(folder / "whole")}
     # A step with its checkpoint takes some milliseconds; the run itself tells a little about its length.
     longest = 0.01 * trainer.step / max(1, kills) + time.perf_counter() - start
     done = folder / "result.json"
     for _ in range(kills):
         large = rng.random() < 0.7
-        process = launch(name, folder, every, large)
+        process = launch(name, folder, moments[rng.integers(len(moments))], large)
         assert process.stdout is not None
         if rng.random() < 0.9:  # the others are killed while they start
             process.stdout.readline()
@@ -329,10 +376,11 @@ def torment(name: str, folder: Path, kills: int, rng: np.random.Generator, tally
         if process.returncode == -signal.SIGKILL:
             tally.kills += 1
             tally.writing += any(folder.glob("run/.*.tmp"))
+            tally.best += ahead(folder / "run")
         if done.exists():
             break
     if not done.exists():
-        process = launch(name, folder, every, large=False)
+        process = launch(name, folder, moments[0], large=False)
         process.communicate()
         assert process.returncode == 0, f"{name}: the last process ended with {process.returncode}"
     got = json.loads(done.read_text())
@@ -346,21 +394,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kills", type=int, nargs="?", default=100, help="processes to kill, at least")
     parser.add_argument("--each", type=int, default=3, help="kills of one run, at most")
-    parser.add_argument("--every", type=int, default=1, help="steps from one checkpoint to the next")
+    parser.add_argument("--at", type=at, help="steps between checkpoints, or epoch; 1 or epoch by turns unless given")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--large", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--work", nargs=2, metavar=("CASE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.work:
-        work(arguments.work[0], Path(arguments.work[1]), arguments.every, arguments.large)
+        work(arguments.work[0], Path(arguments.work[1]), arguments.at, arguments.large)
         return 0
+    moments = (1, "epoch") if arguments.at is None else (arguments.at,)
     rng, tally, start = np.random.default_rng(arguments.seed), Tally(), time.perf_counter()
     while tally.kills < arguments.kills:
         for name in CASES:
             with tempfile.TemporaryDirectory() as folder:
-                torment(name, Path(folder), arguments.each, rng, tally, arguments.every)
+                torment(name, Path(folder), arguments.each, rng, tally, moments)
             took = time.perf_counter() - start
             print(f"\r{took:6.0f} s: {tally.kills} killed, {tally.writing} of them while writing, "
+                  f"{tally.best} between the best and the newest, "
                   f"{tally.finished} runs ended, {len(tally.wrong)} of them wrong   ", end="", flush=True)  # fmt: skip
             if tally.kills >= arguments.kills and name != "mlp":
                 break

@@ -58,11 +58,11 @@ DOORS = {
     "archive": {"files", "tensorfile"},
     "checkpoint": {"archive", "callbacks", "checks", "files", "moments"},
     "description": {"net"},
-    "resume": {"archive", "data", "description", "history", "net", "schedules"},
+    "resume": {"archive", "checkpoint", "data", "description", "history", "net", "schedules"},
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "train": {
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
-        *("data", "history", "callbacks"),
+        *("data", "history", "callbacks", "losses"),
         *("archive", "checkpoint", "resume"),
     },
     "moments": {"checks"},

@@ -967,7 +967,6 @@ def test_sigterm_saves_and_then_ends_the_process(tmp_path):
 
 
 def test_sigterm_says_why_it_could_not_save(tmp_path):
-    (tmp_path / "run").write_text("no folder")
     paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FAILING, str(tmp_path / "run")],
@@ -977,12 +976,13 @@ def test_sigterm_says_why_it_could_not_save(tmp_path):
         check=False,
     )
     assert process.returncode == -signal.SIGTERM
-    assert "FileExistsError" in process.stderr.splitlines()[-1]
+    assert "FileNotFoundError: expected the folder" in process.stderr.splitlines()[-1]
     assert "between_steps" in process.stderr
 
 
 FAILING = """
 import signal, sys
+from pathlib import Path
 import stress_resume as stress
 import minnet as mn
 
@@ -990,6 +990,8 @@ class Signal(mn.Callback):
     bystander = True
     def on_step(self, trainer, record):
         if record.step == 4:
+            Path(sys.argv[1]).rmdir()
+            Path(sys.argv[1]).write_text("no folder")
             signal.raise_signal(signal.SIGTERM)
 
 stress.CASES["SGD"].start(Signal(), mn.Checkpoint(sys.argv[1], at=1000)).run(progress=False)

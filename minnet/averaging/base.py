@@ -42,7 +42,8 @@ class Average(Callback):
     """A mean of the points of a run. Subclasses say by ``share()`` how much the next point counts.
 
     Attributes:
-        count: points taken in so far. A run's first step sets it back to 0.
+        count: points taken in so far. A run's first step sets it back to 0, and so does the end of a run that diverged
+            if it left the mean NaN or infinite.
         params, buffers: the mean, arrays (P,) and (B,) that change with the next point. ValueError before the first.
     """
 
@@ -56,12 +57,20 @@ class Average(Callback):
         """Share of the point number ``count`` (from 1) in the new mean. That of the first is 1."""
         raise NotImplementedError(f"{type(self).__name__} must define share()")
 
+    def on_start(self, trainer: "Trainer") -> None:
+        self._moments.expect(trainer)
+
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         if record.step == 1:  # a run of its own, whatever this object saw before
             self.count = 0
         self._standardized = trainer.batches.standardize is not None
         if self._moments.now(trainer, record.step):
             self.update(trainer.net)
+
+    def on_end(self, trainer: "Trainer") -> None:
+        """Forget a mean that is not finite: the run has diverged, and its net was put back to a point before."""
+        if self.count and not all(np.isfinite(array).all() for array in self._arrays().values()):
+            self.count = 0
 
     def update(self, net: Net) -> None:
         """Take in the net's present point: for loops written by hand, where no trainer calls."""
@@ -185,9 +194,10 @@ def copied(params: np.ndarray, buffers: np.ndarray) -> Point:
 @contextmanager
 def applied(net: Net, params: np.ndarray, buffers: np.ndarray) -> Iterator[Net]:
     """Within it the net has these params and buffers; afterwards its own again, whatever was raised."""
-    kept = net.params.copy(), net.buffers.copy()
+    kept, before = (net.params.copy(), net.buffers.copy()), net.on_loan
     try:
-        net.params, net.buffers = params, buffers
+        net.params, net.buffers, net.on_loan = params, buffers, True
         yield net
     finally:
         net.params, net.buffers = kept
+        net.on_loan = before

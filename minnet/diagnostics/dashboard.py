@@ -4,7 +4,7 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .. import checks
 from ..callbacks import Callback, check_state
@@ -50,6 +50,8 @@ class Dashboard(Callback):
         verdicts: the sentences of the page as last written.
     """
 
+    columns: ClassVar[tuple[str, ...]] = ()
+
     def __init__(
         self,
         path: str | Path,
@@ -67,6 +69,10 @@ class Dashboard(Callback):
             if not isinstance(monitor, Monitor):
                 raise TypeError(f"Dashboard: expected monitors such as UpdateRatios(); got {monitor!r}")
         self.verdicts: list[Verdict] = []
+
+    def on_start(self, trainer: "Trainer") -> None:
+        for monitor in self.monitors:
+            monitor.on_start(trainer)
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """Ask the monitors."""

@@ -51,9 +51,12 @@ class Monitor(Callback):
     """
 
     def __init__(self, at: When) -> None:
-        moments = Moments(type(self).__name__, at)
-        self.due, self._at = moments.now, moments.at  # the latter for repr
+        self._moments = Moments(type(self).__name__, at)
+        self.due, self._at = self._moments.now, self._moments.at  # the latter for repr
         self._clear()
+
+    def on_start(self, trainer: "Trainer") -> None:
+        self._moments.find(trainer)
 
     def _clear(self) -> None:
         self._steps: list[int] = []

@@ -38,6 +38,9 @@ class Snapshots(Callback):
         self.members: list[tuple[np.ndarray, np.ndarray]] = []
         self.steps: list[int] = []
 
+    def on_start(self, trainer: "Trainer") -> None:
+        self._moments.expect(trainer)
+
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
         if record.step == 1:  # a run of its own, whatever this object saw before
             self.members, self.steps = [], []
@@ -48,6 +51,12 @@ class Snapshots(Callback):
         with trainer.optimizer.evaluating():
             self.members.append((trainer.net.params.copy(), trainer.net.buffers.copy()))
         self.steps.append(record.step)
+
+    def on_end(self, trainer: "Trainer") -> None:
+        """Drop what is not finite: the run has diverged, and its net was put back to a point before."""
+        whole = [all(np.isfinite(part).all() for part in member) for member in self.members]
+        self.members = [member for member, is_whole in zip(self.members, whole, strict=True) if is_whole]
+        self.steps = [step for step, is_whole in zip(self.steps, whole, strict=True) if is_whole]
 
     def ensemble(self, net: Net, *, last: int | None = None) -> Ensemble:
         """All snapshots, or the last so many, as an ensemble; ``net`` is the net of the run.

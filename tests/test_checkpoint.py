@@ -1,0 +1,478 @@
+"""A folder of checkpoints is one run's; what a run lacks is told before its first step; one that was left goes on."""
+
+import signal
+import warnings
+
+import numpy as np
+import pytest
+import stress_resume as stress
+from stress_resume import CASES, result
+from test_resume import DAMAGES, Full, Interrupt, names, whole
+
+import minnet as mn
+from minnet import archive
+
+pytestmark = pytest.mark.filterwarnings("ignore:Trainer. expected a schedule that suits")
+
+FIGURES = [0.5, 0.9, 0.8, 0.7, 0.95]
+
+
+class Figures(mn.Callback):
+    """A column of given figures."""
+
+    bystander = True
+
+    def __init__(self, figures=FIGURES, column="score_accuracy"):
+        self.figures, self.column = figures, column
+
+    def on_epoch(self, trainer, row):
+        row[self.column] = self.figures[row["epoch"] - 1]
+
+
+def start(*callbacks, net=None, **given):
+    given = {"rule": mn.Adam(), "lr": 0.01, "batch_size": 8, "epochs": 5} | given  # 6 steps an epoch
+    return mn.Trainer(net or stress.mlp(), stress.flat_data(), **given, callbacks=callbacks)
+
+
+def go_on(path, *callbacks, net=None, **given):
+    given = {"rule": mn.Adam()} | given
+    return mn.Trainer.resume(path, net or stress.mlp(), stress.flat_data(), **given, callbacks=callbacks)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def step_of(path):
+    return archive.read(path)[0]["at"]["step"]
+
+
+# Whose files they are ----------------------------------------------------------------------------------------
+
+
+def test_a_run_has_a_name_that_no_other_has_and_that_stays_when_it_is_resumed(tmp_path):
+    first, second = start(), start()
+    assert first.identity != second.identity
+    first.save(tmp_path / "0.ckpt")
+    assert go_on(tmp_path / "0.ckpt").identity == first.identity
+
+
+def test_a_resumed_run_does_not_write_among_the_files_of_another(tmp_path):
+    start(mn.Checkpoint(tmp_path / "a", keep=9)).run(progress=False)
+    start(mn.Checkpoint(tmp_path / "b", best="loss"), seed=1).run(progress=False)
+    before, net = contents(tmp_path / "b"), stress.mlp()
+    trainer = go_on(tmp_path / "a" / "step-00000012.ckpt", mn.Checkpoint(tmp_path / "b"), net=net)
+    params = net.params.copy()
+    with pytest.raises(FileExistsError, match=r"Checkpoint: expected no checkpoints of another run in .*b; got step-"):
+        next(trainer)
+    assert contents(tmp_path / "b") == before
+    assert trainer.step == 12
+    assert np.array_equal(net.params, params)
+
+
+@pytest.mark.parametrize("foreign", [None, b"precious"], ids=["a checkpoint", "not readable"])
+def test_the_best_of_another_run_is_not_overwritten(foreign, tmp_path):
+    if foreign is None:
+        start().save(tmp_path / "best.ckpt")
+    else:
+        (tmp_path / "best.ckpt").write_bytes(foreign)
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=r"another run in .*; got best\.ckpt"):
+        start(mn.Checkpoint(tmp_path, best="loss")).run(progress=False)
+    assert contents(tmp_path) == before
+
+
+def test_files_of_later_steps_stay_until_the_run_has_passed_them(tmp_path):
+    start(mn.Checkpoint(tmp_path, keep=3)).run(progress=False)
+    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in (18, 24, 30)]
+    trainer = go_on(tmp_path / "step-00000018.ckpt", mn.Checkpoint(tmp_path, at=1, keep=2))
+    next(trainer)
+    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in (18, 19, 24, 30)]
+    trainer.run(progress=False)
+    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in (29, 30)]
+
+
+def test_a_damaged_file_beside_those_of_the_run_is_left_alone(tmp_path):
+    start(mn.Checkpoint(tmp_path, keep=9)).run(progress=False)
+    (tmp_path / "step-00000012.ckpt").write_bytes(b"half")
+    trainer = go_on(tmp_path / "step-00000024.ckpt", mn.Checkpoint(tmp_path, keep=1))
+    trainer.run(progress=False)
+    assert names(tmp_path) == ["step-00000012.ckpt", "step-00000030.ckpt"]
+
+
+# The best ----------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_that_could_not_be_saved_is_not_the_best_so_far(tmp_path, monkeypatch):
+    trainer = start(Figures([0.5, 0.9, 0.8, 0.7, 0.6]), mn.Checkpoint(tmp_path, best="score_accuracy", must_save=False))
+    for record in trainer:
+        if record.step == 11:
+            Full(monkeypatch, after=0)
+        elif record.step == 12:
+            monkeypatch.undo()
+        warnings.filterwarnings("ignore", "Checkpoint: step 12 is not saved", RuntimeWarning)
+    assert step_of(tmp_path / "best.ckpt") == 18
+
+
+def test_a_best_that_cannot_be_saved_does_not_keep_the_newest_from_it(tmp_path, monkeypatch):
+    saver = mn.Checkpoint(tmp_path, keep=9, best="loss", must_save=False)
+    trainer, real = start(saver), archive.write
+
+    def refused(path, *content):
+        if path.name == "best.ckpt":
+            raise OSError(28, "No space left on device")
+        real(path, *content)
+
+    monkeypatch.setattr(archive, "write", refused)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        trainer.run(progress=False)
+    assert str(warned[0].message).startswith("Checkpoint: step 6 is not saved")
+    assert names(tmp_path) == [f"step-{step:08}.ckpt" for step in (6, 12, 18, 24, 30)]
+
+
+def test_a_file_that_cannot_be_removed_is_not_called_unsaved(tmp_path, monkeypatch):
+    def refused(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    trainer = start(mn.Checkpoint(tmp_path, keep=4))
+    monkeypatch.setattr("pathlib.Path.unlink", refused)
+    with pytest.warns(RuntimeWarning, match=r"Checkpoint: .*step-00000006\.ckpt is not removed: .*denied"):
+        trainer.run(progress=False)
+    assert trainer.history.stopped == "finished"
+
+
+def test_nan_is_never_the_best(tmp_path):
+    figures = [float("nan"), 0.5, float("nan"), 0.4, 0.3]
+    start(Figures(figures), mn.Checkpoint(tmp_path, best="score_accuracy")).run(progress=False)
+    assert step_of(tmp_path / "best.ckpt") == 12
+
+
+def test_the_figure_to_beat_is_that_of_the_file_in_the_folder(tmp_path):
+    saver = mn.Checkpoint(tmp_path / "a", keep=9, best="score_accuracy")
+    history = start(Figures([0.1, 0.9, 0.8, 0.7, 0.6]), saver).run(progress=False)
+    assert step_of(tmp_path / "a" / "best.ckpt") == 12
+
+    def resumed(folder, best):
+        saver = mn.Checkpoint(tmp_path / folder, best=best)
+        go_on(tmp_path / "a" / "step-00000018.ckpt", Figures([0.1, 0.9, 0.8, 0.7, 0.6]), saver).run(progress=False)
+        return step_of(tmp_path / folder / "best.ckpt")
+
+    assert resumed("new", "score_accuracy") == 24, "a new folder has the best of what is left"
+    assert resumed("a", "score_accuracy") == 12, "none of what is left is better"
+    # Another column: the figure to beat is its own in the file, of epoch 2.
+    losses = {step: loss for step, loss in zip(history["step"], history["loss"], strict=True) if step in (12, 24, 30)}
+    assert resumed("a", "loss") == min(losses, key=losses.__getitem__) != 12
+
+
+def test_the_best_column_may_come_from_a_callback_behind(tmp_path):
+    start(mn.Checkpoint(tmp_path, best="score_accuracy"), Figures()).run(progress=False)
+    assert step_of(tmp_path / "best.ckpt") == 30
+
+
+def test_a_folder_with_nothing_but_the_best_is_gone_on_with_from_there(tmp_path):
+    """As a kill leaves it between the first best and the first file."""
+    whole = start()
+    whole.run(progress=False)
+    trainer = start(mn.Checkpoint(tmp_path, best="loss"))
+    for record in trainer:
+        if record.step == 6:
+            break
+    (tmp_path / "step-00000006.ckpt").unlink()
+    again = go_on(tmp_path, mn.Checkpoint(tmp_path, best="loss"))
+    assert again.step == 6
+    again.run(progress=False)
+    assert result(again) == result(whole)
+
+
+# What is told before the first step --------------------------------------------------------------------------
+
+VALIDATION = stress.flat_data(20, seed=1)
+BAD = {
+    "no such event": (lambda _: mn.SWA("trough", start=5), r"SWA: expected a schedule with a trough after step 5"),
+    "no trough for snapshots": (lambda _: mn.Snapshots(), "Snapshots: expected a schedule with a trough"),
+    "start beyond the run": (lambda _: mn.SWA(start=1000), r"SWA: expected start within the run's 30 steps; got 1000"),
+    "steps too far apart": (
+        lambda _: mn.LAWA(at=31),
+        r"LAWA: expected at to come after step 0 of the run's 30; got 31",
+    ),
+    "listed too late": (
+        lambda _: mn.Snapshots([3, 40], start=4),
+        r"Snapshots: expected at to come after step 4 .*40\]",
+    ),
+    "monitor": (lambda _: mn.diagnostics.UpdateRatios("trough"), "UpdateRatios: expected a schedule with a trough"),
+    "checkpoint's event": (lambda folder: mn.Checkpoint(folder, "restart"), "Checkpoint: expected a schedule with"),
+    "misspelt best": (
+        lambda folder: mn.Checkpoint(folder, best="acuracy"),
+        r"Checkpoint: expected one of the columns \['epoch', 'step', 'loss', 'accuracy', 'lr'\] to .*; got 'acuracy'",
+    ),
+    "best without validation": (lambda folder: mn.Checkpoint(folder, best="val_loss"), "got 'val_loss'"),
+    "early stopping without validation": (lambda _: mn.EarlyStopping(), "EarlyStopping: expected one of the columns"),
+    "plateau without validation": (lambda _: mn.ReduceOnPlateau(), "ReduceOnPlateau: expected one of the columns"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_a_callback_lacks_is_told_before_anything_moves(bad, tmp_path):
+    make, message = BAD[bad]
+    net = stress.mlp()
+    before = net.params.copy(), net.buffers.copy(), net.step
+    trainer = start(mn.EMA(0.9), make(tmp_path / "run"), net=net)
+    for _ in range(2):  # also the second time
+        with pytest.raises(ValueError, match=message):
+            trainer.run(progress=False)
+    assert trainer.step == 0
+    assert np.array_equal(net.params, before[0])
+    assert np.array_equal(net.buffers, before[1])
+    assert net.step == before[2]
+    assert not len(trainer.history.steps)
+
+
+def test_monitors_of_a_dashboard_are_asked_too(tmp_path):
+    page = mn.diagnostics.Dashboard(tmp_path / "page.html", monitors=[mn.diagnostics.UpdateRatios("peak")])
+    trainer = start(page)
+    with pytest.raises(ValueError, match="UpdateRatios: expected a schedule with a peak"):
+        next(trainer)
+    assert trainer.step == 0
+
+
+@pytest.mark.parametrize("validation", [None, VALIDATION])
+@pytest.mark.parametrize("loss", [mn.SoftmaxCrossEntropy(), mn.SquaredError()])
+def test_the_columns_are_those_that_the_rows_have(validation, loss):
+    def targets(data):
+        x, y = data
+        return x, y if isinstance(loss, mn.SoftmaxCrossEntropy) else np.eye(3, dtype=np.float32)[y]
+
+    given = {"rule": mn.SGD(), "lr": 0.1, "batch_size": 8, "epochs": 1}
+    net, validation = mn.Net([mn.Dense(3)], 6, loss), None if validation is None else targets(validation)
+    trainer = mn.Trainer(net, targets(stress.flat_data()), **given, validation=validation)
+    columns = trainer.columns
+    assert list(trainer.run(progress=False).epochs.rows[0]) == columns
+
+
+def test_a_class_of_ones_own_may_say_which_columns_it_adds(tmp_path):
+    class Says(Figures):
+        columns = ("score_accuracy",)
+
+        def on_epoch(self, trainer, row):
+            super().on_epoch(trainer, row)
+
+    start(Says(), mn.Checkpoint(tmp_path / "a", best="score_accuracy")).run(progress=False)
+    assert step_of(tmp_path / "a" / "best.ckpt") == 30
+    trainer = start(Says(), mn.Checkpoint(tmp_path / "b", best="score"))
+    with pytest.raises(ValueError, match=r"'lr', 'score_accuracy'\] to monitor; got 'score'"):
+        next(trainer)
+
+    class Silent(mn.EarlyStopping):  # what its base says does not count
+        def on_epoch(self, trainer, row):
+            row["more"] = 1.0
+            super().on_epoch(trainer, row)
+
+    start(Silent("more"), mn.Checkpoint(tmp_path / "c", best="more")).run(progress=False)
+    assert (tmp_path / "c" / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize("bad", ["a file", "nowhere"])
+def test_a_folder_that_cannot_be_is_told_before_the_first_step(bad, tmp_path):
+    (tmp_path / "file").write_text("x")
+    folder = tmp_path / "file" / ("" if bad == "a file" else "x")
+    message = "Checkpoint: expected a folder that can be made and written in; got "
+    trainer = start(mn.Checkpoint(folder))
+    with pytest.raises(OSError, match=rf"{message}.*file"):
+        next(trainer)
+    assert trainer.step == 0
+    trainer = start(mn.Checkpoint(folder, must_save=False))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        trainer.run(progress=False)
+    assert str(warned[0].message).startswith(message)
+    assert "step 6 is not saved: expected the folder" in str(warned[1].message)
+    assert trainer.history.stopped == "finished"
+
+
+def test_a_folder_that_takes_no_files_is_told_before_the_first_step(tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")  # whoever runs the tests may be allowed to write anywhere
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    trainer = start(mn.Checkpoint(tmp_path))
+    with pytest.raises(PermissionError, match=r"Checkpoint: expected a folder .* got Permission denied"):
+        next(trainer)
+    assert trainer.step == 0
+
+
+def test_a_missing_folder_is_named_plainly(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        start().save(tmp_path / "none" / "x.ckpt")
+    assert str(error.value) == f"expected the folder {tmp_path / 'none'} to exist, to write x.ckpt in it"
+
+
+# Groups ------------------------------------------------------------------------------------------------------
+
+
+def test_groups_that_choose_other_tensors_are_refused(tmp_path):
+    def groups(prefix):
+        return [mn.Group(lambda tensor: tensor.name.startswith(prefix), frozen=True)]
+
+    start(groups=groups("0.")).save(tmp_path / "0.ckpt")
+    go_on(tmp_path / "0.ckpt", groups=groups("0."))
+    with pytest.raises(mn.CheckpointError, match=r"tensors of group 0 is 0\.W, 0\.b in the file, 4\.W, 4\.b here"):
+        go_on(tmp_path / "0.ckpt", groups=groups("4."))
+
+
+# Left, and gone on with --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mlp", "groups", "averages, schedule-free", "early stopping"])
+@pytest.mark.parametrize("how", ["run", "iterate", "save"])
+def test_a_run_that_was_interrupted_goes_on_without_a_checkpoint(name, how, tmp_path):
+    case = CASES[name]
+    expected = whole(case)
+    trainer = case.start(Interrupt(signal.SIGINT, 8))
+    assert trainer.run(progress=False).stopped == "interrupted"
+    left = trainer.net.params.copy()
+    if how == "save":
+        trainer.save(tmp_path / "x.ckpt")
+        assert np.array_equal(trainer.net.params, left)
+        assert (trainer.history.stopped, trainer.ended) == ("interrupted", True)
+        trainer = case.resume(tmp_path / "x.ckpt")
+        assert (trainer.history.stopped, trainer.ended) == (None, False)
+    assert trainer.step == 8
+    if how != "save":
+        trainer.net.params *= 2  # by whoever has looked at the net in between
+    if how == "iterate":
+        assert len(list(trainer)) == expected.step - 8
+    else:
+        trainer.run(progress=False)
+    assert result(trainer) == result(expected)
+
+
+def test_a_run_may_be_left_more_than_once():
+    case = CASES["mlp"]
+    expected = whole(case)
+    trainer = case.start(Interrupt(signal.SIGINT, 8), Interrupt(signal.SIGINT, 9))
+    assert [trainer.run(progress=False).stopped for _ in range(3)] == [
+        "interrupted",
+        "interrupted",
+        expected.history.stopped,
+    ]
+    assert result(trainer) == result(expected)
+
+
+def test_an_interruption_between_two_steps_that_does_not_wait_is_no_loss():
+    class Impatient(mn.Callback):
+        bystander = True
+
+        def between_steps(self, trainer):
+            if trainer.step == 8:
+                raise KeyboardInterrupt
+
+    case = CASES["early stopping"]
+    expected = whole(case)
+    trainer = case.start(Impatient())
+    assert trainer.run(progress=False).stopped == "interrupted"
+    assert trainer.run(progress=False).stopped == expected.history.stopped
+    assert result(trainer) == result(expected)
+
+
+def test_a_run_that_stopped_by_itself_does_not_go_on():
+    trainer = CASES["early stopping"].start()
+    stopped = trainer.run(progress=False).stopped
+    assert stopped.startswith("no better")
+    assert trainer.run(progress=False).stopped == stopped
+    assert list(trainer) == []
+
+
+def test_a_longer_run_is_one_that_was_as_long_from_the_start(tmp_path):
+    expected = start(epochs=8)
+    expected.run(progress=False)
+    start(mn.Checkpoint(tmp_path)).run(progress=False)
+    trainer = go_on(tmp_path)
+    trainer.steps = 48
+    assert trainer.run(progress=False).stopped == "finished"
+    assert result(trainer) == result(expected)
+
+
+@pytest.mark.parametrize("within", ["an average", "what the rule hands out"])
+def test_saving_other_weights_as_the_runs_is_refused(within, tmp_path):
+    average = mn.EMA(0.5)
+    trainer = start(average, rule=mn.ScheduleFreeSGD())
+    for record in trainer:
+        if record.step == 8:
+            break
+    with pytest.raises(RuntimeError, match=r"Trainer\.save: expected the net to have the run's own weights"):  # noqa: SIM117
+        with average.applied(trainer.net) if within == "an average" else trainer.optimizer.evaluating():
+            trainer.save(tmp_path / "x.ckpt")
+    assert names(tmp_path) == []
+    trainer.save(tmp_path / "x.ckpt")
+
+
+# Weights alone -----------------------------------------------------------------------------------------------
+
+
+def test_weights_alone_predict_as_the_run_did(tmp_path):
+    trainer = start(mn.Checkpoint(tmp_path, best="val_accuracy"), validation=VALIDATION)
+    history = trainer.run(progress=False)
+    row = history.epochs.rows[int(np.argmax(history["val_accuracy"]))]
+    net = mn.Net(stress.mlp().layers, 6, seed=9)  # no loss, another seed, no penalties
+    mn.load_weights(net, tmp_path / "best.ckpt")
+    classes = net.predict(VALIDATION[0]).argmax(1)
+    assert float((classes == VALIDATION[1]).mean()) == row["val_accuracy"]
+    mn.load_weights(net, tmp_path)  # the newest
+    assert np.array_equal(net.predict(VALIDATION[0]), trainer.net.predict(VALIDATION[0]))
+
+
+def test_weights_alone_are_those_that_the_rule_hands_out(tmp_path):
+    trainer = start(mn.Checkpoint(tmp_path, keep=9), rule=mn.ScheduleFreeSGD(), lr=0.1, validation=VALIDATION)
+    history = trainer.run(progress=False)
+    net = stress.mlp()
+    for row in history.epochs.rows:
+        mn.load_weights(net, tmp_path / f"step-{row['step']:08}.ckpt")
+        assert net.evaluate(*VALIDATION)["loss"] == row["val_loss"]
+    trainer.save(tmp_path / "end.ckpt")
+    mn.load_weights(net, tmp_path / "end.ckpt")
+    assert np.array_equal(net.params, trainer.net.params)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "foreign", "architecture"])
+def test_weights_of_another_net_are_refused_with_what_differs(damage, tmp_path):
+    net = stress.mlp()
+    start().save(tmp_path / "x.ckpt")
+    message = r"net layers 0 is Dense\(units=12.*in the file, Dense\(units=13"
+    if damage == "architecture":
+        net = mn.Net([mn.Dense(13), *stress.mlp().layers.layers[1:]], 6)
+    else:
+        spoil, message = DAMAGES[damage]
+        spoil(tmp_path / "x.ckpt")
+    before = net.params.copy(), net.buffers.copy()
+    with pytest.raises(mn.CheckpointError, match=message):
+        mn.load_weights(net, tmp_path / "x.ckpt")
+    assert np.array_equal(net.params, before[0])
+    assert np.array_equal(net.buffers, before[1])
+
+
+# A run that diverges -----------------------------------------------------------------------------------------
+
+
+class Count(mn.Callback):
+    """Keeps the last point."""
+
+    def on_step(self, trainer, record):
+        self.last = trainer.net.params.copy()
+
+
+def test_averages_and_snapshots_keep_nothing_that_is_not_finite():
+    averages, snapshots = [mn.EMA(0.9), mn.SWA(1), mn.LAWA(2, at=1), mn.SWAG(1, rank=2)], mn.Snapshots(1)
+    net = mn.Net([mn.Dense(5), mn.ReLU(), mn.Dense(3)], 6, mn.SoftmaxCrossEntropy())
+    x, y = stress.flat_data()
+    given = {"rule": mn.SGD(), "lr": 1e38, "batch_size": 8, "epochs": 3, "callbacks": [*averages, snapshots, Count()]}
+    trainer = mn.Trainer(net, (x * np.float32(1e3), y), **given)
+    with np.errstate(all="ignore"), pytest.raises(mn.DivergenceError):
+        trainer.run(progress=False)
+    assert not np.isfinite(given["callbacks"][-1].last).all()
+    assert np.isfinite(net.params).all()
+    for average in averages:
+        with pytest.raises(ValueError, match="expected at least one point of a run; got none so far"):
+            raise AssertionError(average, average.params)
+    assert all(np.isfinite(params).all() for params, _ in snapshots.members)
+    assert len(snapshots.members) == len(snapshots.steps)
