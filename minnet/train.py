@@ -2,10 +2,6 @@
 
 import math
 import secrets
-import signal
-import threading
-import traceback
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +22,9 @@ from .net import Net
 from .optimizer import Optimizer
 from .rules import Hyper, Rule
 from .schedules import Constant, Schedule
-from .schedules.base import starts_too_late, telling_steps
+from .schedules.base import telling_steps
+from .schedules.length import warn_of_length
+from .signals import leave_on_signals
 
 
 def _for_net(who: str, data: Data, net: Net) -> Data:
@@ -56,29 +54,6 @@ def _rate_at(schedule: Schedule, step: int) -> float:
         return checks.non_negative("Trainer", "lr", schedule(step))
     except ValueError as error:
         raise ValueError(f"{error} at step {step} of {schedule!r}") from None
-
-
-def _compare_lengths(name: str, schedule: Schedule, steps: int, per_epoch: int) -> None:
-    """Say so if the run is shorter than a schedule, or if the schedule's length looks like epochs."""
-    length, epochs = schedule.length, steps / per_epoch
-    if length == epochs and per_epoch > 1:
-        came = f"one of {length:g} steps, as many as the run has epochs"
-    # What has risen when it is over is a warm-up, which may be short.
-    elif 0 < length < epochs and per_epoch > 1 and schedule(length) < schedule(0):
-        came = f"one of {length:g} steps, fewer than the run has epochs"
-    elif steps < length * (1 - 1e-9) and math.isfinite(length):
-        came = f"one of {length:g} steps, of which the run leaves out the last"
-    elif starts_too_late(schedule, steps):
-        came = "one whose first event comes after the run's last step"
-    else:
-        return
-    warnings.warn(
-        f"Trainer: expected a schedule of {name} that suits a run of {steps} steps ({epochs:g} epochs of "
-        f"{per_epoch}); got {came}: {schedule!r}. Lengths are in steps; schedule.in_epochs({per_epoch}) reads "
-        "them as epochs.",
-        UserWarning,
-        stacklevel=3,
-    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +188,7 @@ class Trainer:
             _rate_at(self.lr, step)
         self.optimizer.look_ahead(self.steps)
         for name, schedule in {"lr": self.lr, **self.optimizer.schedules}.items():
-            _compare_lengths(name, schedule, self.steps, per_epoch)
+            warn_of_length(name, schedule, self.steps, per_epoch)
         self.lr_factor = 1.0
         self.identity = secrets.token_hex(16)
         self.history = History()
@@ -476,7 +451,7 @@ class Trainer:
         from tqdm import tqdm
 
         bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
-        with _signals(self):
+        with leave_on_signals(self):
             try:
                 with bar:
                     for record in self:
@@ -488,43 +463,6 @@ class Trainer:
                 self._stop_for_now("interrupted")
                 self.end("interrupted")
         return self.history
-
-
-@contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run after its current step; SIGTERM then takes its usual course.
-
-    The second one is not waited with. Python hands signals to the main thread only; in others nothing is changed.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    came: list[int] = []
-
-    def back() -> None:
-        for number, handler in before.items():
-            if handler is not None:  # None for one that Python did not set, and cannot set
-                signal.signal(number, handler)
-
-    def leave(number: int, frame: Any) -> None:
-        came.append(number)
-        trainer.leave("interrupted" if number == signal.SIGINT else "terminated")
-        back()
-
-    for number, handler in before.items():
-        if handler in (signal.default_int_handler, signal.SIG_DFL):  # one of the user's own stays
-            signal.signal(number, leave)
-    try:
-        yield
-    except BaseException:
-        if signal.SIGTERM in came:
-            traceback.print_exc()  # such as that the run could not be saved: nobody else will be there to say so
-        raise
-    finally:
-        back()
-        if signal.SIGTERM in came:
-            signal.raise_signal(signal.SIGTERM)
 
 
 def fit(

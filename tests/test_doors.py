@@ -60,7 +60,9 @@ DOORS = {
     "description": {"net"},
     "resume": {"archive", "checkpoint", "data", "description", "history", "net", "schedules"},
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
+    "signals": set(),
     "train": {
+        "signals",
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
         *("data", "history", "callbacks", "losses"),
         *("archive", "checkpoint", "resume"),
