@@ -27,7 +27,7 @@ class Mistake:
 MISTAKES: list[Mistake] = []
 
 
-def seed(base, arguments, shape, name, spoil):
+def seed(base, arguments, shape, name, spoil, **options):
     """A layer whose backward pass is right, and is then spoiled."""
 
     def backward(self, m, x, y, dy, dx):
@@ -35,7 +35,7 @@ def seed(base, arguments, shape, name, spoil):
         spoil(m, x, y, dy, np.empty_like(x) if dx is None else dx)
 
     cls = dataclass(frozen=True)(type(base.__name__, (base,), {"backward": backward}))
-    MISTAKES.append(Mistake(cls(*arguments), base(*arguments), shape, f"{base.__name__}: {name}"))
+    MISTAKES.append(Mistake(cls(*arguments, **options), base(*arguments, **options), shape, f"{base.__name__}: {name}"))
 
 
 def scale(array, factor):
@@ -260,10 +260,11 @@ seed(mn.Residual, [[mn.Dense(4)]], (4,), "identity path forgotten", lambda m, x,
 seed(mn.Residual, [[mn.Dense(4)]], (4,), "identity path twice", lambda m, x, y, dy, dx: copy(dx, dx + dy))
 seed(
     mn.Residual,
-    [[mn.Dense(3)], [mn.Dense(3)]],
+    [[mn.Dense(3)]],
     (4,),
     "shortcut's dx forgotten",
     lambda m, x, y, dy, dx: copy(dx, dx - m.dx_shortcut),
+    shortcut=[mn.Dense(3)],
 )
 seed(
     mn.Chain,

@@ -1,7 +1,7 @@
 """Layers made of layers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -158,18 +158,13 @@ class Residual(Layer):
     floors = True
 
     layers: Sequence[Layer] | Layer
-    shortcut: Sequence[Layer] | Layer | None = None
+    # By name only: Residual(Dense(8), ReLU()) would have the ReLU as its shortcut.
+    shortcut: Sequence[Layer] | Layer | None = field(default=None, kw_only=True)
 
-    def __init__(
-        self, layers: Sequence[Layer] | Layer, *more: Any, shortcut: Sequence[Layer] | Layer | None = None
-    ) -> None:
-        if more:  # Residual(Dense(8), ReLU()) would have the ReLU as its shortcut
-            raise TypeError(
-                "Residual: expected its layers in one list, and shortcut=... by name, as in "
-                f"Residual([Dense(8), ReLU()], shortcut=Dense(8)); got {1 + len(more)} arguments without a name"
-            )
-        object.__setattr__(self, "layers", _as_chain("layers", layers))
-        object.__setattr__(self, "shortcut", None if shortcut is None else _as_chain("shortcut", shortcut))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", _as_chain("layers", self.layers))
+        if self.shortcut is not None:
+            object.__setattr__(self, "shortcut", _as_chain("shortcut", self.shortcut))
 
     def plan(self, in_shape: Shape) -> Plan:
         paths = [("layers", self.layers)] + ([("shortcut", self.shortcut)] if self.shortcut is not None else [])
