@@ -255,6 +255,8 @@ def test_noise_and_sharpness_are_put_into_words():
     found = said(history_of(FALLING), noise, curve)
     assert "Noise and gradient are of one size in batches of 20 samples. The run's batches have 8 samples." in found
     assert "Sharpness is 8: plain gradient descent is stable up to a rate of 0.25. The rate is 0.1." in found
+    curve.record(5, {"sharpness": 8.0, "residual": 3.0, "lr": 0.1})
+    assert only(said(history_of(FALLING), curve), "Sharpness was not found in 50 iterations") == "watch"
     noise.record(5, {"gradient": -1.0, "noise": 10.0})
     assert only(said(history_of(FALLING), noise), "cannot be told from its noise") == "watch"
 

@@ -23,6 +23,7 @@ from minnet.diagnostics import (
     noise_scale,
     sharpness,
 )
+from minnet.diagnostics.sharpness import largest_eigenvalue
 
 
 def make_data(n=40, dtype=np.float32):
@@ -483,6 +484,20 @@ def test_the_largest_eigenvalue_is_found_where_one_below_0_is_larger_in_magnitud
     value, residual = sharpness(net, x, t, iterations=200, tolerance=1e-7)
     assert value == pytest.approx(0.5, rel=1e-6)
     assert residual < 1e-5
+
+
+def test_the_largest_eigenvalue_of_a_matrix_whose_others_lie_close_and_reach_further_down():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([np.linspace(-12, 9, 299), [10.0]])
+    basis = np.linalg.qr(rng.standard_normal((300, 300)))[0]
+    matrix = basis * values @ basis.T
+    value, residual = largest_eigenvalue(lambda v: matrix @ v, rng.standard_normal(300), 60, 1e-3)
+    assert residual <= 1e-3
+    assert value == pytest.approx(10, rel=1e-5)  # the value's error is that of the vector squared
+    vague, residual = largest_eigenvalue(lambda v: matrix @ v, rng.standard_normal(300), 5, 1e-3)
+    assert np.abs(values - vague).min() <= residual * abs(vague)
+    assert largest_eigenvalue(lambda v: 0 * v, np.ones(4), 5, 1e-3) == (0, 0)
+    assert largest_eigenvalue(lambda v: -2 * v, np.ones(4), 5, 1e-3) == (-2, 0)
 
 
 def test_sharpness_wants_double_precision():

@@ -25,6 +25,7 @@ _WORSE = 1.1  # times the lowest validation loss: what counts as having risen si
 _AROUND = 10.0  # the factor by which an update ratio may miss its target
 _FEW, _MANY = 0.1, 0.5  # shares of dead units or saturated outputs
 _DIVERGED = ("loss nan", "loss inf", "loss -inf", "NaN or infinity", "finite")  # of what a trainer gives as a reason
+_VAGUE = 0.5  # residual of a sharpness that says little
 _APART = 1e3  # the factor by which the gradients of two layers may differ
 
 
@@ -243,8 +244,11 @@ def _of_noise(monitor: NoiseScale, batch_size: int | None) -> Iterator[Verdict]:
 
 
 def _of_sharpness(monitor: Sharpness) -> Iterator[Verdict]:
-    value, lr = (float(monitor[name][-1]) for name in ("sharpness", "lr"))
-    bound = f"up to a rate of {2 / value:.2g}" if value > 0 else "at any rate"
+    value, residual, lr = (float(monitor[name][-1]) for name in ("sharpness", "residual", "lr"))
+    if not residual <= _VAGUE:
+        yield Verdict("watch", f"Sharpness was not found in {monitor.iterations} iterations: give it more.")
+        return
+    bound = f"up to a rate of {2 / value:.2g}" if value > 0 else "nowhere, as the loss curves down in all directions"
     yield Verdict("good", f"Sharpness is {value:.3g}: plain gradient descent is stable {bound}. The rate is {lr:.2g}.")
 
 
