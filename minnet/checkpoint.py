@@ -16,6 +16,7 @@ from .archive import CheckpointError
 from .callbacks import Callback, check_monitored, larger_is_better, monitored
 from .files import temporary_name
 from .moments import Moments, When
+from .table import problem_of, rows_of
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -86,7 +87,7 @@ class Checkpoint(Callback):
         if strange:
             raise FileExistsError(
                 f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {strange[0].name}. "
-                "Trainer.resume goes on with that run"
+                "Trainer.resume goes on with that run; a new one needs a folder of its own, or this one emptied"
             )
 
     def between_steps(self, trainer: "Trainer") -> None:
@@ -158,12 +159,12 @@ def _readable(path: Path) -> dict[str, Any] | None:
 
 
 def _last_figure(document: dict[str, Any], column: str) -> float | None:
-    """What the last epoch's row in a checkpoint has in a column; None if that is no number."""
-    try:
-        value = float(document["history"]["epochs"][-1][column])
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
-        return None
-    return None if math.isnan(value) else value
+    """What the last epoch's row in a checkpoint has in a column; None if it has no number there."""
+    history = document.get("history")
+    epochs = history.get("epochs") if isinstance(history, dict) else None
+    rows = rows_of(epochs) if problem_of(epochs) is None else []
+    value = rows[-1].get(column) if rows else None
+    return None if not isinstance(value, int | float | np.number) or math.isnan(value) else float(value)
 
 
 def files_of(folder: Path) -> list[Path]:

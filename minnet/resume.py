@@ -15,9 +15,9 @@ from .archive import CheckpointError
 from .checkpoint import newest_whole, offer_older
 from .data import Augment, Data, Standardizer
 from .description import Document, describe_architecture, differences, short, words
-from .history import Rows
 from .net import Net
 from .schedules import Constant, Schedule
+from .table import problem_of, rows_of, table_of
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -109,8 +109,8 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
         },
         "history": {
             "stopped": trainer.history.stopped,
-            "epochs": _table(trainer.history.epochs),
-            "steps": _table(trainer.history.steps),
+            "epochs": table_of(trainer.history.epochs),
+            "steps": table_of(trainer.history.steps),
         },
         "callbacks": [
             {"kind": type(callback).__name__, "bystander": callback.bystander, "state": callback.state()}
@@ -132,53 +132,6 @@ def _handed_out(trainer: "Trainer") -> np.ndarray | None:
 def _standardizer(standardize: Standardizer) -> Document:
     shape = list(standardize.sample_shape)
     return {"mean": np.asarray(standardize.mean), "std": np.asarray(standardize.std), "sample_shape": shape}
-
-
-_NUMBERS = {int, float, np.float64, np.float32, np.float16, np.int64, np.int32}  # of one column of a history, one
-
-
-def _table(rows: Rows) -> Any:
-    """Rows as columns that are arrays: a document of many numbers would take much memory when it is read.
-
-    A column that only some rows have, or of NumPy's numbers, is a dict: ``values``, ``rows`` (their indices, None for
-    all) and ``plain``, whether they are Python's. Rows that hold other things stay as they are.
-    """
-    names = list(rows.rows[0]) if len(rows) else []
-    uneven = any(list(row) != names for row in rows.rows)
-    if uneven:
-        names = rows.columns()
-        if any(list(row) != [name for name in names if name in row] for row in rows.rows):
-            return rows.rows
-    columns: Document = {}
-    for name in names:
-        having = [i for i, row in enumerate(rows.rows) if name in row] if uneven else range(len(rows))
-        values = [rows.rows[i][name] for i in having]
-        kinds = {type(value) for value in values}
-        kind = kinds.pop() if len(kinds) == 1 else None
-        if kind not in _NUMBERS:
-            return rows.rows
-        try:
-            array = np.array(values, np.int64 if kind is int else kind)
-        except OverflowError:
-            return rows.rows
-        whole, plain = len(having) == len(rows), kind in (int, float)
-        rest = {"rows": None if whole else np.array(having, np.int64), "plain": plain}
-        columns[name] = array if whole and plain else {"values": array, **rest}
-    return columns if any(isinstance(column, np.ndarray) for column in columns.values()) else rows.rows
-
-
-def _rows(table: Any) -> list[Document]:
-    """The rows of a table that ``Saved.table`` has checked."""
-    if isinstance(table, list):
-        return table
-    columns = {name: column if isinstance(column, dict) else {"values": column} for name, column in table.items()}
-    rows: list[Document] = [{} for _ in max((column["values"] for column in columns.values()), key=len, default=())]
-    for name, column in columns.items():
-        values = column["values"]
-        places = range(len(values)) if column.get("rows") is None else column["rows"].tolist()
-        for i, value in zip(places, values.tolist() if column.get("plain", True) else values, strict=True):
-            rows[i][name] = value
-    return rows
 
 
 # Back again --------------------------------------------------------------------------------------------------
@@ -265,39 +218,12 @@ class Saved:
         return Standardizer(mean, std, tuple(self.get(*place, "sample_shape", kind=list)))
 
     def table(self, *place: str) -> Any:
-        """A history as ``_table`` makes it, for ``_rows``."""
+        """A history as ``table_of`` makes it, for ``rows_of``."""
         table = self.get(*place, kind=(list, dict))
-        if isinstance(table, list):
-            if not all(isinstance(row, dict) for row in table):
-                raise self.spoilt(place, "other rows")
-            return table
-        whole = [column for column in table.values() if isinstance(column, np.ndarray)]
-        if table and (
-            not whole
-            or not all(column.ndim == 1 and column.dtype.name in ("float64", "int64") for column in whole)
-            or len({len(column) for column in whole}) > 1
-            or not all(_is_part(column, len(whole[0])) for column in table.values() if isinstance(column, dict))
-        ):
-            raise self.spoilt(place, "columns of other shapes or kinds")
-        if not all(isinstance(column, np.ndarray | dict) for column in table.values()):
-            raise self.spoilt(place, "other columns")
+        problem = problem_of(table)
+        if problem is not None:
+            raise self.spoilt(place, problem)
         return table
-
-
-def _is_part(column: Document, length: int) -> bool:
-    """Whether it is a column of NumPy's numbers, or of some rows, of a table of so many rows."""
-    values, rows = column.get("values"), column.get("rows")
-    if not (set(column) == {"values", "rows", "plain"} and isinstance(values, np.ndarray) and values.ndim == 1):
-        return False
-    if rows is None:
-        return len(values) == length
-    return (
-        isinstance(rows, np.ndarray)
-        and rows.dtype == np.int64
-        and rows.shape == values.shape
-        and bool(np.all(np.diff(rows) > 0))
-        and bool(np.all((rows >= 0) & (rows < length)))
-    )
 
 
 def put_back(trainer: "Trainer", saved: Saved) -> None:
@@ -344,7 +270,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     trainer.unproven = step > 0 and position == 0
     trainer.history.stopped = stopped
     # Last, as rows of Python's take several times the memory of the columns: a file that is refused has not taken it.
-    trainer.history.epochs.rows, trainer.history.steps.rows = _rows(epochs), _rows(rows)
+    trainer.history.epochs.rows, trainer.history.steps.rows = rows_of(epochs), rows_of(rows)
 
 
 def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:

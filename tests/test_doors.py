@@ -56,9 +56,10 @@ DOORS = {
     "controllers": {"checks", "callbacks"},
     "tensorfile": set(),
     "archive": {"files", "tensorfile"},
-    "checkpoint": {"archive", "callbacks", "checks", "files", "moments"},
+    "table": {"history"},
+    "checkpoint": {"table", "archive", "callbacks", "checks", "files", "moments"},
     "description": {"net"},
-    "resume": {"archive", "checkpoint", "data", "description", "history", "net", "schedules"},
+    "resume": {"table", "archive", "checkpoint", "data", "description", "history", "net", "schedules"},
     "gradcheck": {"checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "signals": set(),
     "train": {
