@@ -76,7 +76,7 @@ from .losses import (
 from .lr_finder import RangeTest, lr_range_test
 from .net import Net, Objective
 from .optimizer import Optimizer
-from .resume import load_weights
+from .resume import load_weights, save_weights
 from .rules import (
     LAMB,
     LARS,
@@ -245,6 +245,7 @@ __all__ = [
     "preflight",
     "refreshed_buffers",
     "relative_error",
+    "save_weights",
     "rules",
     "schedules",
     "select_greedily",

@@ -106,9 +106,10 @@ def check_monitored(who: str, trainer: "Trainer", monitor: str) -> None:
     known = list(trainer.columns)
     for callback in trainer.callbacks:
         speaker = next(kind for kind in type(callback).__mro__ if "on_epoch" in vars(kind))
-        if "columns" not in vars(speaker):
+        said = next((kind for kind in type(callback).__mro__ if "columns" in vars(kind)), Callback)
+        if not issubclass(said, speaker) or not isinstance(callback.columns, tuple | list):
             return
-        known += vars(speaker)["columns"]
+        known += callback.columns
     if monitor not in known:
         raise ValueError(f"{who}: expected one of the columns {known} to monitor; got {monitor!r}")
 

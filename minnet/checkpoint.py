@@ -72,6 +72,11 @@ class Checkpoint(Callback):
         if self.best is not None:
             check_monitored("Checkpoint", trainer, self.best)
         self._moments.find(trainer)
+        same = [
+            c for c in trainer.callbacks if isinstance(c, Checkpoint) and c.folder.resolve() == self.folder.resolve()
+        ]
+        if len(same) > 1:
+            raise ValueError(f"Checkpoint: expected a folder for each; got {len(same)} with {self.folder}")
         self._make_folder()
         self._own, self._value, others = set(), None, []
         for path in [*files_of(self.folder), *self.folder.glob(_BEST)]:
@@ -83,11 +88,13 @@ class Checkpoint(Callback):
             else:
                 others.append((path, document))
         # A file that cannot be read is taken for this run's where there are others of it: it is damaged, no more.
-        strange = [path for path, document in others if document is not None or not self._own]
+        strange = [(path, document) for path, document in others if document is not None or not self._own]
         if strange:
+            path, document = strange[0]
+            word = f"{path.name}, which cannot be read" if document is None else path.name
             raise FileExistsError(
-                f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {strange[0].name}. "
-                "Trainer.resume goes on with that run; a new one needs a folder of its own, or this one emptied"
+                f"Checkpoint: expected no checkpoints of another run in {self.folder}; got {word}. Trainer.resume goes "
+                "on with that run; a new one needs a folder of its own, or this one emptied"
             )
 
     def between_steps(self, trainer: "Trainer") -> None:
@@ -181,7 +188,8 @@ def _step_of(path: Path) -> int:
 def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
     """The newest checkpoint in a folder that can be read, and what is in it; a warning for each newer one that cannot.
 
-    The best is the last to be asked. FileNotFoundError if there is none at all; CheckpointError if none can be read.
+    By the step in the name: the best, which may be of a later step, is the last to be asked. FileNotFoundError if there
+    is none at all; CheckpointError if none can be read.
     """
     files = [*files_of(folder), *folder.glob(_BEST)]
     if not files:

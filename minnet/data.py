@@ -140,7 +140,7 @@ class Augment:
     def __post_init__(self) -> None:
         if not isinstance(self.flip, bool):
             raise TypeError(f"Augment: expected flip to be True or False; got {self.flip!r}")
-        checks.count("Augment", "crop", self.crop, least=0)
+        object.__setattr__(self, "crop", checks.count("Augment", "crop", self.crop, least=0))
 
 
 def _check_augment(augment: Any, sample_shape: tuple[int, ...]) -> None:

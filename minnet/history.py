@@ -61,7 +61,8 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{k} {v:.4g}" for k, v in self.epochs.rows[-1].items()) if len(self) else "no epoch yet"
-        return f"History({len(self.epochs)} epochs, {len(self.steps)} steps; {last})"
+        ended = "" if self.stopped in (None, "finished") else f"; stopped: {self.stopped}"
+        return f"History({len(self.epochs)} epochs, {len(self.steps)} steps; {last}{ended})"
 
     def save(self, path: str | Path) -> None:
         """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.

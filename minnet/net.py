@@ -338,7 +338,7 @@ class Net:
         loss = self._loss()
         loss.weigh(targets, sample_weight, batch.weights)
         scores = self._forward(x, training=True)
-        data = loss.apply(scores, targets, batch.weights, batch.dscores)
+        data = float(loss.apply(scores, targets, batch.weights, batch.dscores))
         self.layers.backward_observed(batch.memory, x, scores, batch.dscores, dx, observe)
         l2, l1 = self.add_penalties()
         self.objective = Objective(data, l2, l1)
@@ -422,7 +422,7 @@ class Net:
             share = float(weights[part].sum())
             if share > 0:
                 np.divide(weights[part], share, out=batch.weights, casting="same_kind")
-                data += share * loss.apply(scores, targets[part], batch.weights, batch.dscores)
+                data += share * float(loss.apply(scores, targets[part], batch.weights, batch.dscores))
             counts = loss.hits(scores, targets[part], batch.hits)
             right += float(counted[part] @ batch.hits) if counts else 0.0
         return Objective(data, *self.penalties()), right / float(counted.sum()) if counts else None

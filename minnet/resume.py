@@ -307,8 +307,16 @@ def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
         ) from error
 
 
+def save_weights(net: Net, path: str | Path) -> None:
+    """Write a net's weights and buffers, under their names, into one safetensors file for ``load_weights``.
+
+    Whole or not at all: OSError if it cannot be written. A run is saved by ``Checkpoint`` and ``Trainer.save``.
+    """
+    archive.write(path, {"net": describe_net(net), "handed_out": None}, net.named_parameters() | net.named_buffers())
+
+
 def load_weights(net: Net, path: str | Path) -> None:
-    """Give ``net`` weights and buffers out of a checkpoint (of a folder: its newest whole one), and nothing else of it.
+    """Give ``net`` weights and buffers from ``save_weights`` or a checkpoint (of a folder: its newest whole one).
 
     For predicting, or for a run that starts from there. ``net`` may have another loss or none, another seed and other
     penalties. Of a rule that trains at one point and hands out another (``ScheduleFreeSGD``), it is the latter.

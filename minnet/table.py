@@ -13,7 +13,8 @@ def table_of(rows: Rows) -> Any:
     """Rows as columns that are arrays: a document of many numbers would take much memory when it is read.
 
     A column that only some rows have, or of NumPy's numbers, is a dict: ``values``, ``rows`` (their indices, None for
-    all) and ``plain``, whether they are Python's. Rows that hold other things stay as they are.
+    all) and ``plain``, whether they are Python's. What is not numbers of one kind stays a list, and rows whose columns
+    have no order in common stay rows.
     """
     names = list(rows.rows[0]) if len(rows) else []
     uneven = any(list(row) != names for row in rows.rows)
@@ -27,13 +28,11 @@ def table_of(rows: Rows) -> Any:
         values = [rows.rows[i][name] for i in having]
         kinds = {type(value) for value in values}
         kind = kinds.pop() if len(kinds) == 1 else None
-        if kind not in _NUMBERS:
-            return rows.rows
         try:
-            array = np.array(values, np.int64 if kind is int else kind)
+            array = np.array(values, np.int64 if kind is int else kind) if kind in _NUMBERS else values
         except OverflowError:
-            return rows.rows
-        whole, plain = len(having) == len(rows), kind in (int, float)
+            array = values
+        whole, plain = len(having) == len(rows), kind in (int, float) or array is values
         rest = {"rows": None if whole else np.array(having, np.int64), "plain": plain}
         columns[name] = array if whole and plain else {"values": array, **rest}
     return columns if any(isinstance(column, np.ndarray) for column in columns.values()) else rows.rows
@@ -50,7 +49,8 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
     for name, column in columns.items():
         values = column["values"]
         places = range(len(values)) if column.get("rows") is None else column["rows"].tolist()
-        for i, value in zip(places, values.tolist() if column.get("plain", True) else values, strict=True):
+        python = isinstance(values, np.ndarray) and column.get("plain", True)
+        for i, value in zip(places, values.tolist() if python else values, strict=True):
             rows[i][name] = value
     return rows
 
@@ -61,30 +61,33 @@ def problem_of(table: Any) -> str | None:
         return None if all(isinstance(row, dict) for row in table) else "other rows"
     if not isinstance(table, dict):
         return "no table"
-    whole = [column for column in table.values() if isinstance(column, np.ndarray)]
+    whole = [column for column in table.values() if not isinstance(column, dict)]
+    if not all(isinstance(column, np.ndarray | list) for column in whole):
+        return "other columns"
+    arrays = [column for column in whole if isinstance(column, np.ndarray)]
     if table and (
-        not whole
-        or not all(column.ndim == 1 and column.dtype.name in ("float64", "int64") for column in whole)
+        not arrays
+        or not all(column.ndim == 1 and column.dtype.name in ("float64", "int64") for column in arrays)
         or len({len(column) for column in whole}) > 1
         or not all(_is_part(column, len(whole[0])) for column in table.values() if isinstance(column, dict))
     ):
         return "columns of other shapes or kinds"
-    if not all(isinstance(column, np.ndarray | dict) for column in table.values()):
-        return "other columns"
     return None
 
 
 def _is_part(column: dict[str, Any], length: int) -> bool:
-    """Whether it is a column of NumPy's numbers, or of some rows, of a table of so many rows."""
+    """Whether it is a column that is no plain array, of a table of so many rows."""
     values, rows = column.get("values"), column.get("rows")
-    if not (set(column) == {"values", "rows", "plain"} and isinstance(values, np.ndarray) and values.ndim == 1):
+    if set(column) != {"values", "rows", "plain"}:
+        return False
+    if not isinstance(values, list) and not (isinstance(values, np.ndarray) and values.ndim == 1):
         return False
     if rows is None:
         return len(values) == length
     return (
         isinstance(rows, np.ndarray)
         and rows.dtype == np.int64
-        and rows.shape == values.shape
+        and rows.shape == (len(values),)
         and bool(np.all(np.diff(rows) > 0))
         and bool(np.all((rows >= 0) & (rows < length)))
     )

@@ -214,7 +214,14 @@ class Trainer:
         return self
 
     def __next__(self) -> Record:
+        if self._begun and not self.ended and not self._amid and (self.leaving or self.history.stopped) is not None:
+            self._rest()  # asked for since the callbacks were last asked: the one that saves has to hear of it
         if self.history.stopped is not None:
+            if self.history.stopped == "finished" and self.step < self.steps:
+                raise RuntimeError(
+                    f"Trainer: expected steps to be raised before the run has ended; it ended after {self.step} of now "
+                    f"{self.steps}. Trainer.resume goes on from the last file of a Checkpoint, which was not told of it"
+                )
             self.end(self.history.stopped)
             raise StopIteration
         if self.step == self.steps:
@@ -224,6 +231,11 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_start(self)
             self._begun = True
+        if self._amid:
+            raise RuntimeError(
+                f"Trainer: expected whole steps; that after step {self.step} was broken off by an exception. "
+                "Trainer.resume goes on from the last file that was saved"
+            )
         # A rate or another hyper-parameter out of its range shows here, before anything moves.
         lr, factor = _rate_at(self.lr, self.step), self.lr_factor
         hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
@@ -282,8 +294,14 @@ class Trainer:
             return
         self.ended = True
         self.optimizer.settle()
+        errors = []
         for callback in self.callbacks:
-            callback.on_end(self)
+            try:
+                callback.on_end(self)
+            except Exception as error:  # the others have weights to put back
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _note(self, record: Record, hyperparameters: dict[str, float], y: Any) -> None:
         """Add the step to the history, and the epoch if this was its last step; tell the callbacks."""
@@ -301,13 +319,15 @@ class Trainer:
 
     def _rest(self) -> None:
         """Between two steps: callbacks may save the run; it ends if it is to."""
-        leaving = self.leaving  # if a signal comes while they are asked, too late for the one that saves, it has to
+        # What comes while they are asked may be too late for the one that saves: they are asked again.
+        leaving, stopped = self.leaving, self.history.stopped
         for callback in self.callbacks:
             callback.between_steps(self)
-        if leaving is not None:  # wait for the next step
+        if leaving is not None:
             self._stop_for_now(leaving)
-        if self.history.stopped is not None:
-            self.end(self.history.stopped)
+            self.end(leaving)
+        elif stopped is not None:
+            self.end(stopped)
 
     def _end_epoch(self, record: Record) -> None:
         params = self.net.params
@@ -414,8 +434,9 @@ class Trainer:
         groups, callbacks) or data is given again and compared with what the file says of it; functions by name only,
         but those of groups also by the tensors that they choose.
 
-        To train longer, go on from the last file of ``Checkpoint`` and set ``trainer.steps`` before ``run()``: the bits
-        are those of a run of that length from the start, whose schedules were the same.
+        To train longer, go on from the last file of ``Checkpoint`` and set ``trainer.steps`` before ``run()``. The bits
+        are those of a run of that length from the start with the same schedules, if the shorter one ended with an
+        epoch: an end amid one closes it, with a row of its own and a word to the callbacks.
 
         CheckpointError, a ValueError, for a file that is damaged or of another run, naming all that differs; nothing
         has changed then. FileNotFoundError if there is no file.

@@ -1,5 +1,6 @@
 """A folder of checkpoints is one run's; what a run lacks is told before its first step; one that was left goes on."""
 
+import contextlib
 import signal
 import warnings
 
@@ -11,6 +12,7 @@ from test_resume import DAMAGES, Full, Interrupt, names, whole
 
 import minnet as mn
 from minnet import archive
+from minnet.table import rows_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trainer. expected a schedule that suits")
 
@@ -476,3 +478,134 @@ def test_averages_and_snapshots_keep_nothing_that_is_not_finite():
             raise AssertionError(average, average.params)
     assert all(np.isfinite(params).all() for params, _ in snapshots.members)
     assert len(snapshots.members) == len(snapshots.steps)
+
+
+# What asks late, and what breaks off ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["stop", "leave"])
+def test_a_loop_that_ends_its_run_has_it_saved_at_that_step(tmp_path, how):
+    trainer = start(mn.Checkpoint(tmp_path, at=100))
+    for record in trainer:
+        if record.step == 6:
+            getattr(trainer, how)("enough")
+    assert (trainer.step, trainer.history.stopped) == (6, "enough")
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["step-00000006.ckpt"]
+
+
+@pytest.mark.parametrize("how", ["stop", "leave"])
+def test_a_callback_behind_the_one_that_saves_ends_a_run_that_is_saved_there(tmp_path, how):
+    class Late(mn.Callback):
+        def between_steps(self, trainer):
+            if trainer.step == 6:
+                getattr(trainer, how)("enough")
+
+    trainer = start(mn.Checkpoint(tmp_path, at=100), Late())
+    trainer.run(progress=False)
+    assert (trainer.step, trainer.history.stopped) == (6, "enough")
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["step-00000006.ckpt"]
+
+
+def test_a_step_that_an_exception_broke_off_is_not_passed_over():
+    class Once(mn.Callback):
+        def on_step(self, trainer, record):
+            if record.step == 3 and not hasattr(self, "raised"):
+                self.raised = True
+                raise KeyError("by chance")
+
+    trainer = start(Once())
+    with pytest.raises(KeyError, match="by chance"):
+        trainer.run(progress=False)
+    with pytest.raises(RuntimeError, match="expected whole steps; that after step 3 was broken off"):
+        trainer.run(progress=False)
+
+
+def test_an_error_at_the_end_keeps_nobody_from_putting_weights_back():
+    class Bad(mn.Callback):
+        def on_end(self, trainer):
+            raise KeyError("at the end")
+
+    def weights(*callbacks):
+        trainer = start(Figures([0.9, 0.5, 0.4, 0.3, 0.2]), *callbacks, mn.EarlyStopping("score_accuracy", patience=9))
+        with contextlib.suppress(KeyError):
+            trainer.run(progress=False)
+        return trainer.net.params
+
+    np.testing.assert_array_equal(weights(Bad()), weights())
+
+
+def test_a_finished_run_with_more_steps_says_how_to_go_on():
+    trainer = start()
+    trainer.run(progress=False)
+    trainer.steps += 4
+    with pytest.raises(RuntimeError, match="expected steps to be raised before the run has ended"):
+        trainer.run(progress=False)
+
+
+def test_two_checkpoints_want_two_folders(tmp_path):
+    with pytest.raises(ValueError, match="Checkpoint: expected a folder for each; got 2 with"):
+        start(mn.Checkpoint(tmp_path, 2), mn.Checkpoint(tmp_path / "." / "", 4)).run(progress=False)
+
+
+def test_columns_of_a_class_and_of_an_object_are_known():
+    class Base(mn.Callback):
+        columns = ("a",)
+
+        def on_epoch(self, trainer, row):
+            row |= dict.fromkeys(self.columns, 1.0)
+
+    class Sub(Base):
+        columns = ("a", "b")
+
+    class Own(mn.Callback):
+        def __init__(self):
+            self.columns = ["c"]
+
+        def on_epoch(self, trainer, row):
+            row["c"] = 1.0
+
+    for callback, column in ((Sub(), "b"), (Own(), "c")):
+        start(callback, mn.EarlyStopping(column, patience=9)).run(progress=False)
+    with pytest.raises(ValueError, match="expected one of the columns"):
+        start(Base(), mn.EarlyStopping("b")).run(progress=False)
+
+
+def test_odd_columns_of_a_history_come_back_and_take_little_room(tmp_path):
+    class Odd(mn.Callback):
+        def on_epoch(self, trainer, row):
+            row |= {"ok": row["epoch"] > 1, "mixed": 0 if row["epoch"] == 1 else 0.5, "none": None}
+
+    trainer = start(Odd())
+    trainer.run(progress=False)
+    rows = trainer.history.epochs.rows
+    rows += [dict(rows[-1]) for _ in range(20_000)]
+    trainer.save(tmp_path / "long.ckpt")
+    document = archive.read(tmp_path / "long.ckpt")[0]
+    again = rows_of(document["history"]["epochs"])
+    assert again == rows
+    assert [type(value) for value in again[0].values()] == [type(value) for value in rows[0].values()]
+
+
+def test_a_loss_that_gives_a_number_of_numpys_can_be_resumed(tmp_path):
+    class Mine(mn.SoftmaxCrossEntropy):
+        def apply(self, *arguments):
+            return np.float64(super().apply(*arguments))
+
+    def net():
+        return mn.Net([mn.Dense(3)], stress.mlp().input_shape, Mine())
+
+    trainer = start(net=net())
+    next(iter(trainer))
+    trainer.save(tmp_path / "one.ckpt")
+    assert go_on(tmp_path / "one.ckpt", net=net()).step == 1
+
+
+def test_weights_of_any_net_are_saved_and_loaded(tmp_path):
+    net, other = stress.mlp(), stress.mlp()
+    start(net=net).run(progress=False)
+    mn.save_weights(net, tmp_path / "net.safetensors")
+    mn.load_weights(other, tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(other.params, net.params)
+    np.testing.assert_array_equal(other.buffers, net.buffers)
+    with pytest.raises(mn.CheckpointError):
+        go_on(tmp_path / "net.safetensors")

@@ -12,9 +12,11 @@ def samples(case: Case) -> Finding:
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         advice = "convert x to float32; only bytes are read as x / 255"
         return Finding("input", FAILED, f"dtype {x.dtype}", "floats or uint8", advice)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
-        measured = f"NaN or infinity in {len(bad)} samples, the first {bad[0]}"
+    with np.errstate(over="ignore"):
+        taken = x.astype(case.net.dtype) if x.dtype.kind == "f" else x  # large numbers may be infinite to the net
+    if not np.isfinite(taken).all():
+        bad = np.flatnonzero(~np.isfinite(taken).reshape(len(x), -1).all(axis=1))
+        measured = f"NaN or infinity in {len(bad)} samples, as {case.net.dtype}, the first {bad[0]}"
         return Finding("input", FAILED, measured, "finite numbers", "mend or drop these samples")
     return _standardised(case.x)
 
