@@ -247,9 +247,9 @@ ROWS: dict[str, tuple[Convention, ...]] = {
 NOTES = (
     "Weight decay. Optimizer(weight_decay=d) is decoupled, p *= 1 - lr * d in front of the update, and spares biases "
     "and gains. The same elsewhere, for all parameters: PyTorch's weight_decay of AdamW, Adafactor and Muon; Keras' "
-    "weight_decay of every optimizer. PyTorch's weight_decay of all others adds d * p to the gradient, which is the "
-    "net's l2=d. Keras' regularizers.L2(d) is l2=2 * d; scikit-learn's alpha is l2=alpha / batch_size; the notes' "
-    "0.5 * reg * sum(W * W) is l2=reg.",
+    "weight_decay of every optimizer. PyTorch's weight_decay of all others adds d * p to the gradient, again for all "
+    "parameters; the net's l2=d does so, but spares biases and gains. Keras' regularizers.L2(d) is l2=2 * d; "
+    "scikit-learn's alpha is l2=alpha / batch_size; the notes' 0.5 * reg * sum(W * W) is l2=reg.",
     "PyTorch's NAdam and RAdam have a decoupled_weight_decay: with True their weight_decay is decoupled as well, that "
     "of the Optimizer here; unless told it is added to the gradient, l2=d.",
     "Rates are a step's, not a rule's: what a library takes unless told is given so that its runs can be repeated.",
