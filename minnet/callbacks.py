@@ -94,10 +94,7 @@ def larger_is_better(monitor: str) -> bool:
 
 def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
     """The monitored figure of an epoch's row; ValueError that names the columns if there is no such one."""
-    if monitor not in row:
-        unvalidated = monitor.startswith("val_") and not any(column.startswith("val_") for column in row)
-        hint = " (the run has no validation data: give validation=...)" if unvalidated else ""
-        raise ValueError(f"{who}: expected one of the columns {list(row)} to monitor; got {monitor!r}{hint}")
+    _expect_column(who, list(row), monitor)
     return float(row[monitor])
 
 
@@ -110,8 +107,14 @@ def check_monitored(who: str, trainer: "Trainer", monitor: str) -> None:
         if not issubclass(said, speaker) or not isinstance(callback.columns, tuple | list):
             return
         known += callback.columns
-    if monitor not in known:
-        raise ValueError(f"{who}: expected one of the columns {known} to monitor; got {monitor!r}")
+    _expect_column(who, known, monitor)
+
+
+def _expect_column(who: str, columns: list[str], monitor: str) -> None:
+    if monitor not in columns:
+        unvalidated = monitor.startswith("val_") and not any(column.startswith("val_") for column in columns)
+        hint = " (the run has no validation data: give validation=...)" if unvalidated else ""
+        raise ValueError(f"{who}: expected one of the columns {columns} to monitor; got {monitor!r}{hint}")
 
 
 def check_state(callback: Callback, state: dict[str, Any], names: Collection[str]) -> None:

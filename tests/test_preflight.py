@@ -117,6 +117,12 @@ def test_numbers_that_are_not_finite_are_a_finding(digits, value):
     assert report["overfitting"].verdict == "skipped"
 
 
+def test_numbers_that_the_net_takes_for_infinite_are_a_finding(digits):
+    x = digits[0].astype(float)
+    x[3, 5] = 1e39
+    assert look(build(), (x, digits[1]))["input"].measured == "numbers too large for float32 in 1 samples, the first 3"
+
+
 def test_integers_are_no_input(digits):
     assert look(build(), (digits[0].astype(int), digits[1]))["input"].measured == "dtype int64"
 

@@ -16,7 +16,8 @@ def samples(case: Case) -> Finding:
         taken = x.astype(case.net.dtype) if x.dtype.kind == "f" else x  # large numbers may be infinite to the net
     if not np.isfinite(taken).all():
         bad = np.flatnonzero(~np.isfinite(taken).reshape(len(x), -1).all(axis=1))
-        measured = f"NaN or infinity in {len(bad)} samples, as {case.net.dtype}, the first {bad[0]}"
+        what = f"numbers too large for {case.net.dtype}" if np.isfinite(x).all() else "NaN or infinity"
+        measured = f"{what} in {len(bad)} samples, the first {bad[0]}"
         return Finding("input", FAILED, measured, "finite numbers", "mend or drop these samples")
     return _standardised(case.x)
 
