@@ -197,6 +197,11 @@ def test_a_sharp_function_is_mended_by_a_shorter_step():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: mn.check_gradient(np.sum, X[:0], X[:0]),
+            ValueError,
+            "expected at least one element to check; got arrays",
+        ),
         (lambda: mn.check_gradient(np.sum, X, X, mode="some"), ValueError, 'expected mode "all", "sample" or'),
         (lambda: mn.check_gradient(np.sum, X, X, method="forward"), ValueError, 'expected method "central", "rich'),
         (lambda: mn.check_gradient(np.sum, X, X, samples=0), ValueError, "expected samples of at least 1; got 0"),

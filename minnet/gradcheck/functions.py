@@ -266,6 +266,8 @@ def _gradients(who: str, names: list[str], points: Mapping[str, Any], given: Any
             raise ValueError(f"{who}: expected analytic of {name}'s shape {points[name].shape}; got {gradient.shape}")
     if not gradients:
         raise ValueError(f"{who}: expected a gradient of at least one of {', '.join(names)}; got none")
+    if not any(gradient.size for gradient in gradients.values()):
+        raise ValueError(f"{who}: expected at least one element to check; got arrays without any")
     return gradients
 
 
