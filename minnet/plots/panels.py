@@ -22,23 +22,27 @@ def learning_curves(history: "History", path: str | Path) -> None:
     has_accuracy = "accuracy" in history
     drawn, axes = figure(3 if has_accuracy else 2)
     steps = history.steps["step"]
-    axes[0].plot(steps, history.steps["loss"], alpha=0.35, linewidth=0.8, label="training, each step")
+    training, validation = ("training, epoch mean", COLOURS[0]), ("validation", COLOURS[1])  # the same in all panels
+    axes[0].plot(
+        steps, history.steps["loss"], color=training[1], alpha=0.35, linewidth=0.8, label="training, each step"
+    )
     at = history["step"] if len(history) else []
-    for column, label in (("loss", "training, epoch mean"), ("val_loss", "validation")):
+    for column, (label, colour) in (("loss", training), ("val_loss", validation)):
         if column in history:
-            axes[0].plot(at, history[column], marker=".", label=label)
+            axes[0].plot(at, history[column], color=colour, marker=".", label=label)
     axes[0].set(title="Loss", xlabel="step", ylabel="loss (data + penalties)")
     if min(history.steps["loss"]) > 0:
         axes[0].set_yscale("log")
     legend(axes[0])
     if has_accuracy:
-        for column, label in (("accuracy", "training, epoch mean"), ("val_accuracy", "validation")):
+        for column, (label, colour) in (("accuracy", training), ("val_accuracy", validation)):
             if column in history:
-                axes[1].plot(at, [100 * value for value in history[column]], marker=".", label=label)
+                axes[1].plot(at, [100 * value for value in history[column]], color=colour, marker=".", label=label)
         axes[1].set(title="Accuracy", xlabel="step", ylabel="correct (%)")
         legend(axes[1])
-    axes[-1].plot(steps, history.steps["lr"])
+    axes[-1].plot(steps, history.steps["lr"], color=COLOURS[2])
     axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
+    axes[-1].set_ylim(bottom=0)
     save(drawn, path)
     history.save(Path(path).with_suffix(".csv"))
 
