@@ -4,6 +4,8 @@
 
 Cold: no kernel has been compiled before (an empty folder for Numba's cache). Warm: the same again, with the kernels on
 disk. A dense network (784-1000-10) and a convolutional one (28x28 images: conv 32 5x5, pool, dense 500, dense 10).
+
+A second table has the processor time of ``import minnet`` in a new process, apart from that of NumPy and Numba.
 """
 
 import argparse
@@ -15,6 +17,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import numpy as np
 
 from minnet.files import write_whole
 
@@ -32,6 +36,15 @@ x = np.zeros((128, *net.input_shape), np.float32)
 net.loss_and_grads(x, np.zeros(128, np.int64))
 optimizer.step(1e-3)
 """
+IMPORT = """
+import time
+
+start = time.process_time()
+import numba
+middle = time.process_time()
+import minnet
+print(middle - start, time.process_time() - middle)
+"""
 NETWORKS = {
     "dense": ("[mn.Dense(1000), mn.ReLU(), mn.Dense(10)]", "784"),
     "convolutional": (
@@ -39,6 +52,15 @@ NETWORKS = {
         "(28, 28, 1)",
     ),
 }
+
+
+def import_seconds() -> tuple[float, float]:
+    """Processor time of importing NumPy and Numba, and of importing minnet after them."""
+    environment = {**os.environ}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    run = subprocess.run([sys.executable, "-c", IMPORT], env=environment, capture_output=True, text=True, check=True)
+    numba, minnet = map(float, run.stdout.split())
+    return numba, minnet
 
 
 def seconds(network: str, cache: str) -> float:
@@ -67,6 +89,11 @@ def main() -> None:
         print(
             f"| {network} | {cold:.1f} | {limit:.0f} | {statistics.median(warm):.2f} | {WARM_LIMIT:.0f} |", flush=True
         )
+    import_seconds()  # writes the bytecode
+    imports = np.median([import_seconds() for _ in range(arguments.repeats)], axis=0)
+    results["import"] = {"numba": imports[0], "minnet": imports[1]}
+    print("\n| processor time of import | s |\n|---|---|")
+    print(f"| NumPy and Numba | {imports[0]:.2f} |\n| minnet, after them | {imports[1]:.2f} |", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     write_whole(arguments.out / "first_step.json", json.dumps(results, indent=1))
 
