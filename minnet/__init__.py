@@ -6,7 +6,7 @@ Layers describe, a ``Net`` owns the memory, and a training step is a few compile
 from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
 from .archive import CheckpointError
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
-from .callbacks import Callback, EarlyStopping
+from .callbacks import Callback, EarlyStopping, KeepBest
 from .checkpoint import Checkpoint
 from .comparison import Comparison, calibration_error
 from .controllers import HalveOnStall, ReduceOnPlateau
@@ -167,6 +167,7 @@ __all__ = [
     "History",
     "Huber",
     "InstanceNorm",
+    "KeepBest",
     "Layer",
     "LayerCase",
     "LayerNorm",

@@ -1,7 +1,6 @@
 """What can be hung on a run: objects that are told of every step and every epoch."""
 
 import inspect
-import math
 import zlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from . import checks
+from .direction import Direction
 
 if TYPE_CHECKING:
     from .net import Net
@@ -21,6 +21,11 @@ class Callback:
     A resumed run must be given the callbacks that it had: their ``repr`` is compared, their ``state()`` put back. The
     ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``), arrays by
     shape, dtype and CRC-32, functions by name; keep each that matters to a run, or define a ``repr`` of your own.
+
+    One object may be used in several runs, one after the other. A class that remembers anything of a run must forget it
+    in ``on_start`` where ``trainer.step`` is 0, so that each run gives what it would give with a new object. Where
+    ``trainer.step`` is above 0 the run is resumed, and ``restore`` has been called: keep what it put back. A run that
+    was left (Ctrl-C) and goes on does not call ``on_start`` again.
 
     Attributes:
         bystander: True for a class that changes nothing in a run (it prints, draws, saves); such callbacks may differ
@@ -39,9 +44,10 @@ class Callback:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def on_start(self, trainer: "Trainer") -> None:
-        """Before the first step, also of a run that is resumed: raise for what would only come to light in mid-run.
+        """Before the first step: raise for what would only come to light in mid-run, and forget other runs.
 
-        Nothing has changed then.
+        Also called in a run that is resumed, where ``trainer.step`` is above 0 and the state has been put back, and in
+        one that ends before its first step. Raise first: then nothing has changed.
         """
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
@@ -87,15 +93,14 @@ def _shown(value: Any) -> str:
     return repr(value)
 
 
-def larger_is_better(monitor: str) -> bool:
-    """Whether a column of the epochs' rows is one to maximise: those with "accuracy" in their name."""
-    return "accuracy" in monitor
-
-
 def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
     """The monitored figure of an epoch's row; ValueError that names the columns if there is no such one."""
     _expect_column(who, list(row), monitor)
-    return float(row[monitor])
+    value = row[monitor]
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{who}: expected numbers in column {monitor!r}; got {value!r}") from None
 
 
 def check_monitored(who: str, trainer: "Trainer", monitor: str) -> None:
@@ -140,54 +145,51 @@ def check_arrays(
             raise ValueError(f"{callback!r}: expected {name} of {np.dtype(dtype)} {shape}; got {came}")
 
 
-class EarlyStopping(Callback):
-    """Stop when a figure has not improved for ``patience`` epochs; put back the weights of the best epoch at the end.
+class KeepBest(Callback):
+    """Put back the weights of the best epoch when the run ends, for whatever reason it ends. It stops no run.
 
     Args:
-        monitor: a column of the epochs' rows. Larger is better if its name contains "accuracy", else smaller.
-        patience: epochs without improvement after which the run stops.
-        min_delta: what counts as improvement is more than this.
-        restore: whether the net gets back parameters and buffers of the best epoch when the run ends, for
-            whatever reason it ends.
+        monitor: a column of the epochs' rows.
+        mode: ``"max"`` if larger figures are better, ``"min"`` if smaller ones are; None for the columns whose names
+            tell: ``accuracy`` and ``loss``, ``val_accuracy``, ``val_loss``, ``val_data_loss``.
+
+    An epoch whose figure is NaN is never the best. If there is none but such, the net keeps the weights that it has.
 
     Attributes:
-        best, best_epoch: best value so far and its epoch (from 1); None before the first.
+        best, best_epoch: best figure so far and its epoch (from 1); None before the first.
+
+    Raises:
+        ValueError: for a column whose name does not tell which figures are better, without ``mode``; before the first
+            step, for one that the run does not have.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(
-        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore: bool = True
-    ) -> None:
+    def __init__(self, monitor: str = "val_loss", *, mode: str | None = None) -> None:
         self.monitor = monitor
-        self.patience = checks.count("EarlyStopping", "patience", patience)
-        self.min_delta = checks.non_negative("EarlyStopping", "min_delta", min_delta)
-        self._restore = restore
+        self._direction = Direction.of(type(self).__name__, monitor, mode)
+        self.mode = self._direction.mode
+        self._forget()
+
+    def _forget(self) -> None:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def on_start(self, trainer: "Trainer") -> None:
-        check_monitored("EarlyStopping", trainer, self.monitor)
+        check_monitored(type(self).__name__, trainer, self.monitor)
+        if trainer.step == 0:
+            self._forget()
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
-        """Compare this epoch with the best so far."""
-        value = monitored("EarlyStopping", row, self.monitor)
-        if row["epoch"] == 1:  # a run of its own, whatever this object saw before
-            self.best = self.best_epoch = self._kept = None
+        """Copy the weights if this epoch is the best so far."""
+        value = monitored(type(self).__name__, row, self.monitor)
         if self._improves(value):
             self.best, self.best_epoch = value, row["epoch"]
             self._kept = trainer.net.params.copy(), trainer.net.buffers.copy()
-        elif self.best_epoch is not None and row["epoch"] - self.best_epoch >= self.patience:
-            trainer.stop(f"no better {self.monitor} in {self.patience} epochs")
 
     def _improves(self, value: float) -> bool:
-        if math.isnan(value):
-            return False
-        if self.best is None:
-            return True
-        gain = value - self.best if larger_is_better(self.monitor) else self.best - value
-        return gain > self.min_delta
+        return self._direction.better(value, self.best)
 
     def state(self) -> dict[str, Any]:
         if self.best is None or self.best_epoch is None or self._kept is None:
@@ -203,11 +205,61 @@ class EarlyStopping(Callback):
         check_state(self, state, ("best", "best_epoch", "params", "buffers"))
         best, best_epoch, kept = None, None, None
         if state:
-            best, best_epoch = float(state["best"]), checks.count("EarlyStopping", "best_epoch", state["best_epoch"])
+            best = float(state["best"])
+            best_epoch = checks.count(type(self).__name__, "best_epoch", state["best_epoch"])
             kept = np.array(state["params"]), np.array(state["buffers"])
         self.best, self.best_epoch, self._kept = best, best_epoch, kept
 
     def on_end(self, trainer: "Trainer") -> None:
-        """Put back the best epoch's weights."""
-        if self._restore and self._kept is not None:
+        """Put back the best epoch's weights and buffers."""
+        if self._kept is not None:
             trainer.net.params, trainer.net.buffers = self._kept
+
+
+class EarlyStopping(KeepBest):
+    """Stop when a figure has not improved for ``patience`` epochs; put back the weights of the best epoch at the end.
+
+    Args:
+        monitor, mode: a column of the epochs' rows and which of its figures are better, as in ``KeepBest``.
+        patience: epochs without improvement after which the run stops. A figure that is NaN is no improvement, also
+            not over nothing: a run that measures nothing but NaN stops after so many epochs.
+        min_delta: what counts as improvement is more than this.
+        restore: whether the net gets back parameters and buffers of the best epoch when the run ends, for
+            whatever reason it ends.
+
+    Attributes:
+        best, best_epoch: best value so far and its epoch (from 1); None before the first.
+
+    Raises:
+        ValueError, TypeError: as ``KeepBest`` does, and for ``patience`` below 1 or ``min_delta`` below 0.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore: bool = True,
+        *,
+        mode: str | None = None,
+    ) -> None:
+        super().__init__(monitor, mode=mode)
+        self.patience = checks.count("EarlyStopping", "patience", patience)
+        self.min_delta = checks.non_negative("EarlyStopping", "min_delta", min_delta)
+        self._restore = restore
+
+    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+        """Compare this epoch with the best so far, and stop if that is too long ago."""
+        super().on_epoch(trainer, row)
+        if row["epoch"] - (self.best_epoch or 0) >= self.patience:
+            trainer.stop(f"no better {self.monitor} in {self.patience} epochs")
+
+    def _improves(self, value: float) -> bool:
+        return self._direction.better(value, self.best, self.min_delta)
+
+    def on_end(self, trainer: "Trainer") -> None:
+        """Put back the best epoch's weights and buffers, unless told not to."""
+        if self._restore:
+            super().on_end(trainer)

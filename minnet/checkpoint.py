@@ -13,7 +13,8 @@ import numpy as np
 
 from . import archive, checks
 from .archive import CheckpointError
-from .callbacks import Callback, check_monitored, larger_is_better, monitored
+from .callbacks import Callback, check_monitored, monitored
+from .direction import Direction
 from .files import temporary_name
 from .moments import Moments, When
 from .table import problem_of, rows_of
@@ -40,11 +41,13 @@ class Checkpoint(Callback):
         at: ``"epoch"`` for the end of each epoch, a number n for every n-th step, an event of the schedule, a list of
             steps or a function of the step, see ``Moments``.
         keep: so many of the newest files up to the present step are kept.
-        best: a column of the epochs' rows, such as ``"val_accuracy"``; larger is better if its name contains
-            "accuracy", else smaller. None for no ``best.ckpt``.
+        best: a column of the epochs' rows, such as ``"val_accuracy"``; None for no ``best.ckpt``. An epoch whose figure
+            is NaN is never the best.
         must_save: whether a folder or file that cannot be written (disk full, folder read-only) stops the run by an
             OSError, before its first step if that shows by then; False warns and goes on. Files written before stay
             whole either way.
+        mode: ``"max"`` if larger figures of ``best`` are better, ``"min"`` if smaller ones are; None for a column whose
+            name tells, see ``KeepBest``. ValueError if the name does not tell, or without ``best``.
     """
 
     bystander: ClassVar[bool] = True
@@ -56,6 +59,8 @@ class Checkpoint(Callback):
         keep: int = 3,
         best: str | None = None,
         must_save: bool = True,
+        *,
+        mode: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self._moments = Moments("Checkpoint", at)
@@ -63,6 +68,10 @@ class Checkpoint(Callback):
         self.keep = checks.count("Checkpoint", "keep", keep)
         if not (best is None or isinstance(best, str)):
             raise TypeError(f"Checkpoint: expected best to be a column's name or None; got {best!r}")
+        if best is None and mode is not None:
+            raise ValueError(f"Checkpoint: expected mode only with best=..., a column; got mode={mode!r} alone")
+        self._direction = None if best is None else Direction.of("Checkpoint", best, mode)
+        self.mode = None if self._direction is None else self._direction.mode
         self.best, self.must_save = best, must_save
         self._value: float | None = None  # of the epoch in best.ckpt
         self._own: set[str] = set()  # names of the files that are known to be this run's
@@ -100,21 +109,15 @@ class Checkpoint(Callback):
     def between_steps(self, trainer: "Trainer") -> None:
         """Save if it is time, or if the run is about to end."""
         epochs = trainer.history.epochs.rows
-        if self.best is not None and epochs and epochs[-1]["step"] == trainer.step:
+        if self.best is not None and self._direction and epochs and epochs[-1]["step"] == trainer.step:
             value = monitored("Checkpoint", epochs[-1], self.best)
             # Before the newest file: a kill in between repeats the epoch.
-            if self._is_better(value) and self._save(trainer, _BEST):
+            if self._direction.better(value, self._value) and self._save(trainer, _BEST):
                 self._value = value
         due = self._moments.now(trainer, trainer.step)
         last = trainer.step == trainer.steps or trainer.history.stopped is not None or trainer.leaving is not None
         if (due or last) and self._save(trainer, f"step-{trainer.step:08}.ckpt"):
             self._prune(trainer.step)
-
-    def _is_better(self, value: float) -> bool:
-        if math.isnan(value):
-            return False
-        sign = 1 if larger_is_better(str(self.best)) else -1
-        return self._value is None or sign * value > sign * self._value
 
     def _make_folder(self) -> None:
         """Make the folder and a file in it that has no name; OSError, or a warning, that says why it cannot be."""

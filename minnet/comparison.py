@@ -9,6 +9,7 @@ import numpy as np
 
 from . import checks
 from .answers import CHOOSING, choices
+from .direction import Direction
 from .losses import Logistic, Loss
 
 BINS = 15  # of the calibration error, as Guo et al. 2017 have them
@@ -285,8 +286,7 @@ class Comparison:
 
     def best(self, metric: str) -> tuple[str, float]:
         """The best entry by a metric, the first if several are, and the share of draws in which no other is better."""
-        sign = 1 if self._metric(metric) == "accuracy" else -1
-        measured = sign * self.by_seed(metric).mean(axis=1)
+        measured = Direction.of("Comparison", self._metric(metric)).sign * self.by_seed(metric).mean(axis=1)
         if np.isnan(measured).all():
             raise ValueError(f"Comparison: expected probabilities to compare the {metric} of; got labels only")
         name = self.names[int(np.nanargmax(measured))]
@@ -294,7 +294,7 @@ class Comparison:
 
     def _share_ahead(self, name: str, metric: str) -> float:
         """Share of draws in which no other entry is better."""
-        drawn = (1 if metric == "accuracy" else -1) * self._drawn[metric]
+        drawn = Direction.of("Comparison", metric).sign * self._drawn[metric]
         return float((~(drawn > drawn[self._place(name)]).any(axis=0)).mean())
 
     def disagreement(self) -> np.ndarray:

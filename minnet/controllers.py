@@ -8,7 +8,8 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import checks
-from .callbacks import Callback, check_monitored, check_state, larger_is_better, monitored
+from .callbacks import Callback, check_monitored, check_state, monitored
+from .direction import Direction
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -17,19 +18,28 @@ if TYPE_CHECKING:
 class ReduceOnPlateau(Callback):
     """Multiply the rate by ``factor`` when a figure has stopped improving.
 
-    Better than the best b so far is, for a figure to minimise, one below b * (1 - threshold) with ``"rel"``, below
-    b - threshold with ``"abs"``; for one to maximise, above b * (1 + threshold) or b + threshold. An epoch that is
+    Better than the best b so far is, for a figure to minimise, one below b - threshold * |b| with ``"rel"``, below
+    b - threshold with ``"abs"``; for one to maximise, above b + threshold * |b| or b + threshold. An epoch that is
     not better is a bad one; a better one sets their count to 0. NaN is never better.
 
     ``counting="pytorch"`` reduces after more than ``patience`` bad epochs, and the ``cooldown`` epochs after that
     count as no bad ones. ``counting="keras"`` reduces after ``patience`` bad epochs, and the last epoch of a cooldown
     counts already: Keras's patience p and cooldown c, both 1 or more, are PyTorch's p - 1 and c - 1.
 
-    PyTorch's ReduceLROnPlateau: the defaults, but without its ``eps``, which leaves out reductions below 1e-8.
+    PyTorch's ReduceLROnPlateau: the defaults, but without its ``eps``, which leaves out reductions below 1e-8. For
+    figures below 0 PyTorch's relative threshold, b * (1 - threshold) and b * (1 + threshold), lies on the wrong side of
+    b, so that some worse figures count as better; here it does not.
     Keras's ReduceLROnPlateau: ``counting="keras", threshold_mode="abs"``, its min_delta the threshold.
 
+    In a loop of one's own, without a Trainer, call ``update`` after each epoch and multiply the rate by ``lr_factor``::
+
+        plateau = ReduceOnPlateau("val_loss", patience=3)
+        for epoch in range(20):
+            ...  # steps: optimizer.step(0.1, lr_factor=plateau.lr_factor)
+            plateau.update(net.loss(*validation))
+
     Args:
-        monitor: a column of the epochs' rows. Larger is better if its name contains "accuracy", else smaller.
+        monitor: a column of the epochs' rows.
         factor: on the rate, between 0 and 1.
         patience: bad epochs to bear.
         cooldown: epochs after a reduction in which bad ones do not count.
@@ -37,11 +47,18 @@ class ReduceOnPlateau(Callback):
         floor: no reduction takes the rate of its epoch's last step below this. What a group has as an ``lr`` of its own
             is reduced in the same proportion, and has no floor.
         counting: ``"pytorch"`` or ``"keras"``.
+        mode: ``"max"`` if larger figures are better, ``"min"`` if smaller ones are; None for a column whose name tells,
+            see ``KeepBest``.
 
     Attributes:
         best: best figure so far; None before the first.
         bad: bad epochs in a row that count.
         cooling: epochs of cooldown that are left.
+        lr_factor: product of all reductions so far, from 1.
+
+    Raises:
+        ValueError: for a number out of its range, another word than those above, or a column whose name does not tell
+            which figures are better, without ``mode``; before the first step, for a column that the run does not have.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -56,9 +73,13 @@ class ReduceOnPlateau(Callback):
         threshold_mode: str = "rel",
         floor: float = 0.0,
         counting: str = "pytorch",
+        *,
+        mode: str | None = None,
     ) -> None:
         who = type(self).__name__
         self.monitor = monitor
+        self._direction = Direction.of(who, monitor, mode)
+        self.mode = self._direction.mode
         if not 0 < checks.number(who, "factor", factor) < 1:
             raise ValueError(f"{who}: expected 0 < factor < 1; got {factor!r}")
         self.factor = float(factor)
@@ -70,27 +91,58 @@ class ReduceOnPlateau(Callback):
         self.threshold = checks.non_negative(who, "threshold", threshold)
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"{who}: expected threshold_mode to be 'rel' or 'abs'; got {threshold_mode!r}")
-        if threshold_mode == "rel" and self.threshold >= 1 and not larger_is_better(monitor):
+        if threshold_mode == "rel" and self.threshold >= 1 and self.mode == "min":
             raise ValueError(
                 f"{who}: expected threshold below 1, a share of {monitor}, with threshold_mode='rel'; got {threshold!r}"
             )
         self.threshold_mode = threshold_mode
         self.floor = checks.non_negative(who, "floor", floor)
+        self._forget()
+
+    def _forget(self) -> None:
         self.best: float | None = None
         self.bad = self.cooling = 0
+        self.lr_factor = 1.0
 
     def on_start(self, trainer: "Trainer") -> None:
         check_monitored(type(self).__name__, trainer, self.monitor)
+        if trainer.step == 0:
+            self._forget()
 
     def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
-        """Count this epoch, and reduce the rate if it is time."""
-        value = monitored(type(self).__name__, row, self.monitor)
-        if row["epoch"] == 1:  # a run of its own, whatever this object saw before
-            self.best, self.bad, self.cooling = None, 0, 0
+        """Count this epoch, and reduce the run's rates if it is time."""
+        trainer.lr_factor *= self._reduce(monitored(type(self).__name__, row, self.monitor), row["lr"])
+
+    def update(self, metric: float, lr: float | None = None) -> float:
+        """Count an epoch of a loop of one's own; a Trainer's run does without.
+
+        Args:
+            metric: the epoch's figure. NaN counts as a bad epoch.
+            lr: rate of the epoch's last step, ``lr_factor`` included; only ``floor`` needs it.
+
+        Returns:
+            ``lr_factor``, by which the rates of all further steps are to be multiplied.
+
+        Raises:
+            TypeError: if ``metric`` is no number.
+            ValueError: if there is a ``floor`` and no ``lr``.
+        """
+        who = f"{type(self).__name__}.update"
+        value = monitored(who, {"metric": metric}, "metric")
+        if lr is None and self.floor:
+            raise ValueError(f"{who}: expected lr, the rate of the last step, for floor={self.floor}; got none")
+        self._reduce(value, math.inf if lr is None else checks.non_negative(who, "lr", lr))
+        return self.lr_factor
+
+    def _reduce(self, value: float, lr: float) -> float:
+        """By what to multiply the rates after an epoch with this figure, whose last rate was ``lr``."""
         count = self._count_as_keras if self.counting == "keras" else self._count_as_pytorch
-        at_floor = row["lr"] <= self.floor * (1 + 1e-12)  # where a reduction to the floor ends but for rounding
-        if count(value, at_floor) and not at_floor:
-            trainer.lr_factor *= max(self.factor, self.floor / row["lr"])
+        at_floor = lr <= self.floor * (1 + 1e-12)  # where a reduction to the floor ends but for rounding
+        if not count(value, at_floor) or at_floor:
+            return 1.0
+        reduction = max(self.factor, self.floor / lr)
+        self.lr_factor *= reduction
+        return reduction
 
     def _count_as_pytorch(self, value: float, at_floor: bool) -> bool:
         """Whether to reduce after an epoch with this figure."""
@@ -120,20 +172,27 @@ class ReduceOnPlateau(Callback):
         return True
 
     def _better(self, value: float) -> bool:
-        sign = 1 if larger_is_better(self.monitor) else -1
-        best = -sign * math.inf if self.best is None else self.best
-        margin = sign * self.threshold
-        bound = best * (1 + margin) if self.threshold_mode == "rel" else best + margin
-        return value > bound if sign > 0 else value < bound
+        best = self._direction.worst if self.best is None else self.best
+        return self._direction.better(value, best if math.isinf(best) else self._bound(best))
+
+    def _bound(self, best: float) -> float:
+        """What a figure has to be beyond to be better than ``best``."""
+        margin = self._direction.sign * self.threshold
+        if self.threshold_mode == "abs":
+            return best + margin
+        return best * (1 + margin * math.copysign(1.0, best))  # best + margin * |best|, rounded as PyTorch does
 
     def state(self) -> dict[str, Any]:
-        return {"bad": self.bad, "cooling": self.cooling} | ({} if self.best is None else {"best": self.best})
+        best = {} if self.best is None else {"best": self.best}
+        return {"bad": self.bad, "cooling": self.cooling, "lr_factor": self.lr_factor, **best}
 
     def restore(self, state: dict[str, Any]) -> None:
-        check_state(self, state, ("best", "bad", "cooling"))
+        check_state(self, state, ("best", "bad", "cooling", "lr_factor"))
+        who = type(self).__name__
         best = None if state.get("best") is None else float(state["best"])
-        bad, cooling = (checks.count(type(self).__name__, k, state.get(k, 0), least=0) for k in ("bad", "cooling"))
-        self.best, self.bad, self.cooling = best, bad, cooling
+        bad, cooling = (checks.count(who, k, state.get(k, 0), least=0) for k in ("bad", "cooling"))
+        lr_factor = checks.positive(who, "lr_factor", state.get("lr_factor", 1.0))
+        self.best, self.bad, self.cooling, self.lr_factor = best, bad, cooling, lr_factor
 
 
 class HalveOnStall(ReduceOnPlateau):
@@ -141,8 +200,12 @@ class HalveOnStall(ReduceOnPlateau):
 
     The heuristic of the CS231n notes: train at a fixed rate, and reduce it by a constant such as 0.5 whenever the
     validation error stops improving. They name no number of epochs.
+
+    Args:
+        monitor, mode: a column of the epochs' rows and which of its figures are better, as in ``ReduceOnPlateau``.
+        patience: bad epochs after which the rate is halved.
     """
 
-    def __init__(self, monitor: str = "val_accuracy", patience: int = 3) -> None:
+    def __init__(self, monitor: str = "val_accuracy", patience: int = 3, *, mode: str | None = None) -> None:
         checks.count("HalveOnStall", "patience", patience)
-        super().__init__(monitor, 0.5, patience, threshold=0.0, threshold_mode="abs", counting="keras")
+        super().__init__(monitor, 0.5, patience, threshold=0.0, threshold_mode="abs", counting="keras", mode=mode)

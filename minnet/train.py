@@ -227,10 +227,7 @@ class Trainer:
         if self.step == self.steps:
             self.end("finished")
             raise StopIteration
-        if not self._begun:
-            for callback in self.callbacks:
-                callback.on_start(self)
-            self._begun = True
+        self._begin()
         if self._amid:
             raise RuntimeError(
                 f"Trainer: expected whole steps; that after step {self.step} was broken off by an exception. "
@@ -265,6 +262,13 @@ class Trainer:
         self._rest()
         return record
 
+    def _begin(self) -> None:
+        """Tell the callbacks of the start, once."""
+        if not self._begun:
+            for callback in self.callbacks:
+                callback.on_start(self)
+            self._begun = True
+
     def _again(self, x: Any, y: Any) -> float:
         """Loss and gradient of the present step's batch for other parameters, with the same noise."""
         self.net.step -= 1
@@ -292,6 +296,7 @@ class Trainer:
         self.stop(reason)
         if self.ended:
             return
+        self._begin()  # or callbacks would take what they know of another run for this one's
         self.ended = True
         self.optimizer.settle()
         errors = []

@@ -297,7 +297,7 @@ def at(text: str) -> At:
 
 
 def savers(folder: Path, at: At) -> list[mn.Callback]:
-    return [mn.Checkpoint(folder, at, keep=2, best="far"), Peak()]
+    return [mn.Checkpoint(folder, at, keep=2, best="far", mode="min"), Peak()]
 
 
 def best(folder: Path) -> str:

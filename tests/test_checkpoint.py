@@ -106,7 +106,9 @@ def test_a_damaged_file_beside_those_of_the_run_is_left_alone(tmp_path):
 
 
 def test_an_epoch_that_could_not_be_saved_is_not_the_best_so_far(tmp_path, monkeypatch):
-    trainer = start(Figures([0.5, 0.9, 0.8, 0.7, 0.6]), mn.Checkpoint(tmp_path, best="score_accuracy", must_save=False))
+    trainer = start(
+        Figures([0.5, 0.9, 0.8, 0.7, 0.6]), mn.Checkpoint(tmp_path, best="score_accuracy", mode="max", must_save=False)
+    )
     for record in trainer:
         if record.step == 11:
             Full(monkeypatch, after=0)
@@ -146,12 +148,12 @@ def test_a_file_that_cannot_be_removed_is_not_called_unsaved(tmp_path, monkeypat
 
 def test_nan_is_never_the_best(tmp_path):
     figures = [float("nan"), 0.5, float("nan"), 0.4, 0.3]
-    start(Figures(figures), mn.Checkpoint(tmp_path, best="score_accuracy")).run(progress=False)
+    start(Figures(figures), mn.Checkpoint(tmp_path, best="score_accuracy", mode="max")).run(progress=False)
     assert step_of(tmp_path / "best.ckpt") == 12
 
 
 def test_the_figure_to_beat_is_that_of_the_file_in_the_folder(tmp_path):
-    saver = mn.Checkpoint(tmp_path / "a", keep=9, best="score_accuracy")
+    saver = mn.Checkpoint(tmp_path / "a", keep=9, best="score_accuracy", mode="max")
     history = start(Figures([0.1, 0.9, 0.8, 0.7, 0.6]), saver).run(progress=False)
     assert step_of(tmp_path / "a" / "best.ckpt") == 12
 
@@ -168,7 +170,7 @@ def test_the_figure_to_beat_is_that_of_the_file_in_the_folder(tmp_path):
 
 
 def test_the_best_column_may_come_from_a_callback_behind(tmp_path):
-    start(mn.Checkpoint(tmp_path, best="score_accuracy"), Figures()).run(progress=False)
+    start(mn.Checkpoint(tmp_path, best="score_accuracy", mode="max"), Figures()).run(progress=False)
     assert step_of(tmp_path / "best.ckpt") == 30
 
 
@@ -205,7 +207,7 @@ BAD = {
     "monitor": (lambda _: mn.diagnostics.UpdateRatios("trough"), "UpdateRatios: expected a schedule with a trough"),
     "checkpoint's event": (lambda folder: mn.Checkpoint(folder, "restart"), "Checkpoint: expected a schedule with"),
     "misspelt best": (
-        lambda folder: mn.Checkpoint(folder, best="acuracy"),
+        lambda folder: mn.Checkpoint(folder, best="acuracy", mode="max"),
         r"Checkpoint: expected one of the columns \['epoch', 'step', 'loss', 'accuracy', 'lr'\] to .*; got 'acuracy'",
     ),
     "best without validation": (lambda folder: mn.Checkpoint(folder, best="val_loss"), "got 'val_loss'"),
@@ -259,9 +261,9 @@ def test_a_class_of_ones_own_may_say_which_columns_it_adds(tmp_path):
         def on_epoch(self, trainer, row):
             super().on_epoch(trainer, row)
 
-    start(Says(), mn.Checkpoint(tmp_path / "a", best="score_accuracy")).run(progress=False)
+    start(Says(), mn.Checkpoint(tmp_path / "a", best="score_accuracy", mode="max")).run(progress=False)
     assert step_of(tmp_path / "a" / "best.ckpt") == 30
-    trainer = start(Says(), mn.Checkpoint(tmp_path / "b", best="score"))
+    trainer = start(Says(), mn.Checkpoint(tmp_path / "b", best="score", mode="max"))
     with pytest.raises(ValueError, match=r"'lr', 'score_accuracy'\] to monitor; got 'score'"):
         next(trainer)
 
@@ -270,7 +272,7 @@ def test_a_class_of_ones_own_may_say_which_columns_it_adds(tmp_path):
             row["more"] = 1.0
             super().on_epoch(trainer, row)
 
-    start(Silent("more"), mn.Checkpoint(tmp_path / "c", best="more")).run(progress=False)
+    start(Silent("more", mode="min"), mn.Checkpoint(tmp_path / "c", best="more", mode="min")).run(progress=False)
     assert (tmp_path / "c" / "best.ckpt").exists()
 
 
@@ -526,7 +528,9 @@ def test_an_error_at_the_end_keeps_nobody_from_putting_weights_back():
             raise KeyError("at the end")
 
     def weights(*callbacks):
-        trainer = start(Figures([0.9, 0.5, 0.4, 0.3, 0.2]), *callbacks, mn.EarlyStopping("score_accuracy", patience=9))
+        trainer = start(
+            Figures([0.9, 0.5, 0.4, 0.3, 0.2]), *callbacks, mn.EarlyStopping("score_accuracy", patience=9, mode="max")
+        )
         with contextlib.suppress(KeyError):
             trainer.run(progress=False)
         return trainer.net.params
@@ -565,9 +569,9 @@ def test_columns_of_a_class_and_of_an_object_are_known():
             row["c"] = 1.0
 
     for callback, column in ((Sub(), "b"), (Own(), "c")):
-        start(callback, mn.EarlyStopping(column, patience=9)).run(progress=False)
+        start(callback, mn.EarlyStopping(column, patience=9, mode="min")).run(progress=False)
     with pytest.raises(ValueError, match="expected one of the columns"):
-        start(Base(), mn.EarlyStopping("b")).run(progress=False)
+        start(Base(), mn.EarlyStopping("b", mode="min")).run(progress=False)
 
 
 def test_odd_columns_of_a_history_come_back_and_take_little_room(tmp_path):

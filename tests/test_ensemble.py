@@ -306,7 +306,7 @@ def test_nets_that_differ_in_training_only_go_together_when_that_is_said(nets):
 
 def test_the_best_of_a_search_come_best_first(nets):
     scores = [0.3, math.nan, 0.9, 0.3, 0.8]
-    best = mn.Ensemble.best(nets[0], nets, scores, 3, steps=[1, 2, 3, 4, 5])
+    best = mn.Ensemble.best(nets[0], nets, scores, 3, mode="max", steps=[1, 2, 3, 4, 5])
     assert best.names == ("member 2", "member 4", "member 0")
     assert best.steps == (3, 5, 1)
     assert np.array_equal(best.params, [nets[i].params for i in (2, 4, 0)])
@@ -695,8 +695,16 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
         (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 numbers as weights"),
         (lambda n: mn.Ensemble(n[0], n, weights=[-1, 1, 1, 1, 1]), ValueError, "expected 5 finite weights"),
         (lambda n: mn.Ensemble(n[0], n, steps=[1]), ValueError, "expected 5 numbers of steps; got 1"),
-        (lambda n: mn.Ensemble.best(n[0], n, [1, 2], 1), ValueError, "expected a score a candidate; got 2 for 5"),
-        (lambda n: mn.Ensemble.best(n[0], n, [1] * 5, 6), ValueError, "expected at least k=6 candidates; got 5"),
+        (
+            lambda n: mn.Ensemble.best(n[0], n, [1, 2], 1, mode="max"),
+            ValueError,
+            "expected a score a candidate; got 2 for 5",
+        ),
+        (
+            lambda n: mn.Ensemble.best(n[0], n, [1] * 5, 6, mode="max"),
+            ValueError,
+            "expected at least k=6 candidates; got 5",
+        ),
         (lambda n: mn.Ensemble(n[0], n).predict(np.ones((2, 4)), "median"), ValueError, "expected how to be one of"),
         (lambda n: mn.Ensemble(n[0], n).predict(np.ones((2, 5))), ValueError, "expected input of shape (n, 4)"),
         (lambda n: mn.Ensemble(n[0], n).predict(np.ones((0, 4))), ValueError, "expected at least one sample"),

@@ -14,6 +14,7 @@ KINDS = {
     "LAWA": lambda: mn.LAWA(2, at=1),
     "SWAG": lambda: mn.SWAG(1, rank=2),
     "Snapshots": lambda: mn.Snapshots(3),
+    "KeepBest": lambda: mn.KeepBest("val_accuracy"),
     "EarlyStopping": lambda: mn.EarlyStopping(),
     "ReduceOnPlateau": lambda: mn.ReduceOnPlateau(patience=0),
     "UpdateRatios": lambda: diagnostics.UpdateRatios(at=2),

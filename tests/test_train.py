@@ -474,7 +474,7 @@ STOPS = {
     "a loss that turns": ("val_loss", [3, 2, 1, 2, 3, 0, 0], 2, 0, 5, 3),
     "patience of one": ("val_loss", [3, 2, 2.5, 1, 1, 1, 1], 1, 0, 3, 2),
     "a tie is no improvement": ("val_loss", [3, 3, 3, 1, 1, 1, 1], 2, 0, 3, 1),
-    "a loss below zero": ("loss_of_mine", [0, -1, -0.5, -0.9, 5, 5, 5], 2, 0, 4, 2),
+    "a loss below zero": ("val_data_loss", [0, -1, -0.5, -0.9, 5, 5, 5], 2, 0, 4, 2),
     "improving in the last moment": ("val_loss", [3, 4, 2, 4, 1, 4, 4], 2, 0, 7, 5),
     "an accuracy that turns": ("val_accuracy", [0.1, 0.5, 0.4, 0.5, 0.9, 1, 1], 2, 0, 4, 2),
     "training accuracy": ("accuracy", [0.9, 0.8, 0.7, 1, 1, 1, 1], 2, 0, 3, 1),

@@ -77,7 +77,7 @@ def ensembles_at_equal_compute(task: Task, seed: int) -> dict[str, mn.Ensemble]:
     cyclic = task.run(next(seeds), share * task.members, schedules.WarmRestarts(task.rate, share), [snapshots])
     own = every.ensemble(long)
     with_average = mn.Ensemble(long, [*zip(own.params, own.buffers, strict=True), ema], all_steps=task.steps)
-    best = mn.Ensemble.best(long, trials, scores, task.members, all_steps=2 * task.members * (share // 2))
+    best = mn.Ensemble.best(long, trials, scores, task.members, mode="max", all_steps=2 * task.members * (share // 2))
     return {
         "one long run": mn.Ensemble(long, [long], steps=[task.steps]),
         "several starts": mn.Ensemble(long, starts, steps=[share] * task.members),

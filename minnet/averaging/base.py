@@ -42,8 +42,8 @@ class Average(Callback):
     """A mean of the points of a run. Subclasses say by ``share()`` how much the next point counts.
 
     Attributes:
-        count: points taken in so far. A run's first step sets it back to 0, and so does the end of a run that diverged
-            if it left the mean NaN or infinite.
+        count: points taken in so far. The start of a new run sets it back to 0, and so does the end of a run that
+            diverged if it left the mean NaN or infinite.
         params, buffers: the mean, arrays (P,) and (B,) that change with the next point. ValueError before the first.
     """
 
@@ -59,11 +59,11 @@ class Average(Callback):
 
     def on_start(self, trainer: "Trainer") -> None:
         self._moments.expect(trainer)
+        self._standardized = trainer.batches.standardize is not None
+        if trainer.step == 0:
+            self.count, self._mean = 0, None
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
-        if record.step == 1:  # a run of its own, whatever this object saw before
-            self.count = 0
-        self._standardized = trainer.batches.standardize is not None
         if self._moments.now(trainer, record.step):
             self.update(trainer.net)
 
@@ -128,7 +128,7 @@ class Average(Callback):
         """Copies of the averaged params and buffers; with ``refresh``, buffers as ``refreshed_buffers`` has them.
 
         ValueError for bytes as ``refresh`` if the run standardises its data, which has to be asked of whoever gives
-        floats, or an average that has not seen a step since it was restored.
+        floats, or an average that was restored and whose run has not gone on.
         """
         params, buffers = self._point()
         self._check_size(net)

@@ -73,6 +73,7 @@ class Dashboard(Callback):
     def on_start(self, trainer: "Trainer") -> None:
         for monitor in self.monitors:
             monitor.on_start(trainer)
+        self.verdicts = []
 
     def before_update(self, trainer: "Trainer", record: "Record") -> None:
         """Ask the monitors."""

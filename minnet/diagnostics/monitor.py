@@ -57,6 +57,8 @@ class Monitor(Callback):
 
     def on_start(self, trainer: "Trainer") -> None:
         self._moments.find(trainer)
+        if trainer.step == 0:
+            self._clear()
 
     def _clear(self) -> None:
         self._steps: list[int] = []
@@ -82,8 +84,6 @@ class Monitor(Callback):
 
     def record(self, step: int, values: dict[str, Any]) -> None:
         """Add a row to each array: numbers or arrays by name, the same names and shapes at every step."""
-        if self._steps and step <= self._steps[-1]:
-            self._clear()
         self._steps.append(step)
         for name, value in values.items():
             self._rows.setdefault(name, []).append(np.array(value))

@@ -114,7 +114,7 @@ def _of_loss(history: History, baseline: Baseline | None, learned: bool) -> Iter
         why = "a rate too low, or so high that it makes no headway. The update ratios tell which"
         yield Verdict("bad", f"The training loss has hardly moved, {words}: {why}.")
     else:
-        third, fourth = (float(part.mean()) for part in np.array_split(losses, 4)[2:])
+        third, fourth = (float(part.mean()) for part in np.array_split(losses, min(4, len(losses)))[-2:])
         falling = fourth < third - _MOVED * abs(first - last)
         course = "is still falling: more steps would help" if falling else "has levelled off"
         if baseline is not None and last > baseline.loss * (1 - _MOVED) and not learned:
@@ -142,7 +142,7 @@ def _of_gap(history: History, learned: bool) -> Iterator[Verdict]:
     if not learned:  # there is nothing that could be overfitted
         return
     losses = np.array(history["val_loss"], float)
-    best = int(np.argmin(losses))
+    best = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
     if losses[-1] > _WORSE * losses[best]:
         yield Verdict(
             "watch",

@@ -16,6 +16,7 @@ from ..archive import CheckpointError
 from ..averaging import Average
 from ..comparison import BINS, Comparison
 from ..description import describe_architecture, differences
+from ..direction import Direction
 from ..losses import Loss, SoftmaxCrossEntropy
 from ..net import Net
 from .files import read, write
@@ -76,19 +77,32 @@ class Ensemble:
 
     @classmethod
     def best(
-        cls, net: Net, candidates: Sequence[Member], scores: Sequence[float], k: int, **options: Any
+        cls,
+        net: Net,
+        candidates: Sequence[Member],
+        scores: Sequence[float],
+        k: int,
+        *,
+        mode: str | None = None,
+        **options: Any,
     ) -> "Ensemble":
-        """Of several candidates, such as the trials of a search, the k with the largest scores, the best first.
+        """Of several candidates, such as the trials of a search, the k with the best scores, the best first.
 
-        Of equal scores the earlier counts as better; NaN as worse than all. For losses give them negated. ``options``
-        are those of ``Ensemble`` and belong to all candidates.
+        Args:
+            net: a net like those of the candidates.
+            candidates: what ``Ensemble`` takes as members.
+            scores: one for each candidate. Of equal scores the earlier counts as better; NaN as worse than all.
+            k: how many to take.
+            mode: ``"max"`` if larger scores are better, such as accuracies; ``"min"`` if smaller ones are, such as
+                losses. It has to be given.
+            options: those of ``Ensemble``; they belong to all candidates.
         """
+        direction = Direction.of("Ensemble.best", "scores", mode)
         if len(candidates) != len(scores):
             raise ValueError(f"Ensemble.best: expected a score a candidate; got {len(scores)} for {len(candidates)}")
         if checks.count("Ensemble.best", "k", k) > len(candidates):
             raise ValueError(f"Ensemble.best: expected at least k={k} candidates; got {len(candidates)}")
-        keys = [-math.inf if math.isnan(score) else score for score in map(float, scores)]
-        chosen = sorted(range(len(keys)), key=lambda i: -keys[i])[:k]
+        chosen = np.argsort(direction.costs(scores), kind="stable")[:k].tolist()
         own = {"names": [f"member {i}" for i in range(len(candidates))], **options}
         for name in ("names", "weights", "steps"):
             if own.get(name) is not None:
@@ -203,7 +217,14 @@ class Ensemble:
     # Weights ---------------------------------------------------------------------------------------------
 
     def select(
-        self, x: Any, y: Any, *, metric: str | Metric | None = None, rounds: int | None = None, first: int = 1
+        self,
+        x: Any,
+        y: Any,
+        *,
+        metric: str | Metric | None = None,
+        mode: str | None = None,
+        rounds: int | None = None,
+        first: int = 1,
     ) -> "Ensemble":
         """The members chosen greedily on validation data, with their weights. See ``select_greedily``.
 
@@ -213,11 +234,14 @@ class Ensemble:
         ways = answers.ways(self._loss)
         has = {"log_loss": isinstance(self._loss, SoftmaxCrossEntropy), "accuracy": "votes" in ways}
         if metric is None:
+            if mode is not None:
+                raise ValueError(f"Ensemble.select: expected mode only with metric=...; got mode={mode!r} alone")
+            mode = "min"
             metric = "log_loss" if answers.judge("Ensemble.select", self._loss) is None else self._loss_of
         elif isinstance(metric, str) and not has.get(metric, True):
             raise ValueError(f"Ensemble.select: expected a metric that nets with {self._loss} have; got {metric!r}")
         outputs = answers.in_way(ways[0], self.scores(x), self._loss)
-        return self.reweighted(select_greedily(outputs, y, metric=metric, rounds=rounds, first=first))
+        return self.reweighted(select_greedily(outputs, y, metric=metric, mode=mode, rounds=rounds, first=first))
 
     def _loss_of(self, together: np.ndarray, y: Any) -> float:
         """The nets' own loss of what ``predict`` returns."""

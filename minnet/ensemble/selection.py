@@ -1,18 +1,20 @@
 """Which members of an ensemble count how much, chosen on validation data."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..comparison import as_labels, log_losses
+from ..direction import Direction
+from ..losses import Loss
 
 _LEAST = np.finfo(np.float64).tiny  # under a logarithm
 
 
-Metric = Callable[[np.ndarray, Any], float]  # of the mean of outputs (n, ...) and y; least is best
+Metric = Callable[[np.ndarray, Any], float]  # of the mean of outputs (n, ...) and y
 
 
 def _check_probabilities(who: str, probabilities: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -25,61 +27,74 @@ def _check_probabilities(who: str, probabilities: Any, y: Any) -> tuple[np.ndarr
     return values.astype(np.float64), labels
 
 
-def _accuracy_missed(mean: np.ndarray, labels: np.ndarray) -> float:
-    return -float((mean.argmax(axis=1) == labels).mean())
+def _accuracy(mean: np.ndarray, labels: np.ndarray) -> float:
+    return float((mean.argmax(axis=1) == labels).mean())
 
 
 def _log_loss(mean: np.ndarray, labels: np.ndarray) -> float:
     return float(log_losses(mean, labels).mean())
 
 
-_METRICS: dict[str, Metric] = {"log_loss": _log_loss, "accuracy": _accuracy_missed}
+_METRICS: dict[str, Metric] = {"log_loss": _log_loss, "accuracy": _accuracy}
 
 
 def select_greedily(
-    probabilities: np.ndarray, y: Any, *, metric: str | Metric = "log_loss", rounds: int | None = None, first: int = 1
+    probabilities: np.ndarray,
+    y: Any,
+    *,
+    metric: str | Metric = "log_loss",
+    mode: str | None = None,
+    rounds: int | None = None,
+    first: int = 1,
 ) -> np.ndarray:
     """How often each of K members is chosen, (K,), by forward selection with replacement. Caruana et al. 2004.
 
     Begins with the ``first`` members that are best by themselves (the paper's sorted initialisation), then adds, again
     and again, the member whose addition makes the mean of probabilities best; of all ensembles on the way the best is
-    returned, the smallest if several are. Ties go to the earlier member.
+    returned, the smallest if several are. Ties go to the earlier member. A metric that is NaN is never the best.
 
     Args:
         probabilities: of the members on validation data, (K, n, classes); with a metric of one's own whatever outputs
             (K, n, ...) it takes the mean of.
         y: labels (n,), or what the metric takes.
-        metric: ``"log_loss"``, ``"accuracy"``, or a function (mean, y) -> number, of which the least is best, such as a
-            Loss for the scores of nets that have it.
+        metric: ``"log_loss"``, ``"accuracy"``, or a function (mean, y) -> number, such as a Loss for the scores of nets
+            that have it.
+        mode: ``"max"`` if larger numbers of the metric are better, ``"min"`` if smaller ones are. A function that is no
+            Loss needs it.
         rounds: size of the last ensemble tried; 2 K + first if None.
         first: see above.
     """
     who = "select_greedily"
     if callable(metric):
-        values, loss = checks.array(who, "outputs", probabilities).astype(np.float64), metric
+        values, figure = checks.array(who, "outputs", probabilities).astype(np.float64), metric
         if values.ndim < 2 or values.size == 0:
             raise ValueError(f"{who}: expected outputs of shape (K, n, ...); got shape {values.shape}")
     else:
         values, y = _check_probabilities(who, probabilities, y)
         if metric not in _METRICS:
             raise ValueError(f"{who}: expected metric 'log_loss' or 'accuracy', or a function; got {metric!r}")
-        loss = _METRICS[metric]
+        figure = _METRICS[metric]
+    name = metric if isinstance(metric, str) else "loss" if isinstance(metric, Loss) else repr(metric)
+    direction = Direction.of(who, name, mode)
+
+    def costs(of: Iterable[np.ndarray]) -> np.ndarray:
+        return direction.costs([figure(mean, y) for mean in of])
+
     k = len(values)
     if checks.count(who, "first", first) > k:
         raise ValueError(f"{who}: expected first of at most {k}, the number of members; got {first}")
     rounds = 2 * k + first if rounds is None else checks.count(who, "rounds", rounds, least=first)
-    alone = np.array([loss(member, y) for member in values])
     counts = np.zeros(k, np.int64)
-    counts[np.argsort(alone, kind="stable")[:first]] = 1
+    counts[np.argsort(costs(values), kind="stable")[:first]] = 1
     total = np.einsum("k,k...->...", counts, values)
-    best, best_counts = loss(total / first, y), counts.copy()
+    (best,), best_counts = costs([total / first]), counts.copy()
     for size in range(first + 1, rounds + 1):
-        losses = [loss((total + member) / size, y) for member in values]
-        chosen = int(np.argmin(losses))
+        found = costs((total + member) / size for member in values)
+        chosen = int(np.argmin(found))
         counts[chosen] += 1
         total += values[chosen]
-        if losses[chosen] < best:
-            best, best_counts = losses[chosen], counts.copy()
+        if found[chosen] < best:
+            best, best_counts = found[chosen], counts.copy()
     return best_counts
 
 

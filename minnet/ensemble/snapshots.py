@@ -40,10 +40,10 @@ class Snapshots(Callback):
 
     def on_start(self, trainer: "Trainer") -> None:
         self._moments.expect(trainer)
+        if trainer.step == 0:
+            self.members, self.steps = [], []
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
-        if record.step == 1:  # a run of its own, whatever this object saw before
-            self.members, self.steps = [], []
         if not self._moments.now(trainer, record.step):
             return
         if len(self.steps) == self.last:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..direction import Direction
 from ..files import write_json
 from .shape import Shape, moving_average, read_shape
 
@@ -81,7 +82,7 @@ class RangeTest:
 
     @property
     def _upwards(self) -> bool:
-        return "accuracy" in self.monitor
+        return Direction.of("RangeTest", self.monitor).mode == "max"
 
     @cached_property
     def curve_rates(self) -> np.ndarray:

@@ -1,0 +1,70 @@
+"""Whether the larger or the smaller of two figures is the better one: one answer for all who compare them."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MODES = ("min", "max")
+# What minnet's own losses and metrics are called, those of validation with "val_" before it.
+_KNOWN = {"accuracy": "max", "loss": "min", "data_loss": "min", "log_loss": "min", "ece": "min"}
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Which of two figures is better. NaN is never better than another figure, and any figure is better than NaN.
+
+    Args:
+        mode: ``"min"`` if smaller figures are better, ``"max"`` if larger ones are.
+    """
+
+    mode: str
+
+    @classmethod
+    def of(cls, who: str, name: str, mode: str | None = None) -> "Direction":
+        """The direction of a figure, by ``mode`` or else by its name.
+
+        Args:
+            who: whose errors it raises.
+            name: of the figure, such as a column of the epochs' rows.
+            mode: ``"min"``, ``"max"``, or None for the direction of a name that minnet itself gives to a figure.
+
+        Raises:
+            ValueError: if ``mode`` is something else, or is None for a name that tells nothing.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"{who}: expected the name of a figure as text; got {name!r}")
+        if mode is None:
+            mode = _KNOWN.get(name.removeprefix("val_"))
+            if mode is None:
+                raise ValueError(
+                    f"{who}: expected mode='min' or mode='max' for {name!r}, as only the names {', '.join(_KNOWN)}, "
+                    "also after val_, tell which figures are better; got no mode"
+                )
+        if mode not in MODES:
+            raise ValueError(f"{who}: expected mode to be 'min' or 'max'; got {mode!r}")
+        return cls(mode)
+
+    @property
+    def sign(self) -> int:
+        """1 where larger figures are better, -1 where smaller ones are."""
+        return 1 if self.mode == "max" else -1
+
+    @property
+    def worst(self) -> float:
+        """The infinity that no figure is worse than."""
+        return -self.sign * math.inf
+
+    def better(self, value: float, best: float | None, margin: float = 0.0) -> bool:
+        """Whether ``value`` is better than ``best`` by more than ``margin``. Any number is better than None or NaN."""
+        if math.isnan(value):
+            return False
+        if best is None or math.isnan(best):
+            return True
+        return self.sign * (value - best) > margin
+
+    def costs(self, values: Any) -> np.ndarray:
+        """The figures as float64 of which the least is best: turned if larger ones are better, NaN as infinity."""
+        figures = np.asarray(values, np.float64)
+        return np.where(np.isnan(figures), np.inf, -self.sign * figures)
