@@ -65,7 +65,7 @@ def main() -> None:
         net,
         train,
         rule=mn.Nesterov(0.9),
-        lr=lr.in_epochs(-(-TRAINING // BATCH)),
+        lr=lr.in_epochs(),
         batch_size=BATCH,
         epochs=arguments.epochs,
         augment=mn.data.Augment(flip=True, crop=4),

@@ -13,7 +13,6 @@ l7_surfaces.png and l7_lines.png, the losses as CSV beside them, and l7_measures
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -64,7 +63,7 @@ def network(shape: tuple[int, ...], blocks: int, width: int, shortcut: bool, see
 
 def train(net: mn.Net, data: mn.data.Data, epochs: int, rate: float, seed: int) -> float:
     """Training accuracy at the end."""
-    lr = schedules.Cosine(rate, epochs).in_epochs(math.ceil(len(data[0]) / BATCH))
+    lr = schedules.Cosine(rate, epochs).in_epochs()
     mn.fit(
         net, data, rule=mn.Nesterov(0.9), lr=lr, batch_size=BATCH, epochs=epochs, seed=seed, clip_norm=5.0,
         progress=False,

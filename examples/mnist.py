@@ -42,7 +42,7 @@ def main() -> None:
         seed=0,
     )
     print(net.summary())
-    lr = schedules.Cosine(0.1, epochs).in_epochs(-(-len(train[0]) // BATCH))
+    lr = schedules.Cosine(0.1, epochs).in_epochs()
     mn.fit(
         net, train, rule=mn.Nesterov(0.9), lr=lr, batch_size=BATCH, epochs=epochs, validation=val, seed=0,
         callbacks=[Progress()],

@@ -46,7 +46,7 @@ def main() -> None:
         net,
         train,
         rule=mn.Nesterov(0.9),
-        lr=schedules.Cosine(RATE, arguments.epochs).in_epochs(-(-TRAINING // BATCH)),
+        lr=schedules.Cosine(RATE, arguments.epochs).in_epochs(),
         batch_size=BATCH,
         epochs=arguments.epochs,
         standardize=minus_mean_image,

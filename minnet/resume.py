@@ -65,11 +65,18 @@ def fingerprint(data: Data) -> Document:
     }
 
 
-def compare(path: Any, what: str, file: Any, given: Any) -> None:
+def compare(path: Any, what: str, file: Any, given: Any, *, advice: str = "") -> None:
     """CheckpointError that names the differences between a file's description and what was given."""
     found = differences(what, file, given)
     if found:
-        raise CheckpointError(f"expected what {path} was saved with; got another: {found}")
+        raise CheckpointError(f"expected what {path} was saved with; got another: {found}{advice}")
+
+
+def compare_run(saved: "Saved", trainer: "Trainer") -> None:
+    """``compare`` for all that is given again, with a word on how to go on at another rate."""
+    file, given = saved.get("run", kind=dict), describe_run(trainer)
+    advice = ". To change the rate, resume with that of the file and set trainer.lr before run()"
+    compare(saved.path, "", file, given, advice="" if repr(file.get("lr")) == repr(given["lr"]) else advice)
 
 
 # What moves --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +21,14 @@ from .losses import Loss
 from .net import Net
 from .optimizer import Optimizer
 from .rules import Hyper, Rule
-from .schedules import Constant, Schedule
+from .schedules import Schedule
 from .schedules.base import telling_steps
+from .schedules.given import as_schedule, resolved
 from .schedules.length import warn_of_length
 from .signals import leave_on_signals
+
+# What a rate may be given as: a number, a schedule, or a function of the step.
+Rate = Schedule | Callable[[int], float] | float
 
 
 def _for_net(who: str, data: Data, net: Net) -> Data:
@@ -103,7 +107,8 @@ class Trainer:
         net: the network, built with a loss.
         data: training data (x, y).
         rule: update rule.
-        lr: a number or a schedule of the step.
+        lr: a number, a schedule, or a function of the step, which is counted from 0. Nothing is known of a function's
+            course, so its range is checked at the first and the last step, and then at each step before it is taken.
         batch_size, seed: of the batches and their order.
         augment: changes to the training images, see ``Batches``; validation is left alone.
         standardize: fitted on the raw training data, applied to training batches and to validation, which must both
@@ -116,6 +121,9 @@ class Trainer:
         callbacks: told of every step and epoch.
 
     Attributes:
+        lr: the rate as a schedule. It may be set to whatever the argument may be, also in mid-run and after ``resume``:
+            ``trainer.lr = 0.01`` takes effect at the next step. A schedule is asked for the run's step, counted from 0;
+            ``schedule.offset(trainer.step)`` begins now.
         lr_factor: every rate is multiplied by it, those of groups with an ``lr`` of their own too; starts at 1, and
             belongs to controllers such as ``ReduceOnPlateau``. The history shows the products.
         leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
@@ -141,7 +149,7 @@ class Trainer:
         data: Data,
         *,
         rule: Rule,
-        lr: Schedule | float,
+        lr: Rate,
         batch_size: int,
         epochs: int | None = None,
         steps: int | None = None,
@@ -165,14 +173,17 @@ class Trainer:
         if (epochs is None) == (steps is None):
             raise ValueError(f"Trainer: expected either epochs or steps; got epochs={epochs}, steps={steps}")
         self.net = net
-        self.lr = lr if isinstance(lr, Schedule) else Constant(checks.non_negative("Trainer", "lr", lr))
+        rate = as_schedule("Trainer", "lr", lr)
         x, y = _for_net("Trainer", data, net)
         self.batches = Batches((x, y), batch_size, seed=seed, augment=augment, standardize=standardize, dtype=net.dtype)
         self.validation = None if validation is None else _for_net("Trainer validation", validation, net)
         if self.validation is not None and standardize is not None:
             self.validation = _standardized(self.validation, x.dtype, standardize)
-        self.optimizer = Optimizer(net, rule, weight_decay=weight_decay, clip_norm=clip_norm, groups=groups)
         per_epoch = len(self.batches)
+        # Lengths in epochs of a run become steps here; Optimizer says what is wrong with all else.
+        given = {"rule": rule, "weight_decay": weight_decay, "clip_norm": clip_norm}
+        given["groups"] = list(groups) if isinstance(groups, Iterable) else groups
+        self.optimizer = Optimizer(net, **{name: resolved(value, per_epoch) for name, value in given.items()})
         if self.optimizer.searches and (per_epoch > 1 or augment is not None):
             raise ValueError(
                 f"Trainer: expected all {len(x)} samples in a batch and no augmentation for {rule}, which compares "
@@ -184,15 +195,14 @@ class Trainer:
             self.steps = checks.count("Trainer", "steps", steps)
         if self.validation is not None:
             net.reserve()  # so that evaluating makes no memory in mid-run
-        for step in telling_steps(self.lr, self.steps):
-            _rate_at(self.lr, step)
+        self.step = 0
+        self._lr = self._checked_rate(rate)
         self.optimizer.look_ahead(self.steps)
         for name, schedule in {"lr": self.lr, **self.optimizer.schedules}.items():
             warn_of_length(name, schedule, self.steps, per_epoch)
         self.lr_factor = 1.0
         self.identity = secrets.token_hex(16)
         self.history = History()
-        self.step = 0
         self.leaving: str | None = None
         self.epoch_so_far: tuple[float, int, int | None] = 0.0, 0, 0  # sum of losses, samples, right answers
         # States at the start of an epoch, in two places that take turns: the one to go back to, and the latest,
@@ -205,6 +215,23 @@ class Trainer:
         self._amid = False  # whether a step has begun that has not ended
         # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
         self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
+
+    @property
+    def lr(self) -> Schedule:
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self._lr = self._checked_rate(as_schedule("Trainer", "lr", value))
+        warn_of_length("lr", self._lr, self.steps, len(self.batches))
+
+    def _checked_rate(self, schedule: Schedule) -> Schedule:
+        """The schedule with its lengths in steps; ValueError if it leaves its range in a step that is to come."""
+        schedule = resolved(schedule, len(self.batches))
+        for step in telling_steps(schedule, self.steps):
+            if step >= self.step:
+                _rate_at(schedule, step)
+        return schedule
 
     def __iter__(self) -> Iterator[Record]:
         if self._left is not None:
@@ -424,7 +451,7 @@ class Trainer:
         data: Data,
         *,
         rule: Rule,
-        lr: Schedule | float | None = None,
+        lr: Rate | None = None,
         validation: Data | None = None,
         weight_decay: Hyper = None,
         clip_norm: Hyper = None,
@@ -437,7 +464,8 @@ class Trainer:
         that is not. ``net`` must be built as then, its weights do not matter. Lengths, seeds, augmentation,
         standardisation and all hyper-parameters that are numbers are in the file. What is code (rule, schedules,
         groups, callbacks) or data is given again and compared with what the file says of it; functions by name only,
-        but those of groups also by the tensors that they choose.
+        but those of groups also by the tensors that they choose. To go on at another rate, resume with that of the file
+        and set ``trainer.lr`` before ``run()``.
 
         To train longer, go on from the last file of ``Checkpoint`` and set ``trainer.steps`` before ``run()``. The bits
         are those of a run of that length from the start with the same schedules, if the shorter one ended with an
@@ -465,7 +493,7 @@ class Trainer:
                 groups=groups,
                 callbacks=callbacks,
             )
-            resume.compare(saved.path, "", saved.get("run"), resume.describe_run(trainer))
+            resume.compare_run(saved, trainer)
             resume.put_back(trainer, saved)
         return trainer
 
@@ -496,7 +524,7 @@ def fit(
     data: Data,
     *,
     rule: Rule,
-    lr: Schedule | float,
+    lr: Rate,
     batch_size: int = 100,
     epochs: int | None = None,
     steps: int | None = None,

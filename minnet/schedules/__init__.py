@@ -2,8 +2,9 @@
 
 ``schedule(step)`` takes a step counted from 0 and gives the value of that step, a number of at least 0: a rate, a
 momentum, a decay, a bound on a norm. It is defined for every step and constant past its end. Nothing is remembered
-between calls: to resume at step k is to call it with k. Lengths are in steps; ``schedule.in_epochs(steps_per_epoch)``
-reads the same lengths as epochs, and ``schedule.length`` says after how many steps all is constant.
+between calls: to resume at step k is to call it with k. Lengths are in steps; ``schedule.in_epochs()`` reads the same
+lengths as epochs of the run that it is given to, ``schedule.in_epochs(100)`` as epochs of 100 steps. After
+``schedule.length`` steps all is constant.
 
 ``schedule.events(steps)`` lists what happens within the first ``steps`` steps, for snapshots and averages to hang on.
 A cycle's last step is a ``"trough"``, the step after it a ``"restart"``. ``schedule.preview(steps)`` gives the values,

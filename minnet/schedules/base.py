@@ -70,10 +70,24 @@ class Schedule:
 
         plots.schedules(path, {type(self).__name__: self}, steps)
 
-    def in_epochs(self, steps_per_epoch: int, staircase: bool = False) -> "Schedule":
-        """This schedule with its lengths in epochs; ``staircase`` holds each epoch's first value throughout it."""
+    def in_epochs(self, steps_per_epoch: int | None = None, staircase: bool = False) -> "Schedule":
+        """This schedule with its lengths read as epochs.
+
+        Args:
+            steps_per_epoch: how many steps an epoch has. If None, the ``Trainer`` (or ``fit``) that the schedule is
+                given to, for a rate or any other hyper-parameter, puts the number of its own epochs in.
+            staircase: whether each epoch's first value is held throughout it.
+
+        Raises:
+            ValueError: if a part of this schedule is in epochs of a run already.
+        """
+        from .given import InEpochsOfRun, resolved
         from .time import InEpochs
 
+        if resolved(self, 1) is not self:
+            raise ValueError(f"in_epochs: expected lengths that are steps so far; got some that are epochs in {self!r}")
+        if steps_per_epoch is None:
+            return InEpochsOfRun(self, staircase)
         checks.count("InEpochs", "steps_per_epoch", steps_per_epoch)
         return InEpochs(self.staircase(1), steps_per_epoch) if staircase else self._stretched(steps_per_epoch)
 
