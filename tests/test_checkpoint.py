@@ -158,7 +158,7 @@ def test_the_figure_to_beat_is_that_of_the_file_in_the_folder(tmp_path):
     assert step_of(tmp_path / "a" / "best.ckpt") == 12
 
     def resumed(folder, best):
-        saver = mn.Checkpoint(tmp_path / folder, best=best)
+        saver = mn.Checkpoint(tmp_path / folder, best=best, mode="min" if best == "loss" else "max")
         go_on(tmp_path / "a" / "step-00000018.ckpt", Figures([0.1, 0.9, 0.8, 0.7, 0.6]), saver).run(progress=False)
         return step_of(tmp_path / folder / "best.ckpt")
 
