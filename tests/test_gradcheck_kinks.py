@@ -120,7 +120,7 @@ def test_where_both_sides_are_kinks_nothing_is_judged():
     scores = np.zeros((1, 2))
     result = mn.check_loss(mn.AbsoluteError(), scores, np.zeros((1, 2)))
     assert (result.verdict, result.passed, result["scores"].excluded) == ("kink", False, 2)
-    with pytest.raises(AssertionError, match="use fewer or other data, or burn_in"):
+    with pytest.raises(AssertionError, match=r"with fewer or other data$"):
         result.assert_passed()
     scores[0, 1] = 1.0
     result = mn.check_loss(mn.AbsoluteError(), scores, np.zeros((1, 2)))

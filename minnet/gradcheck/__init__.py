@@ -7,6 +7,7 @@ against the analytic gradient. GRADCHECK.md says how to read a verdict and what 
 
 from .functions import check_backward, check_gradient
 from .layers import LayerCase, check_layer, check_loss, layer_cases
+from .modules import check_module
 from .nets import check_net, compare_precisions
 from .numeric import numerical_gradient, relative_error
 from .result import GradientCheck, TensorCheck, cs231n
@@ -22,6 +23,7 @@ __all__ = [
     "check_gradient",
     "check_layer",
     "check_loss",
+    "check_module",
     "check_net",
     "compare_precisions",
     "cs231n",

@@ -1,20 +1,32 @@
 """Checks of anybody's functions: plain NumPy code, and forward and backward pairs in the style of CS231n."""
 
 import copy
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from .modes import How, Problem, run
+from .arguments import (
+    Arguments,
+    Replay,
+    eps_of,
+    gradients_of,
+    is_discrete,
+    is_floats,
+    names,
+    no_floats,
+    paired,
+    replayer,
+)
+from .conventions import takes_arguments
+from .edges import run_inside
+from .modes import How, Problem
 from .numeric import Function
+from .reading import accumulates, accumulating, changed, changes, least_move, unread
 from .result import GradientCheck
+from .subject import Subject, quiet
 
 _COMPLEX_STEP = 1e-20  # nothing is subtracted, so it may be as short as one likes (Squire and Trapp 1998)
-
-Arguments = np.ndarray | Sequence[Any] | Mapping[str, Any]
-Replay = Callable[[], object] | np.random.Generator | Iterable[np.random.Generator] | None
 
 
 def check_gradient(
@@ -28,6 +40,7 @@ def check_gradient(
     h: float | None = None,
     method: str = "central",
     sweep: bool = False,
+    in_place: bool = False,
     replay: Replay = None,
     seed: int = 0,
 ) -> GradientCheck:
@@ -35,14 +48,18 @@ def check_gradient(
 
     Args:
         f: takes x and gives a number, or an array; then the check is of its elements' sum with random weights, the
-            cotangent. Or it gives (number, gradient), as losses in the style of CS231n do, and analytic is left out.
+            cotangent. An array of one element counts as a number. Or f gives (number, gradient), as losses in the
+            style of CS231n do, and analytic is left out.
         x: where to check; f gets copies, so it may change its arguments. An array; or several, as a tuple for
-            ``f(*x)`` or a dict for ``f(**x)``, of which those of floats are checked unless their gradient is None.
+            ``f(*x)`` or a dict for ``f(**x)``, of which those of floats are checked unless their gradient is None. A
+            dict goes to f as it is, ``f(x)``, where f does not take its keys as keywords: a model's parameters.
             Python floats are checked where there is no array of floats. Use float64: in float32, also inside f, a
             check sees errors of a hundredth of the largest element or so, and says "round-off" where it does not.
-        analytic: the gradient of f at x: an array like x, a tuple or a dict like it; or a function that gives these
-            for a cotangent of the shape of f's output, as a backward pass does. An f that gives an array needs that.
-            The keys of a dict may have the d of ``"dw"``. None where f gives it.
+        analytic: the gradient of f at x: an array like x, a tuple or a dict like it (the keys of a dict may have the d
+            of ``"dw"``). Or a function that gives these: of a cotangent of the shape of f's output, as a backward pass
+            is, which an f that gives an array needs; or, where f gives a number, of x, as SciPy's ``jac`` is. Which of
+            the two is seen from its parameters' names, if they are f's, and from what it gives. None where f gives the
+            gradient.
         mode: ``"all"`` coordinates; a ``"sample"`` of each tensor; random ``"directions"``.
         samples: coordinates a tensor of a sample, one from each of as many strata, so that no tensor is skipped.
         directions: how many; a direction costs two evaluations for any number of coordinates. If one fails, directions
@@ -53,45 +70,117 @@ def check_gradient(
             ``"complex"`` step Im f(x + ih) / h, without any round-off, for an f that is analytic and takes complex
             arrays (abs, max and comparisons are not).
         sweep: whether to measure the error against h too, on ``samples`` coordinates a tensor.
+        in_place: whether to move the very arrays given as x and put them back after each evaluation, as CS231n's
+            ``eval_numerical_gradient`` does: for an f that reads them from elsewhere, such as ``lambda _:
+            model.loss(X)[0]`` with ``x=model.params["W"]``. An f that does not depend on its argument, but on the
+            array, is checked so unasked, with a remark. Not with the complex step.
         replay: what noise f draws: a generator, or several, put back to where they stand now before every evaluation;
             or a function to be called before each, ``lambda: rng.seed(0)``.
         seed: of the sample, the directions and the cotangent.
+
+    Returns:
+        a ``GradientCheck``; its ``remark`` has what was noticed beside the numbers.
+
+    Raises:
+        TypeError, ValueError: for arguments that do not fit each other.
+        FloatingPointError: if f is not finite at x.
     """
+    who = "check_gradient"
     how = How.checked(
-        "check_gradient",
+        who,
         **{"mode": mode, "samples": samples, "directions": directions, "h": h, "method": method, "sweep": sweep},
         seed=seed,
     )
-    names, points, call = _arguments("check_gradient", f, x)
-    replayed = _replayer(replay)
+    if in_place and method == "complex":
+        raise ValueError(f'{who}: expected method "central" or "richardson" with in_place=True; got "complex"')
+    subject = Subject(who, f, x, replay)
+    if in_place:
+        subject = subject.moved_in_place()
+    problem, adding, remarks = _problem(subject, analytic, seed)
+    check = run_inside(problem, how).explained(adding).remarked(*remarks)
+    if in_place or check.nondeterminism:
+        return check
+    ignored = unread(problem, check)
+    if ignored and method != "complex" and subject.originals_matter(ignored):
+        problem, adding, remarks = _problem(subject.moved_in_place(), analytic, seed)
+        moved = (
+            f"f does not depend on its argument, but on the array that was given as {', '.join(ignored)}: that array "
+            "was moved in place and put back (in_place=True does so from the start)."
+        )
+        return run_inside(problem, how).explained(adding).remarked(moved, *remarks)
+    if check.passed:
+        return check
+    if ignored:
+        return check.remarked(_ignores(problem, ignored))
+    if subject.originals_matter(subject.names):
+        return check.remarked(
+            "f also reads, beside its argument, an array that was given as x, which stayed where it was: in_place=True "
+            "moves that array itself."
+        )
+    return check
 
-    def evaluated(values: Mapping[str, Any]) -> Any:
-        replayed()
-        return call({name: a.copy() if isinstance(a, np.ndarray) else a for name, a in values.items()})
 
-    together, made = analytic is None, evaluated(points)
-    if together:
-        made, analytic = _value(made), lambda _: evaluated(points)[1]
-    first = _checked_value(made, analytic)
-    cotangent = np.ones(()) if first.ndim == 0 else np.random.default_rng((seed, 1)).standard_normal(first.shape)
+def _problem(subject: Subject, analytic: Any, seed: int) -> tuple[Problem, str, list[str]]:
+    """What is to be compared; a remark if gradients add up from call to call, and remarks on what is changed."""
+    who, points = subject.who, subject.points
+    made, touched = subject.evaluated(points), subject.restored()
+    together = analytic is None
+    first = _checked_value(_value(made) if together else made, analytic)
+    takes_x = callable(analytic) and takes_arguments(subject, analytic, first)
+    backward = callable(analytic) and not takes_x
+    weighted = backward and first.ndim
+    cotangent = np.random.default_rng((seed, 1)).standard_normal(first.shape) if weighted else np.ones(first.shape)
+    dy = cotangent.copy()
+
+    def given() -> Any:
+        subject.replayed()
+        if together:
+            return subject.evaluated(points)[1]
+        if takes_x:
+            return subject.call(analytic, subject.copies(points))
+        if backward:
+            dy[...] = cotangent
+            return analytic(dy)
+        return analytic
 
     def gradients() -> dict[str, np.ndarray]:
-        replayed()
-        given = analytic(cotangent.copy()) if callable(analytic) else analytic
-        return _gradients("check_gradient", names, points, given)
+        return gradients_of(who, subject.names, points, given())
+
+    once, nondeterminism, adding = accumulating(gradients)
+    remarks = [changes("f", touched), changes("analytic", subject.restored())]
+    if not np.array_equal(dy, cotangent):
+        remarks.append(changes("analytic", ["the cotangent"]))
 
     def value(values: Mapping[str, Any]) -> np.ndarray:
-        return np.asarray(evaluated(values)[0] if together else evaluated(values))
+        made = subject.evaluated(values)
+        return np.asarray(made[0] if together else made)
 
-    once, nondeterminism = _twice(gradients)
     checked = {name: points[name] for name in once}
-    function = Function(lambda: value(points) * cotangent, eps=_eps([*checked.values(), first]), guessed=True)
+    eps = eps_of([*checked.values(), first])
+    function = Function(quiet(lambda: value(points) * cotangent), eps=eps, guessed=True)
 
     def complex_slope(name: str, index: int) -> float:
         function.evaluations += 1
         return _complex_step(lambda moved: value({**points, name: moved}), points[name], name, index, cotangent)
 
-    return run(Problem(function, checked, once, nondeterminism, complex_slope=complex_slope, poisoned=False), how)
+    problem = Problem(function, checked, once, nondeterminism, complex_slope=complex_slope, poisoned=False)
+    return problem, accumulates("analytic" if callable(analytic) else "f", adding), remarks
+
+
+def _ignores(problem: Problem, ignored: list[str]) -> str:
+    """What to say of an f that does not depend on some of its arguments, whose gradients are not 0."""
+    listed = ", ".join(ignored)
+    far = least_move(problem.function, [problem.values[name] for name in ignored])
+    if far is not None:
+        return (
+            f"f is constant around {listed} and differs only farther away, as a step function does (round, argmax, a "
+            "cast to integers): its gradient is 0 there."
+        )
+    return (
+        f"f does not depend on {listed}: wherever it was moved, f gave the same value. If f reads such values from "
+        'elsewhere, as lambda _: model.loss(X)[0] does, give the very array that it reads (model.params["W"]; a copy '
+        "does not count)."
+    )
 
 
 def check_backward(
@@ -107,55 +196,93 @@ def check_backward(
     Args:
         forward: ``forward(*arguments) -> (out, cache)``, or ``(out, other, ..., cache)`` with several outputs.
         backward: ``backward(dout, cache) -> grads``, or ``(dout, dother, ..., cache)``: one gradient for each argument
-            that is an array of floats, in their order (one alone as it is); or a dict of them by the argument's name,
-            with or without a d before it; None for one that is not to be checked.
-        arguments: of forward. Arrays of floats are checked. All are copied for every call, so that what forward
-            changes in place, running means or a cache in a dict of settings do not pass from one call to the next.
-        replay, seed, options: as in ``check_gradient``.
+            that is an array of floats, or for each that is an array, or for each, in their order (one alone as it is);
+            or a dict of them by the argument's name, with or without a d before it; None for one that is not to be
+            checked.
+        arguments: of forward. Arrays of floats are checked, those of integers, such as labels, are not. All are copied
+            for every call, so that what forward changes in place, running means or a cache in a dict of settings do not
+            pass from one call to the next.
+        replay, seed, options: as in ``check_gradient``, but for ``in_place``. For layers that keep their weights as
+            ``self.W`` there is ``check_module``.
+
+    Returns:
+        a ``GradientCheck``; its ``remark`` says what of an argument or of dout the passes change in place.
+
+    Raises:
+        TypeError, ValueError: for arguments that do not fit each other.
+        FloatingPointError: if forward's output is not finite.
     """
     who = "check_backward"
     how = How.checked(who, seed=seed, **options)
     if how.method == "complex":
         raise ValueError(f'{who}: expected method "central" or "richardson"; got "complex" (see check_gradient)')
-    names = _names(forward, len(arguments))
+    parameters = names(forward, len(arguments))
     everything = {
-        name: np.array(a, order="C") if _is_floats(a) else a for name, a in zip(names, arguments, strict=True)
+        name: np.array(a, order="C") if is_floats(a) else a for name, a in zip(parameters, arguments, strict=True)
     }
-    points = {name: a for name, a in everything.items() if _is_floats(a)}
+    points = {name: a for name, a in everything.items() if is_floats(a)}
     if not points:
-        raise TypeError(f"{who}: expected at least one argument as an array of floats; got {arguments!r}")
-    replayed = _replayer(replay)
+        raise no_floats(who, "at least one argument as an array of floats", arguments)
+    replayed = replayer(replay)
 
-    def outputs() -> tuple[list[np.ndarray], Any]:
+    def passed(fresh: dict[str, Any]) -> tuple[list[np.ndarray], Any]:
         replayed()
-        fresh = [copy.deepcopy(a) for a in everything.values()]
-        made = forward(*fresh)
+        made = forward(*fresh.values())
         if not isinstance(made, tuple) or len(made) < 2:
-            raise TypeError(f"{who}: expected forward to give (out, cache); got {type(made).__name__}")
+            raise TypeError(
+                f"{who}: expected forward to give (out, cache); got {type(made).__name__} (a layer that keeps its "
+                "cache as self.x is checked by check_module, a function alone by check_gradient)"
+            )
         return [np.array(out) for out in made[:-1]], made[-1]
 
+    def outputs() -> list[np.ndarray]:
+        return passed(copy.deepcopy(everything))[0]
+
+    first = outputs()
     rng = np.random.default_rng((seed, 1))
-    first, _ = outputs()
     cotangents = [rng.standard_normal(out.shape) for out in first]
     dtype = next(iter(points.values())).dtype
+    remarks: dict[str, None] = {}  # in their order, each once
 
     def gradients() -> dict[str, np.ndarray]:
-        _, cache = outputs()
-        return _gradients(who, list(points), points, backward(*(c.astype(dtype) for c in cotangents), cache))
+        fresh = copy.deepcopy(everything)
+        _, cache = passed(fresh)
+        remarks[changes("forward", changed(_arrays(fresh), everything))] = None
+        before = {**_arrays(fresh), **{f"dout {i}": c.astype(dtype) for i, c in enumerate(cotangents, 1)}}
+        if len(cotangents) == 1:
+            before["dout"] = before.pop("dout 1")
+        kept = {name: a.copy() for name, a in before.items()}
+        given = backward(*(a for name, a in before.items() if name not in fresh), cache)
+        remarks[changes("backward", changed(before, kept))] = None
+        moved = paired(who, list(points), everything, given)
+        discrete = [name for name, g in moved.items() if g is not None and is_discrete(everything[name])]
+        if discrete:
+            remarks[
+                f"{discrete[0]} is an array of {everything[discrete[0]].dtype}, which are discrete: its gradient was "
+                f"not checked. If it is to have one, give {discrete[0]}.astype(float)."
+            ] = None
+        return gradients_of(who, list(points), everything, given)
 
-    once, nondeterminism = _twice(gradients)
+    once, nondeterminism, adding = accumulating(gradients)
 
     def terms() -> np.ndarray:
-        return np.concatenate([(out * c).reshape(-1) for out, c in zip(outputs()[0], cotangents, strict=True)])
+        return np.concatenate([(out * c).reshape(-1) for out, c in zip(outputs(), cotangents, strict=True)])
 
-    function = Function(terms, eps=_eps([*points.values(), *first]), guessed=True)
+    function = Function(quiet(terms), eps=eps_of([*points.values(), *first]), guessed=True)
     checked = {name: points[name] for name in once}
-    return run(Problem(function, checked, once, nondeterminism, poisoned=False), how)
+    problem = Problem(function, checked, once, nondeterminism, poisoned=False)
+    check = run_inside(problem, how).explained(accumulates("backward", adding))
+    ignored = unread(problem, check) if not check.passed and not check.nondeterminism else []
+    return check.remarked(*([_ignores(problem, ignored)] if ignored else []), *remarks)
+
+
+def _arrays(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: a for name, a in values.items() if isinstance(a, np.ndarray)}
 
 
 def _value(made: Any) -> Any:
     """The number that an f gives together with its gradient."""
-    if not isinstance(made, tuple) or len(made) != 2 or np.ndim(made[0]) or made[1] is None:
+    if not isinstance(made, tuple) or len(made) != 2 or np.size(made[0]) != 1 or made[1] is None:
         raise TypeError(
             "check_gradient: expected analytic, or f to give (number, gradient); got analytic None and from f "
             f"{f'a tuple of {len(made)}' if isinstance(made, tuple) else type(made).__name__}"
@@ -173,18 +300,12 @@ def _checked_value(made: Any, analytic: Any) -> np.ndarray:
     first = np.asarray(made)
     if first.dtype.kind not in "fiu":
         raise TypeError(f"check_gradient: expected f to give a number or an array of floats; got {first!r}")
-    if first.ndim and not callable(analytic):
+    if first.size != 1 and analytic is not None and not callable(analytic):
         raise TypeError(
             f"check_gradient: expected analytic as a function of the cotangent, since f gives an array of shape "
             f"{first.shape}; got {type(analytic).__name__}"
         )
     return first
-
-
-def _twice(gradients: Callable[[], dict[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], float]:
-    """The gradients of one call, and by how much another's differ, which may write into the same arrays."""
-    once = {name: g.copy() for name, g in gradients().items()}
-    return once, _difference(once, gradients())
 
 
 def _complex_step(
@@ -200,101 +321,3 @@ def _complex_step(
             f"{out.dtype} (abs, max and float() lose the imaginary part)"
         )
     return float((out.imag * cotangent).sum() / _COMPLEX_STEP)
-
-
-def _is_floats(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _names(f: Callable[..., Any], count: int) -> list[str]:
-    """The names of f's first parameters; "0", "1", ... where it does not tell."""
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        parameters = ()  # type: ignore[assignment]
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return [named[i] if i < len(named) else str(i) for i in range(count)]
-
-
-def _arguments(
-    who: str, f: Callable[..., Any], x: Arguments
-) -> tuple[list[str], dict[str, Any], Callable[[Mapping[str, Any]], Any]]:
-    """Names, copies of what f takes by name, and how to call f with such."""
-    if isinstance(x, Mapping):
-        given = dict(x)
-        call = lambda values: f(**values)  # noqa: E731
-    elif isinstance(x, tuple):
-        given = dict(zip(_names(f, len(x)), x, strict=True))
-        call = lambda values: f(*values.values())  # noqa: E731
-    else:
-        (name,) = _names(f, 1)
-        given = {"x" if name == "0" else name: np.asarray(x)}
-        (only,) = given.values()
-        if only.dtype.kind != "f":
-            raise TypeError(f"{who}: expected x of floating-point values; got dtype {only.dtype}")
-        call = lambda values: f(*values.values())  # noqa: E731
-    if not any(_is_floats(a) for a in given.values()):
-        given = {name: np.array(a) if isinstance(a, float) else a for name, a in given.items()}
-    points = {name: np.array(a, order="C") if _is_floats(a) else a for name, a in given.items()}
-    names = [name for name, a in points.items() if _is_floats(a)]
-    if not names:
-        raise TypeError(f"{who}: expected x with at least one array of floats; got {x!r}")
-    return names, points, call
-
-
-def _gradients(who: str, names: list[str], points: Mapping[str, Any], given: Any) -> dict[str, np.ndarray]:
-    """The gradient of each array of floats that has one, of its array's shape."""
-    if isinstance(given, Mapping):
-        found = {key[1:] if key not in points and key[:1] == "d" else key: g for key, g in given.items()}
-        unknown = [name for name in found if name not in names and found[name] is not None]
-        if unknown:
-            raise ValueError(f"{who}: expected gradients of {names}; got one of {unknown[0]!r}")
-    else:
-        several = given if isinstance(given, (tuple, list)) and len(names) > 1 else (given,)
-        if isinstance(given, tuple) and len(names) == 1 and len(given) == 1:
-            several = given
-        everything = list(points) if len(several) == len(points) else names
-        if len(several) != len(everything):
-            raise ValueError(
-                f"{who}: expected {len(names)} gradients, of {', '.join(names)} (None for one not to be checked); got "
-                f"{len(several)}"
-            )
-        found = dict(zip(everything, several, strict=True))
-    gradients = {name: np.asarray(found[name]) for name in names if found.get(name) is not None}
-    for name, gradient in gradients.items():
-        if gradient.shape != points[name].shape:
-            raise ValueError(f"{who}: expected analytic of {name}'s shape {points[name].shape}; got {gradient.shape}")
-    if not gradients:
-        raise ValueError(f"{who}: expected a gradient of at least one of {', '.join(names)}; got none")
-    if not any(gradient.size for gradient in gradients.values()):
-        raise ValueError(f"{who}: expected at least one element to check; got arrays without any")
-    return gradients
-
-
-def _replayer(replay: Replay) -> Callable[[], object]:
-    if replay is None:
-        return lambda: None
-    if callable(replay):
-        return replay
-    generators = [replay] if isinstance(replay, np.random.Generator) else list(replay)
-    states = [g.bit_generator.state for g in generators]
-
-    def put_back() -> None:
-        for generator, state in zip(generators, states, strict=True):
-            generator.bit_generator.state = state
-
-    return put_back
-
-
-def _difference(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
-    """Largest difference of two sets of gradients, 0 where both are not finite in the same way."""
-    with np.errstate(invalid="ignore"):
-        return max(
-            float(np.nanmax(np.abs(np.where(one[name] == other[name], 0.0, one[name] - other[name])), initial=0.0))
-            for name in one
-        )
-
-
-def _eps(arrays: Iterable[np.ndarray]) -> float:
-    """Of the coarsest arithmetic that made one of them."""
-    return max(float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f")

@@ -1,8 +1,7 @@
 """Checks of minnet's layers and losses, and of tables of them."""
 
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,12 @@ from ..layers import Layer
 from ..losses import Loss
 from ..net import Net
 from ..spec import Shape
-from .modes import How, Problem, run
+from .contract import NOT_WRITTEN, Watch
+from .edges import run_inside
+from .modes import How, Problem
 from .numeric import Function
-from .result import GradientCheck, TensorCheck
+from .reading import changed
+from .result import GradientCheck, unjudged
 
 
 def check_layer(
@@ -30,8 +32,9 @@ def check_layer(
     """Check a layer's backward pass for every parameter and for its input.
 
     The layer runs on standard normal input; its output is weighted with fixed random numbers and summed. Outputs and
-    gradients are filled with NaN beforehand, so an element that a pass does not write is found. Noise is
-    replayed: every evaluation sees the same dropout.
+    gradients are filled with NaN beforehand, so an element that a pass does not write, or only adds to, is found.
+    Noise is replayed: every evaluation sees the same dropout. A layer that writes to its input or to dy, which are its
+    neighbours', is wrong: there is a row ``"0.x"`` or ``"0.dy"``.
 
     Args:
         layer: the layer to check.
@@ -43,6 +46,11 @@ def check_layer(
         options: ``mode``, ``samples``, ``directions``, ``h``, ``method``, ``sweep`` as in ``check_gradient``.
     """
     how = real("check_layer", seed, options)
+    if not isinstance(layer, Layer) and hasattr(layer, "backward"):
+        raise TypeError(
+            f"check_layer: expected a minnet Layer; got {layer!r} (a layer with forward(x) and backward(dy) that keeps "
+            "its weights as self.W is checked by check_module)"
+        )
     net = Net([layer], input_shape, dtype=dtype, seed=seed)
     rng = np.random.default_rng((seed, 1))
     # Parameters such as shifts start at a constant, which would hide mistakes that vanish there.
@@ -51,13 +59,14 @@ def check_layer(
     buffers = net.buffers.copy()
     cotangent = rng.standard_normal((batch, *net.output_shape)).astype(net.dtype)
 
+    watch = Watch(net, batch)
     net.forward(x, training)
     net.buffers = buffers
     net.poison()
     scores = net.forward(x, training)
     if np.isnan(scores).any():
         index = tuple(int(i) for i in np.argwhere(np.isnan(scores))[0])
-        return GradientCheck((_unwritten("output", index, scores.size),), how.mode)
+        return GradientCheck((unjudged("output", scores.size, NOT_WRITTEN, index),), how.mode)
     # A layer may be asked for its parameters' gradients alone. They must not depend on that.
     net.backward(cotangent)
     alone = net.grads.copy()
@@ -77,12 +86,8 @@ def check_layer(
     function = Function(weighted_output, net.winners, float(np.finfo(net.dtype).eps))
     differing = np.abs(passes[0] - passes[1])
     values, gradients = {**net.named_parameters(), "input": x}, {**net.named_gradients(), "input": dx}
-    return run(Problem(function, values, gradients, float(np.nanmax(differing, initial=0.0))), how)
-
-
-def _unwritten(name: str, index: tuple[int, ...], size: int) -> TensorCheck:
-    unknown = (math.inf, math.inf, math.inf, index, math.nan, math.nan)
-    return TensorCheck(name, "wrong", *unknown, 0.0, 0.0, 0, size, note="not written")
+    problem = Problem(function, values, gradients, float(np.nanmax(differing, initial=0.0)))
+    return watch.completed(run_inside(problem, how))
 
 
 def real(who: str, seed: int, options: dict[str, Any]) -> How:
@@ -152,8 +157,13 @@ def check_loss(
     how = real("check_loss", seed, options)
     point = np.array(scores, order="C")
     dscores, again, unused = np.full_like(point, np.nan), np.full_like(point, np.nan), np.empty_like(point)
+    given = {"scores": point, "targets": np.asarray(targets), "sample_weight": np.asarray(sample_weight)}
+    kept, written = {name: a.copy() for name, a in given.items()}, []
     for gradient in (dscores, again):
         loss.value_and_gradient(point, targets, gradient, sample_weight)
+        written += changed(given, kept)
+        for name in set(written):
+            given[name][...] = kept[name]
     differing = float(np.nanmax(np.abs(dscores - again), initial=0.0))
     checked = loss.check_targets(targets, point.shape[1:], point.dtype)
     function = Function(
@@ -161,4 +171,7 @@ def check_loss(
         lambda: loss.winners(point, checked),
         float(np.finfo(point.dtype).eps),
     )
-    return run(Problem(function, {"scores": point}, {"scores": dscores}, differing), how)
+    check = run_inside(Problem(function, {"scores": point}, {"scores": dscores}, differing), how)
+    note = f"{type(loss).__name__} writes to them, which are not its own: work on a copy"
+    trespasses = tuple(unjudged(name, given[name].size, note) for name in dict.fromkeys(written))
+    return replace(check, tensors=(*trespasses, *check.tensors)).remarked(*(f"{t.name}: {t.note}." for t in trespasses))

@@ -55,16 +55,16 @@ class Problem:
 
     ``nondeterminism`` is by how much two backward passes differed, ``complex_slope(name, index)`` a derivative by the
     complex step, where the function allows it; ``poisoned`` whether gradients were filled with NaN beforehand, so that
-    NaN was not written.
+    NaN was not written. ``left_out`` has the flat indices, by tensor, of coordinates that are not to be moved.
     """
 
     function: Function
     values: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
     nondeterminism: float = 0.0
-    found: list[TensorCheck] = field(default_factory=list)
     complex_slope: Callable[[str, int], float] | None = None
     poisoned: bool = True
+    left_out: dict[str, np.ndarray] = field(default_factory=dict)
 
     def flat(self, name: str) -> np.ndarray:
         return flat_view("gradient check", self.values[name])
@@ -91,7 +91,7 @@ def run(problem: Problem, how: How) -> GradientCheck:
         tensors = along_directions(problem, names, how, steps, rng)
     else:
         tensors = [along_coordinates(problem, name, how, steps, rng) for name in names]
-    tensors = [*problem.found, *spoilt.values(), *tensors]
+    tensors = [*spoilt.values(), *tensors]
     sweep: StepSweep | None = None
     if how.sweep:
         lines = {name: coordinates(problem, name, how.samples, rng) for name in names}
@@ -125,6 +125,7 @@ def coordinates(problem: Problem, name: str, samples: int | None, rng: np.random
     else:
         edges = np.linspace(0, flat.size, samples + 1)
         chosen = np.minimum(rng.uniform(edges[:-1], edges[1:]).astype(int), flat.size - 1)
+    chosen = np.setdiff1d(chosen, problem.left_out.get(name, ()), assume_unique=True)
     return [Coordinate(flat, int(i), shape) for i in chosen]
 
 
@@ -159,6 +160,8 @@ def draw(problem: Problem, names: list[str], number: int, rng: np.random.Generat
     sizes = [problem.values[name].size for name in names]
     whole = rng.uniform(0.5, 1.5, sum(sizes)) * rng.choice((-1.0, 1.0), sum(sizes))
     vectors = np.split(whole / np.sqrt(whole @ whole), np.cumsum(sizes)[:-1])
+    for name, vector in zip(names, vectors, strict=True):
+        vector[problem.left_out.get(name, [])] = 0.0
     slope = math.fsum(float(v @ problem.analytic(name)) for name, v in zip(names, vectors, strict=True))
     return Direction([problem.flat(name) for name in names], vectors, number, _STRETCH), slope
 
@@ -187,11 +190,12 @@ def along_directions(
     parts = [probe(name, [name], "random directions") for name in names] if len(names) > 1 else []
     guilty = [part.name for part in parts if not part.passed] or (names if len(names) == 1 else [])
     look = How(mode="sample", samples=_FOLLOW_UP, seed=how.seed)
+    located = ("wrong", "suspicious")
     for name in guilty:
         sample = along_coordinates(problem, name, look, steps, rng, "sample after a random direction failed")
         # Directions over many units that stand on their kinks cross some on either side; coordinates need not.
         kinks = any(part.name == name and part.verdict == "kink" for part in parts)
-        failed = next((part for part in [*parts, together] if part.name == name and part.verdict == "wrong"), None)
+        failed = next((part for part in [*parts, together] if part.name == name and part.verdict in located), None)
         if sample.passed and failed is not None:
             sample = _bisected(problem, name, probed[name][failed.worst[0]], failed, steps) or sample
         if not sample.passed or kinks or together.verdict == "kink":

@@ -1,5 +1,6 @@
 """Checks of whole networks: data loss and penalties, together and apart, in double and in single precision."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from ..layers.composite import join_winners
 from ..net import Net
 from ..optimizer import Optimizer
 from ..rules import Adam
+from .contract import Watch
+from .edges import run_inside
 from .layers import real
-from .modes import Problem, run
+from .modes import Problem
 from .numeric import Function
 from .result import WRONG, GradientCheck, TensorCheck, merge
 
@@ -35,7 +38,8 @@ def check_net(
     A twin in ``dtype`` with the same weights, buffers and noise does the work: the net itself is not touched. Dropout
     is replayed, running statistics are frozen. In mode ``"all"`` each coordinate costs two forward passes, so check a
     small net on few samples; ``"sample"`` and ``"directions"`` are for nets of any size. Few samples also cross fewer
-    kinks.
+    kinks. A layer that writes to its input or to dy is wrong: there is a row such as ``"2.x"`` or ``"2.dy"``; one such
+    as ``"2.dx"`` is of a layer that does not fill, or only adds to, what the layer below it reads.
 
     Args:
         net: a network built with a loss.
@@ -59,8 +63,14 @@ def check_net(
     twin = _burned_in(net.twin(dtype), x, y, checks.count("check_net", "burn_in", burn_in, least=0))
     chosen = PARTS[:-1] if part == "each" else (part,)
     made = {"together": _objective, "data": _data_loss, "penalties": _penalties}
-    found = [run(made[name](twin, x, y, inputs), how) for name in chosen]
-    return found[0] if part != "each" else merge([c.renamed(f"{n}: ") for c, n in zip(found, chosen, strict=True)])
+    found = []
+    for name in chosen:
+        problem, watch = made[name](twin, x, y, inputs)
+        check = run_inside(problem, how)
+        found.append(check if watch is None else watch.completed(check))
+    if part == "each":
+        found = [merge([c.renamed(f"{name}: ") for c, name in zip(found, chosen, strict=True)])]
+    return replace(found[0], burns_in=True)
 
 
 def _check_loss(who: str, net: Net) -> None:
@@ -93,11 +103,12 @@ def _passes(twin: Net, point: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, fl
     return dx, float(np.nanmax(np.abs(passes[0] - passes[1]), initial=0.0))
 
 
-def _objective(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem:
+def _objective(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> tuple[Problem, Watch | None]:
     loss = twin.loss_function
     assert loss is not None
     point = np.array(twin.as_input(x))
     buffers = twin.buffers.copy()
+    watch = Watch(twin, len(point))
     dx, differing = _passes(twin, point, y)
     targets = loss.check_targets(y, twin.output_shape, twin.dtype)
     unused = np.empty((len(point), *twin.output_shape), twin.dtype)
@@ -115,7 +126,7 @@ def _objective(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem
     values, gradients = twin.named_parameters(), {k: g.copy() for k, g in twin.named_gradients().items()}
     if inputs:
         values, gradients = {**values, "input": point}, {**gradients, "input": dx}
-    return Problem(Function(objective, winners, _eps(twin)), values, gradients, differing)
+    return Problem(Function(objective, winners, _eps(twin)), values, gradients, differing), watch
 
 
 def _signs(twin: Net) -> np.ndarray | None:
@@ -123,13 +134,13 @@ def _signs(twin: Net) -> np.ndarray | None:
     return np.sign(twin.params[: twin.decaying]) if twin.l1 else None
 
 
-def _data_loss(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem:
+def _data_loss(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> tuple[Problem, Watch | None]:
     bare = twin.twin()
     bare.l2 = bare.l1 = 0.0
     return _objective(bare, x, y, inputs)
 
 
-def _penalties(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem:
+def _penalties(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> tuple[Problem, Watch | None]:
     twin.grads.fill(0)
     twin.add_penalties()
     gradients = {name: g.copy() for name, g in twin.named_gradients().items()}
@@ -138,7 +149,7 @@ def _penalties(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> Problem
     twin.add_penalties()
     differing = float(np.nanmax(np.abs(twin.grads - once), initial=0.0))
     function = Function(lambda: sum(twin.penalties()), lambda: _signs(twin), _eps(twin))
-    return Problem(function, twin.named_parameters(), gradients, differing)
+    return Problem(function, twin.named_parameters(), gradients, differing), None
 
 
 def _eps(twin: Net) -> float:
@@ -162,7 +173,7 @@ def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int =
     single = exact.twin(np.float32)
     exact = single.twin(np.float64)  # the same weights to the last bit
     problems = [
-        _objective(twin, np.asarray(x).astype(np.float32) if np.asarray(x).dtype.kind == "f" else x, y, True)
+        _objective(twin, np.asarray(x).astype(np.float32) if np.asarray(x).dtype.kind == "f" else x, y, True)[0]
         for twin in (single, exact)
     ]
     pieces = [problem.function.base.winners for problem in problems]
@@ -170,7 +181,7 @@ def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int =
     rough, fine = (problem.gradients for problem in problems)
     overall = max(float(np.abs(g).max(initial=0.0)) for g in fine.values())
     tensors = [_beside(name, rough[name], fine[name], overall, same) for name in fine]
-    return GradientCheck(tuple(tensors), "float32 against float64", 2)
+    return GradientCheck(tuple(tensors), "float32 against float64", 2, burns_in=True)
 
 
 def _beside(name: str, single: np.ndarray, exact: np.ndarray, overall: float, same: bool) -> TensorCheck:

@@ -308,6 +308,11 @@ def check_point(who: str, name: str, x: Any) -> np.ndarray:
     """x as an array of floats; TypeError otherwise."""
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         raise TypeError(f"{who}: expected {name} as an array of floats; got {x!r}")
+    if not x.flags.writeable:
+        raise ValueError(
+            f"{who}: expected an {name} that can be changed in place; got a read-only array (give {name}.copy(), and "
+            "let f read that)"
+        )
     return x
 
 

@@ -17,7 +17,8 @@ Index = tuple[int, ...]
 # From best to worst, with what to do about each.
 VERDICTS = {
     "correct": "analytic and numeric gradient agree",
-    "kink": "every coordinate crosses a kink, so nothing could be judged: use fewer or other data, or burn_in",
+    "kink": "every coordinate crosses a kink, so nothing could be judged: check at another place, with fewer or other "
+    "data",
     "round-off": "round-off hides the gradient: compute in float64 (inside the function too), take a sum or mean over "
     "less, and leave h to the check or give a larger one",
     "truncation": "the step is too long for the curvature: use a smaller h, or leave h to the check",
@@ -102,6 +103,8 @@ class TensorCheck:
         return f"direction {self.worst[0] + 1}" if self.directions and self.worst else str(list(self.worst))
 
     def __str__(self) -> str:
+        if not self.checked and math.isnan(self.numeric) and self.note:
+            return f"{self.name}: {self.verdict}: {self.note}"
         what = f"directions over {self.size}" if self.directions else f"of {self.size}"
         words = (
             f"{self.name}: {self.verdict}, relative error {self.error:.2e}, {self.excess:.2e} unexplained; worst at "
@@ -142,6 +145,9 @@ class GradientCheck:
         evaluations: how often the function was computed.
         nondeterminism: largest difference between two evaluations at the same place; above 0 nothing passes.
         sweep: the error of each tensor against h, if it was asked for.
+        remark: what the check noticed beside the numbers, in sentences, or "": that f does not depend on its argument,
+            that a backward pass adds to what an earlier call left, and what to do then.
+        burns_in: whether the check takes ``burn_in``, which moves weights off their kinks.
     """
 
     tensors: tuple[TensorCheck, ...]
@@ -149,6 +155,8 @@ class GradientCheck:
     evaluations: int = 0
     nondeterminism: float = 0.0
     sweep: "StepSweep | None" = None
+    remark: str = ""
+    burns_in: bool = False
 
     def __getitem__(self, name: str) -> TensorCheck:
         for tensor in self.tensors:
@@ -186,13 +194,24 @@ class GradientCheck:
         """AssertionError, with the whole table and what to do about the verdict, unless every tensor is correct."""
         if not self.passed:
             found = self._differing or str(self.worst)
-            advice = "seed the noise, or give replay=" if self.nondeterminism else VERDICTS[self.verdict]
-            raise AssertionError(f"gradient check: {found}\n{self}\n{advice}")
+            raise AssertionError(f"gradient check: {found}\n{self}\n{self.advice}")
+
+    @property
+    def advice(self) -> str:
+        """What to do about the verdict."""
+        if self.remark:
+            return self.remark
+        if self.nondeterminism:
+            return "seed the noise, or give replay="
+        more = ", or burn_in=" if self.verdict == "kink" and self.burns_in else ""
+        return VERDICTS[self.verdict] + more
 
     @property
     def _differing(self) -> str:
         if not self.nondeterminism:
             return ""
+        if self.remark:
+            return f"two evaluations at one place differ by {self.nondeterminism:.1e}: {self.remark}"
         return (
             f"NOT DETERMINISTIC: two evaluations at one place differ by {self.nondeterminism:.1e}, so that their "
             "differences mean little (seed the noise, or give replay=)"
@@ -219,9 +238,11 @@ class GradientCheck:
         judged, left_out = sum(t.checked for t in self.tensors), sum(t.excluded for t in self.tensors)
         if left_out:
             looked = "" if self.mode == "all" else f"{looked}, "
-            looked += f"{judged} of {judged + left_out} judged, {left_out} left out at kinks"
+            where = " at kinks" if left_out <= self.crossed else ""
+            looked += f"{judged} of {judged + left_out} judged, {left_out} left out{where}"
         words = f"{self._differing}; {looked}" if self.nondeterminism else looked
-        return f"{self.table()}\n{self.verdict}: {words}, {self.evaluations} evaluations"
+        remark = f"\n{self.remark}" if self.remark and not self.nondeterminism else ""
+        return f"{self.table()}\n{self.verdict}: {words}, {self.evaluations} evaluations{remark}"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
@@ -232,6 +253,7 @@ class GradientCheck:
             "mode": self.mode,
             "evaluations": self.evaluations,
             "nondeterminism": self.nondeterminism,
+            "remark": self.remark,
             "tensors": [{**vars(t), "passed": t.passed, "cs231n": t.cs231n} for t in self.tensors],
             "sweep": None if self.sweep is None else self.sweep.to_dict(),
         }
@@ -245,12 +267,30 @@ class GradientCheck:
         """Write ``to_json`` to a file, whole or not at all."""
         write_whole(path, self.to_json() + "\n")
 
+    def remarked(self, *remarks: str) -> "GradientCheck":
+        """The same with these remarks, but for empty ones, before its own."""
+        return replace(self, remark=" ".join(filter(None, (*remarks, self.remark))))
+
+    def explained(self, why: str) -> "GradientCheck":
+        """The same, if two evaluations differ for a reason that is known and no noise; "" if there is none."""
+        tensors = self.tensors
+        if why and self.nondeterminism:
+            tensors = tuple(replace(t, note="not compared") if not t.checked and t.note else t for t in tensors)
+        return replace(self, tensors=tensors).remarked(why)
+
     def renamed(self, prefix: str) -> "GradientCheck":
         """The same with ``prefix`` before each tensor's name, in the sweep too."""
         sweep = self.sweep
         if sweep is not None:
             sweep = replace(sweep, curves=tuple(replace(c, name=prefix + c.name) for c in sweep.curves))
         return replace(self, tensors=tuple(replace(t, name=prefix + t.name) for t in self.tensors), sweep=sweep)
+
+
+def unjudged(name: str, size: int, note: str, at: Index = (), verdict: str = "wrong") -> TensorCheck:
+    """The verdict on what no numbers were compared for; ``note`` says why."""
+    return TensorCheck(
+        name, verdict, math.inf, math.inf, math.inf, at, math.nan, math.nan, 0.0, 0.0, 0, size, note=note
+    )
 
 
 def merge(checks: "list[GradientCheck]") -> GradientCheck:
@@ -263,4 +303,6 @@ def merge(checks: "list[GradientCheck]") -> GradientCheck:
         sum(check.evaluations for check in checks),
         max(check.nondeterminism for check in checks),
         replace(sweeps[0], curves=curves) if sweeps else None,
+        " ".join(dict.fromkeys(check.remark for check in checks if check.remark)),
+        any(check.burns_in for check in checks),
     )

@@ -1,0 +1,178 @@
+"""What people hand to a check: arguments of a function, and gradients of them, in the forms that are in use."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Arguments = np.ndarray | Sequence[Any] | Mapping[str, Any]
+Replay = Callable[[], object] | np.random.Generator | Iterable[np.random.Generator] | None
+
+_DISCRETE = "integers are discrete, and nothing has a derivative with respect to them; for measured values give floats"
+
+
+def is_floats(value: Any) -> bool:
+    """Whether this is an array that a check can move."""
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def is_discrete(value: Any) -> bool:
+    """Whether this is an array of integers or booleans, such as labels."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "iub"
+
+
+def no_floats(who: str, expected: str, got: Any) -> TypeError:
+    """The error where no array of floats was given."""
+    arrays = [a for a in (got.values() if isinstance(got, Mapping) else got) if isinstance(a, np.ndarray)]
+    if arrays and all(is_discrete(a) for a in arrays):
+        return TypeError(f"{who}: expected {expected}; got {arrays[0].dtype} ({_DISCRETE}, x.astype(float))")
+    return TypeError(f"{who}: expected {expected}; got {got!r}")
+
+
+def names(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of f's first parameters; "0", "1", ... where it does not tell."""
+    named = _positional(f)
+    return [named[i] if i < len(named) else str(i) for i in range(count)]
+
+
+def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # some that are written in C do not tell
+        return []
+
+
+def _positional(f: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in _parameters(f) if p.kind in kinds]
+
+
+def required(f: Callable[..., Any]) -> list[str]:
+    """The names of what f must be given by position."""
+    needed = {p.name for p in _parameters(f) if p.default is inspect.Parameter.empty}
+    return [name for name in _positional(f) if name in needed]
+
+
+def arguments(
+    who: str, f: Callable[..., Any], x: Arguments
+) -> tuple[list[str], dict[str, Any], Callable[[Callable[..., Any], Mapping[str, Any]], Any]]:
+    """What a check moves.
+
+    Returns:
+        (names of the arrays of floats, everything by name with copies of those, ``call(g, values)``, which calls g as
+        f is called: with an array, ``*`` a tuple, ``**`` a dict, or a dict as it is, where f takes no such keywords).
+    """
+    if isinstance(x, Mapping):
+        given = dict(x)
+        call = lambda g, values: g(**values) if _takes_keywords(g, given) else g(dict(values))  # noqa: E731
+    elif isinstance(x, tuple):
+        given = dict(zip(names(f, len(x)), x, strict=True))
+        call = lambda g, values: g(*values.values())  # noqa: E731
+    else:
+        (name,) = names(f, 1)
+        given = {"x" if name == "0" else name: _one_array(who, x)}
+        call = lambda g, values: g(*values.values())  # noqa: E731
+    if not any(is_floats(a) for a in given.values()):
+        given = {name: np.array(a) if isinstance(a, float) else a for name, a in given.items()}
+    points = {name: np.array(a, order="C") if is_floats(a) else a for name, a in given.items()}
+    moved = [name for name, a in points.items() if is_floats(a)]
+    if not moved:
+        raise no_floats(who, "x with at least one array of floats", x)
+    return moved, points, call
+
+
+def _one_array(who: str, x: Any) -> np.ndarray:
+    try:
+        only = np.asarray(x)
+    except ValueError:  # lists of uneven lengths
+        raise TypeError(
+            f"{who}: expected x as an array; got a {type(x).__name__} of arrays of several shapes (give these as a "
+            "tuple, for f(*x), or as a dict)"
+        ) from None
+    if only.dtype.kind != "f":
+        why = f" ({_DISCRETE}, x.astype(float))" if only.dtype.kind in "iub" else ""
+        raise TypeError(f"{who}: expected x of floating-point values; got dtype {only.dtype}{why}")
+    return only
+
+
+def _takes_keywords(f: Callable[..., Any], given: Mapping[str, Any]) -> bool:
+    """Whether f is to be called as f(**given), not as f(given)."""
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(**given)
+        return True
+    except TypeError:
+        pass
+    try:
+        signature.bind(given)
+        return False
+    except TypeError:
+        return True  # for Python's own words about what f takes
+
+
+def paired(who: str, moved: list[str], points: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """What was given as gradients, by the names of what they belong to: arrays of floats, or all arguments."""
+    if isinstance(given, Mapping):
+        found = {key[1:] if key not in points and key[:1] == "d" else key: g for key, g in given.items()}
+        unknown = [name for name in found if name not in points and found[name] is not None]
+        if unknown:
+            raise ValueError(f"{who}: expected gradients of {moved}; got one of {unknown[0]!r}")
+        return found
+    parts = _parts(moved, points, given)
+    arrays = [name for name, a in points.items() if isinstance(a, np.ndarray)]
+    for owners in (moved, arrays, list(points)):
+        if len(owners) == len(parts):
+            return dict(zip(owners, parts, strict=True))
+    raise ValueError(
+        f"{who}: expected {len(moved)} gradients, of {', '.join(moved)} (None for one not to be checked); got "
+        f"{len(parts)}"
+    )
+
+
+def _parts(moved: list[str], points: Mapping[str, Any], given: Any) -> list[Any]:
+    """The gradients of several arguments, one by one. Of one array, numbers in a row are one gradient."""
+    if not isinstance(given, (tuple, list)):
+        return [given]
+    if len(moved) > 1 or any(g is None for g in given):
+        return list(given)
+    apart = isinstance(given, tuple) and any(np.ndim(g) == points[moved[0]].ndim for g in given)
+    return list(given) if apart else [given]
+
+
+def gradients_of(who: str, moved: list[str], points: Mapping[str, Any], given: Any) -> dict[str, np.ndarray]:
+    """The gradient of each array of floats that has one, of its array's shape."""
+    found = paired(who, moved, points, given)
+    gradients = {name: np.asarray(found[name]) for name in moved if found.get(name) is not None}
+    for name, gradient in gradients.items():
+        if gradient.shape != points[name].shape:
+            raise ValueError(f"{who}: expected analytic of {name}'s shape {points[name].shape}; got {gradient.shape}")
+    if not gradients:
+        raise ValueError(f"{who}: expected a gradient of at least one of {', '.join(moved)}; got none")
+    if not any(gradient.size for gradient in gradients.values()):
+        raise ValueError(f"{who}: expected at least one element to check; got arrays without any")
+    return gradients
+
+
+def replayer(replay: Replay) -> Callable[[], object]:
+    """What puts noise back before every evaluation."""
+    if replay is None:
+        return lambda: None
+    if callable(replay):
+        return replay
+    generators = [replay] if isinstance(replay, np.random.Generator) else list(replay)
+    states = [g.bit_generator.state for g in generators]
+
+    def put_back() -> None:
+        for generator, state in zip(generators, states, strict=True):
+            generator.bit_generator.state = state
+
+    return put_back
+
+
+def eps_of(arrays: Iterable[np.ndarray]) -> float:
+    """Of the coarsest arithmetic that made one of them."""
+    return max((float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f"), default=2.0**-52)

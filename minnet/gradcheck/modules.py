@@ -1,0 +1,153 @@
+"""Checks of layers written as classes, which keep their weights, gradients and cache on themselves."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .arguments import Replay, eps_of, is_discrete, is_floats, no_floats, replayer
+from .attributes import Path, find, pairs_of, put
+from .edges import run_inside
+from .modes import How, Problem
+from .numeric import Function
+from .reading import accumulates, accumulating, changed, changes
+from .result import GradientCheck
+from .subject import quiet
+
+_WHO = "check_module"
+
+
+def check_module(
+    module: Any,
+    x: np.ndarray,
+    *,
+    gradients: Mapping[str, str] | None = None,
+    replay: Replay = None,
+    seed: int = 0,
+    **options: Any,
+) -> GradientCheck:
+    """Check a layer written as a class, for its input and for the parameters that it keeps: ``check_module(layer, x)``.
+
+    Such a layer has ``forward(x) -> out``, and ``backward(dout) -> dx``, which leaves the gradients of its parameters
+    on the layer. Every pass is done by a deep copy, so the layer itself is not touched, and neither running means nor
+    generators of noise that it holds move on from one pass to the next. The output is weighted with random numbers and
+    summed. A layer that has ``zero_grad()`` gets that call before each backward pass.
+
+    Args:
+        module: the layer, or one that holds such layers, also in lists and dicts.
+        x: its input; an array of floats is checked, one of integers (places in a table of embeddings) is not.
+        gradients: the attribute with the gradient of each parameter, such as ``{"weight": "delta"}``. None to find
+            them after a backward pass: ``dW``, ``grad_W`` or ``W_grad`` is the gradient of ``W``, and the entry
+            ``grads["W"]`` that of ``params["W"]``. Those of layers inside are called by their place, ``layers.0.W``.
+        replay, seed, options: as in ``check_gradient``, but for ``in_place`` and the complex step.
+
+    Returns:
+        a ``GradientCheck`` with a row for each parameter and, if backward gives its gradient, for ``input``.
+
+    Raises:
+        TypeError, ValueError: if the passes or the gradients are not as described.
+        FloatingPointError: if the output is not finite.
+    """
+    how = How.checked(_WHO, seed=seed, **options)
+    if how.method == "complex":
+        raise ValueError(f'{_WHO}: expected method "central" or "richardson"; got "complex" (see check_gradient)')
+    if isinstance(module, type) or not (hasattr(module, "forward") and hasattr(module, "backward")):
+        hint = " (give an instance, not the class)" if isinstance(module, type) else ""
+        raise TypeError(f"{_WHO}: expected a layer with forward(x) and backward(dout); got {module!r}{hint}")
+    if not is_floats(x) and not is_discrete(x):
+        raise no_floats(_WHO, "x as an array of floats, or of integers", [x])
+    passes = _Passes(module, x, replay, seed)
+    passes.find_parameters(gradients)
+    once, differing, adding = accumulating(passes.gradients)
+    values = {name: passes.values[name] for name in once}
+    eps = eps_of([*values.values(), passes.cotangent])
+    function = Function(quiet(passes.weighted_output), eps=eps, guessed=True)
+    check = run_inside(Problem(function, values, once, differing, poisoned=False), how)
+    return check.explained(accumulates("backward", adding)).remarked(*passes.remarks)
+
+
+class _Passes:
+    """Forward and backward passes of copies of a module, whose parameters and input are in ``values``."""
+
+    def __init__(self, module: Any, x: np.ndarray, replay: Replay, seed: int) -> None:
+        self.module, self.x = module, np.array(x, order="C")
+        self.values: dict[str, np.ndarray] = {"input": self.x}
+        self.pairs: dict[str, tuple[Path, Path]] = {}  # of each parameter, where it is, and where its gradient is
+        self.left: dict[str, Any] = {}  # gradients of the pass before, from which the next one starts
+        self.remarks: dict[str, None] = {}  # in their order, each once
+        self._replayed = replayer(replay)
+        _, _, out = self._forward()
+        if not isinstance(out, np.ndarray) or out.dtype.kind != "f":
+            raise TypeError(
+                f"{_WHO}: expected forward(x) to give an array of floats; got {type(out).__name__} (a forward that "
+                "gives (out, cache) is checked by check_backward)"
+            )
+        weights = np.random.default_rng((seed, 1)).standard_normal(out.shape)
+        self.cotangent = np.asarray(weights, out.dtype)
+
+    def find_parameters(self, given: Mapping[str, str] | None) -> None:
+        """Fill ``pairs`` and ``values``: by name, or from what a backward pass leaves."""
+        twin, dx = self._passed()
+        if given is not None:
+            found: dict[str, tuple[Path, Path]] = {n: ((n,), (gradient,)) for n, gradient in given.items()}
+            for name, paths in found.items():
+                for path in paths:
+                    if not is_floats(find(twin, path)):
+                        raise ValueError(
+                            f"{_WHO}: expected {path[0]} of {name} as an array of floats after a backward pass"
+                        )
+        else:
+            found = {name: paths for name, paths in pairs_of(twin).items() if is_floats(find(self.module, paths[0]))}
+        values = {name: np.array(find(self.module, where), order="C") for name, (where, _) in found.items()}
+        # A cache, such as self.x beside self.dx, is written anew in every forward pass; a parameter is not.
+        self.pairs, self.values = found, {name: a + 1 for name, a in values.items()}
+        twin, _, _ = self._forward()
+        kept = {name for name in found if np.array_equal(find(twin, found[name][0]), self.values[name])}
+        self.pairs = {name: paths for name, paths in found.items() if name in kept}
+        self.values = {name: values[name] for name in self.pairs}
+        if is_floats(self.x) and dx is not None:
+            self.values["input"] = self.x
+        if not self.values:
+            raise ValueError(
+                f"{_WHO}: expected parameters with gradients, such as W and dW, or a gradient of x from backward; "
+                f"found none on {type(self.module).__name__} (give gradients={{'W': 'its gradient'}})"
+            )
+
+    def weighted_output(self) -> np.ndarray:
+        """The terms of the sum that is differentiated."""
+        return self._forward()[2] * self.cotangent
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """What a backward pass leaves and gives, begun with the gradients that the pass before has left."""
+        twin, dx = self._passed()
+        self.left = {name: copy.deepcopy(find(twin, where)) for name, (_, where) in self.pairs.items()}
+        found = {**self.left, "input": dx}
+        gradients = {name: np.asarray(found[name]) for name in self.values}
+        for name, gradient in gradients.items():
+            shape = self.values[name].shape
+            if gradient.shape != shape:
+                raise ValueError(f"{_WHO}: expected a gradient of {name}'s shape {shape}; got {gradient.shape}")
+        return gradients
+
+    def _forward(self) -> tuple[Any, np.ndarray, Any]:
+        """A copy of the module that has done its forward pass; the input that it saw, and its output."""
+        self._replayed()
+        twin, given = copy.deepcopy(self.module), self.x.copy()
+        for name, (where, gradient) in self.pairs.items():
+            find(twin, where)[...] = self.values[name]
+            if name in self.left:
+                put(twin, gradient, copy.deepcopy(self.left[name]))
+        return twin, given, twin.forward(given)
+
+    def _passed(self) -> tuple[Any, Any]:
+        """A copy of the module that has done both passes, and what backward gave."""
+        twin, given, _ = self._forward()
+        self.remarks[changes("forward", changed({"x": given}, {"x": self.x}))] = None
+        if hasattr(twin, "zero_grad"):
+            twin.zero_grad()
+        dout, seen = self.cotangent.copy(), given.copy()
+        dx = twin.backward(dout)
+        touched = changed({"dout": dout, "x": given}, {"dout": self.cotangent, "x": seen})
+        self.remarks[changes("backward", touched)] = None
+        return twin, dx

@@ -1,0 +1,116 @@
+"""Anybody's function, with the arguments that it is checked at and the way that it is called."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .arguments import Arguments, Replay, arguments, is_floats, replayer
+from .reading import changed, standing_in
+
+# How Python's math module says that an argument is outside of where a function is defined.
+_OUTSIDE = ("domain error", "expected a positive input", "expected a nonnegative input", "expected a number in range")
+
+
+class Subject:
+    """A function and its arguments.
+
+    Attributes:
+        names: of the arrays of floats, which are moved.
+        points: copies of the arguments, by name; what is moved.
+        originals: the very arrays that were given, as far as they can be written to.
+        replayed: what puts noise back.
+        call: ``call(g, values)`` calls g as f is called.
+    """
+
+    def __init__(self, who: str, f: Callable[..., Any], x: Arguments, replay: Replay = None) -> None:
+        self.who, self.f = who, f
+        self.names, self.points, self.call = arguments(who, f, x)
+        self.replayed = replayer(replay)
+        given = (
+            x if isinstance(x, Mapping) else dict(zip(self.points, x if isinstance(x, tuple) else (x,), strict=True))
+        )
+        arrays = {name: given[name] for name in self.names if is_floats(given[name])}
+        self.originals = {name: a for name, a in arrays.items() if a.flags.writeable}
+        self.start = {name: a.copy() for name, a in self.originals.items()}
+        self.in_place = False
+        self._guarded = False
+
+    def moved_in_place(self) -> "Subject":
+        """The same, with what is moved put into the given arrays themselves; ValueError where that can't be."""
+        fixed = [name for name in self.names if name not in self.originals]
+        if fixed:
+            raise ValueError(
+                f"{self.who}: expected {fixed[0]} as an array that can be written to, for in_place=True; got one that "
+                "is read-only, or none (leave in_place out if f uses its argument)"
+            )
+        moved = copy.copy(self)
+        moved.in_place = True
+        return moved
+
+    def copies(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with a copy of each array."""
+        return {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in values.items()}
+
+    def evaluated(self, values: Mapping[str, Any]) -> Any:
+        """What f gives for these values, with noise as it was."""
+        self.replayed()
+        if not self.in_place and not self._guarded:
+            return self.call(self.f, self.copies(values))
+        with standing_in(self.originals, values if self.in_place else self.start):
+            arguments = {**self.copies(values), **(self.originals if self.in_place else {})}
+            return _kept(self.call(self.f, arguments))
+
+    def restored(self) -> list[str]:
+        """The names of given arrays that a call has changed; they are put back, from now on after every call."""
+        touched = changed(self.originals, self.start)
+        for name in touched:
+            self.originals[name][...] = self.start[name]
+            self._guarded = True
+        return touched
+
+    def originals_matter(self, which: list[str]) -> bool:
+        """Whether f differs if given arrays are moved themselves, its arguments being as they were."""
+        arrays = {name: self.originals[name] for name in which if name in self.originals}
+        if not arrays:
+            return False
+        rng = np.random.default_rng(0)
+        before = _numbers(self.evaluated(self.points))
+        moved = {name: a + rng.uniform(1e-3, 2e-3, a.shape) * np.maximum(1.0, np.abs(a)) for name, a in arrays.items()}
+        with standing_in(arrays, moved), np.errstate(all="ignore"):
+            self._guarded, guarded = False, self._guarded
+            after = _numbers(self.evaluated(self.points))
+            self._guarded = guarded
+        return not np.array_equal(before, after, equal_nan=True)
+
+
+def _kept(made: Any) -> Any:
+    """What f gave, with copies of arrays, which may be those that are put back."""
+    if isinstance(made, tuple):
+        return tuple(_kept(part) for part in made)
+    if isinstance(made, dict):
+        return {key: _kept(part) for key, part in made.items()}
+    return made.copy() if isinstance(made, np.ndarray) else made
+
+
+def _numbers(made: Any) -> np.ndarray:
+    """The value in what f gave, without a gradient beside it."""
+    return np.asarray(made[0] if isinstance(made, tuple) else made)
+
+
+def quiet(value: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+    """``value``, which is NaN and silent where it leaves where it is defined, as steps away from x may."""
+
+    def silent() -> np.ndarray:
+        try:
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                return value()
+        except ArithmeticError:
+            return np.full((), np.nan)
+        except ValueError as error:
+            if not any(words in str(error) for words in _OUTSIDE):
+                raise
+            return np.full((), np.nan)
+
+    return silent
