@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..layers import Layer
-from ..memory import Memory
 from ..net import Net
 from .result import GradientCheck, TensorCheck, unjudged
 
@@ -84,12 +83,12 @@ class _Watched:
     def _who(self, method: str) -> str:
         return f"{type(self.layer).__name__}.{method}"
 
-    def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
+    def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         kept = x.copy()
         self.layer.forward(m, x, y)
         self.watch.trespass(self._who("forward"), self.place, "x", x, kept)
 
-    def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+    def backward(self, m: Any, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         given = {"x": (x, x.copy()), "dy": (dy, dy.copy())}
 
         def passed() -> None:
