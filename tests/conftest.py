@@ -1,9 +1,14 @@
 """What every test finds, wherever the tests are run."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+# Two test processes have as many threads each as there are cores. A thread of OpenMP usually waits for the others in a
+# loop, which takes their cores from them, so here it sleeps. OpenMP reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(autouse=True)

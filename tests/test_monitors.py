@@ -183,12 +183,14 @@ def test_all_monitors_have_the_first_step_unless_told_otherwise():
 
 def test_log_spaced_steps_have_equal_ratios():
     due = log_spaced(10)
-    steps = [step for step in range(1, 100_001) if due(step)]
+    steps = [step for step in range(1, 10_001) if due(step)]
     assert steps[0] == 1
     late = np.array([step for step in steps if step >= 100], float)
     np.testing.assert_allclose(late[1:] / late[:-1], 10**0.1, rtol=0.01)
-    assert sum(log_spaced()(step) for step in range(1, 1001)) == 50  # as its docstring says
-    assert sum(log_spaced()(step) for step in range(1, 100_001)) == 90
+    default = log_spaced()
+    counts = np.cumsum([default(step) for step in range(1, 10_001)])
+    assert counts[999] == 50  # as its docstring says
+    assert counts[9999] == 70
 
 
 @pytest.mark.parametrize("at", [0, -3, 2.5, "ten", [0, 5], True])
