@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, streams
 from .answers import CHOOSING, choices
 from .direction import Direction
 from .losses import Logistic, Loss
@@ -214,7 +214,7 @@ class Comparison:
 
         As ``"reach"`` the calibration error with what the draw's gaps are off by added, which says how low it may be.
         """
-        rng = np.random.default_rng(self.seed)
+        rng = streams.generator(self.seed, "draws of a comparison")
         entries, seeds, n = self._hits.shape
         hits, losses, confidence = (v.reshape(-1, n) for v in (self._hits, self._losses, self._confidence))
         known = np.flatnonzero(~np.isnan(confidence[:, 0]))
@@ -315,7 +315,7 @@ class Comparison:
         if not pairs:
             return np.nan, np.nan, np.nan
         each = np.mean([self._apart(i, j) for i, j in pairs], axis=0)  # (seeds, n)
-        rng, drawn = np.random.default_rng(self.seed), []
+        rng, drawn = streams.generator(self.seed, "draws of members apart"), []
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
             samples, weights = _resampled(rng, each.shape[1]), _resampled(rng, self.seeds)
             drawn.append(np.einsum("ds,ds->d", samples @ each.T, weights))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, streams
 from .kernels.arrays import aligned_empty
 from .kernels.flat import all_finite
 from .kernels.gather import collect
@@ -58,7 +58,7 @@ def split(data: Data, fractions: Sequence[float], *, seed: int = 0) -> list[Data
     shares = [checks.positive("split", "each fraction", fraction) for fraction in fractions]
     if not shares or math.fsum(shares) > 1 + 1e-9:
         raise ValueError(f"split: expected fractions that sum to at most 1; got {tuple(fractions)}")
-    order = np.random.default_rng(checks.count("split", "seed", seed, least=0)).permutation(len(x))
+    order = streams.generator(checks.count("split", "seed", seed, least=0), "split").permutation(len(x))
     ends = [round(len(x) * math.fsum(shares[: i + 1])) for i in range(len(shares))]
     parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     if any(part.size == 0 for part in parts):
@@ -164,8 +164,7 @@ def _check_standardizer(standardize: Any, sample_shape: tuple[int, ...]) -> None
 
 def _noise_options(seed: int, augment: Augment) -> tuple[np.uint64, np.uint64, int]:
     """(stream, flip, crop) as the kernel takes them."""
-    (stream,) = np.random.SeedSequence(entropy=seed, spawn_key=tuple(b"augment")).generate_state(1, np.uint64)
-    return stream, np.uint64(2**63 if augment.flip else 0), augment.crop
+    return streams.key(seed, "augmentation"), np.uint64(2**63 if augment.flip else 0), augment.crop
 
 
 def _value_options(
@@ -270,7 +269,7 @@ class Batches:
     def _shuffle(self) -> None:
         np.copyto(self._order, self._sorted)
         if self.shuffle:
-            np.random.default_rng((self.seed, self.epoch_index)).shuffle(self._order)
+            streams.generator(self.seed, "order of an epoch", self.epoch_index).shuffle(self._order)
 
     def next(self) -> Data:
         """The next batch (x, y), epoch after epoch; valid until the next call."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checks
+from . import checks, streams
 from .data import Data
 
 _SPECIES = ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
@@ -46,7 +46,7 @@ def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int =
     checks.count("spirals", "points", points)
     checks.count("spirals", "arms", arms)
     checks.non_negative("spirals", "noise", noise)
-    rng = np.random.default_rng(checks.count("spirals", "seed", seed, least=0))
+    rng = streams.generator(checks.count("spirals", "seed", seed, least=0), "noise of spirals")
     radius = np.tile(np.linspace(0, 1, points), arms)
     label = np.repeat(np.arange(arms), points)
     angle = 4 * (label + radius) + noise * rng.standard_normal(label.size)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import checks
+from . import checks, streams
 from .optimizer import Optimizer
 from .rules import Rule
 from .schedules import Schedule
@@ -181,7 +181,7 @@ class NoisyQuadratic(Landscape):
         return x, self.condition * y
 
     def noise(self, seed: int, step: int) -> np.ndarray | float:
-        drawn = np.random.default_rng((seed, step)).standard_normal(2)
+        drawn = streams.generator(seed, "noise of a landscape", step).standard_normal(2)
         return drawn * (self.scale, self.scale * math.sqrt(self.condition))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import streams
 from .kernels.arrays import aligned_empty
 from .kernels.product import new_work
 from .spec import Plan, Shape
@@ -71,8 +72,7 @@ class Node:
     def __init__(self, layer: Any, plan: Plan, in_shape: Shape, name: str, run: Run, seed: int) -> None:
         self.layer, self.plan, self.in_shape, self.name, self.run = layer, plan, in_shape, name, run
         # Noise is keyed by the layer's place, so that no two layers see the same.
-        key = np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())).generate_state(1, np.uint64)
-        self.stream = np.uint64(key[0])
+        self.stream = streams.key(seed, "noise of a layer", *name.encode())
         self.arrays: dict[str, np.ndarray] = {}
         self.storage: dict[str, np.ndarray] = {}
         self.children = [

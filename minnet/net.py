@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, streams
 from .kernels import flat as kernels
 from .kernels.arrays import aligned_empty
 from .layers import Chain, Layer
@@ -144,7 +144,7 @@ class Net:
         }
 
     def _draw(self, index: int, name: str, param: Param) -> np.ndarray:
-        values = np.asarray(param.init(np.random.default_rng((self.seed, index)), param.shape))
+        values = np.asarray(param.init(streams.generator(self.seed, "initial weights", index), param.shape))
         if values.shape != param.shape or not np.isfinite(values).all():
             raise ValueError(
                 f"{name}: expected {param.init} to give finite values of shape {param.shape}; got {values}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..callbacks import check_state
 from ..moments import When
 from ..net import Net
@@ -65,7 +65,7 @@ class SWAG(SWA):
         Batch norm needs statistics of its own for each draw: ``refreshed_buffers(net, train, params=drawn)``, beside
         which it is a member of an ``Ensemble``.
         """
-        rng = np.random.default_rng(checks.count("SWAG", "seed", seed, least=0))
+        rng = streams.generator(checks.count("SWAG", "seed", seed, least=0), "sample of SWAG")
         checks.non_negative("SWAG", "scale", scale)
         drawn = np.sqrt(self.variance) * rng.standard_normal(self.params.size)
         columns = self._spread[2][: self.count]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..initializers import Orthogonal
 from ..net import Net
 from .gains import LINEAR
@@ -52,7 +52,7 @@ def lsuv(
     if orthonormal:
         for i, tap in enumerate(linear):
             W = parameters[f"{tap.name}.W"]
-            W[...] = Orthogonal()(np.random.default_rng((seed, i)), W.shape)
+            W[...] = Orthogonal()(streams.generator(seed, "orthonormal weights of lsuv", i), W.shape)
     for tap in linear:
         W = parameters[f"{tap.name}.W"]
         for _ in range(iterations):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..data import Data, check_data
 from ..lr_finder import moving_average
 from ..moments import When
@@ -58,7 +58,7 @@ class NoiseScale(Monitor):
         large = self.parts * self.batch_size
         if large > size:
             raise ValueError(f"NoiseScale: expected parts * batch_size of at most {size} samples; got {large}")
-        drawn = np.random.default_rng((self.seed, record.step)).choice(size, large, replace=False)
+        drawn = streams.generator(self.seed, "samples of NoiseScale", record.step).choice(size, large, replace=False)
         x, y = samples(trainer, self.data, drawn)
         gradient, noise = noise_scale(self._twin.of(trainer.net), x, y, self.parts)
         self.record(record.step, {"gradient": gradient, "noise": noise})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..data import Data, check_data
 from ..moments import When
 from ..net import Net
@@ -62,7 +62,7 @@ class Sharpness(Monitor):
         if self.due(trainer, record.step):
             size = trainer.batches.size if self.data is None else len(self.data[0])
             few = min(size, self.samples) if self.data is None else size
-            drawn = np.random.default_rng(self.seed).choice(size, few, replace=False)
+            drawn = streams.generator(self.seed, "samples of Sharpness").choice(size, few, replace=False)
             value, residual = sharpness(
                 self._twin.of(trainer.net),
                 *samples(trainer, self.data, drawn),
@@ -108,7 +108,7 @@ def sharpness(
 
     It ends after so many ``iterations``, each of one product, or when the residual |H v - s v| / |s| <= tolerance.
     """
-    start = np.random.default_rng(seed).standard_normal(net.params.size)
+    start = streams.generator(seed, "start of Lanczos's iteration").standard_normal(net.params.size)
     return largest_eigenvalue(lambda v: hessian_vector_product(net, x, y, v), start, iterations, tolerance)
 
 

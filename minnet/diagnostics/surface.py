@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..data import check_data
 from ..files import write_json
 from ..net import Net
@@ -25,7 +25,11 @@ def filter_normalised_direction(net: Net, seed: int = 0) -> np.ndarray:
     A filter is what feeds one unit: an index of the last axis. Arrays with fewer than two axes, which are biases and
     the gains and shifts of normalisations, get 0, as in the paper. Values are standard normal before scaling.
     """
-    rng = np.random.default_rng(checks.count("filter_normalised_direction", "seed", seed, least=0))
+    return _filter_normalised(net, checks.count("filter_normalised_direction", "seed", seed, least=0), 0)
+
+
+def _filter_normalised(net: Net, seed: int, index: int) -> np.ndarray:
+    rng = streams.generator(seed, "filter-normalised direction", index)
     direction = np.zeros(net.params.size)
     for name, place in net.layout.places.items():
         if len(place.shape) > 1:
@@ -130,8 +134,8 @@ def loss_surface(
     are.
     """
     steps = _steps("loss_surface", span, points)
-    second = int(np.random.SeedSequence((checks.count("loss_surface", "seed", seed, least=0), 1)).generate_state(1)[0])
-    along = np.stack([filter_normalised_direction(net, seed), filter_normalised_direction(net, second)])
+    checks.count("loss_surface", "seed", seed, least=0)
+    along = np.stack([_filter_normalised(net, seed, 0), _filter_normalised(net, seed, 1)])
     places = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     losses = _losses("loss_surface", net, x, y, along, places, progress)
     return LossSurface(steps, steps.copy(), losses.reshape(points, points), seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..files import write_json
 from ..layers import Chain, Layer, Residual
 from ..memory import Memory
@@ -159,8 +159,7 @@ def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> Vari
     x = twin.as_input(x)
     dx = np.empty_like(x)
     if y is None:
-        # A key of two numbers, lest these be the numbers that somebody drew for x with the same seed.
-        rng = np.random.default_rng((checks.count("variance_by_layer", "seed", seed, least=0), 1))
+        rng = streams.generator(checks.count("variance_by_layer", "seed", seed, least=0), "gradient at the scores")
         scores = twin.forward(x, training=True)
         twin.backward(rng.standard_normal(scores.shape).astype(twin.dtype), dx)
     else:

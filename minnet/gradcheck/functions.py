@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import streams
 from .arguments import (
     Arguments,
     Replay,
@@ -129,7 +130,7 @@ def _problem(subject: Subject, analytic: Any, seed: int) -> tuple[Problem, str, 
     takes_x = callable(analytic) and takes_arguments(subject, analytic, first)
     backward = callable(analytic) and not takes_x
     weighted = backward and first.ndim
-    cotangent = np.random.default_rng((seed, 1)).standard_normal(first.shape) if weighted else np.ones(first.shape)
+    cotangent = streams.generator(seed, "weights of a function's outputs").standard_normal(first.shape) if weighted else np.ones(first.shape)
     dy = cotangent.copy()
 
     def given() -> Any:
@@ -239,7 +240,7 @@ def check_backward(
         return passed(copy.deepcopy(everything))[0]
 
     first = outputs()
-    rng = np.random.default_rng((seed, 1))
+    rng = streams.generator(seed, "weights of a pair's outputs")
     cotangents = [rng.standard_normal(out.shape) for out in first]
     dtype = next(iter(points.values())).dtype
     remarks: dict[str, None] = {}  # in their order, each once

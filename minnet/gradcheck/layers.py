@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..layers import Layer
 from ..losses import Loss
 from ..net import Net
@@ -52,7 +52,7 @@ def check_layer(
             "its weights as self.W is checked by check_module)"
         )
     net = Net([layer], input_shape, dtype=dtype, seed=seed)
-    rng = np.random.default_rng((seed, 1))
+    rng = streams.generator(seed, "check of a layer")
     # Parameters such as shifts start at a constant, which would hide mistakes that vanish there.
     net.params += (0.1 * rng.standard_normal(net.params.size)).astype(net.dtype)
     x = rng.standard_normal((checks.count("check_layer", "batch", batch), *net.input_shape)).astype(net.dtype)

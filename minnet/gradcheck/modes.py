@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from .judge import Steps, judge, not_finite, settle
 from .numeric import Coordinate, Direction, Estimate, Function, Line, central, flat_view
 from .result import CORRECT, GradientCheck, TensorCheck
@@ -75,7 +75,7 @@ class Problem:
 
 def run(problem: Problem, how: How) -> GradientCheck:
     """Check every tensor of the problem as asked."""
-    rng = np.random.default_rng((how.seed, 2))
+    rng = streams.generator(how.seed, "coordinates and directions of a check")
     f = problem.function
     second = f.read()
     nondeterminism = max(problem.nondeterminism, float(np.abs(second.terms - f.base.terms).max(initial=0.0)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import streams
 from .arguments import Replay, eps_of, is_discrete, is_floats, no_floats, replayer
 from .attributes import Path, find, pairs_of, put
 from .edges import run_inside
@@ -83,7 +84,7 @@ class _Passes:
                 f"{_WHO}: expected forward(x) to give an array of floats; got {type(out).__name__} (a forward that "
                 "gives (out, cache) is checked by check_backward)"
             )
-        weights = np.random.default_rng((seed, 1)).standard_normal(out.shape)
+        weights = streams.generator(seed, "weights of a module's output").standard_normal(out.shape)
         self.cotangent = np.asarray(weights, out.dtype)
 
     def find_parameters(self, given: Mapping[str, str] | None) -> None:

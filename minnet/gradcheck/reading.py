@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from .. import streams
 from .modes import Problem
 from .numeric import Function
 from .result import GradientCheck
@@ -17,7 +18,7 @@ def least_move(f: Function, arrays: Sequence[np.ndarray], moves: Sequence[float]
 
     They are moved in place and put back. Not a bit of f's value may change for it not to differ.
     """
-    rng = np.random.default_rng(0)
+    rng = streams.generator(0, "moves that a function may see")
     kept = [a.copy() for a in arrays]
     try:
         for size in moves:

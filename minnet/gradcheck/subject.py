@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import streams
 from .arguments import Arguments, Replay, arguments, is_floats, replayer
 from .reading import changed, standing_in
 
@@ -75,7 +76,7 @@ class Subject:
         arrays = {name: self.originals[name] for name in which if name in self.originals}
         if not arrays:
             return False
-        rng = np.random.default_rng(0)
+        rng = streams.generator(0, "moves of given arrays")
         before = _numbers(self.evaluated(self.points))
         moved = {name: a + rng.uniform(1e-3, 2e-3, a.shape) * np.maximum(1.0, np.abs(a)) for name, a in arrays.items()}
         with standing_in(arrays, moved), np.errstate(all="ignore"):

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
+from .. import checks, streams
 from ..kernels import gradients as kernels
 from ..spec import Tensor
 from .base import Hyper, Rule, Run, State, inside
@@ -171,8 +171,7 @@ class Accumulate(Around):
 
 @cache
 def _stream(seed: int) -> np.uint64:
-    key = np.random.SeedSequence(entropy=seed, spawn_key=tuple(b"GradientNoise")).generate_state(1, np.uint64)
-    return np.uint64(key[0])
+    return streams.key(seed, "gradient noise")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ... import checks, streams
 from ...data import Data
 from ...losses import Loss
 from ...net import Net
@@ -49,7 +49,7 @@ class Case:
                 f"preflight: expected at least two samples of shape {net.input_shape} and as many targets; got x of "
                 f"shape {x.shape}, y of shape {y.shape}"
             )
-        rng = np.random.default_rng(checks.count("preflight", "seed", seed, least=0))
+        rng = streams.generator(checks.count("preflight", "seed", seed, least=0), "samples of preflight")
         chosen = rng.permutation(len(x))[:_SAMPLES]
         rule = Adam() if rule is None else rule
         return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed)

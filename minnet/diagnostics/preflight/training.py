@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import streams
 from ...data import Batches, Data, split
 from ...gradcheck import check_net
 from ...gradcheck.result import VERDICTS
@@ -121,7 +122,7 @@ def _without_noise(name: str, layer: Layer) -> Layer:
 def shuffled_labels(case: Case) -> Finding:
     """A control: of real labels more is learned than of shuffled ones, judged by samples held back."""
     name = "shuffled labels"
-    shuffled = np.random.default_rng((case.seed, 1)).permutation(len(case.y))
+    shuffled = streams.generator(case.seed, "shuffled labels of preflight").permutation(len(case.y))
     if len(case.y) < 20:
         return Finding(name, SKIPPED, f"{len(case.y)} samples", "at least 20, to hold some back")
     if (case.y == case.y[:1]).all():
