@@ -228,7 +228,7 @@ def test_what_stands_first_and_best_is_said_plainly():
     worse = a.copy()
     worse[40] = 1
     assert (
-        mn.Comparison({"raw": a}, y).winner() == "The accuracy of raw is 90.00 % (86.75 % to 92.75 %) on 400 samples."
+        mn.Comparison({"raw": a}, y).winner() == "The accuracy of raw is 90.00 % (87.00 % to 93.00 %) on 400 samples."
     )
     equal = mn.Comparison({"raw": a, "same": a, "again": a}, y)
     said = "No accuracy is better than {}'s, 90.00 %, on 400 samples, and none in 100% of draws."

@@ -104,7 +104,7 @@ DOORS = {
         *("answers", "checks", "archive", "averaging", "callbacks", "comparison", "description", "direction"),
         *("ensemble", "losses", "moments", "net"),
     },
-    "landscapes": {"checks", "optimizer", "rules", "schedules"},
+    "landscapes": {"streams", "checks", "optimizer", "rules", "schedules"},
     "lr_finder": {"checks", "direction", "files", "groups", "rules", "net", "data", "train", "lr_finder"},
     "diagnostics": {
         *(
