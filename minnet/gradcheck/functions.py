@@ -130,7 +130,11 @@ def _problem(subject: Subject, analytic: Any, seed: int) -> tuple[Problem, str, 
     takes_x = callable(analytic) and takes_arguments(subject, analytic, first)
     backward = callable(analytic) and not takes_x
     weighted = backward and first.ndim
-    cotangent = streams.generator(seed, "weights of a function's outputs").standard_normal(first.shape) if weighted else np.ones(first.shape)
+    cotangent = (
+        streams.generator(seed, "weights of a function's outputs").standard_normal(first.shape)
+        if weighted
+        else np.ones(first.shape)
+    )
     dy = cotangent.copy()
 
     def given() -> Any:
