@@ -1,20 +1,26 @@
 """What happened in a run: one row a step and one an epoch."""
 
 import csv
+import html
 import io
 import json
 import math
+from collections.abc import Iterator
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from . import listing
 from .files import write_whole
 
 Row = dict[str, Any]
 
 
 class Rows:
-    """Rows of one kind; ``rows["loss"]`` is the column of that name as a list."""
+    """Rows of one kind, printed as a table.
+
+    ``rows["loss"]`` is the column of that name as a list; ``for row in rows`` gives the rows, which are dicts.
+    """
 
     def __init__(self, rows: list[Row] | None = None) -> None:
         self.rows: list[Row] = rows if rows is not None else []
@@ -27,8 +33,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
     def __contains__(self, column: str) -> bool:
         return any(column in row for row in self.rows)
+
+    def __repr__(self) -> str:
+        return listing.as_text(self.columns(), self.rows) if self.rows else "no rows yet"
+
+    def _repr_html_(self) -> str:
+        return listing.as_html(self.columns(), self.rows)
 
     def columns(self) -> list[str]:
         """Names of all columns, in the order in which they first appeared."""
@@ -36,9 +51,27 @@ class Rows:
 
 
 class History:
-    """The record of a run.
+    """The record of a run, printed as a table of its epochs.
 
-    ``history["loss"]`` is a column of the epochs' rows, ``history.steps["loss"]`` one of the steps' rows.
+    ``history["loss"]`` is a column of the epochs' rows, ``history.steps["loss"]`` one of the steps' rows; ``for row in
+    history`` gives the epochs' rows, which are dicts.
+
+    The columns of the epochs are:
+
+    - ``epoch``, counted from 1, and ``step``, the number of steps taken by its end.
+    - ``loss``: mean over the epoch's batches, each weighted by its samples, of the objective (data loss and penalties).
+      It is a **running mean in training mode**: each batch is measured before its update, by the weights of that step,
+      with dropout, augmentation and the statistics of the batch. It therefore lags behind, and with dropout it may be
+      far from what ``net.evaluate`` gives for the same samples.
+    - ``accuracy``: the share of samples that were right in those same passes, where the loss classifies. It is such a
+      running mean too, and no measure of the gap to ``val_accuracy``.
+    - ``val_loss``, ``val_data_loss`` (without penalties), ``val_accuracy``: of the validation data after the epoch, as
+      ``net.evaluate`` gives them; with ``validation=...``.
+    - ``lr``: the rate of the epoch's last step, times ``Trainer.lr_factor``.
+    - What callbacks add.
+
+    The columns of the steps are ``step`` and ``epoch``, counted from 1; ``loss``, the objective of the step's batch
+    before its update, in training mode; ``lr``; and a column for each other hyper-parameter that is a schedule.
 
     Attributes:
         epochs, steps: the rows, as ``Rows``.
@@ -59,10 +92,18 @@ class History:
     def __len__(self) -> int:
         return len(self.epochs)
 
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.epochs)
+
     def __repr__(self) -> str:
-        last = ", ".join(f"{k} {v:.4g}" for k, v in self.epochs.rows[-1].items()) if len(self) else "no epoch yet"
+        return f"{self._heading()}\n{self.epochs}" if len(self) else self._heading()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self._heading())}</p>{self.epochs._repr_html_() if len(self) else ''}"
+
+    def _heading(self) -> str:
         ended = "" if self.stopped in (None, "finished") else f"; stopped: {self.stopped}"
-        return f"History({len(self.epochs)} epochs, {len(self.steps)} steps; {last}{ended})"
+        return f"History of {len(self.epochs)} epochs, {len(self.steps)} steps{ended}"
 
     def save(self, path: str | Path) -> None:
         """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.

@@ -20,6 +20,7 @@ from .history import History
 from .losses import Loss
 from .net import Net
 from .optimizer import Optimizer
+from .progress import Progress, shown
 from .rules import Hyper, Rule
 from .schedules import Schedule
 from .schedules.base import telling_steps
@@ -128,7 +129,10 @@ class Trainer:
             belongs to controllers such as ``ReduceOnPlateau``. The history shows the products.
         leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
         identity: a name that no other run has, at random; a resumed run has that of the one it goes on with.
-        columns: names in the rows of the history's epochs that do not come from callbacks.
+        columns: names in the rows of the history's epochs that do not come from callbacks, in their order: ``epoch``,
+            ``step``, ``loss``, ``accuracy`` where the loss classifies; with validation ``val_loss``, ``val_data_loss``
+            and ``val_accuracy``; ``lr``. ``loss`` and ``accuracy`` are running means in training mode, see
+            ``History``.
 
     A run that was left (``leave``, or Ctrl-C in ``run``) goes on when it is iterated over or ``run()`` again, with the
     same bits, whatever became of the net's weights in between. One that a second Ctrl-C broke off amid a step does not.
@@ -497,22 +501,16 @@ class Trainer:
             resume.put_back(trainer, saved)
         return trainer
 
-    def run(self, progress: bool | None = None) -> History:
+    def run(self, progress: Progress = None) -> History:
         """Take all steps that are left and return the history; ``progress`` and signals are as in ``fit``.
 
         After an interruption, call it again to go on.
         """
-        from tqdm import tqdm
-
-        bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None if progress is None else not progress)
         with leave_on_signals(self):
             try:
-                with bar:
+                with shown(self, progress) as show:
                     for record in self:
-                        bar.update()
-                        if not bar.disable and record.step % 20 == 0:
-                            figures = {"epoch": record.epoch, "loss": f"{record.loss:.4g}", "lr": f"{record.lr:.3g}"}
-                            bar.set_postfix(figures, refresh=False)
+                        show(record)
             except KeyboardInterrupt:
                 self._stop_for_now("interrupted")
                 self.end("interrupted")
@@ -536,14 +534,21 @@ def fit(
     clip_norm: Hyper = None,
     groups: Iterable[Group] = (),
     callbacks: Iterable[Callback] = (),
-    progress: bool | None = None,
+    progress: Progress = None,
 ) -> History:
     """Train ``net`` and return the history of the run; arguments are those of ``Trainer``.
 
-    ``progress``: True shows a progress bar, False none, None one on a terminal only. Ctrl-C ends the run after its
-    current step and returns the history so far, with ``history.stopped == "interrupted"``; so does SIGTERM
-    (``"terminated"``), after which the signal takes its usual course. ``Checkpoint`` among the callbacks saves the run
-    before it ends. A second Ctrl-C ends the run at once.
+    ``progress`` chooses what is written to standard error, where it does not mix with what a program prints: ``"bar"``
+    or True for a progress bar; ``"lines"`` for a line an epoch with loss, accuracy, validation, rate and time; False
+    for nothing; None for a bar on a terminal and lines elsewhere, as in a notebook, in a log file or under pytest,
+    which shows them for tests that fail.
+
+    ``History`` lists the columns of the history. Its ``loss`` and ``accuracy`` are running means in training mode: they
+    are not what ``net.evaluate`` gives.
+
+    Ctrl-C ends the run after its current step and returns the history so far, with ``history.stopped ==
+    "interrupted"``; so does SIGTERM (``"terminated"``), after which the signal takes its usual course. ``Checkpoint``
+    among the callbacks saves the run before it ends. A second Ctrl-C ends the run at once.
     """
     return Trainer(
         net,

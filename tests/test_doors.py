@@ -62,7 +62,9 @@ DOORS = {
     },
     "data": {"streams", "checks", "kernels"},
     "datasets": {"streams", "checks", "data", "files"},
-    "history": {"checks", "files"},
+    "listing": set(),
+    "progress": set(),
+    "history": {"checks", "files", "listing"},
     "groups": {"checks", "spec", "rules", "schedules"},
     "optimizer": {"checks", "spec", "kernels", "rules", "schedules", "groups", "net"},
     "direction": set(),
@@ -77,7 +79,7 @@ DOORS = {
     "gradcheck": {"streams", "checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
     "signals": set(),
     "train": {
-        "signals",
+        *("progress", "signals"),
         *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
         *("data", "history", "callbacks", "losses"),
         *("archive", "checkpoint", "resume"),
@@ -133,7 +135,7 @@ LATE_OUTSIDE = {
     "matplotlib": {"plots"},
     "cycler": {"plots"},
     "PIL": {"plots"},
-    "tqdm": {"train", "lr_finder", "diagnostics"},
+    "tqdm": {"progress", "lr_finder", "diagnostics"},
     "safetensors": {"archive"},
     "torch": set(),
 }

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 
 import numpy as np
 import pytest
@@ -80,9 +81,68 @@ def test_an_unknown_column_names_those_that_exist(rows):
         getattr(made_by_hand(), rows)["los"]
 
 
-def test_the_text_of_a_history_says_how_long_and_how_it_went():
-    assert repr(History()) == "History(0 epochs, 0 steps; no epoch yet)"
-    assert repr(made_by_hand()).startswith("History(2 epochs, 10 steps; epoch 2, step 10, loss -inf")
+def test_histories_and_their_rows_are_gone_through_row_by_row():
+    history = made_by_hand()
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert list(history) == history.epochs.rows
+    assert [row["step"] for row in history.steps] == list(range(1, 11))
+    assert list(History()) == list(History().steps) == []
+    assert "loss" in history  # which is still asked of the columns
+
+
+def test_a_history_prints_as_a_table_of_its_epochs():
+    assert repr(History()) == str(History()) == "History of 0 epochs, 0 steps"
+    assert str(made_by_hand()).splitlines() == [
+        "History of 2 epochs, 10 steps",
+        "epoch  step  loss     lr          val_loss",
+        "    1     5   nan  0.001",
+        "    2    10  -inf  0.001  9007199254740993",
+    ]
+    history = made_by_hand()
+    history.stopped = "interrupted"
+    assert repr(history).splitlines()[0] == "History of 2 epochs, 10 steps; stopped: interrupted"
+    assert str(history.steps).splitlines()[3] == "   3      1        -inf  0.001"
+    assert str(History().steps) == "no rows yet"
+
+
+def test_a_long_history_prints_its_first_and_last_rows():
+    history = History()
+    history.epochs.rows += [{"epoch": i, "loss": 1 / i} for i in range(1, 21)]
+    assert len(str(history).splitlines()) == 22
+    history.epochs.rows += [{"epoch": i, "loss": 1 / i} for i in range(21, 501)]
+    words = [text.split() for text in str(history).splitlines()[2:]]
+    assert [cells[0] for cells in words] == [*map(str, range(1, 11)), "...", *map(str, range(491, 501))]
+    assert words[-1] == ["500", "0.002"]
+
+
+def test_a_table_takes_what_callbacks_add_of_any_kind():
+    history = History()
+    added = {"note": "a <b>\nline", "norm": np.float32(0.1), "dead": np.int64(7), "long": "x" * 99, "none": None}
+    history.epochs.rows.append({"epoch": 1, **added})
+    _heading, names, cells = str(history).splitlines()
+    assert names.split() == ["epoch", *added]
+    assert cells.split() == ["1", "a", "<b>", "line", "0.1", "7", "x" * 21 + "...", "None"]
+
+
+def test_a_notebook_gets_the_table_as_html():
+    history = made_by_hand()
+    history.epochs.rows[0]["<i>"] = "<b>&"
+    history.stopped = "a < b"
+    text = history._repr_html_()
+    assert text.startswith("<p>History of 2 epochs, 10 steps; stopped: a &lt; b</p><table><tr><th>epoch</th>")
+    assert "<th>&lt;i&gt;</th>" in text
+    assert "<td>&lt;b&gt;&amp;</td>" in text
+    assert text.count("<tr>") == 3
+    assert history.steps._repr_html_().count("<tr>") == 11
+    assert History()._repr_html_() == "<p>History of 0 epochs, 0 steps</p>"
+
+
+def test_the_columns_of_a_run_are_those_that_the_docstring_lists():
+    listed = set(re.findall(r"``(\w+)``", History.__doc__))
+    for loss in (mn.SoftmaxCrossEntropy(), mn.SquaredError()):
+        history = trained(loss=loss)
+        assert {*history.epochs.columns(), *history.steps.columns()} <= listed
+        assert listed >= set(history.epochs.columns())
 
 
 # Files --------------------------------------------------------------------------------------------------

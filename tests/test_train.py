@@ -1,10 +1,8 @@
 """The training loop: what a run does, how it ends, and what it leaves behind, to the last bit."""
 
-import io
 import math
 import re
 import signal
-import sys
 import warnings
 from dataclasses import dataclass
 
@@ -754,38 +752,6 @@ def test_other_errors_of_a_callback_come_through():
 
     with pytest.raises(RuntimeError, match="mine"):
         run(callbacks=[AtStep(2, fail)])
-
-
-# Progress bar -------------------------------------------------------------------------------------------
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize("progress", [None, False])
-def test_nothing_is_printed_where_there_is_no_terminal(capsys, progress):
-    run(progress=progress)
-    assert capsys.readouterr() == ("", "")
-
-
-def test_the_bar_can_be_asked_for(capsys):
-    run(progress=True)
-    out, err = capsys.readouterr()
-    assert "9/9" in err
-    assert out == ""
-
-
-@pytest.mark.parametrize(("progress", "shown"), [(None, True), (True, True), (False, False)])
-def test_the_bar_is_shown_on_a_terminal_unless_refused(monkeypatch, progress, shown):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    run(progress=progress)
-    assert ("9/9" in sys.stderr.getvalue()) == shown
-
-
-def test_the_bar_does_not_change_the_run(capsys):
-    assert state(run(progress=True)[0]) == state(run(progress=False)[0])
 
 
 def test_a_run_that_diverges_keeps_its_history():
