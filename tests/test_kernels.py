@@ -32,6 +32,7 @@ from minnet.kernels import (
     group_norm,
     layer_norm,
     loss,
+    means,
     pool,
     product,
     residual,
@@ -1154,142 +1155,156 @@ def make_update(*kinds):
     return make
 
 
-@twin_of(update.sgd, make_update(0.1, 0.99), [*FLAT, LARGE])
-def sgd(p, g, lr, shrink):
+@twin_of(update.sgd, make_update(0.1, 0.01), [*FLAT, LARGE])
+def sgd(p, g, lr, decay):
     for i in range(p.size):
-        p[i] = shrink * p[i] - lr * g[i]
+        p[i] = (1 - decay) * p[i] - lr * g[i]
 
 
-@twin_of(update.momentum, make_update("any", 0.9, -0.1, 0.5, 0.99), [*FLAT, LARGE])
-def momentum(p, g, v, mu, gain, rate, shrink):
+@twin_of(update.momentum, make_update("any", 0.9, 0.05, -0.1, 0.5, 0.01), [*FLAT, LARGE])
+def momentum(p, g, v, mu, lost, gain, rate, decay):
     for i in range(p.size):
-        v[i] = mu * v[i] + gain * g[i]
-        p[i] = shrink * p[i] + rate * v[i]
+        v[i] = (mu + lost) * v[i] + gain * g[i]
+        p[i] = (1 - decay) * p[i] + rate * v[i]
 
 
-@twin_of(update.nesterov, make_update("any", 0.9, -0.1, 0.5, 0.99), [*FLAT, LARGE])
-def nesterov(p, g, v, mu, gain, rate, shrink):
+@twin_of(update.nesterov, make_update("any", 0.9, 0.05, -0.1, 0.5, 0.01), [*FLAT, LARGE])
+def nesterov(p, g, v, mu, lost, gain, rate, decay):
     for i in range(p.size):
-        v[i] = mu * v[i] + gain * g[i]
-        p[i] = shrink * p[i] + rate * (mu * v[i] + gain * g[i])
+        v[i] = (mu + lost) * v[i] + gain * g[i]
+        p[i] = (1 - decay) * p[i] + rate * (mu * v[i] + gain * g[i])
 
 
-@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.9, 0.1, 0.99), [*FLAT, LARGE])
-def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
+@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.9, 0.05, 0.1, 0.01), [*FLAT, LARGE])
+def nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay):
     for i in range(p.size):
-        v[i] = mu * v[i] - lr * g[i]
-        x[i] = shrink * x[i] + v[i]
+        v[i] = (mu + lost) * v[i] - lr * g[i]
+        x[i] = (1 - decay) * x[i] + v[i]
         p[i] = x[i] + mu * v[i]
 
 
-@twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.99), [*FLAT, LARGE])
-def adagrad(p, g, s, lr, eps_root, eps, shrink):
+@twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
+def adagrad(p, g, s, lr, eps_root, eps, decay):
     for i in range(p.size):
         s[i] = s[i] + g[i] ** 2
-        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+        p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+    return 0
 
 
-@twin_of(update.rmsprop, make_update("positive", 0.9, 0.1, 0.1, 0.02, 0.03, 0.99), [*FLAT, LARGE])
-def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
+@twin_of(update.rmsprop, make_update("positive", 0.9, 0.05, 0.1, 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
+def rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = rho * s[i] + rest * g[i] ** 2
-        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+        s[i] = (rho + lost) * s[i] + rest * g[i] ** 2
+        p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+    return 0
 
 
-@twin_of(update.adadelta, make_update("positive", "positive", 0.9, 0.1, 0.5, 0.02, 0.99), [*FLAT, LARGE])
-def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
+@twin_of(update.adadelta, make_update("positive", "positive", 0.9, 0.05, 0.1, 0.5, 0.02, 0.01), [*FLAT, LARGE])
+def adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay):
     for i in range(p.size):
-        s[i] = rho * s[i] + rest * g[i] ** 2
+        s[i] = (rho + lost) * s[i] + rest * g[i] ** 2
         change = math.sqrt(d[i] + eps) / math.sqrt(s[i] + eps) * g[i]
-        d[i] = rho * d[i] + rest * change**2
-        p[i] = shrink * p[i] - lr * change
+        d[i] = (rho + lost) * d[i] + rest * change**2
+        p[i] = (1 - decay) * p[i] - lr * change
+    return 0
 
 
-@twin_of(update_adam.adam, make_update("any", "positive", 0.9, 0.1, 0.99, 0.01, 0.1, 1.5, 0.02, 0.98), [*FLAT, LARGE])
-def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
+@twin_of(
+    update_adam.adam,
+    make_update("any", "positive", 0.9, 0.05, 0.1, 0.99, 0.004, 0.01, 0.1, 1.5, 0.02, 0.02),
+    [*FLAT, LARGE],
+)
+def adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
     for i in range(p.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        v[i] = beta2 * v[i] + rest2 * g[i] ** 2
-        p[i] = shrink * p[i] - rate * m[i] / (root_fix * math.sqrt(v[i]) + eps)
+        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
+        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        p[i] = (1 - decay) * p[i] - rate * m[i] / (root_fix * math.sqrt(v[i]) + eps)
+    return 0
 
 
 @twin_of(
     update.rmsprop_momentum,
-    make_update("positive", "any", 0.9, 0.1, 0.8, 0.7, -0.1, 0.02, 0.03, 0.99),
+    make_update("positive", "any", 0.9, 0.05, 0.1, 0.8, 0.03, 0.7, -0.1, 0.02, 0.03, 0.01),
     [*FLAT, LARGE],
 )
-def rmsprop_momentum(p, g, s, v, rho, rest, mu, gain, rate, eps_root, eps, shrink):
+def rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = rho * s[i] + rest * g[i] ** 2
-        v[i] = mu * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
-        p[i] = shrink * p[i] + rate * v[i]
+        s[i] = (rho + lost) * s[i] + rest * g[i] ** 2
+        v[i] = (mu + mu_lost) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+        p[i] = (1 - decay) * p[i] + rate * v[i]
+    return 0
 
 
-# A mean of 0 to begin with: s - m^2 is then positive, and large enough to keep its digits.
 @twin_of(
     update.rmsprop_centred,
-    make_update("positive", "zero", 0.9, 0.1, 0.1, 0.02, 0.03, 0.99),
+    make_update("positive", "any", 0.9, 0.05, 0.1, 0.1, 0.02, 0.03, 0.01),
     [*FLAT, LARGE],
 )
-def rmsprop_centred(p, g, s, m, rho, rest, lr, eps_root, eps, shrink):
+def rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = rho * s[i] + rest * g[i] ** 2
-        m[i] = rho * m[i] + rest * g[i]
-        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(s[i] - m[i] ** 2 + eps_root) + eps)
+        s[i] = (rho + lost) * s[i] + rho * rest * (g[i] - m[i]) ** 2
+        m[i] = (rho + lost) * m[i] + rest * g[i]
+        p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+    return 0
 
 
 @twin_of(
     update.rmsprop_centred_momentum,
-    make_update("positive", "zero", "any", 0.9, 0.1, 0.8, 0.7, -0.1, 0.02, 0.03, 0.99),
+    make_update("positive", "any", "any", 0.9, 0.05, 0.1, 0.8, 0.03, 0.7, -0.1, 0.02, 0.03, 0.01),
     [*FLAT, LARGE],
 )
-def rmsprop_centred_momentum(p, g, s, m, v, rho, rest, mu, gain, rate, eps_root, eps, shrink):
+def rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = rho * s[i] + rest * g[i] ** 2
-        m[i] = rho * m[i] + rest * g[i]
-        v[i] = mu * v[i] + gain * g[i] / (math.sqrt(s[i] - m[i] ** 2 + eps_root) + eps)
-        p[i] = shrink * p[i] + rate * v[i]
+        s[i] = (rho + lost) * s[i] + rho * rest * (g[i] - m[i]) ** 2
+        m[i] = (rho + lost) * m[i] + rest * g[i]
+        v[i] = (mu + mu_lost) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+        p[i] = (1 - decay) * p[i] + rate * v[i]
+    return 0
 
 
 @twin_of(
     update_adam.amsgrad,
-    make_update("any", "positive", "positive", 0.9, 0.1, 0.9, 0.1, 0.1, 1.5, 0.02, 0.98),
+    make_update("any", "positive", "positive", 0.9, 0.05, 0.1, 0.9, 0.03, 0.1, 0.1, 1.5, 0.02, 0.02),
     [*FLAT, LARGE],
 )
-def amsgrad(p, g, m, v, w, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
+def amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
     for i in range(p.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        v[i] = beta2 * v[i] + rest2 * g[i] ** 2
+        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
+        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
         w[i] = v[i] if v[i] > w[i] else w[i]
-        p[i] = shrink * p[i] - rate * m[i] / (root_fix * math.sqrt(w[i]) + eps)
+        p[i] = (1 - decay) * p[i] - rate * m[i] / (root_fix * math.sqrt(w[i]) + eps)
+    return 0
 
 
-@twin_of(update_adam.adamax, make_update("any", "positive", 0.9, 0.1, 0.9, 0.1, 0.02, 0.03, 0.98), [*FLAT, LARGE])
-def adamax(p, g, m, u, beta1, rest1, beta2, rate, eps_norm, eps, shrink):
+@twin_of(
+    update_adam.adamax, make_update("any", "positive", 0.9, 0.05, 0.1, 0.9, 0.03, 0.1, 0.02, 0.03, 0.02), [*FLAT, LARGE]
+)
+def adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay):
     for i in range(p.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
+        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
         size = math.fabs(g[i]) + eps_norm
-        u[i] = size if size > beta2 * u[i] else beta2 * u[i]
-        p[i] = shrink * p[i] - rate * m[i] / (u[i] + eps)
+        u[i] = max(size, (beta2 + lost2) * u[i])
+        p[i] = (1 - decay) * p[i] - rate * m[i] / (u[i] + eps)
 
 
 @twin_of(
     update_adam.nadam,
-    make_update("any", "positive", 0.9, 0.1, 0.99, 0.01, 0.1, 0.3, 1.5, 0.02, 0.98),
+    make_update("any", "positive", 0.9, 0.05, 0.1, 0.99, 0.004, 0.01, 0.1, 0.3, 1.5, 0.02, 0.02),
     [*FLAT, LARGE],
 )
-def nadam(p, g, m, v, beta1, rest1, beta2, rest2, rate_m, rate_g, root_fix, eps, shrink):
+def nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay):
     for i in range(p.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        v[i] = beta2 * v[i] + rest2 * g[i] ** 2
-        p[i] = shrink * p[i] - (rate_m * m[i] + rate_g * g[i]) / (root_fix * math.sqrt(v[i]) + eps)
+        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
+        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        p[i] = (1 - decay) * p[i] - (rate_m * m[i] + rate_g * g[i]) / (root_fix * math.sqrt(v[i]) + eps)
+    return 0
 
 
-@twin_of(update_adam.lion, make_update("any", 0.9, 0.1, 0.8, 0.2, 0.1, 0.98), [*FLAT, LARGE])
-def lion(p, g, m, beta1, rest1, beta2, rest2, lr, shrink):
+@twin_of(update_adam.lion, make_update("any", 0.9, 0.05, 0.1, 0.8, 0.03, 0.2, 0.1, 0.02), [*FLAT, LARGE])
+def lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay):
     for i in range(p.size):
-        p[i] = shrink * p[i] - lr * np.sign(beta1 * m[i] + rest1 * g[i])
-        m[i] = beta2 * m[i] + rest2 * g[i]
+        p[i] = (1 - decay) * p[i] - lr * np.sign((beta1 + lost1) * m[i] + rest1 * g[i])
+        m[i] = (beta2 + lost2) * m[i] + rest2 * g[i]
 
 
 @twin_of(update_schedule_free.schedule_free_sgd, make_update("any", 0.1, 0.2, 0.05, 0.3), [*FLAT, LARGE])
@@ -1302,15 +1317,16 @@ def schedule_free_sgd(p, g, z, rate, pull, push, decay):
 
 @twin_of(
     update_schedule_free.schedule_free_adamw,
-    make_update("any", "positive", 0.99, 0.01, 0.1, 0.2, 0.05, 1.5, 0.02, 0.3),
+    make_update("any", "positive", 0.99, 0.004, 0.01, 0.1, 0.2, 0.05, 1.5, 0.02, 0.3),
     [*FLAT, LARGE],
 )
-def schedule_free_adamw(p, g, z, v, beta2, rest2, rate, pull, push, root_fix, eps, decay):
+def schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay):
     for i in range(p.size):
-        v[i] = beta2 * v[i] + rest2 * g[i] ** 2
+        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
         d = g[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i]
         p[i] = (1 - pull) * p[i] + pull * z[i] - push * d
         z[i] = z[i] - rate * d
+    return 0
 
 
 # What combinators do -----------------------------------------------------------------------------------------
@@ -1320,6 +1336,21 @@ def schedule_free_adamw(p, g, z, v, beta2, rest2, rate, pull, push, root_fix, ep
 def combine(x, a, y, b):
     for i in range(x.size):
         x[i] = a * x[i] + b * y[i]
+
+
+@twin_of(
+    gradients.mix,
+    lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s), 0.8, 0.05, 0.3],
+    [*FLAT, LARGE],
+)
+def mix(average, values, keep, lost, share):
+    for i in range(average.size):
+        average[i] = (keep + lost) * average[i] + share * values[i]
+
+
+@twin_of(means.squares_fit, lambda rng, s: [rng.standard_normal(s)], FLAT)
+def squares_fit(g):
+    return True
 
 
 def make_noise(rng, shape):
@@ -1379,69 +1410,71 @@ def norms(p, g, decay, partial):
     return norm(p), norm(g + decay * p)
 
 
-@twin_of(update_tensor.lars, make_update("any", 0.9, 0.1, 0.3), [*FLAT, LARGE])
-def lars(p, g, v, mu, rate, decay):
+@twin_of(update_tensor.lars, make_update("any", 0.9, 0.05, 0.1, 0.3), [*FLAT, LARGE])
+def lars(p, g, v, mu, lost, rate, decay):
     for i in range(p.size):
-        v[i] = mu * v[i] + rate * (g[i] + decay * p[i])
+        v[i] = (mu + lost) * v[i] + rate * (g[i] + decay * p[i])
         p[i] = p[i] - v[i]
 
 
-LAMB = ("any", "positive", 0.9, 0.1, 0.99, 0.01, 1.2, 1.5, 0.02, 0.3)
+LAMB = ("any", "positive", 0.9, 0.05, 0.1, 0.99, 0.004, 0.01, 1.2, 1.5, 0.02, 0.3)
 
 
 def lamb_direction(p, m, v, mean_fix, root_fix, eps, decay):
     return [mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i] for i in range(p.size)]
 
 
-@twin_of(update_tensor.lamb_moments, make_tensor_update(*LAMB, columns=2), [*FLAT, LARGE], sums=True)
-def lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, partial):
+@twin_of(update_tensor.lamb_moments, make_tensor_update(*LAMB, columns=3), [*FLAT, LARGE], sums=True)
+def lamb_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay, partial):
     for i in range(p.size):
-        m[i] = beta1 * m[i] + rest1 * g[i]
-        v[i] = beta2 * v[i] + rest2 * g[i] ** 2
-    return norm(p), norm(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay))
+        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
+        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+    return norm(p), norm(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay)), 0.0
 
 
 @twin_of(
     update_tensor.lamb,
     lambda rng, shape: (
         [array for i, array in enumerate(make_update(*LAMB[:2])(rng, shape)) if i != 1]
-        + [1.2, 1.5, 0.02, 0.3, 0.1, 0.98]
+        + [1.2, 1.5, 0.02, 0.3, 0.1, 0.02]
     ),
     [*FLAT, LARGE],
 )
-def lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
-    p[:] = shrink * p - rate * np.array(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay))
+def lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
+    p[:] = (1 - decay) * p - rate * np.array(lamb_direction(p, m, v, mean_fix, root_fix, eps, inside))
 
 
 def make_factor_sums(rng, shape):
     k, n, m = shape
     p, g, rows, cols = rng.standard_normal(shape), rng.standard_normal(shape), rng.random((k, n)), rng.random((k, m))
-    return [p, g, 0.9, 0.1, 0.05, 0.3, rows, cols, empty((k, n)), empty((k * update_tensor.row_parts(n), m + 1))]
+    partial = empty((k * update_tensor.row_parts(n), m + 1))
+    return [p, g, 0.9, 0.05, 0.1, 0.05, 0.3, rows, cols, empty((k, n)), empty((k, m)), partial]
 
 
 @twin_of(update_tensor.factor_sums, make_factor_sums, MATRICES, sums=True)
-def factor_sums(p, g, keep, rest, eps, least, rows, cols, factors, partial):
+def factor_sums(p, g, keep, lost, rest, eps, least, rows, cols, row_roots, col_roots, partial):
     k, n, m = g.shape
     for matrix in range(k):
         for i in range(n):
-            rows[matrix, i] = keep * rows[matrix, i] + rest * (math.fsum(g[matrix, i] ** 2) / m + eps)
+            rows[matrix, i] = (keep + lost) * rows[matrix, i] + rest * (math.fsum(g[matrix, i] ** 2) / m + eps)
         for j in range(m):
-            cols[matrix, j] = keep * cols[matrix, j] + rest * (math.fsum(g[matrix, :, j] ** 2) / n + eps)
-        factors[matrix] = rows[matrix] / max(math.fsum(rows[matrix]) / n, least)
-    return math.fsum((p**2).reshape(-1))
+            cols[matrix, j] = (keep + lost) * cols[matrix, j] + rest * (math.fsum(g[matrix, :, j] ** 2) / n + eps)
+        row_roots[matrix] = np.sqrt(max(math.fsum(rows[matrix]) / n, least) / rows[matrix])
+        col_roots[matrix] = 1 / np.sqrt(cols[matrix])
+    return math.fsum((p**2).reshape(-1)), math.fsum([*rows.reshape(-1), *cols.reshape(-1)])
 
 
 def make_factored(*numbers):
     def make(rng, shape):
         k, n, m = shape
-        arrays = [rng.standard_normal(shape), rng.uniform(0.1, 1, (k, n)), rng.uniform(0.1, 1, (k, m))]
-        return [*arrays, 0.05, *(number(shape) if callable(number) else number for number in numbers)]
+        arrays = [rng.standard_normal(shape), rng.uniform(1, 3, (k, n)), rng.uniform(1, 3, (k, m))]
+        return [*arrays, 4.0, *(number(shape) if callable(number) else number for number in numbers)]
 
     return make
 
 
-def estimate(factors, cols, floor):
-    return np.maximum(factors[:, :, None] * cols[:, None, :], floor)
+def inverse_root(row_roots, col_roots, top):
+    return np.minimum(row_roots[:, :, None] * col_roots[:, None, :], top)
 
 
 @twin_of(
@@ -1450,46 +1483,46 @@ def estimate(factors, cols, floor):
     MATRICES,
     sums=True,
 )
-def factored_squares(g, factors, cols, floor, partial):
-    return math.fsum((g**2 / estimate(factors, cols, floor)).reshape(-1))
+def factored_squares(g, row_roots, col_roots, top, partial):
+    return math.fsum(((g * inverse_root(row_roots, col_roots, top)) ** 2).reshape(-1))
 
 
 @twin_of(
     update_tensor.factored,
-    lambda rng, shape: [rng.standard_normal(shape), *make_factored(0.1, 0.98)(rng, shape)],
+    lambda rng, shape: [rng.standard_normal(shape), *make_factored(0.1, 0.02)(rng, shape)],
     MATRICES,
 )
-def factored(p, g, factors, cols, floor, rate, shrink):
-    p[:] = shrink * p - rate * g / np.sqrt(estimate(factors, cols, floor))
+def factored(p, g, row_roots, col_roots, top, rate, decay):
+    p[:] = (1 - decay) * p - rate * g * inverse_root(row_roots, col_roots, top)
 
 
 @twin_of(
     update_tensor.whole_squares,
-    make_tensor_update("positive", 0.9, 0.1, 0.05, 0.3, columns=2),
+    make_tensor_update("positive", 0.9, 0.05, 0.1, 0.05, 0.3, columns=2),
     [*FLAT, LARGE],
     sums=True,
 )
-def whole_squares(p, g, v, keep, rest, eps, floor, partial):
+def whole_squares(p, g, v, keep, lost, rest, eps, floor, partial):
     for i in range(p.size):
-        v[i] = keep * v[i] + rest * (g[i] ** 2 + eps)
+        v[i] = (keep + lost) * v[i] + rest * (g[i] ** 2 + eps)
     return math.fsum(p**2), math.fsum(g**2 / np.maximum(v, floor))
 
 
-@twin_of(update_tensor.whole, make_update("positive", 0.3, 0.1, 0.98), [*FLAT, LARGE])
-def whole(p, g, v, floor, rate, shrink):
+@twin_of(update_tensor.whole, make_update("positive", 0.3, 0.1, 0.02), [*FLAT, LARGE])
+def whole(p, g, v, floor, rate, decay):
     for i in range(p.size):
-        p[i] = shrink * p[i] - rate * g[i] / math.sqrt(max(v[i], floor))
+        p[i] = (1 - decay) * p[i] - rate * g[i] / math.sqrt(max(v[i], floor))
 
 
 def make_smooth(rng, shape):
     arrays = [rng.standard_normal(shape), rng.standard_normal(shape)]
-    return [*arrays, 0.9, 0.1, 0.7, 0.3, empty(shape), flat_scratch(shape, 1)]
+    return [*arrays, 0.9, 0.05, 0.1, 0.7, 0.3, empty(shape), flat_scratch(shape, 1)]
 
 
 @twin_of(update_tensor.smooth, make_smooth, [*FLAT, LARGE], sums=True)
-def smooth(g, m, keep, rest, of_mean, of_gradient, x, partial):
+def smooth(g, m, keep, lost, rest, of_mean, of_gradient, x, partial):
     for i in range(g.size):
-        m[i] = keep * m[i] + rest * g[i]
+        m[i] = (keep + lost) * m[i] + rest * g[i]
         x[i] = of_mean * m[i] + of_gradient * g[i]
     return norm(x)
 
@@ -1507,6 +1540,11 @@ def quadratic(A, a, b, c, S):
 @twin_of(update_tensor.inner, make_tensor_update(columns=1), [*FLAT, LARGE], sums=True)
 def inner(x, y, partial):
     return math.fsum(x * y)
+
+
+@twin_of(update_tensor.same, lambda rng, shape: [np.ones(shape), np.ones(shape)], FLAT)
+def same(x, y):
+    return True
 
 
 @twin_of(

@@ -346,6 +346,52 @@ def test_a_matrix_of_one_row_or_column_is_its_own_factor_in_the_paper_too():
     assert np.count_nonzero(optimizer.state) == 20 + 30
 
 
+def corner(small):
+    g = np.full((3, 4), small)
+    g[:1], g[:, :1] = 0.5, 0.5
+    return g
+
+
+ZEROS = {  # gradients in which a row and a column have almost nothing
+    "the rest": np.where(np.add.outer(np.arange(3) > 0, np.arange(4) > 0) == 2, 0.5, 0.0),
+    "one element": np.eye(1, 12, 5).reshape(3, 4),
+    "all but one": 1 - np.eye(1, 12, 5).reshape(3, 4),
+    "nothing": np.zeros((3, 4)),
+    "small numbers": corner(1e-8),
+    "smaller numbers": corner(1e-18),
+    "smallest numbers": corner(1e-40),
+    "a row and a column": np.outer([1e-12, 1, 1], [1e-12, 1, 1, 1]),
+    "a row and a column beside large ones": np.outer([1e-12, 1e8, 1], [1e-12, 1, 1e8, 1]),
+    "rising": np.outer(10.0 ** np.arange(-14, 1, 2), 10.0 ** np.arange(-14, 1, 2)),
+    "two matrices": np.stack([corner(0.0), np.zeros((3, 4))]),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"eps": 1e-36}, {"eps": 1e-7, "eps_as_floor": True}], ids=str)
+@pytest.mark.parametrize("g", ZEROS.values(), ids=ZEROS)
+def test_adafactor_in_single_precision_takes_rows_and_columns_of_next_to_nothing(g, options):
+    params, grads = np.ones(g.size, np.float32), g.reshape(-1).astype(np.float32)
+    optimizer = mn.Optimizer.over(params, grads, mn.Adafactor(**options), shapes={"W": g.shape})
+    p, state = np.ones(g.shape), {}
+    exact = grads.reshape(g.shape).astype(np.float64)
+    floor = options.get("eps_as_floor", False)
+    for t in range(1, 4):
+        optimizer.step(0.01)
+        p = adafactor(p, exact, state, 0.01, t, 0.0, eps1=options.get("eps", 1e-30), floor=floor)
+    np.testing.assert_allclose(params.reshape(g.shape), p, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(params[grads == 0], 1)  # an element without a gradient stays
+
+
+def test_adafactor_trains_on_raw_digits():
+    # Pixels that are always 0 meet units that are dead in the first batch.
+    x, y = mn.datasets.digits()
+    x = x.reshape(len(x), -1).astype(np.float32)
+    net = mn.Net([mn.Dense(100), mn.ReLU(), mn.Dense(10)], 64, mn.SoftmaxCrossEntropy(), seed=0)
+    history = mn.fit(net, (x, y), rule=mn.Adafactor(), lr=0.01, batch_size=32, epochs=2, progress=False)
+    assert np.isfinite(net.params).all()
+    assert history.epochs["loss"][-1] < 1.0
+
+
 # Biases and gains --------------------------------------------------------------------------------------------
 
 
@@ -478,6 +524,28 @@ def test_a_hundred_steps_of_adafactor_equal_pytorchs(options, torch):
     )
     assert worst < 1e-10
     assert moved > 0.1
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-9])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (6, 1), (1, 6), (3, 3, 1, 4), (3, 3, 4, 1), (2, 2, 1, 1), (4, 5), (7,)], ids=str
+)
+def test_adafactor_equals_pytorchs_in_single_precision_for_axes_of_one_too(shape, size, torch):
+    # PyTorch's floors act where the gradient is below eps = 1.2e-7, or its mean square is.
+    rng, rule = np.random.default_rng(3), mn.Adafactor(eps=float(np.finfo(np.float32).eps), eps_as_floor=True)
+    start = rng.standard_normal(shape).astype(np.float32)
+    params, grads = start.reshape(-1).copy(), np.zeros(start.size, np.float32)
+    ours = mn.Optimizer.over(params, grads, rule, shapes={"W": shape}, weight_decay=0.1)
+    tensor = torch.tensor(start, requires_grad=True)
+    theirs = torch.optim.Adafactor([tensor], lr=0.02, weight_decay=0.1)
+    for step in range(20):
+        g = (size * 2.0 ** (step % 5) * rng.standard_normal(shape)).astype(np.float32)
+        grads[:], tensor.grad = g.reshape(-1), torch.tensor(g)
+        ours.step(0.02)
+        theirs.step()
+    np.testing.assert_allclose(params.reshape(shape), tensor.detach().numpy(), rtol=0, atol=5e-6)
+    assert np.abs(params - start.reshape(-1)).max() > 0.01
 
 
 @pytest.mark.torch
@@ -708,13 +776,84 @@ def test_a_pair_without_positive_curvature_is_left_out():
     assert optimizer.numbers[0, 0] == 1
 
 
+def regression(scale, noise, dtype):
+    """Least squares on features in some unit, and what the loss is at best."""
+    rng = np.random.default_rng(0)
+    X = (scale * rng.standard_normal((50, 5))).astype(dtype)
+    target = (X @ (rng.standard_normal(5) / scale) + noise * rng.standard_normal(50)).astype(dtype)
+
+    def function(p):
+        residual = X @ p - target
+        return float(0.5 * np.mean(residual * residual)), X.T @ residual / dtype(50)
+
+    wide, aim = X.astype(np.float64), target.astype(np.float64)
+    best = np.linalg.lstsq(wide / scale, aim, rcond=None)[0] / scale
+    return function, 0.5 * np.mean((wide @ best - aim) ** 2)
+
+
+@both_dtypes
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1.0, 1e2, 1e5, 1e8])
+def test_the_units_of_the_parameters_do_not_matter_to_lbfgs(scale, dtype):
+    function, best = regression(scale, 0.5, dtype)
+    path, optimizer = lbfgs_path(mn.LBFGS(), function, np.zeros(5), 12, dtype)
+    assert path[-1][1] == pytest.approx(best, rel=1e-5 if dtype is np.float32 else 1e-9)
+    assert optimizer.numbers[0, 3] < 120
+    seen = [lbfgs_path(mn.LBFGS(), function, np.zeros(5), steps, dtype)[1].numbers[0, 0] for steps in (1, 3)]
+    assert seen == [1, 3]
+
+
+@both_dtypes
+@pytest.mark.parametrize("factor", [1e-15, 1e-6, 1e6, 1e12])
+def test_the_unit_of_the_loss_does_not_matter_to_lbfgs(factor, dtype):
+    function, best = regression(1.0, 0.5, dtype)
+
+    def scaled(p):
+        value, gradient = function(p)
+        return factor * value, dtype(factor) * gradient
+
+    path, _ = lbfgs_path(mn.LBFGS(), scaled, np.zeros(5), 15, dtype)
+    assert path[-1][1] / factor == pytest.approx(best, rel=1e-5 if dtype is np.float32 else 1e-9)
+
+
+@both_dtypes
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e2, 1e6])
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_after_convergence_lbfgs_counts_stalls_and_takes_no_evaluations(noise, scale, dtype):
+    function, _ = regression(scale, noise, dtype)
+    path, optimizer = lbfgs_path(mn.LBFGS(), function, np.zeros(5), 60, dtype)
+    stalls, evaluations = optimizer.numbers[0, 2:4]
+    if np.abs(path[-1][2]).max() == 0:
+        return  # the minimum itself, which needs no search
+    assert stalls >= 10
+    assert evaluations < 250
+    for _, _, grads in path[-10:]:
+        np.testing.assert_array_equal(grads, path[-1][2])
+
+
+def test_a_search_is_made_again_where_the_function_has_changed():
+    params, grads, signs = np.ones(3), np.empty(3), [-1.0]
+
+    def evaluate():
+        grads[:] = 2 * signs[0] * params
+        return float(params @ params)
+
+    optimizer = mn.Optimizer.over(params, grads, mn.LBFGS(evaluations=5))
+    for _ in range(3):
+        optimizer.step(1.0, loss=evaluate(), evaluate=evaluate)  # the gradient points the wrong way
+    assert optimizer.numbers[0, 2:4].tolist() == [3, 5]
+    signs[0] = 1.0
+    optimizer.step(1.0, loss=evaluate(), evaluate=evaluate)
+    assert optimizer.numbers[0, 2] == 0
+    assert np.abs(params).max() < 1
+
+
 def test_a_search_that_finds_no_lower_point_leaves_all_as_it_was_and_counts():
     start = np.array([1.0, -2.0])
     path, optimizer = lbfgs_path(mn.LBFGS(evaluations=5), lambda p: (float(p @ p), -2 * p), start, 3)
     for point, _, grads in path:
         np.testing.assert_array_equal(point, start)
         np.testing.assert_array_equal(grads, -2 * start)
-    assert optimizer.numbers[0, :4].tolist() == [0, 0, 3, 15]
+    assert optimizer.numbers[0, :4].tolist() == [0, 0, 3, 5]  # one search: from the same point it would end the same
 
 
 def test_a_direction_that_leads_nowhere_is_given_up_for_the_gradient():

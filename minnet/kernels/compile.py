@@ -63,3 +63,8 @@ def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
     The empty set must be said: a helper that says nothing takes over its caller's flags.
     """
     return njit(function, fastmath=set(), error_model="numpy", forceinline=True)
+
+
+def fused_helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper whose terms are added in the order written; a product and a sum may become one instruction."""
+    return njit(function, fastmath={"contract"}, error_model="numpy", forceinline=True, **_NO_WRAPPERS)

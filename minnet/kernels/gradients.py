@@ -8,6 +8,7 @@ from numba import prange
 from .chunks import CHUNK, SERIAL, bounds, chunks
 from .compile import helper, kernel, parallel_kernel
 from .elementary import log, polynomial
+from .means import mean
 from .noise import at_step, draw
 
 
@@ -26,6 +27,23 @@ def combine(x, a, y, b):
         for chunk in prange(chunks(x.size)):
             start, stop = bounds(chunk, x.size)
             _combine(x[start:stop], a, y[start:stop], b)
+
+
+@helper
+def _mix(average, values, keep, lost, share):
+    for i in range(average.size):
+        average[i] = mean(average[i], values[i], keep, lost, share)
+
+
+@parallel_kernel
+def mix(average, values, keep, lost, share):
+    """average = (keep + lost) * average + share * values, for flat arrays; see ``means``."""
+    if average.size <= SERIAL:
+        _mix(average, values, keep, lost, share)
+    else:
+        for chunk in prange(chunks(average.size)):
+            start, stop = bounds(chunk, average.size)
+            _mix(average[start:stop], values[start:stop], keep, lost, share)
 
 
 # sin(x) / x in powers of x^2: Taylor's series, whose first term left out is below 2e-16 where |x| is at most pi / 2.

@@ -1,8 +1,12 @@
 """Update rules: each one pass over flat arrays of one size and dtype, in place.
 
-``shrink`` is 1 - lr * decay, the factor of decoupled weight decay (1 for none). It stands in every kernel because a
-pass of its own would read and write the parameters once more. Where a published form adds eps under the root
-and another adds it to the root, the kernel has both and the rule passes 0 for one of them.
+``decay`` is the share of p that decoupled weight decay takes in this step, lr * weight_decay (0 for none). It stands
+in every kernel because a pass of its own would read and write the parameters once more. A factor of memory, such as rho
+or mu, comes with ``lost``, what rounding it to the arrays' dtype took away (see ``means``). Where a published form adds
+eps under the root and another adds it to the root, the kernel has both and the rule passes 0 for one of them.
+
+Kernels that square the gradient leave out elements whose squares would overflow, as if their gradient were 0, and
+return how many these were.
 
 Rules with Adam's two moments are in ``update_adam``, those that average their iterates in ``update_schedule_free``.
 """
@@ -13,210 +17,246 @@ from numba import prange
 
 from .chunks import SERIAL, bounds, chunks
 from .compile import helper, parallel_kernel
+from .means import decayed, largest_slope, mean, taken
 
 
 @helper
-def _sgd(p, g, lr, shrink):
+def _sgd(p, g, lr, decay):
     for i in range(p.size):
-        p[i] = shrink * p[i] - lr * g[i]
+        p[i] = decayed(p[i], decay, lr * g[i])
 
 
 @parallel_kernel
-def sgd(p, g, lr, shrink):
-    """p = shrink * p - lr * g."""
+def sgd(p, g, lr, decay):
+    """p = (1 - decay) * p - lr * g."""
     if p.size <= SERIAL:
-        _sgd(p, g, lr, shrink)
+        _sgd(p, g, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _sgd(p[a:b], g[a:b], lr, shrink)
+            _sgd(p[a:b], g[a:b], lr, decay)
 
 
 @helper
-def _momentum(p, g, v, mu, gain, rate, shrink):
+def _momentum(p, g, v, mu, lost, gain, rate, decay):
     for i in range(p.size):
-        velocity = mu * v[i] + gain * g[i]
+        velocity = mean(v[i], g[i], mu, lost, gain)
         v[i] = velocity
-        p[i] = shrink * p[i] + rate * velocity
+        p[i] = decayed(p[i], decay, -rate * velocity)
 
 
 @parallel_kernel
-def momentum(p, g, v, mu, gain, rate, shrink):
-    """v = mu * v + gain * g; p = shrink * p + rate * v."""
+def momentum(p, g, v, mu, lost, gain, rate, decay):
+    """v = mu * v + gain * g; p = (1 - decay) * p + rate * v."""
     if p.size <= SERIAL:
-        _momentum(p, g, v, mu, gain, rate, shrink)
+        _momentum(p, g, v, mu, lost, gain, rate, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _momentum(p[a:b], g[a:b], v[a:b], mu, gain, rate, shrink)
+            _momentum(p[a:b], g[a:b], v[a:b], mu, lost, gain, rate, decay)
 
 
 @helper
-def _nesterov(p, g, v, mu, gain, rate, shrink):
+def _nesterov(p, g, v, mu, lost, gain, rate, decay):
     for i in range(p.size):
-        push = gain * g[i]
-        velocity = mu * v[i] + push
+        velocity = mean(v[i], g[i], mu, lost, gain)
         v[i] = velocity
-        p[i] = shrink * p[i] + rate * (mu * velocity + push)
+        p[i] = decayed(p[i], decay, -rate * (mu * velocity + gain * g[i]))
 
 
 @parallel_kernel
-def nesterov(p, g, v, mu, gain, rate, shrink):
-    """v = mu * v + gain * g; p = shrink * p + rate * (mu * v + gain * g)."""
+def nesterov(p, g, v, mu, lost, gain, rate, decay):
+    """v = mu * v + gain * g; p = (1 - decay) * p + rate * (mu * v + gain * g)."""
     if p.size <= SERIAL:
-        _nesterov(p, g, v, mu, gain, rate, shrink)
+        _nesterov(p, g, v, mu, lost, gain, rate, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nesterov(p[a:b], g[a:b], v[a:b], mu, gain, rate, shrink)
+            _nesterov(p[a:b], g[a:b], v[a:b], mu, lost, gain, rate, decay)
 
 
 @helper
-def _nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
+def _nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay):
     for i in range(p.size):
-        velocity = mu * v[i] - lr * g[i]
-        position = shrink * x[i] + velocity
+        velocity = mean(v[i], g[i], mu, lost, -lr)
+        position = decayed(x[i], decay, -velocity)
         v[i] = velocity
         x[i] = position
         p[i] = position + mu * velocity
 
 
 @parallel_kernel
-def nesterov_look_ahead(p, g, v, x, mu, lr, shrink):
-    """v = mu * v - lr * g; x = shrink * x + v; p = x + mu * v, the point where the next gradient is taken."""
+def nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay):
+    """v = mu * v - lr * g; x = (1 - decay) * x + v; p = x + mu * v, the point where the next gradient is taken."""
     if p.size <= SERIAL:
-        _nesterov_look_ahead(p, g, v, x, mu, lr, shrink)
+        _nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], mu, lr, shrink)
+            _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], mu, lost, lr, decay)
 
 
 @helper
-def _adagrad(p, g, s, lr, eps_root, eps, shrink):
+def _adagrad(p, g, s, lr, eps_root, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        squares = s[i] + g[i] * g[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        squares = s[i] + slope * slope
         s[i] = squares
-        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(squares + eps_root) + eps)
+        p[i] = decayed(p[i], decay, lr * slope / (math.sqrt(squares + eps_root) + eps))
+    return refused
 
 
 @parallel_kernel
-def adagrad(p, g, s, lr, eps_root, eps, shrink):
-    """s += g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+def adagrad(p, g, s, lr, eps_root, eps, decay):
+    """s += g^2; p = (1 - decay) * p - lr * g / (sqrt(s + eps_root) + eps)."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _adagrad(p, g, s, lr, eps_root, eps, shrink)
+        refused += _adagrad(p, g, s, lr, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _adagrad(p[a:b], g[a:b], s[a:b], lr, eps_root, eps, shrink)
+            refused += _adagrad(p[a:b], g[a:b], s[a:b], lr, eps_root, eps, decay)
+    return refused
 
 
 @helper
-def _rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
+def _rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        squares = rho * s[i] + rest * g[i] * g[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        squares = mean(s[i], slope * slope, rho, lost, rest)
         s[i] = squares
-        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(squares + eps_root) + eps)
+        p[i] = decayed(p[i], decay, lr * slope / (math.sqrt(squares + eps_root) + eps))
+    return refused
 
 
 @parallel_kernel
-def rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink):
-    """s = rho * s + rest * g^2; p = shrink * p - lr * g / (sqrt(s + eps_root) + eps)."""
+def rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay):
+    """s = rho * s + rest * g^2; p = (1 - decay) * p - lr * g / (sqrt(s + eps_root) + eps)."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _rmsprop(p, g, s, rho, rest, lr, eps_root, eps, shrink)
+        refused += _rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _rmsprop(p[a:b], g[a:b], s[a:b], rho, rest, lr, eps_root, eps, shrink)
+            refused += _rmsprop(p[a:b], g[a:b], s[a:b], rho, lost, rest, lr, eps_root, eps, decay)
+    return refused
 
 
 @helper
-def _rmsprop_momentum(p, g, s, v, rho, rest, mu, gain, rate, eps_root, eps, shrink):
+def _rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        squares = rho * s[i] + rest * g[i] * g[i]
-        velocity = mu * v[i] + gain * g[i] / (math.sqrt(squares + eps_root) + eps)
+        slope, over = taken(g[i], top)
+        refused += over
+        squares = mean(s[i], slope * slope, rho, lost, rest)
+        velocity = mean(v[i], slope / (math.sqrt(squares + eps_root) + eps), mu, mu_lost, gain)
         s[i] = squares
         v[i] = velocity
-        p[i] = shrink * p[i] + rate * velocity
+        p[i] = decayed(p[i], decay, -rate * velocity)
+    return refused
 
 
 @parallel_kernel
-def rmsprop_momentum(p, g, s, v, rho, rest, mu, gain, rate, eps_root, eps, shrink):
-    """s = rho * s + rest * g^2; v = mu * v + gain * g / (sqrt(s + eps_root) + eps); p = shrink * p + rate * v."""
+def rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+    """s = rho * s + rest * g^2; v = mu * v + gain * g / (sqrt(s + eps_root) + eps); p = (1 - decay) * p + rate * v."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _rmsprop_momentum(p, g, s, v, rho, rest, mu, gain, rate, eps_root, eps, shrink)
+        refused += _rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _rmsprop_momentum(p[a:b], g[a:b], s[a:b], v[a:b], rho, rest, mu, gain, rate, eps_root, eps, shrink)
-
-
-@helper
-def _rmsprop_centred(p, g, s, m, rho, rest, lr, eps_root, eps, shrink):
-    zero = p.dtype.type(0)
-    for i in range(p.size):
-        squares = rho * s[i] + rest * g[i] * g[i]
-        mean = rho * m[i] + rest * g[i]
-        variance = max(squares - mean * mean, zero)
-        s[i] = squares
-        m[i] = mean
-        p[i] = shrink * p[i] - lr * g[i] / (math.sqrt(variance + eps_root) + eps)
-
-
-@parallel_kernel
-def rmsprop_centred(p, g, s, m, rho, rest, lr, eps_root, eps, shrink):
-    """s = rho s + rest g^2; m = rho m + rest g; p = shrink p - lr * g / (sqrt(s - m^2 + eps_root) + eps)."""
-    if p.size <= SERIAL:
-        _rmsprop_centred(p, g, s, m, rho, rest, lr, eps_root, eps, shrink)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            _rmsprop_centred(p[a:b], g[a:b], s[a:b], m[a:b], rho, rest, lr, eps_root, eps, shrink)
-
-
-@helper
-def _rmsprop_centred_momentum(p, g, s, m, v, rho, rest, mu, gain, rate, eps_root, eps, shrink):
-    zero = p.dtype.type(0)
-    for i in range(p.size):
-        squares = rho * s[i] + rest * g[i] * g[i]
-        mean = rho * m[i] + rest * g[i]
-        variance = max(squares - mean * mean, zero)
-        velocity = mu * v[i] + gain * g[i] / (math.sqrt(variance + eps_root) + eps)
-        s[i] = squares
-        m[i] = mean
-        v[i] = velocity
-        p[i] = shrink * p[i] + rate * velocity
-
-
-@parallel_kernel
-def rmsprop_centred_momentum(p, g, s, m, v, rho, rest, mu, gain, rate, eps_root, eps, shrink):
-    """s, m as above; v = mu * v + gain * g / (sqrt(s - m^2 + eps_root) + eps); p = shrink * p + rate * v."""
-    if p.size <= SERIAL:
-        _rmsprop_centred_momentum(p, g, s, m, v, rho, rest, mu, gain, rate, eps_root, eps, shrink)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            _rmsprop_centred_momentum(
-                p[a:b], g[a:b], s[a:b], m[a:b], v[a:b], rho, rest, mu, gain, rate, eps_root, eps, shrink
+            refused += _rmsprop_momentum(
+                p[a:b], g[a:b], s[a:b], v[a:b], rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay
             )
+    return refused
 
 
 @helper
-def _adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
+def _rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        squares = rho * s[i] + rest * g[i] * g[i]
-        update = math.sqrt((d[i] + eps) / (squares + eps)) * g[i]
-        s[i] = squares
-        d[i] = rho * d[i] + rest * update * update
-        p[i] = shrink * p[i] - lr * update
+        slope, over = taken(g[i], top)
+        refused += over
+        away = slope - m[i]
+        variance = mean(s[i], rho * away * away, rho, lost, rest)
+        m[i] = mean(m[i], slope, rho, lost, rest)
+        s[i] = variance
+        p[i] = decayed(p[i], decay, lr * slope / (math.sqrt(variance + eps_root) + eps))
+    return refused
 
 
 @parallel_kernel
-def adadelta(p, g, s, d, rho, rest, lr, eps, shrink):
-    """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
+def rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay):
+    """Centred by m: s = rho * (s + rest * (g - m)^2); m = rho * m + rest * g; p as in rmsprop."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _adadelta(p, g, s, d, rho, rest, lr, eps, shrink)
+        refused += _rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rho, rest, lr, eps, shrink)
+            refused += _rmsprop_centred(p[a:b], g[a:b], s[a:b], m[a:b], rho, lost, rest, lr, eps_root, eps, decay)
+    return refused
+
+
+@helper
+def _rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
+    for i in range(p.size):
+        slope, over = taken(g[i], top)
+        refused += over
+        away = slope - m[i]
+        variance = mean(s[i], rho * away * away, rho, lost, rest)
+        velocity = mean(v[i], slope / (math.sqrt(variance + eps_root) + eps), mu, mu_lost, gain)
+        m[i] = mean(m[i], slope, rho, lost, rest)
+        s[i] = variance
+        v[i] = velocity
+        p[i] = decayed(p[i], decay, -rate * velocity)
+    return refused
+
+
+@parallel_kernel
+def rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+    """s, m as in rmsprop_centred; v and p as in rmsprop_momentum."""
+    refused = 0.0
+    if p.size <= SERIAL:
+        refused += _rmsprop_centred_momentum(
+            p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay
+        )
+    else:
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
+            refused += _rmsprop_centred_momentum(
+                p[a:b], g[a:b], s[a:b], m[a:b], v[a:b], rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay
+            )
+    return refused
+
+
+@helper
+def _adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
+    for i in range(p.size):
+        slope, over = taken(g[i], top)
+        refused += over
+        squares = mean(s[i], slope * slope, rho, lost, rest)
+        update = math.sqrt((d[i] + eps) / (squares + eps)) * slope
+        s[i] = squares
+        d[i] = mean(d[i], update * update, rho, lost, rest)
+        p[i] = decayed(p[i], decay, lr * update)
+    return refused
+
+
+@parallel_kernel
+def adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay):
+    """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
+    refused = 0.0
+    if p.size <= SERIAL:
+        refused += _adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay)
+    else:
+        for chunk in prange(chunks(p.size)):
+            a, b = bounds(chunk, p.size)
+            refused += _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rho, lost, rest, lr, eps, decay)
+    return refused

@@ -1,8 +1,9 @@
 """Update rules with Adam's moments: running means of the gradient and of its square, or of its size.
 
-In place, one pass over flat arrays of one size and dtype. ``shrink`` is 1 - lr * decay, the factor of decoupled weight
-decay. ``rest1`` is 1 - beta1, ``rest2`` 1 - beta2. Corrections for the start at 0 are numbers of the step, and come
-inside ``rate`` and ``root_fix``.
+In place, one pass over flat arrays of one size and dtype. ``decay`` is the share of p that decoupled weight decay
+takes, lr * weight_decay. ``rest1`` is 1 - beta1 and ``lost1`` what rounding took from beta1; ``rest2`` and ``lost2``
+are the same of beta2. Corrections for the start at 0 are numbers of the step, and come inside ``rate`` and
+``root_fix``. What is returned, and what becomes of gradients whose squares would overflow, is as in ``update``.
 """
 
 import math
@@ -11,110 +12,163 @@ from numba import prange
 
 from .chunks import SERIAL, bounds, chunks
 from .compile import helper, parallel_kernel
+from .means import decayed, kept, largest_slope, mean, taken
 
 
 @helper
-def _adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
+def _adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        first = beta1 * m[i] + rest1 * g[i]
-        second = beta2 * v[i] + rest2 * g[i] * g[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        first = mean(m[i], slope, beta1, lost1, rest1)
+        second = mean(v[i], slope * slope, beta2, lost2, rest2)
         m[i] = first
         v[i] = second
-        p[i] = shrink * p[i] - rate * first / (root_fix * math.sqrt(second) + eps)
+        p[i] = decayed(p[i], decay, rate * first / (root_fix * math.sqrt(second) + eps))
+    return refused
 
 
 @parallel_kernel
-def adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
-    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = shrink p - rate * m / (root_fix * sqrt(v) + eps)."""
+def adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = (1 - decay) p - rate * m / (root_fix * sqrt(v) + eps)."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _adam(p, g, m, v, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
+        refused += _adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _adam(p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
+            refused += _adam(
+                p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay
+            )
+    return refused
 
 
 @helper
-def _amsgrad(p, g, m, v, w, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
+def _amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        first = beta1 * m[i] + rest1 * g[i]
-        second = beta2 * v[i] + rest2 * g[i] * g[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        first = mean(m[i], slope, beta1, lost1, rest1)
+        second = mean(v[i], slope * slope, beta2, lost2, rest2)
         largest = max(w[i], second)
         m[i] = first
         v[i] = second
         w[i] = largest
-        p[i] = shrink * p[i] - rate * first / (root_fix * math.sqrt(largest) + eps)
+        p[i] = decayed(p[i], decay, rate * first / (root_fix * math.sqrt(largest) + eps))
+    return refused
 
 
 @parallel_kernel
-def amsgrad(p, g, m, v, w, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink):
-    """m, v as in adam; w = max(w, v); p = shrink p - rate * m / (root_fix * sqrt(w) + eps)."""
+def amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+    """m, v as in adam; w = max(w, v); p = (1 - decay) p - rate * m / (root_fix * sqrt(w) + eps)."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _amsgrad(p, g, m, v, w, beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
+        refused += _amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _amsgrad(p[a:b], g[a:b], m[a:b], v[a:b], w[a:b], beta1, rest1, beta2, rest2, rate, root_fix, eps, shrink)
+            refused += _amsgrad(
+                p[a:b],
+                g[a:b],
+                m[a:b],
+                v[a:b],
+                w[a:b],
+                beta1,
+                lost1,
+                rest1,
+                beta2,
+                lost2,
+                rest2,
+                rate,
+                root_fix,
+                eps,
+                decay,
+            )
+    return refused
 
 
 @helper
-def _adamax(p, g, m, u, beta1, rest1, beta2, rate, eps_norm, eps, shrink):
+def _adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay):
     for i in range(p.size):
-        first = beta1 * m[i] + rest1 * g[i]
-        norm = max(beta2 * u[i], abs(g[i]) + eps_norm)
+        first = mean(m[i], g[i], beta1, lost1, rest1)
+        norm = max(kept(u[i], beta2, lost2), abs(g[i]) + eps_norm)
         m[i] = first
         u[i] = norm
-        p[i] = shrink * p[i] - rate * first / (norm + eps)
+        p[i] = decayed(p[i], decay, rate * first / (norm + eps))
 
 
 @parallel_kernel
-def adamax(p, g, m, u, beta1, rest1, beta2, rate, eps_norm, eps, shrink):
-    """m = beta1 m + rest1 g; u = max(beta2 u, |g| + eps_norm); p = shrink p - rate * m / (u + eps)."""
+def adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay):
+    """m = beta1 m + rest1 g; u = max(beta2 u, |g| + eps_norm); p = (1 - decay) p - rate * m / (u + eps)."""
     if p.size <= SERIAL:
-        _adamax(p, g, m, u, beta1, rest1, beta2, rate, eps_norm, eps, shrink)
+        _adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _adamax(p[a:b], g[a:b], m[a:b], u[a:b], beta1, rest1, beta2, rate, eps_norm, eps, shrink)
+            _adamax(p[a:b], g[a:b], m[a:b], u[a:b], beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay)
 
 
 @helper
-def _nadam(p, g, m, v, beta1, rest1, beta2, rest2, rate_m, rate_g, root_fix, eps, shrink):
+def _nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        first = beta1 * m[i] + rest1 * g[i]
-        second = beta2 * v[i] + rest2 * g[i] * g[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        first = mean(m[i], slope, beta1, lost1, rest1)
+        second = mean(v[i], slope * slope, beta2, lost2, rest2)
         m[i] = first
         v[i] = second
-        p[i] = shrink * p[i] - (rate_m * first + rate_g * g[i]) / (root_fix * math.sqrt(second) + eps)
+        p[i] = decayed(p[i], decay, (rate_m * first + rate_g * slope) / (root_fix * math.sqrt(second) + eps))
+    return refused
 
 
 @parallel_kernel
-def nadam(p, g, m, v, beta1, rest1, beta2, rest2, rate_m, rate_g, root_fix, eps, shrink):
-    """m, v as in adam; p = shrink p - (rate_m * m + rate_g * g) / (root_fix * sqrt(v) + eps)."""
+def nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay):
+    """m, v as in adam; p = (1 - decay) p - (rate_m * m + rate_g * g) / (root_fix * sqrt(v) + eps)."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _nadam(p, g, m, v, beta1, rest1, beta2, rest2, rate_m, rate_g, root_fix, eps, shrink)
+        refused += _nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nadam(p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, rate_m, rate_g, root_fix, eps, shrink)
+            refused += _nadam(
+                p[a:b],
+                g[a:b],
+                m[a:b],
+                v[a:b],
+                beta1,
+                lost1,
+                rest1,
+                beta2,
+                lost2,
+                rest2,
+                rate_m,
+                rate_g,
+                root_fix,
+                eps,
+                decay,
+            )
+    return refused
 
 
 @helper
-def _lion(p, g, m, beta1, rest1, beta2, rest2, lr, shrink):
+def _lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay):
     zero, one = p.dtype.type(0), p.dtype.type(1)
     for i in range(p.size):
-        c = beta1 * m[i] + rest1 * g[i]
+        c = mean(m[i], g[i], beta1, lost1, rest1)
         sign = one if c > zero else (-one if c < zero else c)
-        m[i] = beta2 * m[i] + rest2 * g[i]
-        p[i] = shrink * p[i] - lr * sign
+        m[i] = mean(m[i], g[i], beta2, lost2, rest2)
+        p[i] = decayed(p[i], decay, lr * sign)
 
 
 @parallel_kernel
-def lion(p, g, m, beta1, rest1, beta2, rest2, lr, shrink):
-    """p = shrink p - lr * sign(beta1 m + rest1 g); m = beta2 m + rest2 g. The sign of 0 is 0, that of NaN is NaN."""
+def lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay):
+    """p = (1 - decay) p - lr * sign(beta1 m + rest1 g); m = beta2 m + rest2 g. Signs of 0 and NaN are 0 and NaN."""
     if p.size <= SERIAL:
-        _lion(p, g, m, beta1, rest1, beta2, rest2, lr, shrink)
+        _lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _lion(p[a:b], g[a:b], m[a:b], beta1, rest1, beta2, rest2, lr, shrink)
+            _lion(p[a:b], g[a:b], m[a:b], beta1, lost1, rest1, beta2, lost2, rest2, lr, decay)

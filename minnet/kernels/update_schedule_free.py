@@ -2,7 +2,7 @@
 
 The parameters p are the point y where gradients are taken; z steps, and x averages it. y and z say together what x is,
 so it is kept nowhere: ``pull`` and ``push`` are numbers of the step that bring y where the new x and z have it. Weight
-decay is taken at y, inside the step d.
+decay is taken at y, inside the step d. Gradients whose squares would overflow are left out as in ``update``.
 """
 
 import math
@@ -11,6 +11,7 @@ from numba import prange
 
 from .chunks import SERIAL, bounds, chunks
 from .compile import helper, parallel_kernel
+from .means import largest_slope, mean, taken
 
 
 @helper
@@ -34,22 +35,30 @@ def schedule_free_sgd(p, g, z, rate, pull, push, decay):
 
 
 @helper
-def _schedule_free_adamw(p, g, z, v, beta2, rest2, rate, pull, push, root_fix, eps, decay):
+def _schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        second = beta2 * v[i] + rest2 * g[i] * g[i]
-        step = g[i] / (root_fix * math.sqrt(second) + eps) + decay * p[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        step = slope / (root_fix * math.sqrt(second) + eps) + decay * p[i]
         base = z[i]
         v[i] = second
         p[i] += pull * (base - p[i]) - push * step
         z[i] = base - rate * step
+    return refused
 
 
 @parallel_kernel
-def schedule_free_adamw(p, g, z, v, beta2, rest2, rate, pull, push, root_fix, eps, decay):
+def schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay):
     """v = beta2 v + rest2 g^2; d = g / (root_fix * sqrt(v) + eps) + decay * p; p and z as above."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _schedule_free_adamw(p, g, z, v, beta2, rest2, rate, pull, push, root_fix, eps, decay)
+        refused += _schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _schedule_free_adamw(p[a:b], g[a:b], z[a:b], v[a:b], beta2, rest2, rate, pull, push, root_fix, eps, decay)
+            refused += _schedule_free_adamw(
+                p[a:b], g[a:b], z[a:b], v[a:b], beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay
+            )
+    return refused

@@ -1,7 +1,8 @@
 """Update rules that look at a whole tensor: its norms, rows and columns, products of it, or lines through it.
 
 Sums are taken chunk by chunk into ``partial``, then over the chunks in their order in float64: their bits depend on
-the size alone. ``shrink`` is 1 - lr * decay, as in ``update``.
+the size alone. Numbers of a step, and what becomes of gradients whose squares would overflow, are as in ``update``. In
+``lars``, ``norms`` and ``lamb_moments``, ``decay`` is a part of the update itself, not multiplied by the rate.
 """
 
 import math
@@ -11,6 +12,7 @@ from numba import prange
 
 from .chunks import CHUNK, SERIAL, bounds, chunks
 from .compile import helper, kernel, parallel_kernel
+from .means import decayed, largest_slope, mean, taken
 
 # Elements whose sum is taken in the arrays' own precision. Loops run over slices of so many: an index that does not
 # start at 0 might be negative, and what Python makes of those keeps a loop from becoming vector code.
@@ -77,57 +79,62 @@ def norms(p, g, decay, partial):
 
 
 @helper
-def _lars(p, g, v, mu, rate, decay):
+def _lars(p, g, v, mu, lost, rate, decay):
     for i in range(p.size):
-        velocity = mu * v[i] + rate * (g[i] + decay * p[i])
+        velocity = mean(v[i], g[i] + decay * p[i], mu, lost, rate)
         v[i] = velocity
         p[i] -= velocity
 
 
 @parallel_kernel
-def lars(p, g, v, mu, rate, decay):
+def lars(p, g, v, mu, lost, rate, decay):
     """v = mu * v + rate * (g + decay * p); p -= v."""
     if p.size <= SERIAL:
-        _lars(p, g, v, mu, rate, decay)
+        _lars(p, g, v, mu, lost, rate, decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _lars(p[a:b], g[a:b], v[a:b], mu, rate, decay)
+            _lars(p[a:b], g[a:b], v[a:b], mu, lost, rate, decay)
 
 
 # LAMB --------------------------------------------------------------------------------------------------------
 
 
 @helper
-def _block_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay):
-    pp, uu = p.dtype.type(0), p.dtype.type(0)
+def _block_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay):
+    pp, uu, refused, top = p.dtype.type(0), p.dtype.type(0), p.dtype.type(0), largest_slope(g)
     for i in range(p.size):
-        mean = beta1 * m[i] + rest1 * g[i]
-        squares = beta2 * v[i] + rest2 * g[i] * g[i]
-        m[i] = mean
-        v[i] = squares
-        u = mean_fix * mean / (root_fix * math.sqrt(squares) + eps) + decay * p[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        first = mean(m[i], slope, beta1, lost1, rest1)
+        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        m[i] = first
+        v[i] = second
+        u = mean_fix * first / (root_fix * math.sqrt(second) + eps) + decay * p[i]
         pp += p[i] * p[i]
         uu += u * u
-    return pp, uu
+    return pp, uu, refused
 
 
 @helper
-def _lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, sums):
-    first, second = 0.0, 0.0
+def _lamb_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay, sums):
+    first, second, refused = 0.0, 0.0, 0.0
     for a in range(0, p.size, _BLOCK):
         b = min(a + _BLOCK, p.size)
-        pp, uu = _block_moments(
-            p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay
+        pp, uu, over = _block_moments(
+            p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay
         )  # fmt: skip
         first += pp
         second += uu
-    sums[0], sums[1] = first, second
+        refused += over
+    sums[0], sums[1], sums[2] = first, second, refused
 
 
 @parallel_kernel
-def lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay, partial):
-    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; returns (|p|, |u|), partial is (flat_parts(n), 2).
+def lamb_moments(
+    p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay, partial
+):  # fmt: skip
+    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; returns (|p|, |u|, refused), partial is (flat_parts(n), 3).
 
     u = mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p is what ``lamb`` moves by.
     """
@@ -136,35 +143,35 @@ def lamb_moments(p, g, m, v, beta1, rest1, beta2, rest2, mean_fix, root_fix, eps
         for part in range(parts):
             a, b = bounds(part, p.size)
             _lamb_moments(
-                p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay,
-                partial[part],
+                p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps,
+                decay, partial[part],
             )  # fmt: skip
     else:
         for part in prange(parts):
             a, b = bounds(part, p.size)
             _lamb_moments(
-                p[a:b], g[a:b], m[a:b], v[a:b], beta1, rest1, beta2, rest2, mean_fix, root_fix, eps, decay,
-                partial[part],
+                p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps,
+                decay, partial[part],
             )  # fmt: skip
-    return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1))
+    return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1)), _total(partial, parts, 2)
 
 
 @helper
-def _lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
+def _lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
     for i in range(p.size):
-        u = mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i]
-        p[i] = shrink * p[i] - rate * u
+        u = mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + inside * p[i]
+        p[i] = decayed(p[i], decay, rate * u)
 
 
 @parallel_kernel
-def lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink):
-    """p = shrink * p - rate * (mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p)."""
+def lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
+    """p = (1 - decay) * p - rate * (mean_fix * m / (root_fix * sqrt(v) + eps) + inside * p)."""
     if p.size <= SERIAL:
-        _lamb(p, m, v, mean_fix, root_fix, eps, decay, rate, shrink)
+        _lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _lamb(p[a:b], m[a:b], v[a:b], mean_fix, root_fix, eps, decay, rate, shrink)
+            _lamb(p[a:b], m[a:b], v[a:b], mean_fix, root_fix, eps, inside, rate, decay)
 
 
 # Adafactor ---------------------------------------------------------------------------------------------------
@@ -179,7 +186,7 @@ def _task_rows(task, each, rows):
 
 
 @helper
-def _factor_sums(p, g, keep, rest, eps, rows, partial):
+def _factor_sums(p, g, keep, lost, rest, eps, rows, partial):
     """Some rows of a matrix: rows[i] = keep * rows[i] + rest * mean of its g^2; sums by column, then of p^2."""
     n, m = g.shape
     for j in range(m + 1):
@@ -191,117 +198,130 @@ def _factor_sums(p, g, keep, rest, eps, rows, partial):
             row += square
             partial[j] += square
             pp += p[i, j] * p[i, j]
-        rows[i] = keep * rows[i] + rest * (row / g.dtype.type(m) + eps)
+        rows[i] = mean(rows[i], row / g.dtype.type(m) + eps, keep, lost, rest)
         partial[m] += pp
 
 
+@helper
+def _inverse_roots(values, scale, roots):
+    """roots = sqrt(scale / values); 0 where a value is 0, since no gradient has been seen there."""
+    for i in range(values.size):
+        roots[i] = math.sqrt(scale / values[i]) if values[i] > 0 else 0.0
+
+
 @parallel_kernel
-def factor_sums(p, g, keep, rest, eps, least, rows, cols, factors, partial):
+def factor_sums(p, g, keep, lost, rest, eps, least, rows, cols, row_roots, col_roots, partial):
     """Moving means of g^2 along rows and columns of matrices p and g (k, n, m): rows (k, n), cols (k, m).
 
-    rows = keep * rows + rest * mean over columns of (g^2 + eps), cols likewise; factors (k, n) = rows / max(their
-    mean, least), so that factors * cols estimates g^2. Returns the sum of p^2. partial is (k * row_parts(n), m + 1).
+    rows = keep * rows + rest * mean over columns of (g^2 + eps), cols likewise. row_roots (k, n) = sqrt(max(mean of
+    rows, least) / rows) and col_roots (k, m) = 1 / sqrt(cols): 1 / sqrt(V) is the product of both, which are kept apart
+    since V itself may be smaller than the dtype's smallest number. Returns the sum of p^2, and that of all rows, which
+    is not finite if a square or the gradient was not. partial is (k * row_parts(n), m + 1).
     """
     k, n, m = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, rest, eps, rows[matrix, a:b], partial[task])
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, lost, rest, eps, rows[matrix, a:b], partial[task])
     else:
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, rest, eps, rows[matrix, a:b], partial[task])
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, lost, rest, eps, rows[matrix, a:b], partial[task])
+    whole = 0.0
     for matrix in range(k):
         sums = partial[matrix * each]
         for task in range(matrix * each + 1, (matrix + 1) * each):
             for j in range(m):
                 sums[j] += partial[task, j]
-        for j in range(m):
-            cols[matrix, j] = keep * cols[matrix, j] + rest * (sums[j] / g.dtype.type(n) + eps)
         total = 0.0
+        for j in range(m):
+            cols[matrix, j] = mean(cols[matrix, j], sums[j] / g.dtype.type(n) + eps, keep, lost, rest)
+            whole += cols[matrix, j]
         for i in range(n):
             total += rows[matrix, i]
-        scale = g.dtype.type(1 / max(total / n, least))
-        for i in range(n):
-            factors[matrix, i] = scale * rows[matrix, i]
-    return _total(partial, k * each, m)
+        whole += total
+        _inverse_roots(rows[matrix], max(total / n, least), row_roots[matrix])
+        _inverse_roots(cols[matrix], 1.0, col_roots[matrix])
+    return _total(partial, k * each, m), whole
 
 
 @helper
-def _factored_squares(g, factors, cols, floor):
+def _factored_squares(g, row_roots, col_roots, top):
     total = 0.0
     for i in range(g.shape[0]):
-        row = g.dtype.type(0)
+        row, bound = g.dtype.type(0), top / row_roots[i]
         for j in range(g.shape[1]):
-            row += g[i, j] * g[i, j] / max(factors[i] * cols[j], floor)
-        total += row
+            u = g[i, j] * min(col_roots[j], bound)
+            row += u * u
+        total += row * np.float64(row_roots[i]) ** 2
     return total
 
 
 @parallel_kernel
-def factored_squares(g, factors, cols, floor, partial):
-    """Sum of u^2 for u = g / sqrt(max(factors * cols, floor)); g (k, n, m). partial is (k * row_parts(n), m + 1)."""
+def factored_squares(g, row_roots, col_roots, top, partial):
+    """Sum of u^2 for u = g * min(row_roots * col_roots, top); g (k, n, m). partial is (k * row_parts(n), m + 1)."""
     k, n, _ = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            partial[task, 0] = _factored_squares(g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor)
+            partial[task, 0] = _factored_squares(g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top)
     else:
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            partial[task, 0] = _factored_squares(g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor)
+            partial[task, 0] = _factored_squares(g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top)
     return _total(partial, k * each, 0)
 
 
 @helper
-def _factored(p, g, factors, cols, floor, rate, shrink):
+def _factored(p, g, row_roots, col_roots, top, rate, decay):
     for i in range(g.shape[0]):
+        of_row, bound = rate * row_roots[i], top / row_roots[i]
         for j in range(g.shape[1]):
-            p[i, j] = shrink * p[i, j] - rate * g[i, j] / math.sqrt(max(factors[i] * cols[j], floor))
+            p[i, j] = decayed(p[i, j], decay, of_row * (g[i, j] * min(col_roots[j], bound)))
 
 
 @parallel_kernel
-def factored(p, g, factors, cols, floor, rate, shrink):
-    """p = shrink * p - rate * g / sqrt(max(factors * cols, floor)) for matrices p and g (k, n, m)."""
+def factored(p, g, row_roots, col_roots, top, rate, decay):
+    """p = (1 - decay) * p - rate * g * min(row_roots * col_roots, top) for matrices p and g (k, n, m)."""
     k, n, _ = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factored(p[matrix, a:b], g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor, rate, shrink)
+            _factored(p[matrix, a:b], g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top, rate, decay)
     else:
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factored(p[matrix, a:b], g[matrix, a:b], factors[matrix, a:b], cols[matrix], floor, rate, shrink)
+            _factored(p[matrix, a:b], g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top, rate, decay)
 
 
 @helper
-def _block_squares(p, g, v, keep, rest, eps, floor):
+def _block_squares(p, g, v, keep, lost, rest, eps, floor):
     pp, uu = p.dtype.type(0), p.dtype.type(0)
     for i in range(p.size):
         square = g[i] * g[i]
-        mean = keep * v[i] + rest * (square + eps)
-        v[i] = mean
+        squares = mean(v[i], square + eps, keep, lost, rest)
+        v[i] = squares
         pp += p[i] * p[i]
-        uu += square / max(mean, floor)
+        uu += square / max(squares, floor)
     return pp, uu
 
 
 @helper
-def _whole_squares(p, g, v, keep, rest, eps, floor, sums):
+def _whole_squares(p, g, v, keep, lost, rest, eps, floor, sums):
     first, second = 0.0, 0.0
     for a in range(0, p.size, _BLOCK):
         b = min(a + _BLOCK, p.size)
-        pp, uu = _block_squares(p[a:b], g[a:b], v[a:b], keep, rest, eps, floor)
+        pp, uu = _block_squares(p[a:b], g[a:b], v[a:b], keep, lost, rest, eps, floor)
         first += pp
         second += uu
     sums[0], sums[1] = first, second
 
 
 @parallel_kernel
-def whole_squares(p, g, v, keep, rest, eps, floor, partial):
+def whole_squares(p, g, v, keep, lost, rest, eps, floor, partial):
     """v = keep * v + rest * (g^2 + eps); returns the sums of p^2 and of g^2 / max(v, floor).
 
     partial is (flat_parts(n), 2).
@@ -310,67 +330,67 @@ def whole_squares(p, g, v, keep, rest, eps, floor, partial):
     if p.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, p.size)
-            _whole_squares(p[a:b], g[a:b], v[a:b], keep, rest, eps, floor, partial[part])
+            _whole_squares(p[a:b], g[a:b], v[a:b], keep, lost, rest, eps, floor, partial[part])
     else:
         for part in prange(parts):
             a, b = bounds(part, p.size)
-            _whole_squares(p[a:b], g[a:b], v[a:b], keep, rest, eps, floor, partial[part])
+            _whole_squares(p[a:b], g[a:b], v[a:b], keep, lost, rest, eps, floor, partial[part])
     return _total(partial, parts, 0), _total(partial, parts, 1)
 
 
 @helper
-def _whole(p, g, v, floor, rate, shrink):
+def _whole(p, g, v, floor, rate, decay):
     for i in range(p.size):
-        p[i] = shrink * p[i] - rate * g[i] / math.sqrt(max(v[i], floor))
+        p[i] = decayed(p[i], decay, rate * (g[i] / math.sqrt(max(v[i], floor))))
 
 
 @parallel_kernel
-def whole(p, g, v, floor, rate, shrink):
-    """p = shrink * p - rate * g / sqrt(max(v, floor))."""
+def whole(p, g, v, floor, rate, decay):
+    """p = (1 - decay) * p - rate * g / sqrt(max(v, floor))."""
     if p.size <= SERIAL:
-        _whole(p, g, v, floor, rate, shrink)
+        _whole(p, g, v, floor, rate, decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _whole(p[a:b], g[a:b], v[a:b], floor, rate, shrink)
+            _whole(p[a:b], g[a:b], v[a:b], floor, rate, decay)
 
 
 # Muon --------------------------------------------------------------------------------------------------------
 
 
 @helper
-def _block_smooth(g, m, keep, rest, of_mean, of_gradient, x):
+def _block_smooth(g, m, keep, lost, rest, of_mean, of_gradient, x):
     squares = g.dtype.type(0)
     for i in range(g.size):
-        mean = keep * m[i] + rest * g[i]
-        mixed = of_mean * mean + of_gradient * g[i]
-        m[i] = mean
+        smoothed = mean(m[i], g[i], keep, lost, rest)
+        mixed = of_mean * smoothed + of_gradient * g[i]
+        m[i] = smoothed
         x[i] = mixed
         squares += mixed * mixed
     return squares
 
 
 @helper
-def _smooth(g, m, keep, rest, of_mean, of_gradient, x):
+def _smooth(g, m, keep, lost, rest, of_mean, of_gradient, x):
     total = 0.0
     for a in range(0, g.size, _BLOCK):
         b = min(a + _BLOCK, g.size)
-        total += _block_smooth(g[a:b], m[a:b], keep, rest, of_mean, of_gradient, x[a:b])
+        total += _block_smooth(g[a:b], m[a:b], keep, lost, rest, of_mean, of_gradient, x[a:b])
     return total
 
 
 @parallel_kernel
-def smooth(g, m, keep, rest, of_mean, of_gradient, x, partial):
+def smooth(g, m, keep, lost, rest, of_mean, of_gradient, x, partial):
     """m = keep * m + rest * g; x = of_mean * m + of_gradient * g; returns |x|. partial is (flat_parts(n), 1)."""
     parts = chunks(g.size)
     if g.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, g.size)
-            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, rest, of_mean, of_gradient, x[a:b])
+            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, lost, rest, of_mean, of_gradient, x[a:b])
     else:
         for part in prange(parts):
             a, b = bounds(part, g.size)
-            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, rest, of_mean, of_gradient, x[a:b])
+            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, lost, rest, of_mean, of_gradient, x[a:b])
     return math.sqrt(_total(partial, parts, 0))
 
 
@@ -417,6 +437,15 @@ def inner(x, y, partial):
             a, b = bounds(part, x.size)
             partial[part, 0] = _dot(x[a:b], y[a:b])
     return _total(partial, parts, 0)
+
+
+@kernel
+def same(x, y):
+    """Whether x and y are equal, element by element."""
+    different = 0
+    for i in range(x.size):
+        different += x[i] != y[i]
+    return different == 0
 
 
 @helper

@@ -8,12 +8,14 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_tensor as kernels
-from .base import Hyper, Rule, State
+from ..kernels.means import squares_fit, weights
+from .base import Hyper, State
 from .scratch import scratch
+from .squares import SquaringRule
 
 
 @dataclass(frozen=True)
-class Adafactor(Rule):
+class Adafactor(SquaringRule):
     """Adam without a mean, its squares kept as a row and a column (Shazeer and Stern 2018, algorithms 4 and 5).
 
     Moving means of g^2 + eps, with beta_t = 1 - t^-decay_power: R over each row and C over each column of a matrix,
@@ -53,28 +55,56 @@ class Adafactor(Rule):
         checks.non_negative("Adafactor", "eps_scale", self.eps_scale)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        cast, squares = params.dtype.type, state[0].reshape(-1)
-        rest = t**-self.decay_power
-        inside, least, floor = (0.0, self.eps, self.eps**2) if self.eps_as_floor else (self.eps, 0.0, 0.0)
-        means = tuple(map(cast, (1 - rest, rest, inside)))
-        rate, shrink = min(lr, 1 / math.sqrt(t)) if self.relative_step else lr, cast(1 - lr * decay)
-        floor = cast(floor)
-        if params.ndim < 2 or 1 in params.shape[-2:]:
-            flat_p, flat_g = params.reshape(-1), grads.reshape(-1)
-            (partial,) = scratch(params.dtype, (kernels.flat_parts(params.size), 2))
-            size, length = kernels.whole_squares(flat_p, flat_g, squares, *means, floor, partial)
-            kernels.whole(flat_p, flat_g, squares, floor, cast(self._rate(rate, size, length, params.size)), shrink)
-            return
-        rows, columns = params.shape[-2:]
-        matrices = params.size // (rows * columns)
+        rate = min(lr, 1 / math.sqrt(t)) if self.relative_step else lr
+        vector = params.ndim < 2 or (1 in params.shape[-2:] and not self.eps_as_floor)
+        (self._whole if vector else self._factored)(params, grads, state[0].reshape(-1), rate, t, lr * decay)
+
+    def _whole(
+        self, params: np.ndarray, grads: np.ndarray, squares: np.ndarray, rate: float, t: int, decay: float
+    ) -> None:
+        """A step with a square for each element."""
+        cast, p, g = params.dtype.type, params.reshape(-1), grads.reshape(-1)
+        if not squares_fit(g):
+            self.refuse(g)
+        inside, _, floor = self._places_of_eps(params.dtype)
+        (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
+        means = weights(cast, 1 - t**-self.decay_power)
+        size, length = kernels.whole_squares(p, g, squares, *means, cast(inside), cast(floor), partial)
+        kernels.whole(p, g, squares, cast(floor), cast(self._rate(rate, size, length, p.size)), cast(decay))
+
+    def _factored(
+        self, params: np.ndarray, grads: np.ndarray, squares: np.ndarray, rate: float, t: int, decay: float
+    ) -> None:
+        """A step with squares by row and by column."""
+        cast, (rows, columns) = params.dtype.type, params.shape[-2:]
         p, g = params.reshape(-1, rows, columns), grads.reshape(-1, rows, columns)
-        split = matrices * rows
-        R = squares[:split].reshape(matrices, rows)
-        C = squares[split : split + matrices * columns].reshape(matrices, columns)
-        partial, F = scratch(p.dtype, (matrices * kernels.row_parts(rows), columns + 1), R.shape)
-        size = kernels.factor_sums(p, g, *means, cast(least), R, C, F, partial)
-        length = kernels.factored_squares(g, F, C, floor, partial)
-        kernels.factored(p, g, F, C, floor, cast(self._rate(rate, size, length, p.size)), shrink)
+        k, (inside, least, floor) = len(p), self._places_of_eps(params.dtype)
+        used = k * (rows + columns if min(rows, columns) > 1 else max(rows, columns))
+        partial, row_roots, col_roots, single, kept = scratch(
+            p.dtype, (k * kernels.row_parts(rows), columns + 1), (k, rows), (k, columns), (k, 1), (used,)
+        )
+        np.copyto(kept, squares[:used])
+        # A single row or column is a factor itself, and the other one is its mean.
+        R = squares[: k * rows].reshape(k, rows) if rows > 1 else single
+        C = squares[used - k * columns : used].reshape(k, columns) if columns > 1 or rows == 1 else single
+        if 1 in (rows, columns):
+            np.mean(C if rows == 1 else R, axis=1, keepdims=True, out=single)
+        means = weights(cast, 1 - t**-self.decay_power)
+        size, seen = kernels.factor_sums(p, g, *means, cast(inside), cast(least), R, C, row_roots, col_roots, partial)
+        if not math.isfinite(seen):
+            np.copyto(squares[:used], kept)
+            self.refuse(g)
+        top = cast(1 / math.sqrt(floor) if self.eps_as_floor else math.inf)
+        length = kernels.factored_squares(g, row_roots, col_roots, top, partial)
+        rate = self._rate(rate, size, length, p.size)
+        kernels.factored(p, g, row_roots, col_roots, top, cast(rate), cast(decay))
+
+    def _places_of_eps(self, dtype: np.dtype) -> tuple[float, float, float]:
+        """What is added to g^2, and the least values of mean(R) and of V: normal numbers of the dtype, or 0."""
+        tiny = float(np.finfo(dtype).tiny)
+        if self.eps_as_floor:
+            return 0.0, max(self.eps, tiny), max(self.eps**2, tiny)
+        return max(self.eps, tiny), 0.0, 0.0
 
     def _rate(self, rate: float, size: float, length: float, count: int) -> float:
         """Times u: the clipped relative step, given the sums of p^2 and u^2 over so many elements."""

@@ -13,11 +13,13 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_adam as kernels
+from ..kernels.means import weights
 from .base import Hyper, Rule, State
+from .squares import SquaringRule
 
 
 @dataclass(frozen=True)
-class Adam(Rule):
+class Adam(SquaringRule):
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p -= lr * m^ / (sqrt(v^) + eps).
 
     m^ = m / (1 - beta1^t) and v^ = v / (1 - beta2^t), or m and v themselves with ``bias_correction=False``.
@@ -42,12 +44,14 @@ class Adam(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         rate, root_fix = _corrected(self, lr, t)
-        scalars = (self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate, root_fix, self.eps, 1 - lr * decay)
-        kernels.adam(params, grads, state[0], state[1], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
+        if kernels.adam(params, grads, *state, *weights(cast, self.beta1), *weights(cast, self.beta2), *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class AMSGrad(Rule):
+class AMSGrad(SquaringRule):
     """Adam's m and v; w = max(w, v); p -= lr * m / (sqrt(w) + eps): no element's rate ever rises.
 
     Source: Reddi, Kale, Kumar 2018, algorithm 2, which has neither a correction nor eps; beta2 0.99 or 0.999 in its
@@ -72,8 +76,10 @@ class AMSGrad(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         rate, root_fix = _corrected(self, lr, t)
-        scalars = (self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate, root_fix, self.eps, 1 - lr * decay)
-        kernels.amsgrad(params, grads, state[0], state[1], state[2], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
+        if kernels.amsgrad(params, grads, *state, *weights(cast, self.beta1), *weights(cast, self.beta2), *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,14 @@ class AdaMax(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         eps_norm, eps = (self.eps, 0.0) if self.eps_in_norm else (0.0, self.eps)
         rate = lr / (1 - self.beta1**t)
-        scalars = (self.beta1, 1 - self.beta1, self.beta2, rate, eps_norm, eps, 1 - lr * decay)
-        kernels.adamax(params, grads, state[0], state[1], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        keep, lost, _ = weights(cast, self.beta2)
+        scalars = map(cast, (rate, eps_norm, eps, lr * decay))
+        kernels.adamax(params, grads, *state, *weights(cast, self.beta1), keep, lost, *scalars)
 
 
 @dataclass(frozen=True)
-class NAdam(Rule):
+class NAdam(SquaringRule):
     """Adam with Nesterov's momentum, which rises: mu_t = beta1 * (1 - 0.5 * 0.96^(t * momentum_decay)).
 
     m = mu_t m + (1 - mu_t) g; v as in Adam; p -= lr * m' / (sqrt(v^) + eps), with v^ = v / (1 - beta2^t) and
@@ -139,16 +147,16 @@ class NAdam(Rule):
         numbers[0] *= mu
         product = float(numbers[0])
         kept = mu if self.mu_in_mean else self.beta1
-        scalars = (
-            *(kept, 1 - kept, self.beta2, 1 - self.beta2),
-            *(lr * following / (1 - product * following), lr * (1 - mu) / (1 - product)),
-            *(1 / math.sqrt(1 - self.beta2**t), self.eps, 1 - lr * decay),
-        )
-        kernels.nadam(params, grads, mean, squares, *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        rates = lr * following / (1 - product * following), lr * (1 - mu) / (1 - product)
+        scalars = map(cast, (*rates, 1 / math.sqrt(1 - self.beta2**t), self.eps, lr * decay))
+        memories = (*weights(cast, kept), *weights(cast, self.beta2))
+        if kernels.nadam(params, grads, mean, squares, *memories, *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class RAdam(Rule):
+class RAdam(SquaringRule):
     """Adam whose first steps, when v rests on few gradients, are plain momentum, and whose next ones are shortened.
 
     With Adam's m, v and m^, rho = 2 / (1 - beta2) - 1 and rho_t = rho - 2 t beta2^t / (1 - beta2^t):
@@ -180,8 +188,10 @@ class RAdam(Rule):
         if length > self.threshold:
             gain = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
             rate, root_fix, eps = rate * math.sqrt(gain * unbias), 1.0, self.eps
-        scalars = (self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, rate, root_fix, eps, 1 - lr * decay)
-        kernels.adam(params, grads, state[0], state[1], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (rate, root_fix, eps, lr * decay))
+        if kernels.adam(params, grads, *state, *weights(cast, self.beta1), *weights(cast, self.beta2), *scalars):
+            self.refuse(grads)
 
 
 def _check_moments(rule: Adam | AMSGrad | AdaMax | NAdam | RAdam) -> None:

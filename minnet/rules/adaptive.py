@@ -7,11 +7,13 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update as kernels
-from .base import Hyper, Rule, State
+from ..kernels.means import weights
+from .base import Hyper, State
+from .squares import SquaringRule
 
 
 @dataclass(frozen=True)
-class Adagrad(Rule):
+class Adagrad(SquaringRule):
     """s += g^2; p -= lr * g / (sqrt(s) + eps).
 
     Source: Duchi, Hazan, Singer 2011, with a diagonal matrix; s starts at ``initial``.
@@ -34,11 +36,13 @@ class Adagrad(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         eps_root, eps = (self.eps, 0.0) if self.eps_in_root else (0.0, self.eps)
-        kernels.adagrad(params, grads, state[0], *map(params.dtype.type, (lr, eps_root, eps, 1 - lr * decay)))
+        scalars = map(params.dtype.type, (lr, eps_root, eps, lr * decay))
+        if kernels.adagrad(params, grads, state[0], *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class Adadelta(Rule):
+class Adadelta(SquaringRule):
     """s = rho * s + (1 - rho) * g^2; u = g * sqrt(d + eps) / sqrt(s + eps); d = rho * d + (1 - rho) * u^2; p -= lr * u.
 
     Source: Zeiler 2012, algorithm 1, where lr is 1.
@@ -56,5 +60,7 @@ class Adadelta(Rule):
         checks.positive("Adadelta", "eps", self.eps)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        scalars = (self.rho, 1 - self.rho, lr, self.eps, 1 - lr * decay)
-        kernels.adadelta(params, grads, state[0], state[1], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (lr, self.eps, lr * decay))
+        if kernels.adadelta(params, grads, state[0], state[1], *weights(cast, self.rho), *scalars):
+            self.refuse(grads)

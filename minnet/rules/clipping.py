@@ -15,6 +15,7 @@ from ..kernels import flat
 from ..kernels.gradients import clip_units
 from .base import Hyper, Run
 from .combinators import Around
+from .norms import euclidean
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,9 @@ def limit_norm(who: str, grads: Sequence[np.ndarray], bound: float) -> float:
 
     FloatingPointError, before anything changes, if it is not finite.
     """
-    norm = math.sqrt(sum(flat.sum_of_squares(array) for array in grads))
+    norm = euclidean(grads)
     if not math.isfinite(norm):
-        largest = max(np.abs(array).max(initial=0) for array in grads)
-        if not math.isfinite(largest):
-            raise FloatingPointError(f"{who}: expected a finite gradient to clip; got norm {norm}")
-        # The squares overflowed, not the gradient itself.
-        norm = float(largest) * math.sqrt(sum(flat.sum_of_squares(array / largest) for array in grads))
+        raise FloatingPointError(f"{who}: expected a finite gradient to clip; got norm {norm}")
     if norm > bound:
         for array in grads:
             flat.scale(array, array.dtype.type(bound / norm))

@@ -35,20 +35,21 @@ class LBFGS(Rule):
     augmentation), and no weight decay, clipping or groups (the optimizer refuses them; L2 in the objective is fine).
     Dropout is the same within a step. Each evaluation is a training pass: running means of BatchNorm follow it.
 
-    Where theory meets rounding: values count as equal within 8 units in the last place of the loss. A pair without
-    positive curvature, s y <= eps * y y, is left out. If d does not descend, or the search of at most ``evaluations``
-    finds no lower point, the pairs are dropped and -g is tried; if that finds none either, p stays as it was and
-    ``stalls`` counts: the loss cannot be told to fall any more. A trial value that is not finite is a step too long.
+    Where theory meets rounding: values count as equal within 8 units in the last place of the loss, and between equal
+    values the search goes by slopes. A pair without positive curvature, s y <= eps * |s| |y|, is left out; that is a
+    bound on an angle, so the units of p and f do not matter. If d does not descend, or the search of at most
+    ``evaluations`` finds no lower point, the pairs are dropped and -g is tried. If that finds none either, p stays as
+    it was and ``stalls`` counts: the loss cannot be told to fall any more. A further step from there, with the same
+    gradient, only counts. A trial value that is not finite is a step too long.
 
     State: 3 + 2 * history slots; numbers: how many ``pairs``, the ``newest``, ``stalls`` in a row, ``evaluations`` in
     all, and s y of each pair. Bytes moved per parameter and step: 84 in float32 and 40 more a pair, and 20 plus a
     training pass an evaluation.
 
     PyTorch: ``torch.optim.LBFGS(line_search_fn="strong_wolfe", history_size=history, max_iter=1, max_eval=26)``, whose
-    search keeps its distance from the ends of an interval in another way and which drops pairs with s y <= 1e-10; its
-    step without a line search is no option here. SciPy (and scikit-learn through it): L-BFGS-B by another search, for
-    10 pairs.
-    Keras and CS231n have none.
+    search keeps its distance from the ends of an interval in another way and which drops pairs with s y <= 1e-10,
+    whatever the units; its step without a line search is no option here. SciPy (and scikit-learn through it): L-BFGS-B
+    by another search, for 10 pairs. Keras and CS231n have none.
     """
 
     history: int = 10
@@ -80,14 +81,20 @@ class LBFGS(Rule):
         if largest == 0:
             return
         memory = _Memory(run)
+        if numbers[2] > 0 and memory.is_where_it_was():
+            numbers[2] += 1
+            return
         np.copyto(memory.start, run.params)
         np.copyto(memory.gradient, grads)
+        noise = 8 * float(np.finfo(run.params.dtype).eps) * abs(loss)
+        step, least = None, -math.inf  # by which the loss has to fall
         while True:
             slope = memory.aim()
-            step = self._along(run, memory, slope, loss, evaluate, lr) if slope < 0 else None
+            if slope < 0:
+                step = self._along(run, memory, slope, loss, evaluate, lr, noise, least)
             if step is not None or numbers[0] == 0:
                 break
-            numbers[0] = 0
+            numbers[0], least = 0, noise
         if step is None:
             numbers[2] += 1
         else:
@@ -95,18 +102,31 @@ class LBFGS(Rule):
             memory.remember(step)
 
     def _along(
-        self, run: Run, memory: "_Memory", slope: float, loss: float, evaluate: Callable[[], float], lr: float
+        self,
+        run: Run,
+        memory: "_Memory",
+        slope: float,
+        loss: float,
+        evaluate: Callable[[], float],
+        lr: float,
+        noise: float,
+        least: float,
     ) -> float | None:
-        """Move along the direction and return how far; None if the search found nothing, and nothing has moved."""
+        """Move along the direction and return how far.
+
+        None, and nothing has moved, if the search found nothing, or nothing that is lower by more than ``least``.
+        """
         first, last = lr, 0.0
         if run.state[-1][0] == 0:
             np.abs(memory.gradient, out=run.params)  # which are to move anyway
             first = lr * min(1.0, 1 / float(run.params.sum()))
 
-        def at(step: float) -> Point:
+        def at(step: float) -> Point | None:
             nonlocal last
             last = step
             memory.move(step)
+            if not memory.has_moved():
+                return None
             run.state[-1][3] += 1
             with np.errstate(over="ignore", invalid="ignore"):  # a step too long may overflow
                 value = float(evaluate())
@@ -119,15 +139,16 @@ class LBFGS(Rule):
             first,
             decrease=self.decrease,
             curvature=self.curvature,
-            noise=8 * float(np.finfo(run.params.dtype).eps) * abs(loss),
+            noise=noise,
             most=self.evaluations,
         )
         if point is not None and point.step != last:
             at(point.step)  # so that grads are those of params
-        if point is None:
-            np.copyto(run.params, memory.start)
-            np.copyto(run.grads, memory.gradient)
-        return None if point is None else point.step
+        if point is not None and memory.has_moved() and loss - point.value > least:
+            return point.step
+        np.copyto(run.params, memory.start)
+        np.copyto(run.grads, memory.gradient)
+        return None
 
 
 class _Memory:
@@ -141,12 +162,23 @@ class _Memory:
         self.cast = run.params.dtype.type
 
     def dot(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Sum of x * y."""
-        return float(kernels.inner(x, y, self.partial))
+        """Sum of x * y; in double precision where the products are too large or too small for the dtype."""
+        value = float(kernels.inner(x, y, self.partial))
+        if math.isfinite(value) and abs(value) > float(np.finfo(x.dtype).tiny) / float(np.finfo(x.dtype).eps):
+            return value
+        return float(np.dot(x.astype(np.float64), y.astype(np.float64)))
 
     def move(self, step: float) -> None:
         """Params = start + step * direction."""
         kernels.along(self.start, self.cast(step), self.direction, self.params)
+
+    def has_moved(self) -> bool:
+        """Whether params are not those at the start."""
+        return not kernels.same(self.params, self.start)
+
+    def is_where_it_was(self) -> bool:
+        """Whether params and gradient are those from which the last search started."""
+        return bool(kernels.same(self.params, self.start) and kernels.same(self.grads, self.gradient))
 
     def aim(self) -> float:
         """Direction = -H gradient, by the two-loop recursion (alg. 7.4); returns its slope, gradient * direction."""
@@ -173,7 +205,7 @@ class _Memory:
         np.multiply(self.direction, self.cast(step), out=s)
         np.subtract(self.grads, self.gradient, out=y)
         curvature = self.dot(s, y)
-        if curvature > float(np.finfo(s.dtype).eps) * self.dot(y, y):
+        if curvature > float(np.finfo(s.dtype).eps) * math.sqrt(self.dot(s, s)) * math.sqrt(self.dot(y, y)):
             self.numbers[0] = min(self.numbers[0] + 1, len(self.s))
             self.numbers[1], self.numbers[4 + newest] = newest, curvature
         elif self.numbers[0] == len(self.s):  # it has overwritten the oldest pair

@@ -92,7 +92,7 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "RMSpropCentred": (
         Convention(
             *("PyTorch", "RMSprop(centered=True)", "0.01"),
-            "NaN where round-off makes the variance negative, which here is then 0",
+            "its variance, a difference of two means, is round-off or NaN where the gradient hardly varies",
             "RMSpropCentred()",
         ),
         Convention(
@@ -103,7 +103,7 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "RMSpropCentredMomentum": (
         Convention(
             *("PyTorch", "RMSprop(centered=True, momentum=0.9)", "0.01"),
-            "NaN where round-off makes the variance negative, which here is then 0",
+            "its variance, a difference of two means, is round-off or NaN where the gradient hardly varies",
             "RMSpropCentredMomentum()",
         ),
         Convention(
@@ -201,8 +201,9 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "LBFGS": (
         Convention(
             *("PyTorch", 'LBFGS(line_search_fn="strong_wolfe", history_size=10, max_iter=1)', "1"),
-            "a search that keeps its distance from the ends of an interval in another way; keeps pairs by s y > 1e-10; "
-            "without line_search_fn it takes steps of lr unsearched",
+            "a search that keeps its distance from the ends of an interval in another way; "
+            "keeps pairs by s y > 1e-10, which depends on units; without line_search_fn it takes steps of lr "
+            "unsearched",
             "LBFGS()",
             False,
         ),

@@ -27,13 +27,22 @@ def cubic_minimum(a: Point, b: Point) -> float:
     return b.step - (b.step - a.step) * (b.slope + d2 - d1) / below if below else math.nan
 
 
+def _minimum(a: Point, b: Point, noise: float) -> float:
+    """Where the function between two points has its minimum; by the slopes alone if noise hides which is lower."""
+    if not abs(a.value - b.value) <= noise:  # or a value is not finite
+        return cubic_minimum(a, b)
+    bend = b.slope - a.slope
+    convex = bend * (b.step - a.step) > 0
+    return b.step - b.slope * (b.step - a.step) / bend if convex else math.nan
+
+
 def _within(least: float, most: float, step: float) -> float:
     """The step, kept between two others, or their middle if it is no number."""
     return min(max(step, least), most) if math.isfinite(step) else (least + most) / 2
 
 
 def strong_wolfe(
-    evaluate: Callable[[float], Point],
+    evaluate: Callable[[float], Point | None],
     value: float,
     slope: float,
     first: float,
@@ -48,15 +57,16 @@ def strong_wolfe(
     Nocedal and Wright 2006, algorithms 3.5 and 3.6, with cubic interpolation. A longer step is the cubic's minimum,
     kept from a hundredth of the last stretch beyond the last step up to 10 times that step; a step between two is kept
     a tenth of their distance from both. Where the cubic has no minimum, or a value is not finite, the middle of these
-    bounds is taken. Values count as equal within ``noise``.
+    bounds is taken. Values count as equal within ``noise``; between two of these, slopes say where the minimum is.
 
     Args:
-        evaluate: f and f' at a step.
+        evaluate: f and f' at a step; None if the step is so short that nothing has moved.
         value, slope: f(0) and f'(0) < 0.
         most: evaluations.
 
     Returns: the step; after ``most`` evaluations, or where rounding ends the search, the lowest one that meets the
-    first condition; None if none did. The last evaluation need not be that of the step returned.
+    first condition; None if none did, or if that one is not lower than the start by more than ``noise``. The last
+    evaluation need not be that of the step returned.
     """
     start = low = previous = Point(0.0, value, slope)
 
@@ -67,7 +77,7 @@ def strong_wolfe(
         return point.value > bound or (than is not start and point.value >= than.value + noise)
 
     # Algorithm 3.5: go on until a step is good or an interval must hold one.
-    point, tries = evaluate(first), 1
+    point, tries = evaluate(first) or Point(first, value, slope), 1
     while True:
         if too_high(point, previous):
             low, high = previous, point
@@ -80,17 +90,21 @@ def strong_wolfe(
         if tries == most:
             return point
         least, farthest = point.step + 0.01 * (point.step - previous.step), 10 * point.step
-        previous, point = point, evaluate(_within(least, farthest, cubic_minimum(previous, point)))
+        step = _within(least, farthest, _minimum(previous, point, noise))
+        previous, point = point, evaluate(step) or Point(step, value, slope)
         tries += 1
 
     # Algorithm 3.6: narrow it; low is the best step that decreases f enough, and f falls from it towards high.
     while tries < most:
         near, far = sorted((low.step, high.step))
         margin = 0.1 * (far - near)
-        step = _within(near + margin, far - margin, cubic_minimum(low, high))
+        step = _within(near + margin, far - margin, _minimum(low, high, noise))
         if not near < step < far:
             break
-        point, tries = evaluate(step), tries + 1
+        found, tries = evaluate(step), tries + 1
+        if found is None:
+            break
+        point = found
         if too_high(point, low):
             high = point
             continue
@@ -99,4 +113,4 @@ def strong_wolfe(
         if point.slope * (high.step - low.step) >= 0:
             high = low
         low = point
-    return None if low is start else low
+    return None if low is start or value - low.value <= noise else low

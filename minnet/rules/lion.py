@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_adam as kernels
+from ..kernels.means import weights
 from .base import Hyper, Rule, State
 
 
@@ -29,5 +30,6 @@ class Lion(Rule):
         checks.fraction("Lion", "beta2", self.beta2)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        scalars = (self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, lr, 1 - lr * decay)
-        kernels.lion(params, grads, state[0], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        memories = (*weights(cast, self.beta1), *weights(cast, self.beta2))
+        kernels.lion(params, grads, state[0], *memories, cast(lr), cast(lr * decay))

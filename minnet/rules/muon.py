@@ -9,11 +9,13 @@ import numpy as np
 from .. import checks
 from ..kernels import flat
 from ..kernels import update_tensor as kernels
+from ..kernels.means import weights
 from ..kernels.product import multiply
 from ..kernels.update import sgd
 from ..spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
+from .norms import euclidean, largest_size
 from .scratch import product_work, scratch
 
 _SCALES = {
@@ -83,11 +85,14 @@ class Muon(Rule):
         partial, *memory = scratch(p.dtype, (kernels.flat_parts(p.size), 1), matrix, matrix, square, square)
         X = memory[0].reshape(-1)
         mu = self.momentum
-        weights = (mu, 1 - mu, *((mu, 1 - mu) if self.nesterov else (1.0, 0.0)))
-        norm = kernels.smooth(grads.reshape(-1), state[0].reshape(-1), *map(cast, weights), X, partial)
+        mixture = map(cast, (mu, 1 - mu) if self.nesterov else (1.0, 0.0))
+        norm = kernels.smooth(grads.reshape(-1), state[0].reshape(-1), *weights(cast, mu), *mixture, X, partial)
+        if norm == math.inf:  # the squares overflowed, not X itself
+            X /= cast(largest_size([X]))
+            norm = euclidean([X])
         flat.scale(X, cast(1 / (max(norm, self.eps) if self.eps_as_floor else norm + self.eps)))
         X = orthogonalize(self.steps, self.coefficients, *memory).reshape(-1)
-        sgd(p, X, cast(lr * _SCALES[self.scale](*matrix)), cast(1 - lr * decay))
+        sgd(p, X, cast(lr * _SCALES[self.scale](*matrix)), cast(lr * decay))
 
 
 def orthogonalize(

@@ -1,8 +1,9 @@
 """RMSprop: plain, with momentum, centred, and both, each a rule of its own that keeps and moves no more than it needs.
 
-s = rho s + (1 - rho) g^2 is the running mean of squares; centred, m = rho m + (1 - rho) g is that of the gradient and
-s - m^2 its variance, which is never taken below 0, as round-off would. ``eps_in_root`` puts eps under the root,
-sqrt(s + eps), else it is added to the root, sqrt(s) + eps.
+s = rho s + (1 - rho) g^2 is the running mean of squares. Centred, m = rho m + (1 - rho) g is that of the gradient, and
+its variance s - m^2 stands in place of s. That difference would be round-off where the gradient varies little, so the
+variance is kept itself, as c = rho (c + (1 - rho) (g - m)^2) with m from before the step (West 1979), which is the same
+number. ``eps_in_root`` puts eps under the root, sqrt(s + eps), else it is added to the root, sqrt(s) + eps.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update as kernels
-from .base import Hyper, Rule, State
+from ..kernels.means import weights
+from .base import Hyper, State
+from .squares import SquaringRule
 
 
 @dataclass(frozen=True)
-class RMSprop(Rule):
+class RMSprop(SquaringRule):
     """s = rho s + (1 - rho) g^2; p -= lr * g / (sqrt(s) + eps).
 
     Source: Tieleman and Hinton 2012, lecture 6e, where rho is 0.9.
@@ -34,12 +37,14 @@ class RMSprop(Rule):
         _check(self)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        scalars = (self.rho, 1 - self.rho, lr, *_places_of_eps(self), 1 - lr * decay)
-        kernels.rmsprop(params, grads, state[0], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
+        if kernels.rmsprop(params, grads, state[0], *weights(cast, self.rho), *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class RMSpropMomentum(Rule):
+class RMSpropMomentum(SquaringRule):
     """s as in RMSprop; v = momentum v + g / (sqrt(s) + eps); p -= lr * v.
 
     ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(s) + eps); p += v; see ``Momentum``.
@@ -63,42 +68,48 @@ class RMSpropMomentum(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
-        scalars = (self.rho, 1 - self.rho, self.momentum, gain, rate, *_places_of_eps(self), 1 - lr * decay)
-        kernels.rmsprop_momentum(params, grads, state[0], state[1], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        memories = (*weights(cast, self.rho), *weights(cast, self.momentum, gain))
+        scalars = map(cast, (rate, *_places_of_eps(self), lr * decay))
+        if kernels.rmsprop_momentum(params, grads, state[0], state[1], *memories, *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class RMSpropCentred(Rule):
-    """s as in RMSprop; m = rho m + (1 - rho) g; p -= lr * g / (sqrt(s - m^2) + eps).
+class RMSpropCentred(SquaringRule):
+    """c = rho (c + (1 - rho) (g - m)^2); m = rho m + (1 - rho) g; p -= lr * g / (sqrt(c) + eps).
 
     Source: Graves 2013, equations 38 to 40, without the momentum of 40.
-    State: ``squares`` is s, ``mean`` is m. Moves 28 bytes a parameter in float32: p, g, s, m read; p, s, m written.
-    Conventions: PyTorch's RMSprop(centered=True): the defaults, but where round-off makes s - m^2 negative, and it NaN.
-    Keras: ``rho=0.9, eps=1e-7, eps_in_root=True``. scikit-learn and CS231n have none.
+    State: ``variance`` is c, ``mean`` is m. Moves 28 bytes a parameter in float32: p, g, c, m read; p, c, m written.
+    Conventions: PyTorch's RMSprop(centered=True): the defaults; where the gradient hardly varies, its
+    s - m^2 is round-off, or negative and NaN. Keras: ``rho=0.9, eps=1e-7, eps_in_root=True``. scikit-learn and CS231n
+    have none.
     """
 
     rho: Hyper = 0.99
     eps: Hyper = 1e-8
     eps_in_root: bool = False
-    slots: ClassVar[tuple[str, ...]] = ("squares", "mean")
+    slots: ClassVar[tuple[str, ...]] = ("variance", "mean")
 
     def check(self) -> None:
         _check(self)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        scalars = (self.rho, 1 - self.rho, lr, *_places_of_eps(self), 1 - lr * decay)
-        kernels.rmsprop_centred(params, grads, state[0], state[1], *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
+        if kernels.rmsprop_centred(params, grads, state[0], state[1], *weights(cast, self.rho), *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class RMSpropCentredMomentum(Rule):
-    """s, m as in RMSpropCentred; v = momentum v + g / (sqrt(s - m^2) + eps); p -= lr * v.
+class RMSpropCentredMomentum(SquaringRule):
+    """c, m as in RMSpropCentred; v = momentum v + g / (sqrt(c) + eps); p -= lr * v.
 
-    ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(s - m^2) + eps); p += v; see ``Momentum``.
+    ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(c) + eps); p += v; see ``Momentum``.
 
     Source: Graves 2013, equations 38 to 41: ``rho=0.95, eps=1e-4, eps_in_root=True, lr_in_velocity=True``, lr 0.0001.
-    State: ``squares`` is s, ``mean`` is m, ``velocity`` is v. Moves 36 bytes a parameter in float32: p, g, s, m, v
-    read; p, s, m, v written.
+    State: ``variance`` is c, ``mean`` is m, ``velocity`` is v. Moves 36 bytes a parameter in float32: p, g, c, m, v
+    read; p, c, m, v written.
     Conventions: PyTorch: the defaults (and see ``RMSpropCentred``). Keras: ``rho=0.9, eps=1e-7, eps_in_root=True,
     lr_in_velocity=True``. scikit-learn and CS231n have none.
     """
@@ -108,7 +119,7 @@ class RMSpropCentredMomentum(Rule):
     eps: Hyper = 1e-8
     eps_in_root: bool = False
     lr_in_velocity: bool = False
-    slots: ClassVar[tuple[str, ...]] = ("squares", "mean", "velocity")
+    slots: ClassVar[tuple[str, ...]] = ("variance", "mean", "velocity")
 
     def check(self) -> None:
         _check(self)
@@ -116,8 +127,11 @@ class RMSpropCentredMomentum(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
-        scalars = (self.rho, 1 - self.rho, self.momentum, gain, rate, *_places_of_eps(self), 1 - lr * decay)
-        kernels.rmsprop_centred_momentum(params, grads, *state, *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        memories = (*weights(cast, self.rho), *weights(cast, self.momentum, gain))
+        scalars = map(cast, (rate, *_places_of_eps(self), lr * decay))
+        if kernels.rmsprop_centred_momentum(params, grads, *state, *memories, *scalars):
+            self.refuse(grads)
 
 
 def _check(rule: RMSprop | RMSpropMomentum | RMSpropCentred | RMSpropCentredMomentum) -> None:

@@ -24,7 +24,9 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_schedule_free as kernels
+from ..kernels.means import weights
 from .base import Hyper, Rule, State
+from .squares import SquaringRule
 
 _NUMBERS = ("weights", "beta")  # the sum of lr^2, and the beta by which y lies between z and x
 
@@ -76,7 +78,7 @@ class ScheduleFreeSGD(Rule):
 
 
 @dataclass(frozen=True)
-class ScheduleFreeAdamW(Rule):
+class ScheduleFreeAdamW(SquaringRule):
     """The above with v = beta2 v + (1 - beta2) g^2 and d = g / (sqrt(v / (1 - beta2^t)) + eps) + decay * y.
 
     beta1 is what is beta above: the interpolation takes the place of Adam's mean.
@@ -111,8 +113,10 @@ class ScheduleFreeAdamW(Rule):
         root = math.sqrt(1 - self.beta2**t)
         rate, root_fix = (lr * root, 1.0) if self.correction_in_rate else (lr, 1 / root)
         pull, push = _advance(numbers, self.beta1, rate)
-        scalars = (self.beta2, 1 - self.beta2, rate, pull, push, root_fix, self.eps, decay)
-        kernels.schedule_free_adamw(params, grads, base, squares, *map(params.dtype.type, scalars))
+        cast = params.dtype.type
+        scalars = map(cast, (rate, pull, push, root_fix, self.eps, decay))
+        if kernels.schedule_free_adamw(params, grads, base, squares, *weights(cast, self.beta2), *scalars):
+            self.refuse(grads)
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray:
         base, _, numbers = state

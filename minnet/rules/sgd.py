@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update as kernels
+from ..kernels.means import weights
 from .base import Hyper, Rule, State
 
 
@@ -21,7 +22,7 @@ class SGD(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        kernels.sgd(params, grads, cast(lr), cast(1 - lr * decay))
+        kernels.sgd(params, grads, cast(lr), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class Momentum(Rule):
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         if t > 1:
             gain *= 1 - self.dampening
-        kernels.momentum(params, grads, state[0], *map(params.dtype.type, (self.momentum, gain, rate, 1 - lr * decay)))
+        cast = params.dtype.type
+        memory = weights(cast, self.momentum, gain)
+        kernels.momentum(params, grads, state[0], *memory, cast(rate), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ class Nesterov(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
-        kernels.nesterov(params, grads, state[0], *map(params.dtype.type, (self.momentum, gain, rate, 1 - lr * decay)))
+        cast = params.dtype.type
+        memory = weights(cast, self.momentum, gain)
+        kernels.nesterov(params, grads, state[0], *memory, cast(rate), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -102,5 +107,5 @@ class NesterovLookAhead(Rule):
         np.copyto(state[1], params)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        scalars = map(params.dtype.type, (self.momentum, lr, 1 - lr * decay))
-        kernels.nesterov_look_ahead(params, grads, state[0], state[1], *scalars)
+        cast = params.dtype.type
+        kernels.nesterov_look_ahead(params, grads, *state, *weights(cast, self.momentum, lr), cast(lr * decay))

@@ -8,11 +8,14 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_tensor as kernels
+from ..kernels.means import weights
 from ..spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
+from .norms import euclidean
 from .scratch import scratch
 from .sgd import Momentum
+from .squares import SquaringRule
 
 
 def _ratio(above: float, below: float) -> float:
@@ -59,13 +62,15 @@ class LARS(Rule):
         cast = p.dtype.type
         (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
         size, slope = kernels.norms(p, g, cast(decay if self.joint_norm else 0.0), partial)
+        if slope == math.inf:  # the squares overflowed, unless the gradient is infinite itself
+            slope = euclidean([g + cast(decay) * p if self.joint_norm else g])
         below = slope if self.joint_norm else slope + decay * size
         ratio = _ratio(self.trust * size, below + self.eps) if slope > 0 else 1.0
-        kernels.lars(p, g, v, *map(cast, (self.momentum, lr * ratio, decay)))
+        kernels.lars(p, g, v, *weights(cast, self.momentum, lr * ratio), cast(decay))
 
 
 @dataclass(frozen=True)
-class LAMB(Rule):
+class LAMB(SquaringRule):
     """Adam whose step is as long as the tensor is large: layer-wise adaptive moments (You et al. 2020, alg. 2).
 
     m and v as in ``Adam``; u = m^ / (sqrt(v^) + eps) + decay * p; p -= lr * |p| / |u| * u, with Euclidean norms of one
@@ -108,9 +113,11 @@ class LAMB(Rule):
         mean_fix = root_fix = 1.0
         if self.bias_correction:
             mean_fix, root_fix = 1 / (1 - self.beta1**t), 1 / math.sqrt(1 - self.beta2**t)
-        shrink, inside = (1.0, decay) if self.decay_in_ratio else (1 - lr * decay, 0.0)
+        inside, before = (decay, 0.0) if self.decay_in_ratio else (0.0, lr * decay)
         form = tuple(map(cast, (mean_fix, root_fix, self.eps, inside)))
-        (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
-        betas = map(cast, (self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2))
-        size, length = kernels.lamb_moments(p, g, m, v, *betas, *form, partial)
-        kernels.lamb(p, m, v, *form, cast(lr * _ratio(shrink * size, length)), cast(shrink))
+        (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 3))
+        memories = (*weights(cast, self.beta1), *weights(cast, self.beta2))
+        size, length, refused = kernels.lamb_moments(p, g, m, v, *memories, *form, partial)
+        if refused:
+            self.refuse(grads)
+        kernels.lamb(p, m, v, *form, cast(lr * _ratio((1 - before) * size, length)), cast(before))
