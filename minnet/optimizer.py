@@ -9,10 +9,12 @@ import numpy as np
 
 from . import checks
 from .groups import Group, hyper_at, names_of, split
+from .kernels.means import squares_fit
 from .net import Net
 from .rules import Hyper, Rule, Run, State
 from .rules.base import by_choice
 from .rules.clipping import limit_norm
+from .rules.squares import SHORT, refuse
 from .schedules import Schedule
 from .schedules.base import telling_steps
 from .spec import Layout, Shape, Tensor
@@ -242,6 +244,10 @@ class Optimizer:
                 f"clip_norm {self.clip_norm}"
             )
         self._varying = [part for part in self._parts if part.varies]
+        # Gradients to look at before a rule squares them; of longer ones the kernels see as they go.
+        squaring = [part for part in self._parts if part.rule.takes_squares()]
+        squared = [(type(part.rule).__name__, run.grads.reshape(-1)) for part in squaring for run in part.runs]
+        self._squared = [(name, grads) for name, grads in squared if grads.size <= SHORT]
         self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
         # What clipping looks at: all, but for frozen tensors.
         trained = sorted((start, stop) for _, (start, stop, _, _) in spans)
@@ -343,8 +349,9 @@ class Optimizer:
         had changed it before.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
-        rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
-        bound = self._ask(self.steps)
+        if lr_factor != 1.0:
+            rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
+        bound = self._ask(self.steps) if self._varying or isinstance(self.clip_norm, Schedule) else self.clip_norm
         if self.searches and (loss is None or evaluate is None):
             raise ValueError(
                 f"Optimizer.step: expected loss=... and evaluate=... for {self.rule}; got {loss}, {evaluate}"
@@ -354,6 +361,9 @@ class Optimizer:
             self.grad_norm = limit_norm("Optimizer", self._clipped, bound)
         for source, varies, runs in self._changers:
             (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
+        for name, grads in self._squared:
+            if not squares_fit(grads):
+                refuse(name, grads)
         if self._prepares:
             for part in self._parts:
                 part.rule.prepare(part.runs, lr=part.rate(rate, lr_factor), t=t)

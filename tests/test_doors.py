@@ -36,6 +36,7 @@ DOORS = {
         "kernels.channels",
         "kernels.compile",
         "kernels.elementary",
+        "kernels.means",
         "kernels.noise",
         "kernels.simd",
     },

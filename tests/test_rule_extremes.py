@@ -14,7 +14,7 @@ SIZE = 640
 SQUARING = [
     *(mn.Adagrad(), mn.RMSprop(), mn.RMSpropMomentum(), mn.RMSpropCentred(), mn.RMSpropCentredMomentum()),
     *(mn.Adadelta(), mn.Adam(), mn.AMSGrad(), mn.NAdam(), mn.RAdam(), mn.ScheduleFreeAdamW(), mn.LAMB()),
-    *(mn.Adafactor(), mn.Adafactor(eps=1e-7, eps_as_floor=True), mn.LookAhead(mn.Adam()), mn.Accumulate(mn.Adam(), 1)),
+    *(mn.Adafactor(), mn.Adafactor(eps=1e-7, eps_as_floor=True), mn.LookAhead(mn.Adam()), mn.Accumulate(mn.Adam(), 2)),
 ]
 OTHERS = [
     *(mn.SGD(), mn.Momentum(), mn.Momentum(lr_in_velocity=False), mn.Nesterov(), mn.NesterovLookAhead()),
@@ -138,21 +138,21 @@ def test_a_spike_is_an_error_at_its_step_and_changes_nothing(rule, spike):
         grads[place] = kept
         assert optimizer.steps == 2
         for now, then in zip((params, optimizer.state, optimizer.numbers), before, strict=True):
-            if type(rule) is mn.Accumulate and now is optimizer.state:
-                continue  # the sum of the gradients so far is its own
             np.testing.assert_array_equal(now, then)
-    optimizer.step(1e-3)
+    for _ in range(2):
+        optimizer.step(1e-3)
     assert np.abs(params - before[0]).max() > 0
 
 
 @pytest.mark.parametrize("rule", [rule for rule in SQUARING if type(rule) is not mn.Adafactor], ids=repr)
 def test_a_spike_in_a_large_tensor_is_an_error_and_leaves_no_infinity(rule):
-    shapes = {"W": (SERIAL // 64 + 1, 64)}
+    shapes = {"W": (SERIAL // 64 + 1, 64), "V": (130, 64)}
     optimizer, params, grads = made(rule, np.float32, shapes)
     grads[:] = 1
-    grads[70_000 % grads.size] = 1e25
+    grads[7] = 1e25
     with pytest.raises(FloatingPointError, match="1 of "):
-        optimizer.step(1e-3)
+        for _ in range(2):  # Accumulate takes the second
+            optimizer.step(1e-3)
     assert np.isfinite(params).all()
     assert np.isfinite(optimizer.state).all()
 

@@ -7,6 +7,7 @@ what decays. So decay is subtracted as a product of its own, and beta comes as t
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,10 +17,13 @@ from .compile import fused_helper, helper, kernel
 MARGIN = 1024.0
 
 
-def weights(cast: Callable[[float], np.floating], beta: float, rest: float | None = None) -> tuple[np.floating, ...]:
-    """``keep``, ``lost`` and ``rest`` for the kernels: beta as a sum of two numbers, and 1 - beta unless told."""
-    keep = cast(beta)
-    return keep, cast(beta - float(keep)), cast(1 - beta if rest is None else rest)
+def new_weights(cast: Callable[[float], np.floating], beta: float) -> tuple[np.floating, np.floating, np.floating]:
+    """``keep`` and ``lost``, whose sum is beta, and ``rest``, 1 - beta, in the dtype ``cast``."""
+    return cast(beta), cast(beta - float(cast(beta))), cast(1 - beta)
+
+
+# For a beta that stays as it is: casts take longer than the look-up.
+weights: Callable[..., tuple[np.floating, np.floating, np.floating]] = lru_cache(128)(new_weights)
 
 
 @fused_helper
@@ -56,7 +60,11 @@ def taken(slope, top):
 @kernel
 def squares_fit(g):
     """Whether the square of each element of g, and the sum of a million such squares, is a finite number."""
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, total, refused = largest_slope(g), g.dtype.type(0), g.dtype.type(0)
+    for i in range(g.size):
+        total += g[i] * g[i]
+    if total <= top * top:  # as it is but for spikes
+        return True
     for i in range(g.size):
         refused += taken(g[i], top)[1]
     return refused == 0

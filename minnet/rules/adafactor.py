@@ -13,6 +13,8 @@ from .base import Hyper, State
 from .scratch import scratch
 from .squares import SquaringRule
 
+_TINY = {np.dtype(dtype): float(np.finfo(dtype).tiny) for dtype in (np.float32, np.float64)}
+
 
 @dataclass(frozen=True)
 class Adafactor(SquaringRule):
@@ -101,7 +103,7 @@ class Adafactor(SquaringRule):
 
     def _places_of_eps(self, dtype: np.dtype) -> tuple[float, float, float]:
         """What is added to g^2, and the least values of mean(R) and of V: normal numbers of the dtype, or 0."""
-        tiny = float(np.finfo(dtype).tiny)
+        tiny = _TINY[dtype]
         if self.eps_as_floor:
             return 0.0, max(self.eps, tiny), max(self.eps**2, tiny)
         return max(self.eps, tiny), 0.0, 0.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_adam as kernels
-from ..kernels.means import weights
+from ..kernels.means import new_weights, weights
 from .base import Hyper, Rule, State
 from .squares import SquaringRule
 
@@ -150,7 +150,7 @@ class NAdam(SquaringRule):
         cast = params.dtype.type
         rates = lr * following / (1 - product * following), lr * (1 - mu) / (1 - product)
         scalars = map(cast, (*rates, 1 / math.sqrt(1 - self.beta2**t), self.eps, lr * decay))
-        memories = (*weights(cast, kept), *weights(cast, self.beta2))
+        memories = (*new_weights(cast, kept), *weights(cast, self.beta2))
         if kernels.nadam(params, grads, mean, squares, *memories, *scalars):
             self.refuse(grads)
 

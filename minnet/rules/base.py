@@ -104,6 +104,10 @@ class Rule:
         """Whether ``apply`` needs one whole tensor at a time; not only by ``shaped`` where a rule contains another."""
         return self.shaped
 
+    def takes_squares(self) -> bool:
+        """Whether the gradient must be small enough for its squares (see ``SquaringRule``)."""
+        return False
+
     def slot_names(self) -> tuple[str, ...]:
         """Names of all slots; more than ``slots`` where a rule contains another."""
         return self.slots

@@ -31,6 +31,9 @@ class ClipValue(Around):
         super().check()
         checks.positive("ClipValue", "bound", self.bound)
 
+    def takes_squares(self) -> bool:
+        return False  # it has bounded the gradient
+
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
         for run in runs:
             np.clip(run.grads, -self.bound, self.bound, out=run.grads)
@@ -52,6 +55,9 @@ class ClipTensorNorm(Around):
     def check(self) -> None:
         super().check()
         checks.positive("ClipTensorNorm", "bound", self.bound)
+
+    def takes_squares(self) -> bool:
+        return False  # it has bounded the gradient
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
         for run in runs:
@@ -76,6 +82,9 @@ class ClipNorm(Around):
     def check(self) -> None:
         super().check()
         checks.positive("ClipNorm", "bound", self.bound)
+
+    def takes_squares(self) -> bool:
+        return False  # it has bounded the gradient
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
         limit_norm("ClipNorm", [run.grads.reshape(-1) for run in runs], self.bound)

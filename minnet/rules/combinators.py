@@ -14,10 +14,11 @@ import numpy as np
 
 from .. import checks, streams
 from ..kernels import gradients as kernels
-from ..kernels.means import weights
+from ..kernels.means import squares_fit, weights
 from ..spec import Tensor
 from .base import Hyper, Rule, Run, State, inside
 from .sgd import NesterovLookAhead
+from .squares import SHORT, refuse
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Around(Rule):
 
     def is_shaped(self) -> bool:
         return self.rule.is_shaped()
+
+    def takes_squares(self) -> bool:
+        return self.rule.takes_squares()
 
     def slot_names(self) -> tuple[str, ...]:
         names = list(self.slots)
@@ -144,6 +148,10 @@ class Accumulate(Around):
         checks.count("Accumulate", "k", self.k)
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
+        if self.takes_squares():  # before the sum holds what no later step could take
+            for run in runs:
+                if run.grads.size <= SHORT and not squares_fit(run.grads.reshape(-1)):
+                    refuse(type(self).__name__, run.grads)
         for run in runs:
             self._add(run.state[0].reshape(-1), run.grads.reshape(-1), (t - 1) % self.k)
         if t % self.k == 0:

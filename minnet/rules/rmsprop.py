@@ -69,8 +69,8 @@ class RMSpropMomentum(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        memories = (*weights(cast, self.rho), *weights(cast, self.momentum, gain))
-        scalars = map(cast, (rate, *_places_of_eps(self), lr * decay))
+        memories = (*weights(cast, self.rho), *weights(cast, self.momentum)[:2])
+        scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
         if kernels.rmsprop_momentum(params, grads, state[0], state[1], *memories, *scalars):
             self.refuse(grads)
 
@@ -128,8 +128,8 @@ class RMSpropCentredMomentum(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        memories = (*weights(cast, self.rho), *weights(cast, self.momentum, gain))
-        scalars = map(cast, (rate, *_places_of_eps(self), lr * decay))
+        memories = (*weights(cast, self.rho), *weights(cast, self.momentum)[:2])
+        scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
         if kernels.rmsprop_centred_momentum(params, grads, *state, *memories, *scalars):
             self.refuse(grads)
 

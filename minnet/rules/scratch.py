@@ -1,5 +1,6 @@
 """Working memory of rules that need some beside their state."""
 
+import math
 import threading
 
 import numpy as np
@@ -21,7 +22,7 @@ _scratch = _Scratch()
 
 def scratch(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Arrays of these shapes with nothing in particular in them, until the next call."""
-    sizes = [int(np.prod(shape)) for shape in shapes]
+    sizes = [math.prod(shape) for shape in shapes]
     flat = _scratch.flat.get(dtype)
     if flat is None or flat.size < sum(sizes):
         flat = _scratch.flat[dtype] = aligned_empty(sum(sizes), dtype)

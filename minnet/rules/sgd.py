@@ -53,8 +53,8 @@ class Momentum(Rule):
         if t > 1:
             gain *= 1 - self.dampening
         cast = params.dtype.type
-        memory = weights(cast, self.momentum, gain)
-        kernels.momentum(params, grads, state[0], *memory, cast(rate), cast(lr * decay))
+        keep, lost, _ = weights(cast, self.momentum)
+        kernels.momentum(params, grads, state[0], keep, lost, cast(gain), cast(rate), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class Nesterov(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        memory = weights(cast, self.momentum, gain)
-        kernels.nesterov(params, grads, state[0], *memory, cast(rate), cast(lr * decay))
+        keep, lost, _ = weights(cast, self.momentum)
+        kernels.nesterov(params, grads, state[0], keep, lost, cast(gain), cast(rate), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -108,4 +108,5 @@ class NesterovLookAhead(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        kernels.nesterov_look_ahead(params, grads, *state, *weights(cast, self.momentum, lr), cast(lr * decay))
+        keep, lost, _ = weights(cast, self.momentum)
+        kernels.nesterov_look_ahead(params, grads, *state, keep, lost, cast(lr), cast(lr * decay))

@@ -66,7 +66,8 @@ class LARS(Rule):
             slope = euclidean([g + cast(decay) * p if self.joint_norm else g])
         below = slope if self.joint_norm else slope + decay * size
         ratio = _ratio(self.trust * size, below + self.eps) if slope > 0 else 1.0
-        kernels.lars(p, g, v, *weights(cast, self.momentum, lr * ratio), cast(decay))
+        keep, lost, _ = weights(cast, self.momentum)
+        kernels.lars(p, g, v, keep, lost, cast(lr * ratio), cast(decay))
 
 
 @dataclass(frozen=True)
