@@ -101,8 +101,10 @@ def update_bandwidth(threads: int, elements: int) -> float:
 def cache_bytes(level: int) -> int | None:
     """Size of a unified cache as Linux tells it; None where it does not."""
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        if (index / "level").read_text().strip() == str(level) and (index / "type").read_text().strip() == "Unified":
-            return int((index / "size").read_text().strip().removesuffix("K")) * 1024
+        if (index / "level").read_text(encoding="utf-8").strip() == str(level) and (index / "type").read_text(
+            encoding="utf-8"
+        ).strip() == "Unified":
+            return int((index / "size").read_text(encoding="utf-8").strip().removesuffix("K")) * 1024
     return None
 
 

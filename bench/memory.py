@@ -27,7 +27,7 @@ OUT = Path(__file__).parent / "out"
 
 def status(name: str) -> int:
     """A size in bytes from what Linux tells of this process: VmRSS is held now, VmHWM the most so far."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
@@ -42,7 +42,7 @@ def measure(pipe: Any, name: str, workload: str, threads: int) -> None:
     before = status("VmRSS")
     runner = peer.start(workload)
     runner.step()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far becomes what is held now
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far becomes what is held now
     for _ in range(3):
         runner.step()
     pipe.recv()  # nothing but the one question is asked

@@ -18,7 +18,7 @@ def check_folder(path: str | Path) -> None:
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write ``content`` beside ``path``, flush it to the disk, then rename it into place.
+    """Write ``content``, text as UTF-8, beside ``path``, flush it to the disk, then rename it into place.
 
     A crash or a full disk leaves what was at ``path`` before. FileNotFoundError if the folder does not exist.
     """

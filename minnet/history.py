@@ -108,8 +108,8 @@ class History:
     def save(self, path: str | Path) -> None:
         """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.
 
-        All columns must hold numbers. In CSV ``stopped`` is a column of that name, filled in the last row only; a
-        history without rows does not keep it there.
+        The text is UTF-8 on every machine. All columns must hold numbers. In CSV ``stopped`` is a column of that name,
+        filled in the last row only; a history without rows does not keep it there.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -142,7 +142,7 @@ class History:
         history = cls()
         if path.suffix == ".json":
             try:
-                document = json.loads(path.read_text())
+                document = json.loads(path.read_text(encoding="utf-8"))
             except (ValueError, RecursionError) as error:
                 raise ValueError(f"History.load: expected JSON in {path}; got {error}") from None
             if not isinstance(document, dict) or not all(_is_rows(document.get(kind)) for kind in ("epochs", "steps")):
@@ -154,7 +154,7 @@ class History:
                 rows.rows = [_numbers(path, row) for row in document[kind]]
         elif path.suffix == ".csv":
             try:
-                with path.open(newline="") as file:
+                with path.open(newline="", encoding="utf-8") as file:
                     header, *lines = list(csv.reader(file)) or [[]]
             except (ValueError, csv.Error) as error:
                 raise ValueError(f"History.load: expected a table of text in {path}; got {error}") from None

@@ -78,6 +78,10 @@ class DivergenceError(FloatingPointError):
         super().__init__(message)
         self.history = history
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is built from ``args`` when it is copied or sent to another process, and these lack the history.
+        return type(self), (str(self), self.history), self.__dict__
+
 
 class _State:
     """A copy of all that a step changes in a net and an optimizer, in memory of its own."""

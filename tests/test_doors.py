@@ -384,6 +384,31 @@ def test_an_offence_would_be_seen(source):
     assert list(offences(source))
 
 
+def text_without_encoding(source):
+    """Calls that open a text file in whatever encoding the machine prefers."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            call = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            given = {keyword.arg for keyword in node.keywords}
+            modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            binary = ast.unparse(node.func) in ("os.open", "gzip.open") or any("b" in mode for mode in modes[-1:])
+            text = call in ("read_text", "write_text") or (call == "open" and not binary)
+            if text and "encoding" not in given:
+                yield f"line {node.lineno}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_every_text_file_is_opened_with_its_encoding(path):
+    assert not list(text_without_encoding(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "source", ["path.read_text()", "path.write_text(text)", "open(path)", "path.open('w')", "path.open(newline='')"]
+)
+def test_a_text_file_without_an_encoding_would_be_seen(source):
+    assert list(text_without_encoding(source))
+
+
 # A fresh process ---------------------------------------------------------------------------------------------
 
 FRESH = """

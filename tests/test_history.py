@@ -5,6 +5,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -365,3 +367,26 @@ def test_a_format_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(ValueError, match="xyz"):
         trained().plot(tmp_path / "curves.xyz")
     assert not list(tmp_path.iterdir())
+
+
+# Reads and writes names that ASCII has not; a text file without an encoding of its own raises EncodingWarning.
+ELSEWHERE = """
+import sys
+import minnet as mn
+
+history = mn.History()
+history.epochs.rows.append({"epoch": 1, "größe": 0.5, "損失": 2.0})
+for name in ("run.csv", "run.json"):
+    history.save(f"{sys.argv[1]}/{name}")
+    assert mn.History.load(f"{sys.argv[1]}/{name}").epochs.rows == history.epochs.rows
+mn.datasets.iris(), mn.datasets.digits()
+"""
+
+
+def test_text_is_utf_8_whatever_the_machine_prefers(tmp_path):
+    environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    options = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning:minnet"]
+    program = tmp_path / "elsewhere.py"
+    program.write_text(ELSEWHERE, encoding="utf-8")
+    subprocess.run([sys.executable, *options, program, tmp_path], env=environment, check=True)
+    assert "größe" in (tmp_path / "run.csv").read_text(encoding="utf-8")

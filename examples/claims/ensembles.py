@@ -224,7 +224,7 @@ def accuracy(comparison: mn.Comparison, name: str) -> str:
 def ensembles_at_equal_cost(out: Path) -> Row:
     studies = digits_studies()
     comparison = all_of(studies)
-    (out / "n24_ensembles.md").write_text(f"{comparison}\n\n{sets_table(studies)}\n")
+    (out / "n24_ensembles.md").write_text(f"{comparison}\n\n{sets_table(studies)}\n", encoding="utf-8")
     draw_gain(out / "n24_ensembles.png", studies, "Digits: ensembles of equal compute")
     reference = comparison.names[0]
     words = [f"{reference} {accuracy(comparison, reference)}"]
@@ -262,7 +262,7 @@ def averaging_weights(out: Path) -> Row:
         each = "; ".join(f"{entry} {points(whole, entry, 'raw')}" for entry in whole.names[1:])
         words.append(f"{name}: raw {accuracy(whole, 'raw')}; {each}")
         gains.append(max(whole.difference(entry, "accuracy")[0] for entry in whole.names[1:]))
-    (out / "n25_averages.md").write_text("\n".join(report))
+    (out / "n25_averages.md").write_text("\n".join(report), encoding="utf-8")
     constant, cosine = gains
     return Row(
         '"a percent or two"',
