@@ -1,8 +1,8 @@
 """From numbers to verdicts: is a difference an error, or do round-off, truncation or a kink explain it?
 
-Every coordinate is first compared at one step. Only where the gradients disagree does the check look closer: it takes
-a ladder of steps and believes the one whose neighbours agree with it best, chosen without a look at the analytic
-gradient. What is then left unexplained decides.
+Every coordinate is first compared at one step. Where the gradients disagree, where the slopes to both sides differ by
+more than a smooth function's, and where a shorter step tells otherwise, the check looks closer: it climbs a ladder of
+steps, which never sees the analytic gradient. What is then left unexplained decides.
 """
 
 import math
@@ -11,17 +11,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .numeric import Direction, Estimate, Function, Line, StepError, central, richardson, shrinking, slopes
+from .ladder import climb
+from .numeric import Direction, Estimate, Function, Line, StepError, central, richardson, shrinking
 from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
 
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
 _H_RICHARDSON = 1e-3
-LADDER = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 # For what seems to be 0. At still longer steps a difference is sharper than the round-off in the analytic gradient.
-_LONGER = (1e-3, 1e-4, 1e-5)
-_BLUNT = 1e-4  # a numerical gradient with more uncertainty than that cannot judge anything
+_LONGER = 1e-3
+_BLUNT = 1e-4  # a numerical gradient with more round-off than that cannot judge anything
 _TINY = 1e-10  # CS231n: gradients below are asking for trouble
 _CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
+# The gap between the slopes to both sides is h f'': one of more than that times h |f'| / scale may be a kink's.
+_CURVED = 100.0
+_SECOND = 1e-2  # the second step, as a share of the first
+_NARROWS = 10.0  # by how much a smooth function's gap falls at the second step, at least
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,12 @@ class Steps:
             return central(f, line, self.h)
         return shrinking(f, line, f.step(H, 2) * line.scale)
 
-    def closer(self, f: Function, line: Line) -> Estimate:
-        """The best that can be had, with bounds on round-off and truncation."""
+    def closer(self, f: Function, line: Line, analytic: float) -> Estimate:
+        """The best that can be had, with bounds on its errors.
+
+        At a step of the caller's, halves of it bound its truncation, and where those do not explain the difference to
+        the analytic derivative, a ladder of shorter ones.
+        """
         if self.h is None:
             return climb(f, line)
         whole = self.first(f, line)
@@ -52,7 +60,16 @@ class Steps:
         # small where c and d have opposite signs, but not both; the larger one is above half of the truncation.
         shorter = [_attempt(replace(self, h=self.h / k), f, line) for k in (2, 4)]
         gaps = [abs(whole.value - other.value) for other in shorter if not other.excluded]
-        return replace(whole, truncation=2 * max(gaps, default=math.inf))
+        halved = replace(whole, truncation=2 * max(gaps, default=math.inf))
+        if abs(halved.value - analytic) <= halved.uncertainty:
+            return halved
+        best = climb(f, line, self.h)
+        if best.excluded:
+            return halved
+        distance = abs(whole.value - best.value)
+        if best.kink > best.round_off + best.truncation:
+            return replace(whole, value=best.value, kink=best.kink, truncation=best.uncertainty - best.kink)
+        return replace(whole, truncation=distance + best.uncertainty if distance > best.uncertainty else distance)
 
 
 def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
@@ -63,29 +80,21 @@ def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
         return Estimate(math.nan, math.inf, steps.h or 0.0, excluded=True)
 
 
-def climb(f: Function, line: Line, ladder: Sequence[float] = LADDER) -> Estimate:
-    """The step of the ladder with the least uncertainty: round-off, and how far the next shorter step differs."""
-    rungs = [rung for h in ladder if not (rung := _attempt(Steps(h * line.scale), f, line)).excluded]
-    if not rungs:
-        return Estimate(math.nan, math.inf, ladder[-1] * line.scale, crossed=True, excluded=True)
-    judged = []
-    for i, rung in enumerate(rungs):
-        other = rungs[i + 1] if i + 1 < len(rungs) else rungs[i - 1]
-        judged.append(replace(rung, truncation=abs(rung.value - other.value) if other is not rung else math.inf))
-    return min(judged, key=lambda rung: rung.round_off + rung.truncation)
-
-
-def at_a_kink(f: Function, line: Line, analytic: float, h: float) -> bool:
-    """Whether the function has a kink here, seen from its slopes, and the analytic gradient lies between them.
-
-    The slopes to both sides of a smooth place approach each other as h does 0; at a kink they stay apart.
-    """
-    (left, right, noise), (near_left, near_right, near_noise) = slopes(f, line, h), slopes(f, line, h / 10)
-    gap, near_gap = abs(right - left), abs(near_right - near_left)
-    if near_gap < 0.5 * gap or near_gap < 8 * near_noise or gap < 8 * noise:
+def doubtful(f: Function, line: Line, estimate: Estimate) -> bool:
+    """Whether a second, shorter step contradicts a first estimate: its value, or that it is not at a kink."""
+    second = _attempt(Steps(_SECOND * estimate.step), f, line)
+    if second.excluded:
         return False
-    slack = near_noise + 1e-3 * near_gap
-    return min(near_left, near_right) - slack <= analytic <= max(near_left, near_right) + slack
+    noise = estimate.round_off + second.round_off
+    if abs(second.value - estimate.value) > noise + CORRECT * abs(estimate.value):
+        return True
+    return abs(second.gap) > abs(estimate.gap) / _NARROWS + 4 * noise
+
+
+def _seems_kinked(line: Line, estimate: Estimate) -> bool:
+    """Whether the slopes to both sides differ by more than they usually do where f is smooth."""
+    curved = _CURVED * estimate.step / line.scale * abs(estimate.value)
+    return abs(estimate.gap) > max(curved, 4 * estimate.round_off)
 
 
 def not_finite(name: str, gradient: np.ndarray, poisoned: bool) -> TensorCheck | None:
@@ -109,12 +118,28 @@ def judge(
     f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Steps, size: int, note: str = ""
 ) -> TensorCheck:
     """Compare the analytic derivative along each line with the numerical one; ``size`` is of the whole tensor."""
+    analytic = np.asarray(analytic, np.float64)
     estimates = [steps.first(f, line) for line in lines]
-    table = Table(np.asarray(analytic, np.float64), estimates)
+    table = Table(analytic, estimates)
     # Noise is heard best where the function changes most: where it is nearly constant, rounding makes it exactly so.
     if (table.excess >= CORRECT).any() and f.listen(lines[int(np.argmax(np.abs(table.numeric)))]):
         estimates = [steps.first(f, line) for line in lines]
-    return settle(f, name, lines, analytic, estimates, steps, size, note)
+    return settle(
+        f, name, lines, analytic, estimates, steps, size, note, _doubted(f, lines, Table(analytic, estimates))
+    )
+
+
+def _doubted(f: Function, lines: Sequence[Line], table: "Table") -> list[int]:
+    """Lines whose gradients agree, but of which a second step tells otherwise.
+
+    Looked at are those that seem to have kinks and the one with the largest derivative.
+    """
+    agree = (table.excess < CORRECT) & ~table.excluded
+    if not agree.any():
+        return []
+    looked = {i for i in map(int, np.flatnonzero(agree)) if _seems_kinked(lines[i], table.estimates[i])}
+    looked.add(int(np.argmax(np.where(agree, np.abs(table.numeric), -1.0))))
+    return [i for i in sorted(looked) if doubtful(f, lines[i], table.estimates[i])]
 
 
 def settle(
@@ -126,31 +151,37 @@ def settle(
     steps: Steps,
     size: int,
     note: str = "",
+    doubted: Sequence[int] = (),
 ) -> TensorCheck:
-    """The verdict, given first estimates. Those that disagree are looked at closer, the worst of them first."""
+    """The verdict, given first estimates. Those that disagree are looked at closer, the worst of them first, and those
+    that are ``doubted``.
+    """
     analytic = np.asarray(analytic, np.float64)
     table = Table(analytic, estimates)
     order = [int(i) for i in np.argsort(-table.excess) if table.excess[i] >= CORRECT]
     if steps.h is None and table.powerless.any() and (table.powerless | (table.size == 0)).all():
         # Nothing but round-off: see whether a longer step rises above it.
         for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
-            look = climb(f, lines[i], LADDER if f.coarse else _LONGER)
+            look = climb(f, lines[i], None if f.coarse else _LONGER * lines[i].scale)
             estimates[i] = estimates[i] if look.excluded else look
         table = Table(analytic, estimates)
         order = [i for i in range(len(lines)) if table.excess[i] >= CORRECT]
     confirmed = 0
-    for i in order:
-        look = steps.closer(f, lines[i])
-        if not look.excluded:
-            # Where winners told of the kink, the side that backward takes is known, and was judged.
-            differs = not look.crossed and table.look(i, look) >= CORRECT
-            if differs and at_a_kink(f, lines[i], analytic[i], look.step):
-                look = replace(look, crossed=True, excluded=True)
+    unseen = [*order, *(i for i in doubted if i not in order)]
+    while unseen:
+        i = unseen.pop(0)
+        look = steps.closer(f, lines[i], float(analytic[i]))
+        # Where winners told of the kink, the side that backward takes is known, and was judged.
+        hidden = look.kink > max(look.round_off, CORRECT * max(abs(look.value), abs(analytic[i])))
+        if hidden and abs(analytic[i] - look.value) <= look.kink + look.round_off:
+            look = replace(look, crossed=True, excluded=True)
         estimates[i] = replace(look, crossed=look.crossed or estimates[i].crossed)
         table = Table(analytic, estimates)
         confirmed += bool(table.excess[i] >= CORRECT)
         if table.excess[i] >= WRONG or confirmed == _CONFIRMED:
             break
+    # What was not looked at closer may be explained as well: it decides nothing.
+    table.excess[unseen] = 0.0
     return table.verdict(name, lines, steps, size, f.coarse, note)
 
 
@@ -162,19 +193,16 @@ class Table:
         self.excluded = np.array([e.excluded for e in estimates], bool)
         self.numeric = np.where(self.excluded, analytic, [e.value for e in estimates])
         self.noise = np.where(self.excluded, 0.0, [e.round_off for e in estimates])
+        self.kink = np.where(self.excluded, 0.0, [e.kink for e in estimates])
         self.truncation = np.where(self.excluded, 0.0, np.nan_to_num([e.truncation for e in estimates], posinf=1e300))
         self.size = np.maximum(np.abs(analytic), np.abs(self.numeric))
         self.difference = np.abs(analytic - self.numeric)
-        self.uncertainty = self.noise + self.truncation
+        self.uncertainty = self.noise + self.truncation + self.kink
         self.excess = self._share(np.maximum(self.difference - self.uncertainty, 0.0))
         self.powerless = (self.size <= self.uncertainty) & (self.size > 0)
 
     def _share(self, difference: np.ndarray) -> np.ndarray:
         return difference / np.where(self.size == 0, 1.0, self.size)
-
-    def look(self, i: int, estimate: Estimate) -> float:
-        """The excess of line i, were this its estimate."""
-        return float(Table(self.analytic[i : i + 1], [estimate]).excess[0])
 
     def verdict(
         self, name: str, lines: Sequence[Line], steps: Steps, size: int, coarse: bool, note: str
@@ -219,7 +247,16 @@ class Table:
         blunt = (self.uncertainty > least) & (self.size > 0)
         if blunt.any():
             i = int(np.argmax(self.uncertainty))
-            return ("round-off" if self.noise[i] >= self.truncation[i] else "truncation"), ""
+            if self.kink[i] > self.noise[i]:
+                return "kink", "kinks nearer than round-off lets one see: fewer points, or another place"
+            if self.noise[i] >= self.truncation[i]:
+                return "round-off", ""
+            if steps.h is None:
+                return (
+                    "truncation",
+                    "no two steps agree: too steep here, or kinks too near; fewer points, another place",
+                )
+            return "truncation", ""
         if excess >= CORRECT:
             return "suspicious", ""
         # At a step of the caller's, what truncation alone explains is an error of that step.

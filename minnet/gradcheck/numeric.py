@@ -17,10 +17,16 @@ from .. import checks
 
 # Round-off, in units of eps * |f| / h, that sums of a few hundred terms leave in practice.
 _ROUND_OFF = 32.0
+# In units of eps * |x| * |f'| / h: what f makes of x is known to a rounding of x only.
+_CONDITION = 4.0
 _SHRINKS = 3  # times that a step over a kink is divided by 10
 _DOUBLE = 2.0**-52  # eps of float64
 _COARSE = 1e-12  # eps above it is that of single precision, or worse
 _LISTEN = (1e-2, 1e-3, 1e-4, 1e-5)  # how far from x noise is measured
+_CLOSER = (1e-6, 1e-7, 1e-8, 1e-9, 1e-11, 1e-13)  # how far from x a steep function turns out to be a straight line
+_STRAIGHT = 0.1  # second differences of a straight line, in units of the first ones
+_SINGLE = 5e-8  # at places as close as that single precision sees hardly any change of x
+_OFFSETS = (-5.0, -3.1, -1.7, 2.3, 4.2)  # in units of the shortest of _LISTEN at which something like noise is heard
 _PLACES = 12  # at which noise is measured; even, as x itself is none of them
 _SPREAD = 0.2  # of the largest second difference, what the median of noise exceeds
 _ALIKE = 2.5  # noise measured at two spacings, one a tenth of the other, that differ by more is the function's shape
@@ -109,10 +115,35 @@ class Function:
         for i, values in enumerate(heard[:-1]):
             level, nearer = noise(values), max(_level(np.diff(near, 2), 2) for near in heard[i + 1 :])
             # What many kinks look like falls with the spacing; noise does not.
-            if size and 4 * self.eps * size < level < _ALIKE * nearer:
+            if size and 4 * self.eps * size < level < _ALIKE * nearer and not self._steep(line, level, heard):
                 self.eps = level / size
                 return True
         return False
+
+    def _steep(self, line: "Line", level: float, heard: list[np.ndarray]) -> bool:
+        """Whether what varies like noise of that level is a straight line at closer places, and steep enough for that.
+
+        What is rounded to single precision inside is not: at the closest places it does not change at all, or only by
+        what is left in double precision, which is too little.
+        """
+        near = [h for h, values in zip(_LISTEN, heard, strict=True) if _ALIKE * _level(np.diff(values, 2), 2) >= level]
+        nearest = min(near, default=_LISTEN[0])
+        try:
+            for h in _CLOSER:
+                values = self._around(line, h * line.scale)
+                first, second = np.abs(np.diff(values)), np.abs(np.diff(values, 2))
+                if h < _SINGLE and second.max() < _STRAIGHT * first.min():
+                    # At x itself the slope may happen to be small.
+                    changes = [self._change(line, o * nearest * line.scale, h * line.scale) for o in _OFFSETS]
+                    return bool(2 * np.median(changes) / h * nearest >= level)
+                if _ALIKE * _level(np.diff(values, 2), 2) >= level:
+                    nearest = h
+        except (FloatingPointError, StepError):
+            pass
+        return False
+
+    def _change(self, line: "Line", place: float, h: float) -> float:
+        return abs(float((_move(self, line, place + h)[1].terms - _move(self, line, place)[1].terms).sum()))
 
     def _around(self, line: "Line", h: float) -> np.ndarray:
         return np.array([_move(self, line, t)[1].terms.sum() for t in np.linspace(-h, h, _PLACES)])
@@ -122,11 +153,12 @@ class Line:
     """A straight line through where the function's arrays stand.
 
     ``with line.at(t):`` moves them; ``t`` becomes what the arithmetic made of it. ``where`` names the line in errors,
-    ``scale`` is the size of what moves.
+    ``scale`` is the size of what moves, at least 1, by which steps are multiplied; ``magnitude`` that size itself.
     """
 
     where: tuple[int, ...]
     scale: float
+    magnitude: float = 0.0
 
     @property
     def place(self) -> str:
@@ -144,7 +176,8 @@ class Coordinate(Line):
     def __init__(self, flat: np.ndarray, index: int, shape: tuple[int, ...]) -> None:
         self.flat, self.index = flat, index
         self.where = tuple(int(i) for i in np.unravel_index(index, shape))
-        self.scale = max(1.0, abs(float(flat[index])))
+        self.magnitude = abs(float(flat[index]))
+        self.scale = max(1.0, self.magnitude)
 
     @contextmanager
     def at(self, t: float) -> Iterator[float]:
@@ -187,10 +220,17 @@ class Direction(Line):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A derivative along a line, with a bound on its round-off.
+    """A derivative along a line, with bounds on its errors.
 
-    ``crossed``: whether the first step changed a winner; ``excluded``: whether every step did, so that ``value`` means
-    nothing. ``truncation`` is a bound on what the length of the step does; NaN where nobody asked.
+    Attributes:
+        value: the derivative.
+        round_off: bound on what rounding does to it.
+        step: h by which it was found.
+        crossed: whether the first step changed a winner.
+        excluded: whether every step did, so that ``value`` means nothing.
+        truncation: bound on what the length of the step does; NaN where nobody asked.
+        gap: the slope to the right less that to the left; NaN where only one side was taken.
+        kink: bound on what kinks that no winner tells of do to ``value``.
     """
 
     value: float
@@ -199,6 +239,13 @@ class Estimate:
     crossed: bool = False
     excluded: bool = False
     truncation: float = float("nan")
+    gap: float = float("nan")
+    kink: float = 0.0
+
+    @property
+    def uncertainty(self) -> float:
+        """Bound on all errors; without truncation where nobody asked for that."""
+        return self.round_off + self.kink + (0.0 if math.isnan(self.truncation) else self.truncation)
 
 
 def _move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
@@ -270,7 +317,11 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
             continue
         free = [reached for reached in (above, below) if reached[1].same_pieces(f.base)]
         if len(free) == 2:
-            return Estimate(*_quotient(f, above, below), h, crossed)
+            value, round_off = _quotient(f, above, below)
+            round_off += _CONDITION * f.eps * line.magnitude * abs(value) / h
+            here = 0.0, f.base
+            gap = _quotient(f, above, here)[0] - _quotient(f, here, below)[0]
+            return Estimate(value, round_off, h, crossed, gap=gap)
         crossed = True
         slope = _one_sided(f, line, free[0]) if free else None
         if slope is not None:
@@ -289,19 +340,12 @@ def richardson(f: Function, line: Line, h: float) -> Estimate:
     if whole.crossed or half.crossed:
         return central(f, line, h, _SHRINKS)
     value = (4 * half.value - whole.value) / 3
-    return Estimate(value, (4 * half.round_off + whole.round_off) / 3, h)
+    return Estimate(value, (4 * half.round_off + whole.round_off) / 3, h, gap=half.gap)
 
 
 def shrinking(f: Function, line: Line, h: float) -> Estimate:
     """``central`` with a step that shrinks where it crosses kinks."""
     return central(f, line, h, _SHRINKS)
-
-
-def slopes(f: Function, line: Line, h: float) -> tuple[float, float, float]:
-    """Slopes to the left and to the right, and a bound on their round-off."""
-    here = 0.0, f.base
-    (left, noise), (right, other) = _quotient(f, here, _move(f, line, -h)), _quotient(f, _move(f, line, h), here)
-    return left, right, max(noise, other)
 
 
 def check_point(who: str, name: str, x: Any) -> np.ndarray:

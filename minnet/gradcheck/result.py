@@ -21,7 +21,8 @@ VERDICTS = {
     "data",
     "round-off": "round-off hides the gradient: compute in float64 (inside the function too), take a sum or mean over "
     "less, and leave h to the check or give a larger one",
-    "truncation": "the step is too long for the curvature: use a smaller h, or leave h to the check",
+    "truncation": "the step is too long for the curvature: use a smaller h, or leave h to the check; "
+    "where the check chose it, fewer points, or another place",
     "suspicious": "beyond what round-off, truncation and kinks explain: too small for a blunder, too large for chance",
     "wrong": "the analytic gradient is not that of the function",
 }

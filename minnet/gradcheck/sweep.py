@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..files import plain
-from .judge import climb
+from .ladder import climb
 from .numeric import Estimate, Function, Line, StepError, central
 from .result import CORRECT, WRONG
 
@@ -83,7 +83,7 @@ def _curve(f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, 
     surest = [climb(f, line) for line in lines]
     kept = [i for i, estimate in enumerate(surest) if not estimate.excluded]
     reference = np.array([surest[i].value for i in kept])
-    doubt = np.array([surest[i].round_off + surest[i].truncation for i in kept])
+    doubt = np.array([surest[i].uncertainty for i in kept])
     a = np.asarray(analytic, np.float64)[kept]
     size = max(float(np.linalg.norm(a)), float(np.linalg.norm(reference)), np.finfo(float).tiny)
     off = np.maximum(np.abs(a - reference) - doubt, 0.0)

@@ -1,0 +1,165 @@
+"""The ladder of steps: steep functions, kinks nearby, noise; what is known of a derivative, and what is not."""
+
+import numpy as np
+import pytest
+from families import FAMILIES, Case
+
+import minnet as mn
+
+AT_0 = np.zeros(1)
+
+
+def slope(f, x, analytic):
+    return mn.check_gradient(f, np.array([x], float), np.array([analytic], float))
+
+
+def two_kinks(b):
+    """Slope 0 on the left, 1 within 1e-9 of 0, -1 on the right."""
+    return np.maximum(b + 1e-9, 0).sum() - 2 * np.maximum(b - 1e-9, 0).sum()
+
+
+def test_shorter_steps_that_agree_overrule_a_longer_one():
+    slope(two_kinks, 0, 1).assert_passed()
+    for wrong in (-0.5, 0.0, -1.0, 0.25, 2.0):
+        assert slope(two_kinks, 0, wrong).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "right", "wrong"),
+    [
+        # Within 1e-12 a clip adds 1 to the slope; on its own scale the function looks straight.
+        (lambda x: (np.clip(x, -1e-12, 1e-12) + x).sum(), 0, 2, 1),
+        (lambda x: np.maximum(x, 0).sum(), -1e-9, 0, 1),
+        (lambda x: np.maximum(x, 0).sum(), -1e-9, 0, 0.5),
+        (lambda x: np.maximum(x, 0.1 * x).sum(), 1e-8, 1, 0.55),
+        (lambda x: (np.abs(x - 1e-7) - np.abs(x + 1e-7)).sum(), 0, -2, 0),
+        (lambda x: 3 + np.abs(np.abs(x) - 1e-6).sum(), 5e-7, -1, 1),
+    ],
+)
+def test_a_slope_between_kinks_is_told_from_those_around_them(f, x, right, wrong):
+    slope(f, x, right).assert_passed()
+    assert slope(f, x, wrong).verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("f", "df", "places"),
+    [
+        (
+            lambda x: np.sin(2**12 * np.pi * x).sum(),
+            lambda x: 2**12 * np.pi * np.cos(2**12 * np.pi * x),
+            (0, 0.3, -1.7),
+        ),
+        (lambda x: np.tanh(1e6 * x).sum(), lambda x: 1e6 / np.cosh(1e6 * x) ** 2, (0, 3e-7, -2e-6)),
+        (lambda x: (x / np.sqrt(x * x + 1e-12)).sum(), lambda x: 1e-12 * (x * x + 1e-12) ** -1.5, (0, 1e-6, 3e-6)),
+        (lambda x: np.exp(-1e8 * x * x).sum(), lambda x: -2e8 * x * np.exp(-1e8 * x * x), (1e-4, 3e-5)),
+        (lambda x: np.arctan(1e5 * x).sum(), lambda x: 1e5 / (1 + (1e5 * x) ** 2), (0, 1e-5)),
+    ],
+    ids=["sine", "tanh", "norm", "bump", "arctan"],
+)
+def test_steep_functions_are_differentiated_at_steps_that_resolve_them(f, df, places):
+    for x in places:
+        slope(f, x, df(x)).assert_passed()
+        assert slope(f, x, 1.02 * df(x)).verdict == "wrong"
+        assert not slope(f, x, (f(np.array(x + 1e-5)) - f(np.array(x - 1e-5))) / 2e-5).passed
+
+
+def test_a_wrong_gradient_that_agrees_with_the_first_step_is_contradicted_by_a_shorter_one():
+    """At h = 1e-5 tanh(1e6 x) looks as if its slope were 1e5."""
+    assert slope(lambda x: np.tanh(1e6 * x).sum(), 0, 1e5).verdict == "wrong"
+    assert slope(lambda x: np.clip(x, -1e-9, 1e-9).sum(), 0, 1e-4).verdict == "wrong"
+
+
+def test_a_mean_of_two_slopes_is_none_of_them():
+    """At a kink the central difference is the mean of the slopes to both sides, which is no derivative."""
+    for f, mean in ((lambda x: np.maximum(x, 0).sum(), 0.5), (lambda x: np.abs(x).sum(), 0.0)):
+        assert slope(f, 0, mean).verdict == "kink"
+    assert slope(lambda x: np.maximum(x, 0).sum(), 0, 1.5).verdict == "wrong"
+
+
+def test_where_round_off_hides_what_lies_between_kinks_the_verdict_is_no_error_and_says_why():
+    for right, wrong in ((1.0, -0.5), (1.0, 0.0)):
+        for analytic in (right, wrong):
+            result = slope(lambda b: 1e5 + two_kinks(b), 0, analytic)
+            assert result.verdict in ("kink", "truncation", "round-off")
+            with pytest.raises(AssertionError, match=r"another place|float64"):
+                result.assert_passed()
+
+
+def test_noise_in_what_a_function_makes_of_a_large_argument_is_no_error():
+    """x is known to a rounding only, of which sin(1e4 (x + y)) makes 1e-8 where y is 1e4."""
+    x = np.array([0.3, -0.8])
+    for y in (1e2, 1e4):
+        right = 1e3 * np.cos(1e3 * (x + y))
+        result = mn.check_gradient(lambda x, y=y: np.sin(1e3 * (x + y)).sum(), x, right)
+        assert result.verdict not in ("wrong", "suspicious"), str(result.worst)
+        assert mn.check_gradient(lambda x, y=y: np.sin(1e3 * (x + y)).sum(), x, 1.5 * right).verdict == "wrong"
+
+
+def test_a_step_of_the_callers_is_held_against_shorter_ones():
+    """D(h), D(h / 2) and D(h / 4) of a steep function agree with each other, and all are nearly 0."""
+    x = np.array([0.01, 0.3])
+    right = 1e6 * np.cos(1e6 * x)
+    assert mn.check_gradient(lambda x: np.sin(1e6 * x).sum(), x, right, h=1e-2).verdict == "truncation"
+    assert mn.check_gradient(two_kinks, AT_0, np.ones(1), h=1e-3).verdict == "truncation"
+
+
+def test_steep_sines_are_not_taken_for_noise():
+    """At the places where noise is listened for, sin(1e5 x) looks like noise of size 1."""
+    x = np.random.default_rng(0).uniform(-1, 1, 6)
+    slopes = 10.0 ** np.arange(1, 7)
+    result = mn.check_gradient(lambda x: np.sin(slopes * x).sum(), x, slopes * np.cos(slopes * x))
+    result.assert_passed()
+    assert mn.check_gradient(lambda x: np.sin(slopes * x).sum(), x, slopes * np.sin(slopes * x)).verdict == "wrong"
+
+
+def test_a_look_at_smooth_functions_costs_two_evaluations_more():
+    x = np.random.default_rng(0).standard_normal(40)
+    result = mn.check_gradient(lambda x: np.tanh(x).sum(), x, 1 / np.cosh(x) ** 2)
+    assert result.evaluations <= 2 + 2 * 40 + 2
+
+
+class PlainReLU(mn.Layer):
+    """A layer of somebody who does not know of ``winners``."""
+
+    slope = 0.0
+
+    def plan(self, in_shape):
+        return mn.Plan(in_shape)
+
+    def forward(self, m, x, y):
+        y[...] = np.where(x > 0, x, self.slope * x)
+
+    def backward(self, m, x, y, dy, dx):
+        if dx is not None:
+            dx[...] = np.where(x > 0, dy, self.slope * dy)
+
+
+class NoMask(PlainReLU):
+    def backward(self, m, x, y, dy, dx):
+        if dx is not None:
+            dx[...] = dy
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_layers_without_winners_near_their_kinks(scale, depth):
+    """Weights of that scale bring all kinks of the inner layers within reach of the first step."""
+    init = mn.initializers.Normal(scale)
+
+    def chain(relu):
+        return mn.Chain([part for _ in range(depth) for part in (mn.Dense(4, init=init), relu())])
+
+    assert mn.check_layer(chain(PlainReLU), (3,)).verdict not in ("wrong", "suspicious")
+    assert not mn.check_layer(chain(NoMask), (3,)).passed
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_right_gradients_of_hard_functions_are_never_called_wrong_and_wrong_ones_never_right(family):
+    """A few of those that bench/gradcheck.py goes through."""
+    for seed in range(1, 7):
+        case: Case = FAMILIES[family](seed)
+        with np.errstate(all="ignore"):
+            right = case.check(case.right)
+            assert right.verdict not in ("wrong", "suspicious"), (seed, str(right.worst))
+            for name, wrong in case.wrong.items():
+                assert not case.check(wrong).passed, (seed, name)
