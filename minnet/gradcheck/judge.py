@@ -163,7 +163,7 @@ def settle(
         # Nothing but round-off: see whether a longer step rises above it.
         for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
             look = climb(f, lines[i], None if f.coarse else _LONGER * lines[i].scale)
-            estimates[i] = estimates[i] if look.excluded else look
+            estimates[i] = estimates[i] if look.uncertainty > estimates[i].uncertainty else look
         table = Table(analytic, estimates)
         order = [i for i in range(len(lines)) if table.excess[i] >= CORRECT]
     confirmed = 0

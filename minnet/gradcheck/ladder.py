@@ -111,7 +111,7 @@ def _silent(f: Function, line: Line, rungs: Sequence[Estimate]) -> int:
     at short steps from any other place either.
     """
     flat = next((i for i, rung in enumerate(reversed(rungs)) if rung.value or rung.gap), 0)
-    if not flat:
+    if not flat or max(abs(rungs[-flat - 1].value), abs(rungs[-flat - 1].gap)) <= rungs[-flat - 1].round_off:
         return 0
     moving, still = rungs[-flat - 1], rungs[-flat]
     side = 1.0 if moving.value * moving.gap >= 0 else -1.0  # where f changes more
