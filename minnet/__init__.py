@@ -3,6 +3,8 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 """
 
+from importlib import import_module
+
 from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
 from .archive import CheckpointError
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
@@ -254,3 +256,10 @@ __all__ = [
     "select_greedily",
     "set_num_threads",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """``minnet.plots``, which is imported when it is first asked for."""
+    if name != "plots":
+        raise AttributeError(f"module 'minnet' has no attribute {name!r}")
+    return import_module(".plots", __name__)

@@ -172,13 +172,16 @@ class History:
             raise ValueError(f"History.load: expected a path ending in .csv or .json; got {path.name!r}")
         return history
 
-    def plot(self, path: str | Path) -> None:
-        """Draw loss and accuracy, training and validation, and the learning rate into an image file."""
+    def plot(self, path: Any = None) -> Any:
+        """Draw loss and accuracy, training and validation, and the learning rate into an image file.
+
+        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        """
         from . import plots
 
         if not len(self.steps):
             raise ValueError("History.plot: expected at least one step; got none")
-        plots.learning_curves(self, path)
+        return plots.learning_curves(self, path)
 
 
 def _is_rows(rows: Any) -> bool:

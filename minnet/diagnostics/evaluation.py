@@ -53,11 +53,14 @@ class Confusion:
         """Write names and counts to ``path`` as JSON, whole or not at all."""
         write_json(path, {"names": self.names, "counts": self.counts})
 
-    def plot(self, path: str | Path, *, title: str = "Confusion matrix") -> None:
-        """Draw the matrix into an image file, with the data beside it."""
+    def plot(self, path: Any = None, *, title: str = "Confusion matrix") -> Any:
+        """Draw the matrix into an image file, with the data beside it.
+
+        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        """
         from .. import plots
 
-        plots.confusion(path, self.counts, self.names, title=title)
+        return plots.confusion(path, self.counts, self.names, title=title)
 
 
 @dataclass(frozen=True)

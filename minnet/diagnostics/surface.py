@@ -80,14 +80,16 @@ class LossSurface:
         }
         write_json(path, document)
 
-    def plot(self, path: str | Path, *, title: str = "") -> None:
-        """Draw the line, or the contours of the surface, into an image file, with the data beside it."""
+    def plot(self, path: Any = None, *, title: str = "") -> Any:
+        """Draw the line, or the contours of the surface, into an image file, with the data beside it.
+
+        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        """
         from .. import plots
 
         if self.y is None:
-            plots.loss_lines(path, {title: [(self.x, self.losses)]})
-        else:
-            plots.loss_surfaces(path, {title: (self.x, self.y, self.losses)})
+            return plots.loss_lines(path, {title: [(self.x, self.losses)]})
+        return plots.loss_surfaces(path, {title: (self.x, self.y, self.losses)})
 
 
 def loss_line(

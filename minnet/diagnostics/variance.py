@@ -84,11 +84,14 @@ class VarianceByLayer:
         """Write the table to ``path`` as JSON, whole or not at all; null for what is not finite."""
         write_json(path, self.to_dict())
 
-    def plot(self, path: str | Path) -> None:
-        """Draw variances and gains by layer into an image file, with the data beside it."""
+    def plot(self, path: Any = None) -> Any:
+        """Draw variances and gains by layer into an image file, with the data beside it.
+
+        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        """
         from .. import plots
 
-        plots.variance_by_layer(path, {"": [self]})
+        return plots.variance_by_layer(path, {"": [self]})
 
 
 class Tap(Layer):

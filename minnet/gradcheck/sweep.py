@@ -7,7 +7,6 @@ and what is wrong stays wrong at every step.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,11 +62,14 @@ class StepSweep:
         """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
         return plain({"steps": self.steps, "curves": [vars(curve) for curve in self.curves]})
 
-    def plot(self, path: str | Path) -> None:
-        """The figure of error against h, with its data beside it; see ``plots.step_sweep``."""
+    def plot(self, path: Any = None) -> Any:
+        """The figure of error against h, with its data beside it; see ``plots.step_sweep``.
+
+        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        """
         from .. import plots
 
-        plots.step_sweep(self, path)
+        return plots.step_sweep(self, path)
 
 
 def sweep_steps(

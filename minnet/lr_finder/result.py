@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -239,11 +240,14 @@ class RangeTest:
                 lines.append(f"  {name:<10} {rate:.2g}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
-    def plot(self, path: str | Path) -> None:
-        """Draw readings, median and quartiles against the rate, with regimes and suggestions, into an image file."""
+    def plot(self, path: Any = None) -> Any:
+        """Draw readings, median and quartiles against the rate, with regimes and suggestions, into an image file.
+
+        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        """
         from .. import plots
 
-        plots.range_test(self, path)
+        return plots.range_test(self, path)
 
     def save(self, path: str | Path) -> None:
         """Write data and suggestions to ``path`` as JSON, whole or not at all; what is not finite becomes null."""

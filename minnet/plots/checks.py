@@ -1,11 +1,10 @@
 """Figures of gradient checks."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, figure, save, save_rows
+from .style import COLOURS, Place, figure, save, save_rows
 
 if TYPE_CHECKING:
     from ..gradcheck import StepCurve, StepSweep
@@ -22,7 +21,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 _FLOOR = 1e-17  # where an error of 0 is drawn
 
 
-def step_sweep(sweep: "StepSweep", path: str | Path, *, title: str = "Error of the gradient against the step") -> None:
+def step_sweep(sweep: "StepSweep", path: Place = None, *, title: str = "Error of the gradient against the step") -> Any:
     """Draw the relative error of each tensor against h, each mark with what explains it; a CSV file holds the numbers.
 
     Grey lines are the thresholds of the CS231n notes, 1e-7 and 1e-2; the dashed line is the bound on the round-off.
@@ -46,7 +45,6 @@ def step_sweep(sweep: "StepSweep", path: str | Path, *, title: str = "Error of t
     handles += [Line2D([], [], linestyle="", label=word, **_MARKS[word]) for word in _MARKS if word in seen]
     handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=0.8, label="bound on round-off"))
     axis.legend(handles=handles, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    save(drawn, path)
     save_rows(
         path,
         ("tensor", "step h", "relative error", "bound on round-off", "coordinates over a kink", "explained by"),
@@ -56,6 +54,7 @@ def step_sweep(sweep: "StepSweep", path: str | Path, *, title: str = "Error of t
             for values in zip(sweep.steps, curve.errors, curve.round_off, curve.crossed, curve.labels, strict=True)
         ),
     )
+    return save(drawn, path)
 
 
 def _draw(axis: Any, sweep: "StepSweep", curve: "StepCurve", colour: str) -> None:

@@ -1,12 +1,12 @@
 """Variances by layer, and what units of the first layer look for."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, figure, save, save_rows
+from .grid import image_grid
+from .style import COLOURS, Place, figure, save, save_rows
 
 if TYPE_CHECKING:
     from ..diagnostics import VarianceByLayer
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def variance_by_layer(
-    path: str | Path,
+    path: Place,
     panels: Mapping[str, Sequence["VarianceByLayer"]],
     *,
     published: Mapping[str, Mapping[int, float]] | None = None,
-) -> None:
+) -> Any:
     """Variance of activations and of gradients by layer, with the variance that theory expects of the activations.
 
     The expected mean square of a layer is that of what came in times the expected gain; the square of the mean is taken
@@ -67,9 +67,9 @@ def variance_by_layer(
         ]  # fmt: skip
     handles, labels = axes[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    save(drawn, path)
     head = ("panel", "run", "layer", "variance", "expected variance", "gradient variance", "gain", "expected gain")
     save_rows(path, (*head, "gradient gain", "expected gradient gain"), rows)
+    return save(drawn, path)
 
 
 def _expected(run: "VarianceByLayer") -> list[float]:
@@ -82,14 +82,14 @@ def _expected(run: "VarianceByLayer") -> list[float]:
     ]
 
 
-def first_layer_filters(path: str | Path, net: "Net", *, count: int = 40, columns: int = 10, title: str = "") -> None:
+def first_layer_filters(path: Place, net: "Net", *, count: int = 40, columns: int = 10, title: str = "") -> Any:
     """The weights of the first Dense or convolution as images, each stretched from its smallest to its largest value.
 
     A unit of a Dense layer behind images (H, W, C), flattened or not, is shown as such an image; so is a filter of a
     convolution, whose channels are put side by side unless they are one or three. A CSV file holds the weights.
     """
     filters = filters_of(net)[:count]
-    filter_grid(path, {title: filters}, columns=columns)
+    return filter_grid(path, {title: filters}, columns=columns)
 
 
 def filters_of(net: "Net") -> np.ndarray:
@@ -106,17 +106,12 @@ def filters_of(net: "Net") -> np.ndarray:
     return W.T.reshape(-1, *net.input_shape)
 
 
-def filter_grid(path: str | Path, panels: Mapping[str, np.ndarray], *, columns: int = 10) -> None:
-    """Grids of filters (n, H, W, C) side by side, each filter stretched by itself; a CSV file holds the weights."""
-    drawn, axes = figure(
-        len(panels), width=0.36 * columns, height=0.36 * max(-(-len(f) // columns) for f in panels.values()) + 0.4
-    )
-    for axis, (title, filters) in zip(axes, panels.items(), strict=True):
-        axis.imshow(_grid(filters, columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axis.set(title=title, xticks=[], yticks=[])
-        axis.grid(False)
-        axis.spines[:].set_visible(False)
-    save(drawn, path)
+def filter_grid(path: Place, panels: Mapping[str, np.ndarray], *, columns: int = 10) -> Any:
+    """Grids of filters (n, H, W, C) side by side, each filter stretched by itself; a CSV file holds the weights.
+
+    Above each filter stands the number of its unit.
+    """
+    drawn = image_grid(panels, columns)
     rows = (
         (title, unit, *map(int, place), float(value))
         for title, filters in panels.items()
@@ -124,17 +119,4 @@ def filter_grid(path: str | Path, panels: Mapping[str, np.ndarray], *, columns: 
         for place, value in np.ndenumerate(image)
     )
     save_rows(path, ("panel", "unit", "row", "column", "channel", "weight"), rows)
-
-
-def _grid(filters: np.ndarray, columns: int) -> np.ndarray:
-    """One image of all filters, a white line between any two."""
-    if filters.shape[3] not in (1, 3):
-        filters = np.concatenate(np.moveaxis(filters[..., np.newaxis], 3, 0), axis=2)
-    low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (filters.min, filters.max))
-    stretched = (filters - low) / np.where(high > low, high - low, 1)
-    n, height, width, channels = filters.shape
-    rows = -(-n // columns)
-    grid = np.ones((rows, height + 1, columns, width + 1, channels))
-    for i in range(n):
-        grid[i // columns, :height, i % columns, :width] = stretched[i]
-    return grid.reshape(rows * (height + 1), columns * (width + 1), channels)
+    return save(drawn, path)

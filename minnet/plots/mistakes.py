@@ -1,18 +1,17 @@
 """What a classifier gets wrong: the confusion matrix, and the worst mistakes as images."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import figure, save, save_rows
+from .style import Place, figure, save, save_rows
 
 if TYPE_CHECKING:
     from ..diagnostics import Mistake
 
 
-def confusion(path: str | Path, counts: np.ndarray, names: Sequence[str], *, title: str = "Confusion matrix") -> None:
+def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: str = "Confusion matrix") -> Any:
     """Counts (classes, classes), true classes in rows, coloured by their share of the row; a CSV file holds them."""
     classes = len(names)
     size = max(3.2, 0.42 * classes)
@@ -32,20 +31,20 @@ def confusion(path: str | Path, counts: np.ndarray, names: Sequence[str], *, tit
     axis.grid(False)
     axis.spines[:].set_visible(False)
     drawn.colorbar(mesh, ax=axis, shrink=0.8, label="share of the true class (%)")
-    save(drawn, path)
     rows = ((names[i], names[j], int(count)) for (i, j), count in np.ndenumerate(counts))
     save_rows(path, ("true", "predicted", "count"), rows)
+    return save(drawn, path)
 
 
 def worst_mistakes(
-    path: str | Path,
+    path: Place,
     mistakes: Sequence["Mistake"],
     x: np.ndarray,
     *,
     names: Sequence[str] | None = None,
     columns: int = 8,
     title: str = "Worst mistakes",
-) -> None:
+) -> Any:
     """Images (H, W, 1 or 3) of the mistakes, each with its class, what it was taken for and its loss.
 
     x holds the images that the mistakes' indices count, in [0, 1] or stretched if they are not. A CSV file lists them.
@@ -67,9 +66,9 @@ def worst_mistakes(
         )
         axis.set_title(f"{words[mistake.label]}, not {words[mistake.predicted]}\nloss {mistake.loss:.2g}", fontsize=7)
     drawn.suptitle(title, fontsize=10)
-    save(drawn, path)
     save_rows(
         path,
         ("index", "true", "predicted", "loss"),
         ((m.index, words[m.label], words[m.predicted], m.loss) for m in mistakes),
     )
+    return save(drawn, path)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, figure, legend, save, save_arrays, save_rows
+from .grid import image_grid
+from .style import COLOURS, Place, figure, legend, save, save_arrays, save_rows
 
 if TYPE_CHECKING:
     from ..history import History
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ..schedules import Schedule
 
 
-def learning_curves(history: "History", path: str | Path) -> None:
+def learning_curves(history: "History", path: Place = None) -> Any:
     """Loss of every step with each epoch's validation loss; accuracy of training and validation; learning rate.
 
     A CSV file beside the figure holds the history, as ``History.save`` writes it.
@@ -43,24 +44,25 @@ def learning_curves(history: "History", path: str | Path) -> None:
     axes[-1].plot(steps, history.steps["lr"], color=COLOURS[2])
     axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
     axes[-1].set_ylim(bottom=0)
-    save(drawn, path)
-    history.save(Path(path).with_suffix(".csv"))
+    if isinstance(path, str | Path):
+        history.save(Path(path).with_suffix(".csv"))
+    return save(drawn, path)
 
 
-def range_test(result: "RangeTest", path: str | Path) -> None:
+def range_test(result: "RangeTest", path: Place = None) -> Any:
     """What a range test read against the rate, with its regimes as shades and its suggestions as vertical lines.
 
     A CSV file beside the figure holds the readings of each seed.
     """
     drawn, (axis,) = figure(width=6.4, height=3.6)
     range_test_panel(axis, result)
-    save(drawn, path)
     rows = (
         (seed, float(rate), float(value))
         for seed, values in enumerate(result.readings)
         for rate, value in zip(result.rates[result.at], values, strict=True)
     )
     save_rows(path, ("seed", "learning rate", result.monitor), rows)
+    return save(drawn, path)
 
 
 def range_test_panel(axis: Any, result: "RangeTest") -> None:
@@ -95,25 +97,31 @@ def range_test_panel(axis: Any, result: "RangeTest") -> None:
 
 
 def curves(
-    path: str | Path,
+    path: Place,
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     title: str,
     xlabel: str,
     ylabel: str,
     log: bool = False,
-) -> None:
-    """Labelled lines (x, y) in one panel; ``log`` for a logarithmic y axis. A CSV file holds their points."""
-    drawn, (axis,) = figure()
+    log_x: bool = False,
+) -> Any:
+    """Labelled lines (x, y) in one panel, with the legend beside it. A CSV file holds their points.
+
+    ``log`` is for a logarithmic y axis, ``log_x`` for a logarithmic x axis.
+    """
+    drawn, (axis,) = figure(width=5.4)
     for label, (x, y) in series.items():
         axis.plot(x, y, label=label)
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if log:
         axis.set_yscale("log")
-    legend(axis)
-    save(drawn, path)
+    if log_x:
+        axis.set_xscale("log")
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     rows = ((label, *map(float, point)) for label, line in series.items() for point in zip(*line, strict=True))
     save_rows(path, ("line", xlabel, ylabel), rows)
+    return save(drawn, path)
 
 
 # How an event of a schedule is marked. A trough and its restart may share a place: the ring goes around the triangle.
@@ -127,14 +135,14 @@ _EVENTS: dict[str, dict[str, Any]] = {
 
 
 def schedules(
-    path: str | Path,
+    path: Place,
     series: Mapping[str, "Schedule"],
     steps: int,
     *,
     together: bool = True,
     log: bool = False,
     ylabel: str = "value",
-) -> None:
+) -> Any:
     """The first ``steps`` steps of labelled schedules, with their events: in one panel, or one beside the other.
 
     ``log`` for a logarithmic y axis, ``ylabel`` for what they are schedules of. A CSV file holds values and events.
@@ -166,7 +174,6 @@ def schedules(
             axis.set_title(list(series)[i])
     if marks and not together:
         drawn.legend(handles=marks, frameon=False, fontsize=8, loc="outside lower center", ncols=len(marks))
-    save(drawn, path)
     rows: list[tuple[Any, ...]] = []
     for label, schedule in series.items():
         kinds: dict[int, list[str]] = {}
@@ -174,9 +181,10 @@ def schedules(
             kinds.setdefault(event.step, []).append(event.kind)
         rows += [(label, i, float(v), " ".join(kinds.get(i, []))) for i, v in enumerate(schedule.preview(steps))]
     save_rows(path, ("schedule", "step", ylabel, "events"), rows)
+    return save(drawn, path)
 
 
-def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, *, resolution: int = 200) -> None:
+def regions(path: Place, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, *, resolution: int = 200) -> Any:
     """The classes that nets over two features assign to the plane, one panel a net, with the samples on top.
 
     ``nets`` maps titles to anything with ``predict(x)``; x has shape (n, 2), y (n,). An NPZ file beside the figure
@@ -200,13 +208,13 @@ def regions(path: str | Path, nets: Mapping[str, Any], x: np.ndarray, y: np.ndar
         axis.scatter(*x.T, c=y, cmap=colours, vmin=-0.5, vmax=classes - 0.5, s=9, edgecolor="white", linewidth=0.3)
         axis.set(title=title, xlabel="feature 1", ylabel="feature 2", aspect="equal")
         axis.grid(False)
-    save(drawn, path)
     save_arrays(path, x=x, y=y, grid=grid, titles=np.array(list(nets)), regions=np.array(found))
+    return save(drawn, path)
 
 
 def histogram(
-    path: str | Path, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
-) -> None:
+    path: Place, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
+) -> Any:
     """Histograms side by side with labelled vertical lines, such as a published figure among one's own.
 
     A CSV file beside the figure holds all values and the marks.
@@ -223,27 +231,19 @@ def histogram(
     axis.set(title=title, xlabel=xlabel, ylabel="runs")
     axis.margins(y=0.35)  # room for the legend above the bars
     legend(axis)
-    save(drawn, path)
     rows = [("value", label, float(value)) for label, group in groups.items() for value in group]
     save_rows(path, ("kind", "label", xlabel), [*rows, *(("mark", label, float(at)) for label, at in marks.items())])
+    return save(drawn, path)
 
 
-def images(path: str | Path, pictures: np.ndarray, *, columns: int, title: str) -> None:
+def images(
+    path: Place, pictures: np.ndarray, *, columns: int, title: str = "", names: Sequence[Any] | None = None
+) -> Any:
     """Images (n, H, W, 3 or 1) in a grid of so many columns, each stretched from its own smallest to largest value.
 
-    An NPZ file beside the figure holds them as they were given, as ``images``.
+    Above each image stands its name: that of ``names``, or its place from 0. An NPZ file beside the figure holds the
+    images as they were given, as ``images``.
     """
-    n, height, width, channels = pictures.shape
-    low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (pictures.min, pictures.max))
-    stretched = (pictures - low) / np.where(high > low, high - low, 1)
-    rows = -(-n // columns)
-    grid = np.ones((rows, height + 1, columns, width + 1, channels))  # a white line between any two
-    for i in range(n):
-        grid[i // columns, :height, i % columns, :width] = stretched[i]
-    drawn, (axis,) = figure(width=0.5 * columns, height=0.5 * rows + 0.3)
-    axis.imshow(grid.reshape(rows * (height + 1), columns * (width + 1), channels), cmap="gray", vmin=0, vmax=1)
-    axis.set(title=title, xticks=[], yticks=[])
-    axis.grid(False)
-    axis.spines[:].set_visible(False)
-    save(drawn, path)
+    drawn = image_grid({title: pictures}, columns, names)
     save_arrays(path, images=pictures)
+    return save(drawn, path)

@@ -1,13 +1,15 @@
 """Paths of update rules on functions of two variables: contour lines, and the value against the step below them."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from .style import COLOURS, figure, look, save, save_rows, shared_legend
+from ..files import write_whole
+from .style import COLOURS, Place, figure, look, save, save_rows, shared_legend
 
 if TYPE_CHECKING:
     from ..landscapes import Landscape
@@ -20,7 +22,7 @@ _RESOLUTION = 201  # points of the contour grid along an axis
 _DEPTH = 1e-10  # lowest value drawn, as a share of that at the start
 
 
-def trajectories(path: str | Path, panels: "Panels", *, title: str = "") -> None:
+def trajectories(path: Place, panels: "Panels", *, title: str = "") -> Any:
     """Draw paths, such as ``landscapes.descend`` gives, on their landscapes.
 
     Each panel shows contour lines, each path from its start (circle) to its last point (dot), and the minimum (star);
@@ -37,11 +39,13 @@ def trajectories(path: str | Path, panels: "Panels", *, title: str = "") -> None
     drawn, lines = _draw(panels, title)
     for line in lines:
         line.show(len(line.x))
-    save(drawn, path)
     _save_points(path, panels)
+    return save(drawn, path)
 
 
-def animation(path: str | Path, panels: "Panels", *, title: str = "", frames: int = 50, fps: int = 10) -> None:
+def animation(
+    path: str | Path | BinaryIO, panels: "Panels", *, title: str = "", frames: int = 50, fps: int = 10
+) -> None:
     """The figure of ``trajectories`` as a GIF in which the paths grow, with its points in a CSV file beside it.
 
     The frames are spread evenly over the steps; the last one stays for two seconds.
@@ -67,7 +71,12 @@ def animation(path: str | Path, panels: "Panels", *, title: str = "", frames: in
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
         pictures.append(picture.quantize(palette=palette, dither=Image.Dither.NONE))
     durations = [1000 // fps] * (frames - 1) + [2000]
-    pictures[0].save(path, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    film = io.BytesIO()
+    pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    if isinstance(path, str | Path):
+        write_whole(path, film.getvalue())
+    else:
+        path.write(film.getvalue())
     _save_points(path, panels)
 
 
@@ -178,7 +187,7 @@ def _nearby(landscape: "Landscape", run: np.ndarray) -> np.ndarray:
     return np.clip(run, low - 1000 * (high - low), high + 1000 * (high - low))
 
 
-def _save_points(path: str | Path, panels: "Panels") -> None:
+def _save_points(path: Place, panels: "Panels") -> None:
     """All finite points of all paths, with their values."""
 
     def rows() -> Iterator[tuple[Any, ...]]:

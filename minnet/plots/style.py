@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -73,21 +73,41 @@ def shared_legend(drawn: Any, labels: Sequence[str], columns: int) -> None:
     drawn.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), columns), frameon=False, fontsize=9)
 
 
-def save(drawn: Any, path: str | Path) -> None:
-    """Write a figure to ``path``; its ending names the format. FileNotFoundError if its folder does not exist."""
+# Where a figure goes: a path, whose ending names the format; an open binary file, which gets a PNG; or None.
+Place = str | Path | BinaryIO | None
+
+
+def save(drawn: Any, path: Place) -> Any:
+    """Write a figure to ``path``, whole or not at all, and return None; for a ``path`` of None return the figure.
+
+    A path's ending names the format, such as ``.png``, ``.svg`` or ``.pdf``; an open file gets a PNG. FileNotFoundError
+    if the folder does not exist, ValueError for a format that Matplotlib does not know.
+    """
+    if path is None:
+        return drawn
+    if not isinstance(path, str | Path):
+        path.write(as_png(drawn))
+        return None
     check_folder(path)
-    drawn.savefig(path, dpi=STYLE["figure.dpi"], bbox_inches="tight")
+    write_whole(path, _as_bytes(drawn, Path(path).suffix.removeprefix(".") or "png"))
+    return None
+
+
+def _as_bytes(drawn: Any, form: str) -> bytes:
+    file = io.BytesIO()
+    drawn.savefig(file, format=form, dpi=STYLE["figure.dpi"], bbox_inches="tight")
+    return file.getvalue()
 
 
 def as_png(drawn: Any) -> bytes:
     """A figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    drawn.savefig(file, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight")
-    return file.getvalue()
+    return _as_bytes(drawn, "png")
 
 
-def save_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write what a figure at ``path`` shows beside it, as a CSV file of the same name."""
+def save_rows(path: Place, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write what a figure at ``path`` shows beside it, as a CSV file of the same name, if it is a path."""
+    if not isinstance(path, str | Path):
+        return
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
@@ -95,8 +115,10 @@ def save_rows(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[
     write_whole(Path(path).with_suffix(".csv"), text.getvalue())
 
 
-def save_arrays(path: str | Path, **arrays: np.ndarray) -> None:
-    """Write arrays that a figure at ``path`` shows beside it, as an NPZ file of the same name."""
+def save_arrays(path: Place, **arrays: np.ndarray) -> None:
+    """Write arrays that a figure at ``path`` shows beside it, as an NPZ file of the same name, if it is a path."""
+    if not isinstance(path, str | Path):
+        return
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # its stubs take the names for its own arguments
     write_whole(Path(path).with_suffix(".npz"), packed.getvalue())

@@ -1,18 +1,18 @@
 """The loss around a net's weights: lines and contours."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .style import COLOURS, figure, save, save_rows
+from .style import COLOURS, Place, figure, save, save_rows
 
 Line = tuple[np.ndarray, np.ndarray]  # steps (n,), losses (n,)
 Square = tuple[np.ndarray, np.ndarray, np.ndarray]  # steps (nx,) and (ny,), losses (ny, nx)
 _STEP = "step along the direction (filter norms)"
 
 
-def loss_lines(path: str | Path, panels: Mapping[str, Sequence[Line]]) -> None:
+def loss_lines(path: Place, panels: Mapping[str, Sequence[Line]]) -> Any:
     """Losses along random directions, panels side by side on one scale; a CSV file beside the figure holds them."""
     drawn, axes = figure(len(panels), width=3.8, height=3.2)
     finite = np.concatenate([f[np.isfinite(f)] for lines in panels.values() for _, f in lines])
@@ -23,7 +23,6 @@ def loss_lines(path: str | Path, panels: Mapping[str, Sequence[Line]]) -> None:
             axis.plot(x, np.where(np.isfinite(losses), losses, np.nan), color=COLOURS[i % len(COLOURS)], linewidth=1.2)
         axis.set(title=title, xlabel=_STEP, ylabel="data loss", yscale="log" if log else "linear")
         axis.set_ylim(low / 1.3, high * 1.3) if log else axis.set_ylim(0, 1.05 * high)
-    save(drawn, path)
     rows = (
         (title, number, float(step), float(loss))
         for title, lines in panels.items()
@@ -31,9 +30,10 @@ def loss_lines(path: str | Path, panels: Mapping[str, Sequence[Line]]) -> None:
         for step, loss in zip(x, losses, strict=True)
     )
     save_rows(path, ("panel", "line", "step", "data loss"), rows)
+    return save(drawn, path)
 
 
-def loss_surfaces(path: str | Path, panels: Mapping[str, Square], *, columns: int = 4) -> None:
+def loss_surfaces(path: Place, panels: Mapping[str, Square], *, columns: int = 4) -> Any:
     """Contours of losses over two directions, panels on one logarithmic scale; a CSV file holds the losses.
 
     Levels are the same in all panels, so that how close the lines lie can be compared. The net is the cross.
@@ -61,10 +61,10 @@ def loss_surfaces(path: str | Path, panels: Mapping[str, Square], *, columns: in
     else:
         bar.set_ticks(np.log10([low, high]), labels=[f"{low:.3g}", f"{high:.3g}"])
     bar.set_label("data loss")
-    save(drawn, path)
     rows = (
         (title, float(x[j]), float(y[i]), float(loss))
         for title, (x, y, losses) in panels.items()
         for (i, j), loss in np.ndenumerate(losses)
     )
     save_rows(path, ("panel", "first step", "second step", "data loss"), rows)
+    return save(drawn, path)

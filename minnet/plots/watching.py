@@ -5,12 +5,11 @@ with its data in a CSV file beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, as_png, figure, legend, look, save, save_rows, shared_legend
+from .style import COLOURS, Place, as_png, figure, legend, look, save, save_rows, shared_legend
 
 if TYPE_CHECKING:
     from ..diagnostics import DeadUnits, Saturation, Statistics, UpdateRatios
@@ -86,19 +85,19 @@ def _marker(history: "History") -> str | None:
     return "." if len(history) <= 40 else None
 
 
-def training_curves(path: str | Path, history: "History") -> None:
+def training_curves(path: Place, history: "History") -> Any:
     """Loss and accuracy, training and validation, with the gap between them."""
     has_accuracy = "accuracy" in history
     drawn, axes = figure(2 if has_accuracy else 1, width=4.6)
     loss_panel(axes[0], history)
     if has_accuracy:
         accuracy_panel(axes[1], history)
-    save(drawn, path)
     columns = history.epochs.columns()
     save_rows(path, columns, ([row.get(column, "") for column in columns] for row in history.epochs.rows))
+    return save(drawn, path)
 
 
-def compare_rates(path: str | Path, runs: Mapping[str, "History"], *, title: str = "Learning rates") -> None:
+def compare_rates(path: Place, runs: Mapping[str, "History"], *, title: str = "Learning rates") -> Any:
     """Mean loss of each epoch of labelled runs, such as of rates that are low, good, high and very high.
 
     A run that ends early, because it diverged, is marked with a cross. Losses above 1.5 times where the first run began
@@ -119,11 +118,11 @@ def compare_rates(path: str | Path, runs: Mapping[str, "History"], *, title: str
     epoch_axis(axis)
     axis.set_ylim(0, 1.5 * start)
     legend(axis)
-    save(drawn, path)
     _save_runs(path, runs)
+    return save(drawn, path)
 
 
-def compare_batch_sizes(path: str | Path, runs: Mapping[str, "History"]) -> None:
+def compare_batch_sizes(path: Place, runs: Mapping[str, "History"]) -> Any:
     """Loss of every step of labelled runs, a panel each, on one scale: the smaller the batch, the more it jumps."""
     drawn, axes = figure(len(runs), width=3.2, height=2.8)
     highest = max(max(history.steps["loss"]) for history in runs.values())
@@ -134,11 +133,11 @@ def compare_batch_sizes(path: str | Path, runs: Mapping[str, "History"]) -> None
         axis.set(title=label, ylabel="loss of each batch" if rank == 0 else "")
         epoch_axis(axis)
         axis.set(xlim=(0, None), ylim=(0, 1.05 * highest))
-    save(drawn, path)
     _save_runs(path, runs)
+    return save(drawn, path)
 
 
-def _save_runs(path: str | Path, runs: Mapping[str, "History"]) -> None:
+def _save_runs(path: Place, runs: Mapping[str, "History"]) -> None:
     rows = (
         (label, row["step"], row["epoch"], row["loss"], row["lr"])
         for label, history in runs.items()
@@ -163,7 +162,7 @@ def ratio_panel(axis: Any, monitor: "UpdateRatios") -> None:
         legend(axis)
 
 
-def update_ratios(path: str | Path, runs: Mapping[str, "UpdateRatios"]) -> None:
+def update_ratios(path: Place, runs: Mapping[str, "UpdateRatios"]) -> Any:
     """Ratio series of labelled runs, a panel each, on one scale; what is below 1e-7 is cut off."""
     drawn, axes = figure(len(runs), width=3.2)
     for i, (axis, (label, monitor)) in enumerate(zip(axes, runs.items(), strict=True)):
@@ -177,7 +176,6 @@ def update_ratios(path: str | Path, runs: Mapping[str, "UpdateRatios"]) -> None:
         axis.set_ylim(low, max(high for _, high in limits))
     names = list(dict.fromkeys(name for monitor in runs.values() for name in monitor.labels))
     shared_legend(drawn, names, 3 * len(runs))
-    save(drawn, path)
     rows = (
         (label, int(step), name, float(ratio))
         for label, monitor in runs.items()
@@ -185,6 +183,7 @@ def update_ratios(path: str | Path, runs: Mapping[str, "UpdateRatios"]) -> None:
         for step, ratio in zip(monitor.steps, monitor[name], strict=True)
     )
     save_rows(path, ("run", "step", "tensor", "ratio"), rows)
+    return save(drawn, path)
 
 
 def units_panel(axis: Any, dead: "DeadUnits | None", saturation: "Saturation | None") -> None:
@@ -275,9 +274,8 @@ def histogram_panels(statistics: "Statistics") -> Any:
     return drawn
 
 
-def histograms(path: str | Path, statistics: "Statistics") -> None:
+def histograms(path: Place, statistics: "Statistics") -> Any:
     """Histograms over time of a few layers' weights, gradients and activations."""
-    save(histogram_panels(statistics), path)
     rows: Sequence[Any] = [
         (name, int(step), f"{border:.6g}", f"{share:.6g}")
         for names in histogram_names(statistics).values()
@@ -287,6 +285,7 @@ def histograms(path: str | Path, statistics: "Statistics") -> None:
         for border, share in zip(borders, row, strict=False)
     ]
     save_rows(path, ("array", "step", "bin from", "share"), rows)
+    return save(histogram_panels(statistics), path)
 
 
 # One run on a page ---------------------------------------------------------------------------------------------------

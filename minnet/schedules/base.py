@@ -5,8 +5,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
@@ -64,11 +63,22 @@ class Schedule:
         checks.count(type(self).__name__, "steps", steps, least=0)
         return np.array([self(step) for step in range(steps)], np.float64)
 
-    def plot(self, path: str | Path, steps: int) -> None:
-        """Draw the first ``steps`` steps, with their events, into an image file. ``plots.schedules`` draws several."""
+    def plot(self, path: Any = None, steps: int | None = None) -> Any:
+        """Draw the first ``steps`` steps, with their events. ``plots.schedules`` draws several schedules.
+
+        Args:
+            path: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+            steps: how many steps to draw; the schedule's length and a tenth if None. ValueError if it has no end.
+        """
         from .. import plots
 
-        plots.schedules(path, {type(self).__name__: self}, steps)
+        if steps is None:
+            if not 0 < self.length < math.inf:
+                raise ValueError(
+                    f"{type(self).__name__}.plot: expected steps=..., as the schedule has no end; got None"
+                )
+            steps = math.ceil(1.1 * self.length) + 1
+        return plots.schedules(path, {type(self).__name__: self}, steps)
 
     def in_epochs(self, steps_per_epoch: int | None = None, staircase: bool = False) -> "Schedule":
         """This schedule with its lengths read as epochs.

@@ -1,0 +1,51 @@
+"""Images in a grid, each with its name above it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .style import figure
+
+_INCHES = 0.62  # of an image's longer side
+
+
+def image_grid(panels: Mapping[str, np.ndarray], columns: int, names: Sequence[Any] | None = None) -> Any:
+    """A figure of images (n, H, W, C), panels side by side, each of so many columns of images.
+
+    Each image is stretched from its own smallest to its own largest value, so that a faint one is seen as well as a
+    strong one. Channels are put side by side unless they are one or three. ``names`` are those of each panel's images,
+    their places from 0 if None.
+    """
+    shown = {title: _stretched(pictures) for title, pictures in panels.items()}
+    rows = max(-(-len(pictures) // columns) for pictures in shown.values())
+    width, height = _size(next(iter(shown.values())))
+    drawn, axes = figure(
+        len(panels), width=columns * (width + 0.08) + 0.15, height=rows * (height + 0.2) + (0.3 if any(panels) else 0.1)
+    )
+    for axis, (title, pictures) in zip(axes, shown.items(), strict=True):
+        axis.set_axis_off()
+        axis.set_title(title)
+        for i, picture in enumerate(pictures):
+            place = (i % columns / columns, 1 - (i // columns + 1) / rows, 0.92 / columns, 0.78 / rows)
+            cell = axis.inset_axes(place)
+            cell.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            cell.set_title(str(i if names is None else names[i]), fontsize=6.5, pad=1.5)
+            cell.set(xticks=[], yticks=[])
+            cell.grid(False)
+            cell.spines[:].set_visible(False)
+    return drawn
+
+
+def _size(pictures: np.ndarray) -> tuple[float, float]:
+    """Width and height of an image in inches."""
+    height, width = pictures.shape[1:3]
+    return _INCHES * width / max(height, width), _INCHES * height / max(height, width)
+
+
+def _stretched(pictures: np.ndarray) -> np.ndarray:
+    """The images from 0 to 1 each, with channels that are no colours side by side."""
+    if pictures.shape[3] not in (1, 3):
+        pictures = np.concatenate(np.moveaxis(pictures[..., np.newaxis], 3, 0), axis=2)
+    low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (pictures.min, pictures.max))
+    return (pictures - low) / np.where(high > low, high - low, 1)

@@ -1,0 +1,178 @@
+"""Where figures go: a path, an open file, or nothing, for which the figure comes back."""
+
+import inspect
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import minnet as mn
+from minnet import plots
+
+PNG = b"\x89PNG"
+rng = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """A trained net with all that is drawn of a run."""
+    data = mn.datasets.iris()
+    net = mn.Net([mn.Dense(4), mn.ReLU(), mn.Dense(3)], 4, mn.SoftmaxCrossEntropy())
+    ratios, statistics = mn.diagnostics.UpdateRatios(at=2), mn.diagnostics.Statistics(at=2)
+    history = mn.fit(
+        net, data, rule=mn.SGD(), lr=0.1, steps=8, batch_size=50, validation=data, callbacks=[ratios, statistics]
+    )
+    return net, data, history, ratios, statistics
+
+
+def drawn(run):
+    """Each function of ``plots`` that takes a place, with arguments: name -> function of a place."""
+    net, (x, y), history, ratios, statistics = run
+    square = np.array([-1.0, 0.0, 1.0]), np.array([-1.0, 0.0, 1.0]), 1 + rng.random((3, 3))
+    bowl = mn.landscapes.NoisyQuadratic()
+    paths = {"Bowl": (bowl, {"SGD": [np.array([[1.0, 1.0], [0.5, 0.5]])]})}
+    net2 = mn.Net([mn.Dense(2)], 2, seed=1)
+    pictures, mistake = rng.random((3, 4, 5, 1)), mn.diagnostics.Mistake(1, 0, 1, 2.0)
+    range_test = mn.lr_range_test(net.twin(), (x, y), rule=mn.SGD(), low=1e-3, high=1.0, steps=30, batch_size=50)
+    f = np.array([1.0, 2.0])
+    sweep = mn.check_gradient(lambda v: float((v**2).sum()), f, 2 * f, sweep=True).sweep
+    variances = mn.diagnostics.variance_by_layer(net, x)
+    return {
+        "learning_curves": lambda place: plots.learning_curves(history, place),
+        "range_test": lambda place: plots.range_test(range_test, place),
+        "step_sweep": lambda place: plots.step_sweep(sweep, place),
+        "variance_by_layer": lambda place: plots.variance_by_layer(place, {"net": [variances]}),
+        "filter_grid": lambda place: plots.filter_grid(place, {"net": pictures}, columns=2),
+        "first_layer_filters": lambda place: plots.first_layer_filters(
+            place, mn.Net([mn.Conv2D(3, 3)], (6, 6, 1)), columns=3
+        ),
+        "confusion": lambda place: plots.confusion(place, np.eye(2, dtype=int), ["a", "b"]),
+        "worst_mistakes": lambda place: plots.worst_mistakes(place, [mistake], pictures),
+        "curves": lambda place: plots.curves(place, {"a": ([1, 2], [3, 4])}, title="", xlabel="x", ylabel="y"),
+        "schedules": lambda place: plots.schedules(place, {"a": mn.schedules.Cosine(1.0, 5)}, 7),
+        "regions": lambda place: plots.regions(place, {"net": net2}, rng.random((6, 2)), y[:6] * 0 + 1, resolution=5),
+        "histogram": lambda place: plots.histogram(place, {"a": [1, 2]}, {"m": 1.5}, title="", xlabel="x"),
+        "images": lambda place: plots.images(place, pictures, columns=2, names=["p", "q", "r"]),
+        "trajectories": lambda place: plots.trajectories(place, paths),
+        "comparison": lambda place: plots.comparison(
+            place, {"a": {"SGD": ([1, 2], rng.random((3, 2)))}}, xlabel="step", ylabel="loss"
+        ),
+        "loss_lines": lambda place: plots.loss_lines(place, {"a": [(square[0], square[2][0])]}),
+        "loss_surfaces": lambda place: plots.loss_surfaces(place, {"a": square}),
+        "training_curves": lambda place: plots.training_curves(place, history),
+        "compare_rates": lambda place: plots.compare_rates(place, {"a": history}),
+        "compare_batch_sizes": lambda place: plots.compare_batch_sizes(place, {"a": history}),
+        "update_ratios": lambda place: plots.update_ratios(place, {"a": ratios}),
+        "histograms": lambda place: plots.histograms(place, statistics),
+        "History.plot": history.plot,
+        "Schedule.plot": mn.schedules.Cosine(1.0, 5).plot,
+        "RangeTest.plot": range_test.plot,
+        "StepSweep.plot": sweep.plot,
+        "VarianceByLayer.plot": variances.plot,
+        "Confusion.plot": mn.diagnostics.confusion_matrix(net, x, y).plot,
+    }
+
+
+def test_every_figure_goes_to_a_path_an_open_file_or_back(run, tmp_path):
+    figures = drawn(run)
+    takes = {
+        name
+        for name, value in vars(plots).items()
+        if inspect.isfunction(value) and "path" in inspect.signature(value).parameters
+    }
+    assert takes - set(figures) == {"animation", "save", "save_rows"}
+    for name, draw in figures.items():
+        assert isinstance(draw(None), Figure), name
+        file = io.BytesIO()
+        assert draw(file) is None, name
+        assert file.getvalue().startswith(PNG), name
+        assert draw(tmp_path / f"{name}.png") is None, name
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG), name
+        beside = [path for path in tmp_path.glob(f"{name}.*") if path.suffix in (".csv", ".npz")]
+        assert len(beside) == 1, name
+
+
+def test_plots_are_there_when_asked_for():
+    code = "import sys, minnet as mn; assert 'minnet.plots' not in sys.modules; mn.plots.schedules; mn.not_there"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "module 'minnet' has no attribute 'not_there'" in ran.stderr
+
+
+def test_a_plot_without_arguments_gives_the_figure():
+    assert isinstance(mn.schedules.Cosine(1.0, 5).plot(), Figure)
+    with pytest.raises(ValueError, match=r"Noam\.plot: expected steps=\.\.\., as the schedule has no end"):
+        mn.schedules.Noam(64, warmup=10).plot()
+
+
+def test_an_animation_goes_to_an_open_file():
+    film = io.BytesIO()
+    paths = {"Bowl": (mn.landscapes.NoisyQuadratic(), {"SGD": [np.array([[1.0, 1.0], [0.5, 0.5]])]})}
+    plots.animation(film, paths, frames=2)
+    assert film.getvalue().startswith(b"GIF8")
+
+
+@pytest.mark.parametrize("form", ["svg", "pdf", "png"])
+def test_the_ending_names_the_format(tmp_path, form):
+    plots.curves(tmp_path / f"a.{form}", {"a": ([1, 2], [3, 4])}, title="", xlabel="x", ylabel="y")
+    assert (tmp_path / f"a.{form}").read_bytes()[:5] in (b"%PDF-", b"<?xml", b"\x89PNG\r")
+
+
+def test_an_unknown_format_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ValueError, match="not supported"):
+        plots.curves(tmp_path / "a.what", {"a": ([1, 2], [3, 4])}, title="", xlabel="x", ylabel="y")
+    assert not (tmp_path / "a.what").exists()
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    plots.curves(path, {"a": ([1, 2], [3, 4])}, title="", xlabel="x", ylabel="y")
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        plots.curves(path, {"b": ([1, 2], [4, 3])}, title="", xlabel="x", ylabel="y")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.glob("*") if p.suffix not in (".png", ".csv")] == []
+
+
+def test_panels_of_a_comparison_have_scales_and_labels_of_their_own():
+    panels = {
+        "loss": {"SGD": ([1, 2], np.array([[1e-3, 1e-4]]))},
+        "accuracy": {"SGD": ([1, 2], np.array([[50.0, 90]]))},
+    }
+    labels = {"loss": "loss (nats)", "accuracy": "correct (%)"}
+    figure = plots.comparison(None, panels, xlabel="step", ylabel=labels, log_y={"loss": True, "accuracy": False})
+    loss, accuracy = figure.axes
+    assert [axis.get_ylabel() for axis in figure.axes] == list(labels.values())
+    assert [axis.get_yscale() for axis in figure.axes] == ["log", "linear"]
+    assert loss.get_ylim()[1] < 1 < accuracy.get_ylim()[0]
+    one = plots.comparison(None, panels, xlabel="step", ylabel="value")
+    assert one.axes[0].get_ylim() == one.axes[1].get_ylim()
+    bounds = {"loss": (0, 1), "accuracy": (0, 100)}
+    given = plots.comparison(None, panels, xlabel="step", ylabel=labels, ylim=bounds)
+    assert [axis.get_ylim() for axis in given.axes] == [(0, 1), (0, 100)]
+
+
+def test_curves_have_logarithmic_axes_and_a_legend_beside_the_lines():
+    figure = plots.curves(None, {"a": ([1, 100], [1, 10])}, title="", xlabel="x", ylabel="y", log=True, log_x=True)
+    (axis,) = figure.axes
+    assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
+    figure.canvas.draw()
+    assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
+
+
+def test_each_image_of_a_grid_has_a_name_above_it_and_is_large_enough_to_see():
+    figure = plots.images(None, rng.random((3, 4, 4, 1)), columns=2, names=["cat", "dog", "frog"])
+    figure.canvas.draw()
+    cells = figure.axes[0].child_axes
+    assert [cell.get_title() for cell in cells] == ["cat", "dog", "frog"]
+    assert min(cell.get_window_extent().width / figure.dpi for cell in cells) > 0.4
+    filters = plots.filter_grid(None, {"a": rng.random((3, 3, 3, 2))}, columns=3)
+    assert [cell.get_title() for cell in filters.axes[0].child_axes] == ["0", "1", "2"]
