@@ -25,7 +25,11 @@ class Group:
         lr: in place of the rate of the step, such as a cyclical range of the group's own. Controllers scale it as well.
         weight_decay: in place of the optimizer's; given here, it does reach biases and gains that are in the group.
         rule: in place of the optimizer's.
-        frozen: whether these tensors stay as they are. Their gradients do not count in the optimizer's clip_norm.
+        frozen: whether these tensors stay as they are. Their gradients do not count in the optimizer's clip_norm. A
+            BatchNorm whose gamma and beta are both frozen is frozen as a whole: its running statistics stay as they
+            are, and training passes normalise by them, as with Keras's ``trainable = False``. (PyTorch's
+            ``requires_grad = False`` leaves the statistics moving; there ``.eval()`` stops them.) A rate of 0 freezes
+            no statistics.
         name: of its hyper-parameters in the history; ``"group 0"`` and so on unless given.
 
     All numbers may be schedules of the step.

@@ -5,6 +5,7 @@ those arrays as attributes, with the scratch cut to the batch at hand.
 """
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Run:
     def __init__(self, dtype: np.dtype, work: int) -> None:
         self.training = False
         self.step = 0
+        self.resting: frozenset[str] = frozenset()  # places of layers that are frozen with all that they keep
         self.work, self.offsets = new_work(dtype, work)
         self.nothing = np.empty(0, dtype)
         self.no_floor, self.zero = dtype.type(-np.inf), dtype.type(0)
@@ -42,8 +44,10 @@ class Memory:
     ``m.input_floor`` (the same of the input).
     """
 
-    def __init__(self, run: Run, stream: np.uint64, in_shape: Shape, out: Shape, arrays: dict[str, np.ndarray]) -> None:
-        self._run = run
+    def __init__(
+        self, run: Run, place: str, stream: np.uint64, in_shape: Shape, out: Shape, arrays: dict[str, np.ndarray]
+    ) -> None:
+        self._run, self._place = run, place
         self.stream, self.in_shape, self.out = stream, in_shape, out
         self.work, self.offsets, self.nothing = run.work, run.offsets, run.nothing
         self.no_floor, self.zero = run.no_floor, run.zero
@@ -54,8 +58,11 @@ class Memory:
 
     @property
     def training(self) -> bool:
-        """Whether this pass trains: noise is drawn and statistics are those of the batch."""
-        return self._run.training
+        """Whether this layer trains in this pass: noise is drawn and statistics are those of the batch.
+
+        A layer that keeps buffers does not train while all of its parameters are frozen (see ``Net.frozen``).
+        """
+        return self._run.training and self._place not in self._run.resting
 
     @property
     def step(self) -> int:
@@ -83,6 +90,11 @@ class Node:
     def walk(self) -> list["Node"]:
         """This node and all below it, in the order of the layers."""
         return [self, *(node for child in self.children for node in child.walk())]
+
+    def rests(self, frozen: Collection[str]) -> bool:
+        """Whether this layer keeps buffers and has all of its own parameters among the ``frozen`` names."""
+        own = [f"{self.name}.{param.name}" for param in self.plan.params]
+        return bool(self.plan.buffers and own) and all(name in frozen for name in own)
 
     def _sizes(self, capacity: int, brief: bool) -> dict[str, int]:
         """Elements of each place of this layer's scratch; entries that share one get the largest one's size."""
@@ -124,7 +136,7 @@ class Node:
         for scratch in self.plan.scratch:
             shape = (n, *scratch.shape) if scratch.per_sample else scratch.shape
             arrays[scratch.name] = self.storage[scratch.share or scratch.name][: math.prod(shape)].reshape(shape)
-        m = Memory(self.run, self.stream, self.in_shape, self.plan.out, arrays)
+        m = Memory(self.run, self.name, self.stream, self.in_shape, self.plan.out, arrays)
         m.children = [(child.layer, child.memory(n)) for child in self.children]
         m.trained = bool(self.plan.params)
         self.layer.bind(m)

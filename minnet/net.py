@@ -68,6 +68,9 @@ class Net:
         buffers: flat vector of what is kept but not trained, such as running means.
         tensors: name, shape, place and tag of each trained array, in the order of ``params``.
         step: number of training passes done by ``loss_and_grads``; it keys the layers' noise.
+        frozen: names of the tensors that are not trained, as the optimizer made last says (``Group(frozen=True)``). A
+            layer that keeps buffers and whose parameters are all among them does not train: its statistics stay, and
+            it normalises by them in training passes too. A list of names may be assigned.
         on_loan: whether params and buffers stand there for a while only, in place of its own (``EMA.applied``).
         objective: parts of the loss that ``loss_and_grads`` or ``loss`` returned last.
     """
@@ -103,6 +106,7 @@ class Net:
         self._run = Run(self.dtype, plan.most_work())
         self._root = Node(self.layers, plan, self.input_shape, "", self._run, self.seed)
         self._own_vectors()
+        self._frozen: tuple[str, ...] = ()
         self._capacity = 0
         self._batches: dict[int, _Batch] = {}
         self._seen: tuple[np.ndarray, _Batch] | None = None  # what the last forward pass saw
@@ -189,6 +193,23 @@ class Net:
     def step(self, value: int) -> None:
         self._run.step = checks.count("Net", "step", value, least=0)
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the tensors that are not trained. Layers whose parameters are all frozen keep their buffers too."""
+        return self._frozen
+
+    @frozen.setter
+    def frozen(self, names: Iterable[str]) -> None:
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise TypeError(f"Net: expected frozen as a list of names of tensors; got {names!r}")
+        names = tuple(names)
+        for name in names:
+            if name not in self.layout.places:
+                known = next(iter(self.layout.places), "none")
+                raise ValueError(f"Net: expected frozen as names of tensors, such as {known!r}; got {name!r}")
+        self._frozen = names
+        self._run.resting = frozenset(node.name for node in self._root.walk() if node.rests(names))
+
     def named_parameters(self) -> dict[str, np.ndarray]:
         """Views into ``params`` by name (``"0.W"``), valid as long as the net."""
         return self.layout.views(self._params)
@@ -241,10 +262,10 @@ class Net:
         # The memory is views into views; a copy builds its own.
         arguments = self.layers, self.input_shape, self.loss_function
         options = {name: getattr(self, name) for name in ("l2", "l1", "max_norm", "dtype", "seed")}
-        return _rebuild, (type(self), arguments, options, self._params, self._buffers, self.step)
+        return _rebuild, (type(self), arguments, options, self._params, self._buffers, self.step, self._frozen)
 
     def twin(self, dtype: Any = None, seed: int | None = None) -> "Net":
-        """A net with memory of its own and the same layers, loss, weights, buffers and step.
+        """A net with memory of its own and the same layers, loss, weights, buffers, step and frozen tensors.
 
         ``dtype``, if given, is its precision; ``seed`` that of its layers' noise, in place of this net's.
         """
@@ -484,8 +505,9 @@ class Net:
         return None
 
     def summary(self) -> str:
-        """A table of layers, output shapes and parameter counts, with the bytes that the net holds."""
-        return summarise(self._root, self.input_shape, self.layout.size, self.buffer_layout.size, self.dtype)
+        """A table of layers, output shapes and parameter counts, what is frozen, and the bytes that the net holds."""
+        buffers = self.buffer_layout.size
+        return summarise(self._root, self.input_shape, self.layout.size, buffers, self.dtype, self._frozen)
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"
@@ -493,10 +515,16 @@ class Net:
 
 
 def _rebuild(
-    kind: type[Net], arguments: tuple, options: dict[str, Any], params: np.ndarray, buffers: np.ndarray, step: int
+    kind: type[Net],
+    arguments: tuple,
+    options: dict[str, Any],
+    params: np.ndarray,
+    buffers: np.ndarray,
+    step: int,
+    frozen: tuple[str, ...],
 ) -> Net:
     net = kind(*arguments, **options)
-    net.params, net.buffers, net.step = params, buffers, step
+    net.params, net.buffers, net.step, net.frozen = params, buffers, step, frozen
     return net
 
 

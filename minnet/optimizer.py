@@ -78,7 +78,8 @@ class Optimizer:
 
     Args:
         net: its ``params`` are updated from its ``grads``; decay spares what is not tagged ``decay``, and the net's
-            norm bound is applied after each step, to what the step was to move.
+            norm bound is applied after each step, to what the step was to move. ``net.frozen`` becomes the tensors of
+            frozen groups: of two optimizers of one net the one made last says what it is.
         rule: an update rule, such as ``Adam()``.
         weight_decay: decoupled decay: each step multiplies by 1 - lr * weight_decay as well.
         clip_norm: bound on the Euclidean norm of the whole gradient; a longer one is scaled down to it (Pascanu,
@@ -93,6 +94,7 @@ class Optimizer:
         state: array of shape (slots, P); ``named_state()`` gives it by name.
         searches: whether a step needs ``loss`` and ``evaluate``, because the rule searches along a line.
         numbers: array (runs, n) of float64, the rules' single numbers; empty for most rules.
+        frozen: names of the tensors in frozen groups, in the order of the net's.
         grouped: names of the tensors of each group, by the group's name.
         is_evaluating: whether params are now a point that the rule hands out and does not train at (``evaluating``).
         grad_norm: norm of the last gradient before clipping; NaN unless clip_norm is set.
@@ -110,6 +112,7 @@ class Optimizer:
         if not isinstance(net, Net):
             raise TypeError(f"Optimizer: expected a Net (see Optimizer.over for arrays); got {type(net).__name__}")
         self._set_up(net.params, net.grads, net.tensors, rule, weight_decay, clip_norm, groups)
+        net.frozen = self.frozen
         self._limit: Callable[[list[Tensor]], None] | None = net.apply_constraints if net.max_norm is not None else None
 
     @classmethod
@@ -198,6 +201,8 @@ class Optimizer:
         self.grouped = {
             name: [tensor.name for tensor in inside] for name, inside in zip(names_of(groups), members, strict=True)
         }
+        still = {tensor for group, inside in zip(groups, members, strict=True) if group.frozen for tensor in inside}
+        self.frozen = tuple(tensor.name for tensor in tensors if tensor in still)
         for group, inside in ((Group(lambda tensor: True), rest), *zip(groups, members, strict=True)):
             if group.frozen:
                 continue

@@ -1,6 +1,7 @@
 """A network in words: its layers, shapes, parameter counts and memory."""
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -8,18 +9,28 @@ from .memory import Node
 from .spec import Shape
 
 
-def summarise(root: Node, input_shape: Shape, params: int, buffers: int, dtype: np.dtype) -> str:
-    """A table of the layers below ``root``, with the bytes that a net of so many parameters and buffers holds."""
-    rows = [("layer", "output shape", "parameters")]
+def summarise(
+    root: Node, input_shape: Shape, params: int, buffers: int, dtype: np.dtype, frozen: Collection[str] = ()
+) -> str:
+    """A table of the layers below ``root``, with the bytes that a net of so many parameters and buffers holds.
+
+    ``frozen``: names of the tensors that are not trained.
+    """
+    rows, still = [("layer", "output shape", "parameters")], 0
     for node in root.walk()[1:]:
         label = f"{'  ' * node.name.count('.')}{node.name.rsplit('.', 1)[-1]} {type(node.layer).__name__}"
         own = sum(math.prod(param.shape) for param in node.plan.params)
+        kept = [param for param in node.plan.params if f"{node.name}.{param.name}" in frozen]
+        if kept:
+            names = "" if len(kept) == len(node.plan.params) else f"{', '.join(param.name for param in kept)} "
+            label += f" ({names}frozen)"
+            still += sum(math.prod(param.shape) for param in kept)
         rows.append((label, str(node.plan.out), f"{own:,}" if own else "-"))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
     rule = "-" * len(lines[0])
     one, many = (root.kept_size(n) + root.brief_size(n) + 2 * n * math.prod(root.plan.out) for n in (1, 100))
-    size = dtype.itemsize
+    size, count = dtype.itemsize, f"{params:,} parameters" + (f", {still:,} of them frozen" if still else "")
     return "\n".join(
         [
             lines[0],
@@ -27,7 +38,7 @@ def summarise(root: Node, input_shape: Shape, params: int, buffers: int, dtype: 
             *lines[1:],
             rule,
             f"input {input_shape}, output {root.plan.out}, {dtype.name}",
-            f"{params:,} parameters, {_bytes(2 * params * size)} with their gradients; {buffers:,} buffer values",
+            f"{count}, {_bytes(2 * params * size)} with their gradients; {buffers:,} buffer values",
             f"activations and scratch: {_bytes(one * size)} for one sample, {_bytes(many * size)} for a batch of 100",
         ]
     )

@@ -191,7 +191,9 @@ class Trainer:
         # Lengths in epochs of a run become steps here; Optimizer says what is wrong with all else.
         given = {"rule": rule, "weight_decay": weight_decay, "clip_norm": clip_norm}
         given["groups"] = list(groups) if isinstance(groups, Iterable) else groups
+        frozen = net.frozen
         self.optimizer = Optimizer(net, **{name: resolved(value, per_epoch) for name, value in given.items()})
+        net.frozen = frozen  # the net stays as it is until nothing can be refused any more
         if self.optimizer.searches and (per_epoch > 1 or augment is not None):
             raise ValueError(
                 f"Trainer: expected all {len(x)} samples in a batch and no augmentation for {rule}, which compares "
@@ -223,6 +225,7 @@ class Trainer:
         self._amid = False  # whether a step has begun that has not ended
         # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
         self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
+        net.frozen = self.optimizer.frozen
 
     @property
     def lr(self) -> Schedule:
@@ -262,6 +265,8 @@ class Trainer:
         if self.step == self.steps:
             self.end("finished")
             raise StopIteration
+        if self.net.frozen is not self.optimizer.frozen:  # another run or optimizer has had the net in between
+            self.net.frozen = self.optimizer.frozen
         self._begin()
         if self._amid:
             raise RuntimeError(
@@ -482,7 +487,7 @@ class Trainer:
         CheckpointError, a ValueError, for a file that is damaged or of another run, naming all that differs; nothing
         has changed then. FileNotFoundError if there is no file.
         """
-        saved = resume.Saved.of(path)
+        saved, frozen = resume.Saved.of(path), getattr(net, "frozen", ())
         with offer_older(saved.path):
             resume.compare(saved.path, "net", saved.get("net"), resume.describe_net(net))
             trainer = cls(
@@ -501,8 +506,10 @@ class Trainer:
                 groups=groups,
                 callbacks=callbacks,
             )
+            net.frozen = frozen  # the net stays as it is until nothing can be refused any more
             resume.compare_run(saved, trainer)
             resume.put_back(trainer, saved)
+        net.frozen = trainer.optimizer.frozen
         return trainer
 
     def run(self, progress: Progress = None) -> History:

@@ -23,7 +23,8 @@ def refreshed_buffers(
     how the data are cut. PyTorch's ``update_bn`` takes the mean of the batches' unbiased variances, each batch alike,
     however small the last one is. What other layers keep becomes the mean of what it is after each batch.
 
-    Without buffers there is no pass.
+    Statistics of layers that are frozen, and of BatchNorm(momentum=1), stay as they are. Without buffers there is no
+    pass.
 
     Args:
         net: stays as it is.
@@ -37,7 +38,7 @@ def refreshed_buffers(
     if net.buffers.size == 0:
         return net.buffers.copy()
     copy = Net(_forgetful(net.layers), net.input_shape, dtype=net.dtype, seed=net.seed)
-    copy.params, copy.buffers = net.params if params is None else params, net.buffers
+    copy.params, copy.buffers, copy.frozen = net.params if params is None else params, net.buffers, net.frozen
     pairs = _means_and_variances(net)
     found, seen = np.zeros(copy.buffers.size), 0
     for step, (x, _) in enumerate(_whole_epoch(data, batch_size, net).epoch()):
@@ -73,9 +74,12 @@ def _means_and_variances(net: Net) -> list[tuple[slice, slice]]:
 
 
 def _forgetful(layer: Layer) -> Layer:
-    """The layer with momentum 0 in each BatchNorm inside it, whose running statistics are then the last batch's."""
+    """The layer with momentum 0 in each BatchNorm inside it, whose running statistics are then the last batch's.
+
+    Momentum 1 stays: that layer is to keep its statistics.
+    """
     if isinstance(layer, BatchNorm):
-        return replace(layer, momentum=0.0)
+        return replace(layer, momentum=float(layer.momentum == 1))
     changes: dict[str, Any] = {}
     declared: tuple[Field, ...] = fields(layer) if is_dataclass(layer) else ()
     for field in declared:

@@ -35,7 +35,7 @@ def rewired(net: Net, change: Change, loss: Loss | None = None) -> Net:
     """
     layers = rewire(net.layers, change)
     twin = Net(layers, net.input_shape, loss or net.loss_function, dtype=net.dtype, seed=net.seed)
-    twin.params, twin.buffers, twin.step = net.params, net.buffers, net.step
+    twin.params, twin.buffers, twin.step, twin.frozen = net.params, net.buffers, net.step, net.frozen
     return twin
 
 

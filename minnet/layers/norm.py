@@ -50,6 +50,10 @@ class BatchNorm(Layer):
     variance is used and the running statistics move as ``running = momentum * running + (1 - momentum) * batch``, as
     in CS231n and Keras. PyTorch's momentum is 1 - momentum here, and its running variance is the unbiased one. Other
     passes use the running statistics.
+
+    ``momentum=1`` keeps the running statistics as they are, while training still normalises by the batch's own. A
+    ``Group(frozen=True)`` with gamma and beta in it keeps them too, and then training normalises by them, as other
+    passes do: the layer is a fixed map.
     """
 
     floors = True
@@ -58,7 +62,8 @@ class BatchNorm(Layer):
     eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        checks.fraction("BatchNorm", "momentum", self.momentum)
+        if not 0 <= checks.number("BatchNorm", "momentum", self.momentum) <= 1:
+            raise ValueError(f"BatchNorm: expected 0 <= momentum <= 1; got {self.momentum!r}")
         checks.positive("BatchNorm", "eps", self.eps)
 
     def plan(self, in_shape: Shape) -> Plan:
@@ -80,9 +85,10 @@ class BatchNorm(Layer):
         if m.training:
             moments = by_size(x.size, batch_norm.batch_moments, batch_norm.batch_moments_parallel)
             moments(x, parts, m.mean, m.var, m.partial, m.work)
-            momentum = x.dtype.type(self.momentum)
-            batch_norm.running_average(m.running_mean, momentum, m.mean)
-            batch_norm.running_average(m.running_var, momentum, m.var)
+            if self.momentum < 1:  # at 1 rounding would move what is to stay
+                momentum = x.dtype.type(self.momentum)
+                batch_norm.running_average(m.running_mean, momentum, m.mean)
+                batch_norm.running_average(m.running_var, momentum, m.var)
         else:
             np.copyto(m.mean, m.running_mean)
             np.copyto(m.var, m.running_var)
