@@ -35,15 +35,12 @@ def forward(layer: mn.Layer, name: str, p: Values, buffers: Values, x: Any, chan
         case mn.Conv2D():
             sides = 0 if layer.padding == "valid" else layer.padding
             order = ("NHWC", "HWIO", "NHWC") if channels == 3 else ("NCHW", "OIHW", "NCHW")
-            y = lax.conv_general_dilated(
-                x, p[f"{name}.W"], (layer.stride,) * 2, [(sides, sides)] * 2, dimension_numbers=order
-            )
+            y = lax.conv_general_dilated(x, p[f"{name}.W"], layer.stride, [(sides, sides)] * 2, dimension_numbers=order)
             return y + _along(p[f"{name}.b"], y, channels) if layer.bias else y, {}
         case mn.BatchNorm():
             return batch_norm(layer, name, p, buffers, x, channels if x.ndim == 4 else 1)
         case mn.MaxPool2D():
-            window = [layer.size if axis not in (0, channels) else 1 for axis in range(4)]
-            strides = [layer.stride if axis not in (0, channels) else 1 for axis in range(4)]
+            window, strides = ((1, *pair, 1) if channels == 3 else (1, 1, *pair) for pair in (layer.size, layer.stride))
             sides = [(layer.padding,) * 2 if axis not in (0, channels) else (0, 0) for axis in range(4)]
             return lax.reduce_window(x, -jnp.inf, lax.max, window, strides, sides), {}
         case mn.GlobalAvgPool2D():

@@ -108,20 +108,20 @@ def inner(x: np.ndarray, shape: tuple[int, ...], sides: int) -> np.ndarray:
     return x[:, sides : sides + shape[1], sides : sides + shape[2]]
 
 
-def windows(x: np.ndarray, size: int, stride: int) -> Any:
-    """Views of x: what each tap of a window of size x size sees as the window moves by ``stride``."""
-    rows, columns = ((length - size) // stride + 1 for length in x.shape[1:3])
-    for a in range(size):
-        for b in range(size):
-            yield x[:, a : a + stride * rows : stride, b : b + stride * columns : stride]
+def windows(x: np.ndarray, size: tuple[int, int], stride: tuple[int, int]) -> Any:
+    """Views of x: what each tap of a window of that size sees as the window moves by ``stride``."""
+    down, across = stride
+    rows, columns = ((length - r) // s + 1 for length, r, s in zip(x.shape[1:3], size, stride, strict=True))
+    for a, b in np.ndindex(size):
+        yield x[:, a : a + down * rows : down, b : b + across * columns : across]
 
 
 def conv(layer: mn.Conv2D, W: np.ndarray, b: np.ndarray | None, x: np.ndarray) -> tuple[np.ndarray, Any]:
     sides = 0 if layer.padding == "valid" else layer.padding
     x_padded = padded(x, sides)
-    kernel = W.shape[0]
-    patches = np.lib.stride_tricks.sliding_window_view(x_padded, (kernel, kernel), (1, 2))
-    patches = patches[:, :: layer.stride, :: layer.stride].transpose(0, 1, 2, 4, 5, 3)  # (n, rows, columns, a, b, c)
+    down, across = layer.stride
+    patches = np.lib.stride_tricks.sliding_window_view(x_padded, W.shape[:2], (1, 2))
+    patches = patches[:, ::down, ::across].transpose(0, 1, 2, 4, 5, 3)  # (n, rows, columns, a, b, c)
     n, rows, columns = patches.shape[:3]
     im2col = patches.reshape(n * rows * columns, -1)  # a copy
     y = im2col @ W.reshape(-1, W.shape[3])
@@ -139,7 +139,7 @@ def conv_backward(layer: mn.Conv2D, name: str, p: Values, g: Values, dy: np.ndar
         return None
     d = np.zeros(padded_shape, dy.dtype)
     taps = W.reshape(-1, *W.shape[2:])
-    for place, tap in zip(windows(d, W.shape[0], layer.stride), taps, strict=True):
+    for place, tap in zip(windows(d, W.shape[:2], layer.stride), taps, strict=True):
         place += (rows @ tap.T).reshape(place.shape)
     return inner(d, shape, sides)
 

@@ -30,7 +30,7 @@ class Case:
 
     @property
     def reach(self):
-        return tuple((k - 1) * self.layer.dilation + 1 for k in self.layer.kernel)
+        return tuple((k - 1) * d + 1 for k, d in zip(self.layer.kernel, self.layer.dilation, strict=True))
 
     def __str__(self):
         return f"{self.layer} on {self.images}".replace(f", init={self.layer.init}", "")
@@ -55,27 +55,39 @@ def transposed_size(size, reach, stride, padding, output_padding):
 
 
 def draw_case(kind, index):
-    """A random layer of the kind, with images that it can take."""
+    """A random layer of the kind, with images that it can take; from index 100 on, other options down than across."""
     rng = np.random.default_rng((index, kind is mn.Conv2D))
     groups = int(rng.choice([1, 1, 1, 2, 3, rng.integers(1, 41)]))
     most = int(rng.choice([40, 80])) // groups
     channels, filters = (groups * int(rng.choice([1, *rng.integers(1, most + 1, 3)])) for _ in range(2))
     kernel = tuple(int(rng.integers(1, end)) for end in rng.choice([2, 4, 6], 2))
     stride, dilation = int(rng.choice([1, 1, 2, 2, 3, 4])), int(rng.choice([1, 1, 2, 3]))
-    reach = [(k - 1) * dilation + 1 for k in kernel]
+    strides, dilations = (stride, stride), (dilation, dilation)
+    if index >= 100:
+        strides, dilations = (stride, int(rng.integers(1, 4))), (int(rng.integers(1, 4)), dilation)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     uneven = tuple(tuple(int(n) for n in rng.integers(0, 4, 2)) for _ in range(2))
     padding = ("same", "valid", int(rng.integers(0, 4)), uneven)[rng.integers(4)]
     pairs = {str: (padding, padding), int: ((padding, padding),) * 2, tuple: padding}[type(padding)]
     options = {"stride": stride, "padding": padding, "bias": bool(rng.integers(2)), "dilation": dilation}
+    more = (0, 0)
     if kind is mn.ConvTranspose2D and not isinstance(padding, str):
         options["output_padding"] = int(rng.integers(stride))
+        more = (options["output_padding"],) * 2
+    if index >= 100:
+        options |= {"stride": strides, "dilation": dilations}
+        if isinstance(padding, int):
+            options["padding"] = padding, padding + 1
+            pairs = (padding, padding), (padding + 1, padding + 1)
+        if "output_padding" in options:
+            options["output_padding"] = more = tuple(int(rng.integers(step)) for step in strides)
     size, places = [], []
-    for r, pair in zip(reach, pairs, strict=True):
+    for r, pair, stride, extra in zip(reach, pairs, strides, more, strict=True):
         for length in range(int(rng.choice([1, *rng.integers(1, 10, 3), 17])), 100):
             if kind is mn.Conv2D:
                 place = conv_size(length, r, stride, pair)
             else:
-                place = transposed_size(length, r, stride, pair, options.get("output_padding", 0))
+                place = transposed_size(length, r, stride, pair, extra)
             if place[0] > 0:
                 break
         size.append(length)
@@ -85,7 +97,13 @@ def draw_case(kind, index):
     return Case(kind(filters, kernel, groups=groups, **options), (n, *size, channels), (rows, columns), (top, left))
 
 
-CASES = [draw_case(kind, index) for kind in (mn.Conv2D, mn.ConvTranspose2D) for index in range(100)]
+CASES = [draw_case(kind, index) for kind in (mn.Conv2D, mn.ConvTranspose2D) for index in range(130)]
+
+
+def down(case, name):
+    """An option along the rows, where it is the same along the columns; else 0."""
+    rows, columns = getattr(case.layer, name)
+    return rows if rows == columns else 0
 
 
 def test_the_cases_reach_every_corner():
@@ -94,31 +112,44 @@ def test_the_cases_reach_every_corner():
         "one channel": lambda c: c.images[3] == 1,
         "one filter": lambda c: c.layer.filters == 1,
         "an odd vector of channels and filters": lambda c: c.images[3] % 8 and c.layer.filters % 8 > 1,
-        "a stride beyond the window": lambda c: c.layer.stride > max(c.reach),
-        "rows that no window sees": lambda c: not c.transposed and (c.images[1] - c.reach[0]) % c.layer.stride,
+        "a stride beyond the window": lambda c: down(c, "stride") > max(c.reach),
+        "rows that no window sees": lambda c: not c.transposed and (c.images[1] - c.reach[0]) % c.layer.stride[0],
         "groups": lambda c: 1 < c.layer.groups < min(c.images[3], c.layer.filters),
         "a filter a channel": lambda c: 1 < c.layer.groups == c.images[3] == c.layer.filters,
-        "dilated groups": lambda c: c.layer.dilation > 1 and c.layer.groups > 1,
-        "dilated and strided": lambda c: c.layer.dilation > 1 and c.layer.stride > 1,
-        "dilated by a part of the stride": lambda c: c.reach[0] > 4 and (c.layer.dilation, c.layer.stride) == (2, 4),
-        "dilated by the stride": lambda c: c.layer.dilation == c.layer.stride > 1 < max(c.layer.kernel),
-        "strided groups": lambda c: c.layer.stride > 1 < c.layer.groups < min(c.images[3], c.layer.filters),
+        "dilated groups": lambda c: down(c, "dilation") > 1 and c.layer.groups > 1,
+        "dilated and strided": lambda c: down(c, "dilation") > 1 and down(c, "stride") > 1,
+        "dilated by a part of the stride": lambda c: (
+            c.reach[0] > 4 and (down(c, "dilation"), down(c, "stride")) == (2, 4)
+        ),
+        "dilated by the stride": lambda c: down(c, "dilation") == down(c, "stride") > 1 < max(c.layer.kernel),
+        "strided groups": lambda c: down(c, "stride") > 1 < c.layer.groups < min(c.images[3], c.layer.filters),
+        "strided down only": lambda c: c.layer.stride[0] > 1 == c.layer.stride[1],
+        "strided across only": lambda c: c.layer.stride[1] > 1 == c.layer.stride[0],
+        "dilated down only": lambda c: c.layer.dilation[0] > 1 == c.layer.dilation[1] and c.layer.groups == 1,
+        "dilated across only": lambda c: c.layer.dilation[1] > 1 == c.layer.dilation[0],
+        "strided down, dilated across": lambda c: c.layer.stride[0] > c.layer.stride[1] < c.layer.dilation[1],
+        "other padding down than across": lambda c: c.layer.padding == (1, 2),
         "more than two panels of filters in float32": lambda c: c.layer.filters // c.layer.groups > 64,
         "more than two panels of channels in float32": lambda c: c.images[3] // c.layer.groups > 64,
         "several panels in groups": lambda c: c.layer.groups > 1 and c.layer.filters // c.layer.groups > 32,
         "many blocks of pixels": lambda c: c.images[1] * c.images[2] > 200,
         "more images than parts": lambda c: c.images[0] > 8,
         "more padding than the window": lambda c: min(c.corner) >= max(c.reach),
-        "uneven padding": lambda c: isinstance(c.layer.padding, tuple),
-        "output padding": lambda c: c.transposed and c.layer.output_padding > 0,
-        "same, strided": lambda c: c.layer.padding == "same" and c.layer.stride > 1,
-        "valid, strided": lambda c: c.layer.padding == "valid" and c.layer.stride > 1,
+        "uneven padding": lambda c: isinstance(c.layer.padding, tuple) and isinstance(c.layer.padding[0], tuple),
+        "output padding": lambda c: c.transposed and min(c.layer.output_padding) > 0,
+        "other output padding": lambda c: c.transposed and c.layer.output_padding[0] != c.layer.output_padding[1],
+        "same, strided": lambda c: c.layer.padding == "same" and down(c, "stride") > 1,
+        "same, strided otherwise": lambda c: c.layer.padding == "same" and down(c, "stride") == 0,
+        "valid, strided": lambda c: c.layer.padding == "valid" and down(c, "stride") > 1,
         "no bias": lambda c: not c.layer.bias,
     }
     for kind in (mn.Conv2D, mn.ConvTranspose2D):
         cases = [case for case in CASES if type(case.layer) is kind]
         missing = {name for name, holds in corners.items() if not any(holds(case) for case in cases)}
-        of_one_kind = {mn.Conv2D: {"output padding"}, mn.ConvTranspose2D: {"rows that no window sees"}}
+        of_one_kind = {
+            mn.Conv2D: {"output padding", "other output padding"},
+            mn.ConvTranspose2D: {"rows that no window sees"},
+        }
         assert missing == of_one_kind[kind]
 
 
@@ -136,11 +167,11 @@ def joined(array, shape):
 
 def windows(case, steps):
     """(tap, the elements of an image (n, H, W, C) that it meets at each of rows x columns steps)."""
-    stride, dilation = case.layer.stride, case.layer.dilation
+    options = case.layer.stride, case.layer.dilation
     for a, b in np.ndindex(case.layer.kernel):
         rows, columns = (
             slice(tap * dilation, tap * dilation + stride * (n - 1) + 1, stride)
-            for tap, n in zip((a, b), steps, strict=True)
+            for tap, n, stride, dilation in zip((a, b), steps, *options, strict=True)
         )
         yield (a, b), np.s_[:, rows, columns]
 
@@ -148,7 +179,7 @@ def windows(case, steps):
 def with_borders(case, image, steps):
     """A copy of the image behind its corner, with zeros as far as any window goes, and where it lies in that."""
     ends = [c + n for c, n in zip(case.corner, image.shape[1:3], strict=True)]
-    seen = [case.layer.stride * (n - 1) + r for n, r in zip(steps, case.reach, strict=True)]
+    seen = [s * (n - 1) + r for s, n, r in zip(case.layer.stride, steps, case.reach, strict=True)]
     large = np.zeros((len(image), *map(max, ends, seen), image.shape[3]))
     inside = np.s_[:, case.corner[0] : ends[0], case.corner[1] : ends[1]]
     large[inside] = image
@@ -215,12 +246,10 @@ def test_the_twins_equal_pytorchs(case):
         ends = [n + c - f for n, c, f in zip(case.out, case.corner, full.shape[2:], strict=True)]
         y = torch.nn.functional.pad(full, (-left, ends[1], -top, ends[0]))
     else:
-        # As much on the right and at the bottom as the last window needs; less is an image cut off.
-        ends = [
-            (out - 1) * layer.stride + reach - corner - size
-            for out, reach, corner, size in zip(case.out, case.reach, case.corner, case.images[1:3], strict=True)
-        ]
-        padded = torch.nn.functional.pad(image, (left, ends[1], top, ends[0]))
+        # As much on the right and at the bottom as the last window needs, or less than the image has.
+        seen = [(n - 1) * s + r for n, s, r in zip(case.out, layer.stride, case.reach, strict=True)]
+        ends = [max(0, n - c - length) for n, c, length in zip(seen, case.corner, case.images[1:3], strict=True)]
+        padded = torch.nn.functional.pad(image, (left, ends[1], top, ends[0]))[:, :, : seen[0], : seen[1]]
         y = torch.nn.functional.conv2d(padded, W.permute(3, 2, 0, 1).contiguous(), **options)
     y = y.permute(0, 2, 3, 1) + b
     (y * dy).sum().backward()

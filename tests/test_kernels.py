@@ -67,13 +67,18 @@ FLAT = [(1,), (33,), (8201,)]  # one element; vector registers and a remainder; 
 TWINS = []  # (kernel's name, twin, make, shape, terms of its longest sum)
 
 
+def sizes(shape):
+    """The numbers of a shape, without signs; of two, for rows and columns, the first."""
+    return [abs(n[0] if isinstance(n, tuple) else n) for n in shape]
+
+
 def twin_of(kernel, make, shapes=ROWS, sums=False):
     """Register a twin; ``make(rng, shape)`` gives the arguments in double precision, outputs filled with NaN."""
     name = f"{kernel.py_func.__module__.rsplit('.', 1)[-1]}.{kernel.py_func.__name__}"
 
     def register(twin):
         for shape in shapes:
-            terms = math.prod(abs(n) or 1 for n in shape) if sums else 1
+            terms = math.prod(n or 1 for n in sizes(shape)) if sums else 1
             TWINS.append(pytest.param(name, twin, make, shape, terms, id=f"{name}-{shape}"))
         return twin
 
@@ -116,7 +121,7 @@ def largest(values):
 @DTYPES
 @pytest.mark.parametrize(("name", "twin", "make", "shape", "terms"), TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
-    given = [in_precision(value, dtype) for value in make(np.random.default_rng([abs(n) for n in shape]), shape)]
+    given = [in_precision(value, dtype) for value in make(np.random.default_rng(sizes(shape)), shape)]
     kernel_args = [value.copy() if isinstance(value, np.ndarray) else value for value in given]
     twin_args = [in_double(value) for value in given]
     expected_value, value = twin(*twin_args), KERNELS[name](*kernel_args)
@@ -285,7 +290,8 @@ def maxout_backward(x, y, dy, dx):
 
 # Convolution and pooling -------------------------------------------------------------------------------------
 
-# (images, height, width, channels, filters, kernel height and width, stride, dilation, groups, border, spread)
+# (images, height, width, channels, filters, kernel height and width, stride, dilation, groups, border, spread); stride,
+# dilation and spread are two numbers where they differ between rows and columns
 CONVOLUTIONS = [
     (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1),
     (3, 5, 6, 3, 2, 2, 3, 2, 1, 1, 1, 1),
@@ -302,15 +308,27 @@ CONVOLUTIONS = [
     (2, 4, 3, 3, 5, 3, 2, 1, 2, 1, 1, 4),  # ... dilated by half as much
     (2, 3, 4, 17, 17, 3, 4, 1, 3, 17, 4, 2),  # ... where no factor is common
     (3, 1, 1, 2, 3, 2, 3, 1, 1, 1, 1, 5),  # ... by more than there are outputs
+    (2, 7, 6, 3, 34, 3, 2, (2, 3), 1, 1, 1, 1),  # other strides down than across
+    (2, 8, 6, 3, 5, 3, 2, (1, 2), (2, 1), 1, 1, 1),  # ... dilated along the rows only, whose patches stay whole
+    (2, 6, 9, 4, 6, 2, 3, (3, 1), (1, 3), 2, 2, 1),  # ... along the columns only, in groups
+    (2, 3, 4, 5, 7, 3, 3, (1, 1), 1, 1, 2, (1, 2)),  # spread across only
+    (2, 4, 3, 3, 34, 2, 3, 1, (3, 2), 1, 3, (2, 1)),  # spread down only, dilated by another number
+    (9, 3, 2, 4, 6, 4, 2, 1, (2, 1), 2, 3, (2, 3)),
 ]
+
+
+def each_axis(value):
+    """Of the rows and of the columns."""
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def geometry(shape):
     n, rows, columns, channels, filters, kh, kw, stride, dilation, groups, border, spread = shape
-    reach = (kh - 1) * dilation + 1, (kw - 1) * dilation + 1
-    bordered = [(size - 1) * spread + 1 + 2 * border for size in (rows, columns)]
-    out = [(size - r) // stride + 1 for size, r in zip(bordered, reach, strict=True)]
-    size = tuple((length - 1) * stride + r for length, r in zip(out, reach, strict=True))
+    stride, dilation, spread = each_axis(stride), each_axis(dilation), each_axis(spread)
+    reach = (kh - 1) * dilation[0] + 1, (kw - 1) * dilation[1] + 1
+    bordered = [(size - 1) * s + 1 + 2 * border for size, s in zip((rows, columns), spread, strict=True)]
+    out = [(size - r) // s + 1 for size, r, s in zip(bordered, reach, stride, strict=True)]
+    size = tuple((length - 1) * s + r for length, r, s in zip(out, reach, stride, strict=True))
     return (n, rows, columns, channels), (kh, kw, channels // groups, filters), (n, *out, filters), size
 
 
@@ -327,15 +345,18 @@ def with_borders(x, top, left, size):
 def make_conv(floor):
     def make(rng, shape):
         x_shape, W_shape, y_shape, _ = geometry(shape)
-        stride, dilation, groups, border, spread = shape[7:]
+        groups, border = shape[9:11]
+        stride, dilation, spread = (each_axis(shape[i]) for i in (7, 8, 11))
         g = Geometry(x_shape[1:], y_shape[1:], W_shape[:2], border, border, stride, spread, dilation, groups)
         (top, rows), (left, columns) = g.borders(0), g.borders(1)
-        step, panels = conv.tap_step(spread, dilation), DirectConvolution(g).scratch
+        step = tuple(conv.tap_step(s, d) for s, d in zip(spread, dilation, strict=True))
+        distance = tuple(d * t // s for s, d, t in zip(spread, dilation, step, strict=True))
+        panels = DirectConvolution(g).scratch
         work, _ = product.new_work(np.dtype(np.float32), DirectConvolution(g).work)
         table = conv.phase_table(g.phases(0), g.phases(1), (top, left), columns, x_shape[3])
         pixels = conv.pixel_offsets(*g.grid, stride, columns, x_shape[3])
         x, *weights = (rng.standard_normal(shape) for shape in (x_shape, W_shape, y_shape[3]))
-        options = [groups, spread, step, dilation * step // spread, table, pixels]
+        options = [groups, spread, step, distance, table, pixels]
         scratch = [np.zeros(panels), np.zeros(work.shape)]
         return [x, top, left, (rows, columns), *weights, floor, empty(y_shape), *options, *scratch]
 
@@ -343,13 +364,13 @@ def make_conv(floor):
 
 
 def convolution(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, table, pixels, *scratch):
-    images, (inputs, filters), across = with_borders(x, top, left, size), W.shape[2:], -(-y.shape[2] // spread)
+    images, (inputs, filters), across = with_borders(x, top, left, size), W.shape[2:], -(-y.shape[2] // spread[1])
     for n, i, j, f in np.ndindex(y.shape):
-        row_tap, column_tap, kh, kw, start = table[i % spread * spread + j % spread]
-        weights = W[row_tap::step, column_tap::step, :, f][:kh, :kw]
-        row, column = divmod((start + pixels[i // spread * across + j // spread]) // x.shape[3], size[1])
+        row_tap, column_tap, kh, kw, start = table[i % spread[0] * spread[1] + j % spread[1]]
+        weights = W[row_tap :: step[0], column_tap :: step[1], :, f][:kh, :kw]
+        row, column = divmod((start + pixels[i // spread[0] * across + j // spread[1]]) // x.shape[3], size[1])
         first = f // (filters // groups) * inputs
-        patch = images[n, row::dilation, column::dilation, first : first + inputs][:kh, :kw]
+        patch = images[n, row :: dilation[0], column :: dilation[1], first : first + inputs][:kh, :kw]
         y[n, i, j, f] = max(floor, bias[f] + math.fsum((patch * weights).reshape(-1)))
 
 
@@ -359,7 +380,7 @@ for _floor in (-math.inf, 0.0):
 
 def make_conv_weights(rng, shape):
     x_shape, W_shape, y_shape, size = geometry(shape)
-    stride, dilation, groups, border, _ = shape[7:]
+    stride, dilation, (groups, border) = each_axis(shape[7]), each_axis(shape[8]), shape[9:11]
     dW, db = empty(W_shape), empty(shape[4])
     elements = conv.work_size(math.prod(y_shape[1:3]), math.prod(size) * shape[3])
     work, _ = product.new_work(np.dtype(np.float32), elements)
@@ -372,11 +393,11 @@ def make_conv_weights(rng, shape):
 @twin_of(conv.conv_backward_weights, make_conv_weights, shapes=[s for s in CONVOLUTIONS if s[-1] == 1], sums=True)
 def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, table, *scratch):
     images, (_, _, inputs, filters) = with_borders(x, top, left, size), dW.shape
-    down, across = stride * dy.shape[1], stride * dy.shape[2]
+    down, across = stride[0] * dy.shape[1], stride[1] * dy.shape[2]
     for tap, f in np.ndindex(dW[..., 0].size, filters):
         place, c = divmod(table[tap], x.shape[3])
         row, column = divmod(place, size[1])
-        values = images[:, row : row + down : stride, column : column + across : stride]
+        values = images[:, row : row + down : stride[0], column : column + across : stride[1]]
         factors = values[..., c + f // (filters // groups) * inputs]
         dW.reshape(-1, filters)[tap, f] = math.fsum((factors * dy[..., f]).reshape(-1))
     for f in range(db.size):
@@ -485,75 +506,101 @@ def turn(W, groups, out):
         out[W.shape[0] - 1 - a, W.shape[1] - 1 - b, f % each, f // each * W.shape[2] + c] = W[a, b, c, f]
 
 
-# (images, height, width, channels, size, stride, padding)
+# (images, height, width, channels, size, stride, padding before, padding behind); two numbers where they differ between
+# rows and columns
 POOLS = [
-    (1, 1, 1, 1, 1, 1, 0),
-    (2, 1, 1, 17, 3, 1, 1),
-    (2, 5, 4, 3, 2, 2, 0),
-    (3, 6, 5, 17, 3, 2, 1),
-    (2, 4, 5, 2, 3, 1, 2),
-    (2, 6, 5, 1, 2, 3, 0),  # a stride beyond the window
-    (2, 5, 5, 49, 3, 2, 1),  # three vectors of channels and one channel
+    (1, 1, 1, 1, 1, 1, 0, 0),
+    (2, 1, 1, 17, 3, 1, 1, 1),
+    (2, 5, 4, 3, 2, 2, 0, 0),
+    (3, 6, 5, 17, 3, 2, 1, 1),
+    (2, 4, 5, 2, 3, 1, 2, 2),
+    (2, 6, 5, 1, 2, 3, 0, 0),  # a stride beyond the window
+    (2, 5, 5, 49, 3, 2, 1, 1),  # three vectors of channels and one channel
+    (2, 6, 5, 17, (3, 2), (2, 1), (1, 0), (2, 1)),
+    (3, 5, 7, 2, (1, 4), (1, 3), (0, 2), (0, 1)),
 ]
 
 
 def make_pool(rng, shape):
-    n, rows, columns, channels, size, stride, padding = shape
-    out = [(length + 2 * padding - size) // stride + 1 for length in (rows, columns)]
-    return [rng.permutation(n * rows * columns * channels).reshape(shape[:4]).astype(float), empty((n, *out, channels))]
+    n, *lengths, channels = shape[:4]
+    out = [
+        (length + before + behind - size) // stride + 1
+        for length, size, stride, before, behind in zip(lengths, *map(each_axis, shape[4:]), strict=True)
+    ]
+    x = rng.permutation(math.prod(shape[:4])).reshape(shape[:4]).astype(float)
+    return [x, empty((n, *out, channels))]
 
 
-def windows(x_shape, y_shape, size, stride, padding):
-    """(index into y, the indices into x of its window) for every output."""
+def window_of(shape):
+    """(size, stride, corner) as the kernels take them."""
+    return [each_axis(value) for value in shape[4:7]]
+
+
+def windows(x_shape, y_shape, size, stride, corner):
+    """(index into y, the indices into x of its window, those of the window) for every output."""
     for n, i, j, c in np.ndindex(y_shape):
-        places = [
-            (n, a, b, c)
-            for a in range(i * stride - padding, i * stride - padding + size)
-            for b in range(j * stride - padding, j * stride - padding + size)
-            if 0 <= a < x_shape[1] and 0 <= b < x_shape[2]
-        ]
-        yield (n, i, j, c), places
+        rows, columns = (
+            range(k * step - before, k * step - before + length)
+            for k, step, before, length in zip((i, j), stride, corner, size, strict=True)
+        )
+        whole = [(n, a, b, c) for a in rows for b in columns]
+        yield (n, i, j, c), [p for p in whole if 0 <= p[1] < x_shape[1] and 0 <= p[2] < x_shape[2]], whole
 
 
-@twin_of(pool.max_pool, lambda rng, s: [*make_pool(rng, s), *s[4:]], shapes=POOLS)
+@twin_of(pool.max_pool, lambda rng, s: [*make_pool(rng, s), *window_of(s)], shapes=POOLS)
 def max_pool(x, y, *window):
-    for out, places in windows(x.shape, y.shape, *window):
+    for out, places, _ in windows(x.shape, y.shape, *window):
         y[out] = max(x[place] for place in places)
 
 
 def make_max_pool_backward(rng, shape):
     x, y = make_pool(rng, shape)
-    max_pool(x, y, *shape[4:])
+    max_pool(x, y, *window_of(shape))
     # In half of the cases, half of the values count as cut off by a ReLU.
     floor = -math.inf if shape[0] % 2 else float(np.median(x))
-    return [x, y, rng.standard_normal(y.shape), empty(x.shape), *shape[4:], floor]
+    return [x, y, rng.standard_normal(y.shape), empty(x.shape), *window_of(shape), floor]
 
 
 @twin_of(pool.max_pool_backward, make_max_pool_backward, shapes=POOLS)
-def max_pool_backward(x, y, dy, dx, size, stride, padding, floor):
+def max_pool_backward(x, y, dy, dx, size, stride, corner, floor):
     dx[:] = 0
-    for out, places in windows(x.shape, y.shape, size, stride, padding):
+    for out, places, _ in windows(x.shape, y.shape, size, stride, corner):
         best = max(places, key=lambda place: x[place])
         dx[best] += dy[out] if x[best] > floor else 0
 
 
-for _counted in (True, False):
+def counted_positions(shape, with_padding):
+    """First and last (exclusive) row, first and last column that a mean counts."""
+    before, behind = each_axis(shape[6]), each_axis(shape[7])
+    rows, columns = shape[1:3]
+    return (-before[0], rows + behind[0], -before[1], columns + behind[1]) if with_padding else (0, rows, 0, columns)
 
-    @twin_of(pool.mean_pool, lambda rng, s, c=_counted: [*make_pool(rng, s), *s[4:], c], shapes=POOLS)
-    def mean_pool(x, y, size, stride, padding, counted):
-        for out, places in windows(x.shape, y.shape, size, stride, padding):
-            y[out] = math.fsum(x[place] for place in places) / (size * size if counted else len(places))
+
+def number_counted(whole, counted):
+    return sum(counted[0] <= a < counted[1] and counted[2] <= b < counted[3] for _, a, b, _ in whole)
+
+
+for _padded in (True, False):
 
     @twin_of(
-        pool.mean_pool_backward,
-        lambda rng, s, c=_counted: [rng.standard_normal(make_pool(rng, s)[1].shape), empty(s[:4]), *s[4:], c],
+        pool.mean_pool,
+        lambda rng, s, p=_padded: [*make_pool(rng, s), *window_of(s), counted_positions(s, p)],
         shapes=POOLS,
     )
-    def mean_pool_backward(dy, dx, size, stride, padding, counted):
+    def mean_pool(x, y, size, stride, corner, counted):
+        for out, places, whole in windows(x.shape, y.shape, size, stride, corner):
+            y[out] = math.fsum(x[place] for place in places) / number_counted(whole, counted)
+
+    def make_mean_pool_backward(rng, shape, padded=_padded):
+        dy = rng.standard_normal(make_pool(rng, shape)[1].shape)
+        return [dy, empty(shape[:4]), *window_of(shape), counted_positions(shape, padded)]
+
+    @twin_of(pool.mean_pool_backward, make_mean_pool_backward, shapes=POOLS)
+    def mean_pool_backward(dy, dx, size, stride, corner, counted):
         dx[:] = 0
-        for out, places in windows(dx.shape, dy.shape, size, stride, padding):
+        for out, places, whole in windows(dx.shape, dy.shape, size, stride, corner):
             for place in places:
-                dx[place] += dy[out] / (size * size if counted else len(places))
+                dx[place] += dy[out] / number_counted(whole, counted)
 
 
 IMAGES = [(1, 1, 1, 1), (2, 3, 5, 4), (3, 2, 1, 17)]

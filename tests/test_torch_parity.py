@@ -540,6 +540,42 @@ IMAGE_LAYERS = {
         mn.AvgPool2D(3, 2, 1, count_padding=False),
         lambda F, x, p: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
     ),
+    "conv by axis": (
+        mn.Conv2D(4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 3)),
+        lambda F, x, p: F.conv2d(x, p["W"], p["b"], stride=(2, 1), padding=(1, 2), dilation=(1, 3)),
+    ),
+    "conv by axis, grouped": (
+        mn.Conv2D(6, 3, stride=(1, 3), padding=(2, 0), dilation=(2, 1), groups=3),
+        lambda F, x, p: F.conv2d(x, p["W"], p["b"], stride=(1, 3), padding=(2, 0), dilation=(2, 1), groups=3),
+    ),
+    "transposed by axis": (
+        mn.ConvTranspose2D(4, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), dilation=(1, 2)),
+        lambda F, x, p: F.conv_transpose2d(
+            x, other_way(p["W"]), p["b"], stride=(2, 3), padding=(1, 0), output_padding=(1, 2), dilation=(1, 2)
+        ),
+    ),
+    "max pool by axis": (
+        mn.MaxPool2D((3, 2), (2, 1), (1, 0)),
+        lambda F, x, p: F.max_pool2d(x, (3, 2), (2, 1), (1, 0)),
+    ),
+    "max pool, ceil": (mn.MaxPool2D(2, ceil_mode=True), lambda F, x, p: F.max_pool2d(x, 2, ceil_mode=True)),
+    "max pool, ceil, padded": (
+        mn.MaxPool2D((2, 4), (3, 3), (1, 2), ceil_mode=True),
+        lambda F, x, p: F.max_pool2d(x, (2, 4), (3, 3), (1, 2), ceil_mode=True),
+    ),
+    "mean pool by axis": (
+        mn.AvgPool2D((3, 2), (2, 1), (1, 0)),
+        lambda F, x, p: F.avg_pool2d(x, (3, 2), (2, 1), (1, 0)),
+    ),
+    "mean pool, ceil": (mn.AvgPool2D(2, ceil_mode=True), lambda F, x, p: F.avg_pool2d(x, 2, ceil_mode=True)),
+    "mean pool, ceil, padded": (
+        mn.AvgPool2D((4, 3), (3, 2), (2, 1), ceil_mode=True),
+        lambda F, x, p: F.avg_pool2d(x, (4, 3), (3, 2), (2, 1), ceil_mode=True),
+    ),
+    "mean pool, ceil, uncounted": (
+        mn.AvgPool2D((4, 3), (3, 2), (2, 1), count_padding=False, ceil_mode=True),
+        lambda F, x, p: F.avg_pool2d(x, (4, 3), (3, 2), (2, 1), ceil_mode=True, count_include_pad=False),
+    ),
     "upsample": (mn.Upsample(2), lambda F, x, p: F.interpolate(x, scale_factor=2, mode="nearest")),
 }
 

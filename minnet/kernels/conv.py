@@ -7,6 +7,8 @@ each starts. Sums over images are taken in a fixed number of parts, whatever the
 A convolution of spread-out images (x[p] at top + spread * p, zeros between) never sees the zeros. Its outputs r, r +
 spread, r + 2 * spread, ... along an axis meet elements of x at the same taps, every few of the kernel's; so each r on
 either axis, a phase, is a convolution of x itself with those taps, whose outputs lie ``spread`` apart.
+
+Strides, spreads, dilations and distances of taps are pairs: along the rows, along the columns.
 """
 
 import math
@@ -24,9 +26,9 @@ _LANES = VECTOR_BYTES // 4  # at the most, in float32
 PARTS = 8  # of a batch, in each of which the weights' gradient is summed by itself
 
 
-def panels_size(depth: int, columns: int, groups: int, spread: int) -> int:
+def panels_size(depth: int, columns: int, groups: int, phases: int) -> int:
     """Elements that ``depth`` rows of ``columns`` columns a group take when packed into panels, each with its bias."""
-    return (depth + spread * spread) * groups * (columns + 2 * _LANES)
+    return (depth + phases) * groups * (columns + 2 * _LANES)
 
 
 def work_size(pixels: int, image: int) -> int:
@@ -72,19 +74,19 @@ def phase_table(
     )
 
 
-def pixel_offsets(rows: int, columns: int, stride: int, width: int, channels: int) -> np.ndarray:
+def pixel_offsets(rows: int, columns: int, stride: tuple[int, int], width: int, channels: int) -> np.ndarray:
     """Where the patch of each of rows x columns outputs starts in an image of that width.
 
     The last one is repeated for a block that sticks out.
     """
-    i, j = np.arange(rows)[:, None], np.arange(columns)
-    return np.pad(((i * width + j) * stride * channels).ravel(), (0, _BLOCK), mode="edge")
+    i, j = np.arange(rows)[:, None] * stride[0], np.arange(columns) * stride[1]
+    return np.pad(((i * width + j) * channels).ravel(), (0, _BLOCK), mode="edge")
 
 
-def tap_offsets(kh: int, kw: int, inputs: int, dilation: int, width: int, channels: int) -> np.ndarray:
+def tap_offsets(kh: int, kw: int, inputs: int, dilation: tuple[int, int], width: int, channels: int) -> np.ndarray:
     """Where each row (i, j, c) of the weights meets an image of that width; the last one repeated likewise."""
-    i, j, c = np.arange(kh)[:, None, None], np.arange(kw)[:, None], np.arange(inputs)
-    return np.pad(((i * width + j) * dilation * channels + c).ravel(), (0, _BLOCK), mode="edge")
+    i, j, c = np.arange(kh)[:, None, None] * dilation[0], np.arange(kw)[:, None] * dilation[1], np.arange(inputs)
+    return np.pad(((i * width + j) * channels + c).ravel(), (0, _BLOCK), mode="edge")
 
 
 @parallel_kernel
@@ -121,7 +123,7 @@ def _pack_phase(W, bias, groups, phase, step, panels, at):
             at += width
             for i in range(tap_rows):
                 for j in range(tap_columns):
-                    tap = (first_row + i * step) * kw + first_column + j * step
+                    tap = (first_row + i * step[0]) * kw + first_column + j * step[1]
                     pack(flat, tap * inputs * filters + first, filters, 1, inputs, cols, width, lanes, panels, at)
                     at += inputs * width
     return at
@@ -137,14 +139,14 @@ def _conv_phase(
     """
     each, lanes, depth = filters // groups, VECTOR_BYTES // x.itemsize, kh * kw * inputs
     # A patch's row is contiguous unless dilated or shared by groups; then its columns are steps of their own.
-    whole = dilation == 1 and groups == 1
-    passes, n1, step1, n2 = (1, kh, width * channels, kw * inputs) if whole else (kh, kw, dilation * channels, inputs)
+    whole, down, across = dilation[1] == 1 and groups == 1, dilation[0] * width * channels, dilation[1] * channels
+    passes, n1, step1, n2 = (1, kh, down, kw * inputs) if whole else (kh, kw, across, inputs)
     for g in range(groups):
         for column in range(g * each, (g + 1) * each, 2 * lanes):
             cols = min(2 * lanes, (g + 1) * each - column)
             panel_width = 2 * lanes if cols > lanes else lanes
             for i in range(passes):
-                source = x[g * inputs + i * dilation * width * channels :]
+                source = x[g * inputs + i * down :]
                 b = at + (1 + i * n1 * n2) * panel_width
                 bottom = floor if i == passes - 1 else -y.dtype.type(np.inf)
                 for first in range(0, count, _BLOCK):
@@ -184,8 +186,8 @@ def _place_rows(outputs, distance, y, first, spread, count, length):
 def conv(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, table, pixels, panels, work):
     """y[n, i, j, f] = max(floor, bias[f] + sum of the products of weights W[a, b, c, f] and elements of x).
 
-    x is taken with zeros around, of ``size`` rows and columns, x[n, 0, 0] at (top, left). y[n, r + spread * i, s +
-    spread * j] meets it at the taps of phase (r, s), ``step`` apart, and at elements ``dilation`` apart: its row of
+    x is taken with zeros around, of ``size`` rows and columns, x[n, 0, 0] at (top, left). y[n, r + spread[0] * i, s +
+    spread[1] * j] meets it at the taps of phase (r, s), ``step`` apart, and at elements ``dilation`` apart: its row of
     ``table`` (``phase_table``) says which, and with ``pixels`` where its patch starts. c runs over the channels of f's
     group. bias may be empty. panels and work are scratch.
     """
@@ -197,7 +199,8 @@ def conv(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, 
         if table[phase, 2] * table[phase, 3] > 0:
             end = _pack_phase(W, bias, groups, table[phase], step, panels, end)
     bordered = size[0] != rows or size[1] != columns or top != 0 or left != 0
-    across = (out_columns + spread - 1) // spread
+    across = (out_columns + spread[1] - 1) // spread[1]
+    distance = spread[1] * filters  # of neighbouring outputs of a phase
     for image in prange(n):
         place = work[get_thread_id()]
         spare, source, target = place[: _BLOCK * 2 * _LANES], x[image].reshape(-1), y[image].reshape(-1)
@@ -206,21 +209,21 @@ def conv(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, 
             source = place[: size[0] * size[1] * channels]
             with_borders(x[image], top, left, source.reshape((size[0], size[1], channels)))
         # Rows of outputs from several phases are put together in a place of their own.
-        outputs = target if spread == 1 else place[size[0] * size[1] * channels :]
+        outputs = target if spread[0] * spread[1] == 1 else place[size[0] * size[1] * channels :]
         at = 0
-        for r in range(spread):
-            down = (out_rows - r + spread - 1) // spread
-            for s in range(spread):
-                _, _, tap_rows, tap_columns, start = table[r * spread + s]
+        for r in range(spread[0]):
+            down = (out_rows - r + spread[0] - 1) // spread[0]
+            for s in range(spread[1]):
+                _, _, tap_rows, tap_columns, start = table[r * spread[1] + s]
                 if tap_rows * tap_columns == 0:
-                    _bias_alone(bias, floor, outputs[s * filters :], spread * filters, down * across, filters)
+                    _bias_alone(bias, floor, outputs[s * filters :], distance, down * across, filters)
                     continue
                 at = _conv_phase(
-                    source[start:], size[1], channels, outputs[s * filters :], spread * filters, down * across,
+                    source[start:], size[1], channels, outputs[s * filters :], distance, down * across,
                     filters, tap_rows, tap_columns, inputs, groups, dilation, floor, pixels, panels, at, spare,
                 )  # fmt: skip
-            if spread > 1:
-                _place_rows(outputs, across * spread * filters, target, r, spread, down, out_columns * filters)
+            if spread[0] * spread[1] > 1:
+                _place_rows(outputs, across * distance, target, r, spread[0], down, out_columns * filters)
 
 
 @helper
@@ -243,7 +246,7 @@ def _weights_of_image(x, width, channels, dy, dW, kh, kw, inputs, groups, stride
                 rows, to = rows_of_next(count - first), first * filters + column
                 tile(
                     rows, cols, lanes, source, taps, first, B, b, ldb, dW, to, filters,
-                    dW, to, filters, out_rows, stride * width * channels, out_columns, stride * channels,
+                    dW, to, filters, out_rows, stride[0] * width * channels, out_columns, stride[1] * channels,
                     -x.dtype.type(np.inf), spare,
                 )  # fmt: skip
                 first += rows

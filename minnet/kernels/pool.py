@@ -1,4 +1,8 @@
-"""Pooling over windows of images (n, H, W, C), channels last. Windows may overlap and stick out over the border."""
+"""Pooling over windows of images (n, H, W, C), channels last. Windows may overlap and stick out over the border.
+
+``size`` and ``stride`` are pairs: along the rows, along the columns. ``corner`` is how many rows and columns the first
+window starts above and to the left of the image.
+"""
 
 from numba import prange, types
 from numba.core import cgutils
@@ -9,10 +13,10 @@ from .simd import VECTOR_BYTES, Emitter
 
 
 @helper
-def _span(i, size, stride, padding, length):
-    """First and last (exclusive) position of window i that lies in the image."""
-    start = i * stride - padding
-    return max(start, 0), min(start + size, length)
+def _span(i, size, stride, corner, first, last):
+    """Where window i starts and ends (exclusive) along an axis, within positions from first to last (exclusive)."""
+    start = i * stride - corner
+    return max(start, first), min(start + size, last)
 
 
 @intrinsic
@@ -23,13 +27,14 @@ def _largest(typingctx, X, x, row, column, rows, columns, Y, y):
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
         _, x, row, column, rows, columns, _, y = args
-        largest = e.function("maximum", 2)
         source, row, column = e.address(0, x), e.scaled(row), e.scaled(column)
         best = cgutils.alloca_once_value(builder, e.load(source))
         with cgutils.for_range(builder, rows) as outer, cgutils.for_range(builder, columns) as inner:
             here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
-            value = e.load(builder.add(source, here))
-            builder.store(builder.call(largest, [builder.load(best), value]), best)
+            value, before = e.load(builder.add(source, here)), builder.load(best)
+            larger = builder.select(builder.fcmp_ordered(">", value, before), value, before)
+            # LLVM's own maximum, in which a NaN wins as well, is unknown to older versions on x86.
+            builder.store(builder.select(builder.fcmp_unordered("uno", value, value), value, larger), best)
         e.store(builder.load(best), e.address(6, y))
         return context.get_dummy_value()
 
@@ -60,16 +65,16 @@ def _to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, floor
 
 
 @parallel_kernel
-def max_pool(x, y, size, stride, padding):
+def max_pool(x, y, size, stride, corner):
     """y = largest value of each window; a NaN wins. Positions outside of the image never do."""
     channels = x.shape[3]
     whole = channels - channels % (VECTOR_BYTES // x.itemsize)  # what vector code takes
     for image in prange(x.shape[0]):
         source, target = x[image].reshape(-1), y[image].reshape(-1)
         for i in range(y.shape[1]):
-            top, bottom = _span(i, size, stride, padding, x.shape[1])
+            top, bottom = _span(i, size[0], stride[0], corner[0], 0, x.shape[1])
             for j in range(y.shape[2]):
-                left, right = _span(j, size, stride, padding, x.shape[2])
+                left, right = _span(j, size[1], stride[1], corner[1], 0, x.shape[2])
                 at, to = (top * x.shape[2] + left) * channels, (i * y.shape[2] + j) * channels
                 for c in range(0, whole, VECTOR_BYTES // x.itemsize):
                     _largest(
@@ -85,7 +90,7 @@ def max_pool(x, y, size, stride, padding):
 
 
 @parallel_kernel
-def max_pool_backward(x, y, dy, dx, size, stride, padding, floor):
+def max_pool_backward(x, y, dy, dx, size, stride, corner, floor):
     """Each dy goes to the first position of its window that holds the largest value, if that is above floor."""
     channels = x.shape[3]
     whole = channels - channels % (VECTOR_BYTES // x.itemsize)
@@ -94,9 +99,9 @@ def max_pool_backward(x, y, dy, dx, size, stride, padding, floor):
         source, best, gradient = x[image].reshape(-1), y[image].reshape(-1), dy[image].reshape(-1)
         target = dx[image].reshape(-1)
         for i in range(y.shape[1]):
-            top, bottom = _span(i, size, stride, padding, x.shape[1])
+            top, bottom = _span(i, size[0], stride[0], corner[0], 0, x.shape[1])
             for j in range(y.shape[2]):
-                left, right = _span(j, size, stride, padding, x.shape[2])
+                left, right = _span(j, size[1], stride[1], corner[1], 0, x.shape[2])
                 at, to = (top * x.shape[2] + left) * channels, (i * y.shape[2] + j) * channels
                 rows, columns, step = bottom - top, right - left, x.shape[2] * channels
                 for c in range(0, whole, VECTOR_BYTES // x.itemsize):
@@ -111,21 +116,24 @@ def max_pool_backward(x, y, dy, dx, size, stride, padding, floor):
 
 
 @helper
-def _share(top, bottom, left, right, size, counted, dtype_one):
-    """1 over the number of positions that a window's mean counts."""
-    inside = (bottom - top) * (right - left)
-    return dtype_one / type(dtype_one)(size * size if counted else inside)
+def _positions(i, j, size, stride, corner, counted):
+    """How many positions the mean of window (i, j) counts: those in the rows and columns ``counted``."""
+    top, bottom = _span(i, size[0], stride[0], corner[0], counted[0], counted[1])
+    left, right = _span(j, size[1], stride[1], corner[1], counted[2], counted[3])
+    return (bottom - top) * (right - left)
 
 
 @parallel_kernel
-def mean_pool(x, y, size, stride, padding, counted):
-    """y = mean of each window; ``counted``: whether positions outside of the image count as zeros."""
+def mean_pool(x, y, size, stride, corner, counted):
+    """y = mean of each window over its positions in rows counted[0] to counted[1] and columns counted[2] to counted[3]
+    (exclusive). What of them is outside of the image counts as zeros.
+    """
     for image in prange(x.shape[0]):
         for i in range(y.shape[1]):
-            top, bottom = _span(i, size, stride, padding, x.shape[1])
+            top, bottom = _span(i, size[0], stride[0], corner[0], 0, x.shape[1])
             for j in range(y.shape[2]):
-                left, right = _span(j, size, stride, padding, x.shape[2])
-                share = _share(top, bottom, left, right, size, counted, x.dtype.type(1))
+                left, right = _span(j, size[1], stride[1], corner[1], 0, x.shape[2])
+                share = x.dtype.type(1) / x.dtype.type(_positions(i, j, size, stride, corner, counted))
                 out = y[image, i, j]
                 out[:] = x.dtype.type(0)
                 for a in range(top, bottom):
@@ -138,15 +146,15 @@ def mean_pool(x, y, size, stride, padding, counted):
 
 
 @parallel_kernel
-def mean_pool_backward(dy, dx, size, stride, padding, counted):
-    """Each dy goes to the positions of its window in equal shares."""
+def mean_pool_backward(dy, dx, size, stride, corner, counted):
+    """Each dy goes to the positions of its window in equal shares; arguments as in ``mean_pool``."""
     for image in prange(dx.shape[0]):
         dx[image] = dx.dtype.type(0)
         for i in range(dy.shape[1]):
-            top, bottom = _span(i, size, stride, padding, dx.shape[1])
+            top, bottom = _span(i, size[0], stride[0], corner[0], 0, dx.shape[1])
             for j in range(dy.shape[2]):
-                left, right = _span(j, size, stride, padding, dx.shape[2])
-                share = _share(top, bottom, left, right, size, counted, dx.dtype.type(1))
+                left, right = _span(j, size[1], stride[1], corner[1], 0, dx.shape[2])
+                share = dx.dtype.type(1) / dx.dtype.type(_positions(i, j, size, stride, corner, counted))
                 gradient = dy[image, i, j]
                 for a in range(top, bottom):
                     for b in range(left, right):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,30 +13,39 @@ from ..kernels.conv import turn
 from ..memory import Memory
 from ..spec import Initializer, Param, Plan, Scratch, Shape
 from .base import Layer
-from .convolution import Geometry, convolution, weights_gradient
+from .convolution import Geometry, Pair, convolution, reach_of, weights_gradient
 
-Borders = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
-Padding = str | int | Borders
+Borders = tuple[Pair, Pair]  # (top, bottom), (left, right)
+Padding = str | int | Pair | Borders
 
 
 @lru_cache(maxsize=1024)
-def borders(padding: Padding, size: tuple[int, int], kernel: tuple[int, int], stride: int) -> Borders:
+def borders(padding: Padding, size: Pair, kernel: Pair, stride: Pair) -> Borders:
     """Rows and columns of zeros around an image of ``size`` for a kernel of that extent, dilation included.
 
     "valid" adds none; "same" gives ceil(size / stride) outputs, as Keras does, with the odd one at the bottom and
-    right; a number goes on all four sides, as in PyTorch; or ((top, bottom), (left, right)).
+    right; a number goes on all four sides, and two as many rows above and below, columns left and right, as in
+    PyTorch; or ((top, bottom), (left, right)).
     """
     if padding == "valid":
         return (0, 0), (0, 0)
     if isinstance(padding, str):
         total = [
-            max((-(-length // stride) - 1) * stride + reach - length, 0)
-            for length, reach in zip(size, kernel, strict=True)
+            max((-(-length // step) - 1) * step + reach - length, 0)
+            for length, reach, step in zip(size, kernel, stride, strict=True)
         ]
         return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
-    if isinstance(padding, int):
-        return (padding, padding), (padding, padding)
-    return padding
+    (rows, columns) = padding if isinstance(padding, tuple) else (padding, padding)
+    both = [(sides, sides) if isinstance(sides, int) else sides for sides in (rows, columns)]
+    return both[0], both[1]
+
+
+def pair(who: str, name: str, value: Any, least: int = 1) -> Pair:
+    """Whole numbers of at least ``least`` for the rows and for the columns, given as one number for both or two."""
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{who}: expected {name} as one number or two; got {value!r}")
+    return checks.count(who, name, values[0], least), checks.count(who, name, values[1], least)
 
 
 def check_padding(who: str, padding: Padding) -> Padding:
@@ -46,10 +55,16 @@ def check_padding(who: str, padding: Padding) -> Padding:
     return check_borders(who, padding, '"same", "valid" (none), ')
 
 
-def check_borders(who: str, padding: Any, words: str = "") -> int | Borders:
-    """A number, or two pairs of numbers, of at least 0; ValueError or TypeError otherwise, naming ``words`` too."""
-    refusal = f"{who}: expected padding as {words}a number or ((top, bottom), (left, right)); got {padding!r}"
+def check_borders(who: str, padding: Any, words: str = "") -> int | Pair | Borders:
+    """A number, two, or two pairs, of at least 0; ValueError or TypeError otherwise, naming ``words`` too."""
+    refusal = (
+        f"{who}: expected padding as {words}a number, (rows, columns) or ((top, bottom), (left, right)); got "
+        f"{padding!r}"
+    )
     if isinstance(padding, (tuple, list)):
+        if len(padding) == 2 and not any(isinstance(part, (tuple, list, str)) for part in padding):
+            rows, columns = (checks.count(who, "each padding", n, least=0) for n in padding)
+            return rows, columns
         if len(padding) != 2 or any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in padding):
             raise ValueError(refusal)
         (top, bottom), (left, right) = (
@@ -67,22 +82,20 @@ class ConvolutionLayer(Layer):
     """What Conv2D and ConvTranspose2D have in common: their arguments, checked, and the window's measures."""
 
     filters: int
-    kernel: int | tuple[int, int]
-    stride: int
+    kernel: int | Pair
+    stride: int | Pair
     padding: Padding
     bias: bool
     init: Initializer
-    dilation: int
+    dilation: int | Pair
     groups: int
 
     def __post_init__(self) -> None:
         who = type(self).__name__
-        for name in ("filters", "stride", "dilation", "groups"):
+        for name in ("filters", "groups"):
             checks.count(who, name, getattr(self, name))
-        sizes = self.kernel if isinstance(self.kernel, (tuple, list)) else (self.kernel, self.kernel)
-        if len(sizes) != 2:
-            raise ValueError(f"{who}: expected kernel as one number or two; got {self.kernel!r}")
-        object.__setattr__(self, "kernel", tuple(checks.count(who, "kernel", size) for size in sizes))
+        for name in ("kernel", "stride", "dilation"):
+            object.__setattr__(self, name, pair(who, name, getattr(self, name)))
         object.__setattr__(self, "padding", check_padding(who, self.padding))
         if not callable(self.init) or isinstance(self.init, type):
             raise TypeError(f"{who}: expected init to be an initializer such as HeNormal(); got {self.init!r}")
@@ -90,14 +103,9 @@ class ConvolutionLayer(Layer):
             raise ValueError(f"{who}: expected filters divisible by groups={self.groups}; got {self.filters}")
 
     @property
-    def _size(self) -> tuple[int, int]:
-        assert isinstance(self.kernel, tuple)
-        return self.kernel
-
-    def _reach(self) -> tuple[int, int]:
-        """Rows and columns from the window's first tap to its last, both included."""
-        kh, kw = self._size
-        return (kh - 1) * self.dilation + 1, (kw - 1) * self.dilation + 1
+    def _pairs(self) -> tuple[Pair, Pair, Pair]:
+        """Kernel, stride and dilation, along the rows and along the columns."""
+        return cast(tuple[Pair, Pair, Pair], (self.kernel, self.stride, self.dilation))
 
     def _check_groups(self, in_shape: Shape) -> None:
         """ValueError for what is no image or can't be cut into groups."""
@@ -109,19 +117,20 @@ class ConvolutionLayer(Layer):
 
 @dataclass(frozen=True)
 class Conv2D(ConvolutionLayer):
-    """y[i, j, f] = b[f] + sum over a, b, c of x[stride * i + a, stride * j + b, c] * W[a, b, c, f].
+    """y[i, j, f] = b[f] + sum over p, q, c of x[sh * i + dh * p, sw * j + dw * q, c] * W[p, q, c, f].
 
-    x has shape (n, H, W, C), W (kh, kw, C / groups, filters), with the image's borders filled up with zeros.
+    x has shape (n, H, W, C), W (kh, kw, C / groups, filters), with the image's borders filled up with zeros. (sh, sw)
+    is the stride, (dh, dw) the dilation.
 
     Args:
         filters: number of output channels.
         kernel: height and width of the window, or one number for both.
-        stride: step of the window in both directions.
-        padding: "same" (ceil(size / stride) outputs, as in Keras), "valid" (none), a number for all sides, as in
-            PyTorch, or ((top, bottom), (left, right)).
+        stride: step of the window down and across, or one number for both.
+        padding: "same" (ceil(size / stride) outputs, as in Keras), "valid" (none), a number for all sides or two for
+            rows and columns, as in PyTorch, or ((top, bottom), (left, right)).
         bias: whether b is added; it starts at 0.
         init: of W; He et al. 2015 unless told.
-        dilation: distance of the window's taps (Yu and Koltun 2016).
+        dilation: distance of the window's taps down and across, or one number for both (Yu and Koltun 2016).
         groups: into how many groups channels and filters are cut; each filter sees its own group's channels only
             (Krizhevsky et al. 2012). groups = C is the depthwise convolution.
     """
@@ -129,25 +138,23 @@ class Conv2D(ConvolutionLayer):
     floors = True
 
     filters: int
-    kernel: int | tuple[int, int]
-    stride: int = 1
+    kernel: int | Pair
+    stride: int | Pair = 1
     padding: Padding = "same"
     bias: bool = True
     init: Initializer = field(default_factory=HeNormal)
-    dilation: int = 1
+    dilation: int | Pair = 1
     groups: int = 1
 
     def _geometry(self, in_shape: Shape) -> Geometry:
-        reach = self._reach()
-        (top, bottom), (left, right) = borders(self.padding, in_shape[:2], reach, self.stride)
+        kernel, stride, dilation = self._pairs
+        reach = reach_of(kernel, dilation)
+        (top, bottom), (left, right) = borders(self.padding, in_shape[:2], reach, stride)
         padded = in_shape[0] + top + bottom, in_shape[1] + left + right
         if padded[0] < reach[0] or padded[1] < reach[1]:
             raise ValueError(f"expected images of at least {reach} with their borders; got {padded}")
-        out = tuple((length - r) // self.stride + 1 for length, r in zip(padded, reach, strict=True))
-        return Geometry(
-            in_shape, (*out, self.filters), self._size, top, left, self.stride, dilation=self.dilation,
-            groups=self.groups,
-        )  # fmt: skip
+        out = ((padded[0] - reach[0]) // stride[0] + 1, (padded[1] - reach[1]) // stride[1] + 1, self.filters)
+        return Geometry(in_shape, out, kernel, top, left, stride, dilation=dilation, groups=self.groups)
 
     def plan(self, in_shape: Shape) -> Plan:
         self._check_groups(in_shape)

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
 from ..initializers import HeNormal, Zeros
 from ..kernels.conv import turn
 from ..kernels.dense import column_sums
 from ..memory import Memory
 from ..spec import Initializer, Param, Plan, Scratch, Shape
-from .conv import ConvolutionLayer, Padding, borders
-from .convolution import Geometry, convolution, weights_gradient
+from .conv import ConvolutionLayer, Padding, borders, pair
+from .convolution import Geometry, Pair, convolution, reach_of, weights_gradient
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class ConvTranspose2D(ConvolutionLayer):
 
     y[i, j, f] = b[f] + sum over a, b, c of s[i + dilation * a, j + dilation * b, c] * W[a, b, c, f], where s is x
     spread out: x[p, q] at s[stride * p + reach - 1 - top, stride * q + reach - 1 - left], 0 elsewhere, with
-    reach = (kernel - 1) * dilation + 1.
+    reach = (kernel - 1) * dilation + 1. Kernel, stride and dilation may differ between rows and columns.
 
     x has shape (n, H, W, C), W (kh, kw, C / groups, filters) as that of Conv2D, so that its last axis counts the units
     for initialisers and norm limits; Flax has it so too. Keras's (kh, kw, filters, C) and PyTorch's (C, filters, kh,
@@ -36,62 +35,65 @@ class ConvTranspose2D(ConvolutionLayer):
     Args:
         filters: number of output channels.
         kernel: height and width of the window, or one number for both.
-        stride: distance of neighbouring input pixels in the output, in both directions.
+        stride: distance of neighbouring input pixels in the output, down and across, or one number for both.
         padding: what the other convolution adds to its image, and so what is cut off here. "same": the output has
             stride * size rows; "valid": all that any input reaches, or stride * size if that is more, both as in
-            Keras; a number for all sides: (size - 1) * stride + reach - 2 * padding + output_padding, as in PyTorch;
-            or ((top, bottom), (left, right)).
-        output_padding: further rows and columns at the bottom and right, fewer than ``stride``: which of the sizes
-            that a strided convolution makes equal is meant. "same" and "valid" have decided that.
+            Keras; a number for all sides or two for rows and columns: (size - 1) * stride + reach - 2 * padding +
+            output_padding, as in PyTorch; or ((top, bottom), (left, right)).
+        output_padding: further rows at the bottom and columns at the right, fewer than ``stride``, or one number for
+            both: which of the sizes that a strided convolution makes equal is meant. "same" and "valid" have decided
+            that.
         bias: whether b is added; it starts at 0.
         init: of W; He et al. 2015 unless told. The fan-in is C / groups * kh * kw, the inputs of an output at stride 1.
             A larger stride leaves an output 1 / stride^2 of them on average, and its variance falls likewise.
-        dilation: distance of the window's taps.
+        dilation: distance of the window's taps down and across, or one number for both.
         groups: into how many groups channels and filters are cut, each filter seeing its own group's channels only.
     """
 
     floors = True
 
     filters: int
-    kernel: int | tuple[int, int]
-    stride: int = 1
+    kernel: int | Pair
+    stride: int | Pair = 1
     padding: Padding = "same"
-    output_padding: int = 0
+    output_padding: int | Pair = 0
     bias: bool = True
     init: Initializer = field(default_factory=HeNormal)
-    dilation: int = 1
+    dilation: int | Pair = 1
     groups: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        more = checks.count("ConvTranspose2D", "output_padding", self.output_padding, least=0)
-        if more >= self.stride:
-            raise ValueError(f"ConvTranspose2D: expected output_padding below stride={self.stride}; got {more}")
-        if more and isinstance(self.padding, str):
+        more, stride = pair("ConvTranspose2D", "output_padding", self.output_padding, least=0), self._pairs[1]
+        object.__setattr__(self, "output_padding", more)
+        if more[0] >= stride[0] or more[1] >= stride[1]:
+            raise ValueError(f"ConvTranspose2D: expected output_padding below stride={stride}; got {more}")
+        if any(more) and isinstance(self.padding, str):
             raise ValueError(
                 f"ConvTranspose2D: expected output_padding=0 with padding {self.padding!r}, which fixes the output's "
                 f"size; got {more}"
             )
 
-    def _out(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of y for x of ``size``."""
-        reach, stride = self._reach(), self.stride
+    def _length(self, axis: int, size: int) -> int:
+        """Length of y along an axis for x of ``size``."""
+        (kernel, stride, dilation), more = (p[axis] for p in self._pairs), self.output_padding
         if self.padding == "same":
-            return size[0] * stride, size[1] * stride
-        full = (size[0] - 1) * stride + reach[0], (size[1] - 1) * stride + reach[1]
+            return size * stride
+        full = (size - 1) * stride + (kernel - 1) * dilation + 1
         if self.padding == "valid":
-            return max(full[0], size[0] * stride), max(full[1], size[1] * stride)
-        rows, columns = borders(self.padding, full, reach, stride)
-        return full[0] - sum(rows) + self.output_padding, full[1] - sum(columns) + self.output_padding
+            return max(full, size * stride)
+        assert isinstance(more, tuple)
+        return full - sum(borders(self.padding, (0, 0), (1, 1), (1, 1))[axis]) + more[axis]
 
     def _geometry(self, in_shape: Shape) -> Geometry:
-        out, reach = self._out((in_shape[0], in_shape[1])), self._reach()
+        kernel, stride, dilation = self._pairs
+        out, reach = (self._length(0, in_shape[0]), self._length(1, in_shape[1])), reach_of(kernel, dilation)
         if out[0] < 1 or out[1] < 1:
             raise ValueError(f"expected padding to leave something of the output; got {out} from {in_shape}")
-        (top, _), (left, _) = borders(self.padding, out, reach, self.stride)
+        (top, _), (left, _) = borders(self.padding, out, reach, stride)
         return Geometry(
-            in_shape, (*out, self.filters), self._size, reach[0] - 1 - top, reach[1] - 1 - left, spread=self.stride,
-            dilation=self.dilation, groups=self.groups,
+            in_shape, (*out, self.filters), kernel, reach[0] - 1 - top, reach[1] - 1 - left, spread=stride,
+            dilation=dilation, groups=self.groups,
         )  # fmt: skip
 
     def plan(self, in_shape: Shape) -> Plan:

@@ -16,48 +16,60 @@ from ..kernels import winograd
 from ..spec import Shape
 
 Array = np.ndarray
+Pair = tuple[int, int]  # along the rows, along the columns
 
 
 @dataclass(frozen=True)
 class Geometry:
     """y[i, j] = sum over a, b of x'[stride * i + dilation * a, stride * j + dilation * b] W[a, b].
 
-    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left). Of
-    stride and spread, one is 1.
+    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left). Along each axis
+    one of stride and spread is 1.
     """
 
     in_shape: Shape  # (rows, columns, channels)
     out_shape: Shape  # (rows, columns, filters)
-    kernel: tuple[int, int]
+    kernel: Pair
     top: int
     left: int
-    stride: int = 1
-    spread: int = 1
-    dilation: int = 1
+    stride: Pair = (1, 1)
+    spread: Pair = (1, 1)
+    dilation: Pair = (1, 1)
     groups: int = 1
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def reach(self) -> Pair:
         """Rows and columns from a window's first tap to its last, both included."""
-        return (self.kernel[0] - 1) * self.dilation + 1, (self.kernel[1] - 1) * self.dilation + 1
+        return reach_of(self.kernel, self.dilation)
+
+    @property
+    def tap_step(self) -> Pair:
+        """Distance of the taps of a phase."""
+        return direct.tap_step(self.spread[0], self.dilation[0]), direct.tap_step(self.spread[1], self.dilation[1])
+
+    @property
+    def distance(self) -> Pair:
+        """How far apart the elements of x are that the taps of a phase meet."""
+        (down, across), (rows, columns) = self.dilation, self.tap_step
+        return down * rows // self.spread[0], across * columns // self.spread[1]
 
     def phases(self, axis: int) -> Array:
         """As ``direct.phases`` has them, along rows or columns."""
         front = (self.top, self.left)[axis]
-        return direct.phases(self.kernel[axis], front, self.spread, self.dilation)
+        return direct.phases(self.kernel[axis], front, self.spread[axis], self.dilation[axis])
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def grid(self) -> Pair:
         """Rows and columns of outputs of a phase, the last of which some phases may lack."""
         rows, columns, _ = self.out_shape
-        return -(-rows // self.spread), -(-columns // self.spread)
+        return -(-rows // self.spread[0]), -(-columns // self.spread[1])
 
-    def borders(self, axis: int) -> tuple[int, int]:
+    def borders(self, axis: int) -> Pair:
         """Where x starts behind its zeros, and the length of both: as far as any window reaches, or all of x."""
-        distance = self.dilation * direct.tap_step(self.spread, self.dilation) // self.spread
+        distance = self.distance[axis]
         met = [(start, start + distance * (taps - 1)) for _, taps, start in self.phases(axis).tolist() if taps > 0]
         front = max(0, -min(first for first, _ in met))
-        last = max(last for _, last in met) + self.stride * (self.grid[axis] - 1)
+        last = max(last for _, last in met) + self.stride[axis] * (self.grid[axis] - 1)
         return front, front + max(last + 1, self.in_shape[axis])
 
     @property
@@ -76,7 +88,7 @@ class Geometry:
     @property
     def suits_winograd(self) -> bool:
         """Whether Winograd's convolution is possible, and saves a third of the multiplications or more."""
-        if (self.stride, self.spread, self.dilation, self.groups) != (1, 1, 1, 1):
+        if {*self.stride, *self.spread, *self.dilation, self.groups} != {1}:
             return False
         if not winograd.suits(self.kernel, self.in_shape[2], self.out_shape[2]):
             return False
@@ -85,15 +97,21 @@ class Geometry:
         return 3 * winograd.ELEMENTS * math.prod(winograd.grid(rows, columns, self.kernel[0])) <= 2 * plain
 
 
+def reach_of(kernel: Pair, dilation: Pair) -> Pair:
+    """Rows and columns from the first tap of a window to its last, both included."""
+    return (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
+
+
 class DirectConvolution:
     """Patches are read where they lie. ``scratch``, ``work``: elements that ``run`` needs, all told and a thread."""
 
     def __init__(self, g: Geometry) -> None:
         (_, _, filters), channels, (down, across) = g.out_shape, g.in_shape[2], g.grid
         (self._top, rows), (self._left, columns) = g.borders(0), g.borders(1)
-        self.geometry, self._size, self._step = g, (rows, columns), direct.tap_step(g.spread, g.dilation)
-        self.scratch = direct.panels_size(math.prod(g.weights[:3]), filters // g.groups, g.groups, g.spread)
-        outputs = down * across * g.spread * filters if g.spread > 1 else 0
+        self.geometry, self._size, self._step, self._distance = g, (rows, columns), g.tap_step, g.distance
+        phases = math.prod(g.spread)
+        self.scratch = direct.panels_size(math.prod(g.weights[:3]), filters // g.groups, g.groups, phases)
+        outputs = down * across * g.spread[1] * filters if phases > 1 else 0
         self.work = direct.work_size(0, rows * columns * channels + outputs)
         self._phases = direct.phase_table(g.phases(0), g.phases(1), (self._top, self._left), columns, channels)
         self._pixels = direct.pixel_offsets(down, across, g.stride, columns, channels)
@@ -103,7 +121,7 @@ class DirectConvolution:
         g = self.geometry
         direct.conv(
             x, self._top, self._left, self._size, W, bias, floor, y, g.groups, g.spread, self._step,
-            g.dilation * self._step // g.spread, self._phases, self._pixels, scratch, work,
+            self._distance, self._phases, self._pixels, scratch, work,
         )  # fmt: skip
 
 

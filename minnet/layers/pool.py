@@ -1,7 +1,7 @@
 """Pooling, resizing and borders of images (H, W, C), channels last."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,85 +11,125 @@ from ..kernels.borders import pad
 from ..memory import Memory
 from ..spec import Plan, Shape
 from .base import Layer
-from .conv import Borders, borders, check_borders
+from .conv import Borders, Padding, borders, check_borders, check_padding, pair
+from .convolution import Pair
 
 
 class _Window(Layer):
-    """A square window of ``size`` that moves by ``stride`` over an image with ``padding`` positions on every side."""
+    """A window of ``size`` that moves by ``stride`` over an image with ``padding`` around it."""
 
-    size: int
-    stride: int | None
-    padding: int
+    size: int | Pair
+    stride: int | Pair | None
+    padding: Padding
+    ceil_mode: bool
 
     def __post_init__(self) -> None:
         who = type(self).__name__
-        checks.count(who, "size", self.size)
-        object.__setattr__(
-            self, "stride", self.size if self.stride is None else checks.count(who, "stride", self.stride)
-        )
-        given: Any = self.padding
-        if given is None or isinstance(given, str):
-            hint = " (for an odd size, size // 2 makes as many outputs)" if given == "same" else ""
-            raise TypeError(f"{who}: expected padding as a whole number, 0 for none; got {given!r}{hint}")
-        if checks.count(who, "padding", self.padding, least=0) >= self.size:
-            raise ValueError(f"{who}: expected padding below size={self.size}; got {self.padding}")
+        size = pair(who, "size", self.size)
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "stride", size if self.stride is None else pair(who, "stride", self.stride))
+        object.__setattr__(self, "padding", check_padding(who, self.padding))
+        checks.truth(who, "ceil_mode", self.ceil_mode)
+        if not isinstance(self.padding, str):
+            sides = borders(self.padding, size, size, (1, 1))
+            if max(sides[0]) >= size[0] or max(sides[1]) >= size[1]:
+                raise ValueError(f"{who}: expected padding below size={size}; got {self.padding}")
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
-        rows, columns = (length + 2 * self.padding - self.size for length in in_shape[:2])
-        if rows < 0 or columns < 0:
-            raise ValueError(f"expected images of at least size={self.size} with padding; got input shape {in_shape}")
-        assert self.stride is not None
-        return Plan((rows // self.stride + 1, columns // self.stride + 1, in_shape[2]))
+        size, stride, sides = self._window(in_shape)
+        out = []
+        for length, reach, step, (before, after) in zip(in_shape[:2], size, stride, sides, strict=True):
+            rest = length + before + after - reach
+            if rest < 0:
+                raise ValueError(f"expected images of at least size={size} with padding; got input shape {in_shape}")
+            count = rest // step + 1
+            # A window that would start behind the image is none.
+            more = self.ceil_mode and rest % step > 0 and count * step < length + before
+            out.append(count + more)
+        return Plan((*out, in_shape[2]))
+
+    def _window(self, in_shape: Shape) -> tuple[Pair, Pair, Borders]:
+        """Size and stride along both axes, and the padding around images of that shape."""
+        size, stride = cast(tuple[Pair, Pair], (self.size, self.stride))
+        return size, stride, borders(self.padding, (in_shape[0], in_shape[1]), size, stride)
+
+    def bind(self, m: Any) -> None:
+        """m.window: (size, stride, corner), as the kernels take them."""
+        size, stride, ((top, _), (left, _)) = self._window(m.in_shape)
+        m.window = size, stride, (top, left)
 
 
 @dataclass(frozen=True)
 class MaxPool2D(_Window):
-    """Largest value of each window; ``stride`` is ``size`` unless told. Padding never wins, as in PyTorch.
+    """Largest value of each window. Padding never wins, as in PyTorch.
 
     Of equal values the first in reading order gets the gradient.
+
+    Args:
+        size: height and width of the window, or one number for both.
+        stride: step of the window down and across, or one number for both; ``size`` unless told.
+        padding: 0 or "valid" (none), "same" (ceil(length / stride) outputs, as in Keras), a number for all sides or two
+            for rows and columns, as in PyTorch, or ((top, bottom), (left, right)); below ``size``.
+        ceil_mode: whether rows and columns at the bottom and right that fill no whole window get one all the same, as
+            long as it starts within the image or the padding before it: PyTorch's ``ceil_mode``.
     """
 
     masks = True
 
-    size: int
-    stride: int | None = None
-    padding: int = 0
+    size: int | Pair
+    stride: int | Pair | None = None
+    padding: Padding = 0
+    ceil_mode: bool = False
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.max_pool(x, y, self.size, self.stride, self.padding)
+        kernels.max_pool(x, y, *m.window)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.max_pool_backward(x, y, dy, dx, self.size, self.stride, self.padding, m.input_floor)
+            kernels.max_pool_backward(x, y, dy, dx, *m.window, m.input_floor)
 
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-        border = (self.padding, self.padding)
-        padded = np.pad(x, ((0, 0), border, border, (0, 0)), constant_values=-np.inf)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (self.size, self.size), axis=(1, 2))
-        return windows[:, :: self.stride, :: self.stride].reshape(*y.shape, self.size**2).argmax(axis=-1)
+        (rows, columns), (down, across), (top, left) = m.window
+        bottom, right = (y.shape[1] - 1) * down + rows, (y.shape[2] - 1) * across + columns  # of the last window
+        padded = np.full((len(x), max(bottom, top + x.shape[1]), max(right, left + x.shape[2]), x.shape[3]), -np.inf)
+        padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(1, 2))
+        chosen = windows[:, ::down, ::across][:, : y.shape[1], : y.shape[2]]
+        return chosen.reshape(*y.shape, rows * columns).argmax(axis=-1)
 
 
 @dataclass(frozen=True)
 class AvgPool2D(_Window):
-    """Mean of each window; ``stride`` is ``size`` unless told.
+    """Mean of each window.
 
-    ``count_padding=True`` counts positions outside of the image as zeros, PyTorch's default; False leaves them out of
-    the mean, as Keras does.
+    Args:
+        size, stride, padding, ceil_mode: as in ``MaxPool2D``.
+        count_padding: whether positions of the padding count as zeros, PyTorch's default (``count_include_pad``);
+            False leaves them out of the mean, as Keras does. Where a window of ``ceil_mode`` sticks out beyond the
+            padding, these positions never count.
     """
 
-    size: int
-    stride: int | None = None
-    padding: int = 0
+    size: int | Pair
+    stride: int | Pair | None = None
+    padding: Padding = 0
     count_padding: bool = True
+    ceil_mode: bool = False
+
+    def bind(self, m: Any) -> None:
+        """m.counted: first and last (exclusive) row, first and last column of the positions that count."""
+        super().bind(m)
+        rows, columns, _ = m.in_shape
+        (top, bottom), (left, right) = self._window(m.in_shape)[2] if self.count_padding else ((0, 0), (0, 0))
+        m.counted = -top, rows + bottom, -left, columns + right
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.mean_pool(x, y, self.size, self.stride, self.padding, self.count_padding)
+        kernels.mean_pool(x, y, *m.window, m.counted)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.mean_pool_backward(dy, dx, self.size, self.stride, self.padding, self.count_padding)
+            kernels.mean_pool_backward(dy, dx, *m.window, m.counted)
 
 
 @dataclass(frozen=True)
@@ -134,9 +174,12 @@ class Upsample(Layer):
 
 @dataclass(frozen=True)
 class ZeroPad(Layer):
-    """Rows and columns of zeros around the image: a number for all sides, or ((top, bottom), (left, right))."""
+    """Rows and columns of zeros around the image.
 
-    padding: int | Borders
+    ``padding`` is a number for all sides, two for rows and columns, or ((top, bottom), (left, right)).
+    """
+
+    padding: int | Pair | Borders
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "padding", check_borders("ZeroPad", self.padding))
@@ -144,14 +187,14 @@ class ZeroPad(Layer):
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
-        (top, bottom), (left, right) = borders(self.padding, in_shape[:2], (1, 1), 1)
+        (top, bottom), (left, right) = borders(self.padding, in_shape[:2], (1, 1), (1, 1))
         return Plan((in_shape[0] + top + bottom, in_shape[1] + left + right, in_shape[2]))
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        (top, _), (left, _) = borders(self.padding, x.shape[1:3], (1, 1), 1)
+        (top, _), (left, _) = borders(self.padding, x.shape[1:3], (1, 1), (1, 1))
         pad(x, top, left, y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            (top, _), (left, _) = borders(self.padding, x.shape[1:3], (1, 1), 1)
+            (top, _), (left, _) = borders(self.padding, x.shape[1:3], (1, 1), (1, 1))
             np.copyto(dx, dy[:, top : top + dx.shape[1], left : left + dx.shape[2]])
