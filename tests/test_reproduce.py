@@ -85,14 +85,19 @@ def test_every_claim_on_rules_and_rates_has_one_row(reproduce):
 
 
 def test_the_script_writes_table_page_and_figures(tmp_path):
+    (tmp_path / "index.html").write_text("the page of all claims")
     command = [sys.executable, str(SCRIPT), "N9", "N10", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "N9: with small weights" in done.stdout
     assert "2 claims in" in done.stdout
     assert done.stderr == ""  # no progress bar where nobody watches
-    page = (tmp_path / "index.html").read_text()
+    assert done.stdout.startswith(f"minnet {mn.__version__}: 2 of ")
+    assert "[2 of 2] N10: " in done.stdout
+    page = (tmp_path / "N9_N10.html").read_text()
     assert "<td>N10</td>" in page
-    assert (tmp_path / "table.md").read_text().count("\n") == 4
+    assert '<meta name="viewport"' in page
+    assert (tmp_path / "N9_N10.md").read_text().count("\n") == 4
+    assert (tmp_path / "index.html").read_text() == "the page of all claims"
 
 
 def test_an_unknown_claim_is_named():

@@ -161,6 +161,7 @@ def page(
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in words)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">{again}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}: {worst(found)}</title><style>{_STYLE}</style>"
         f"<h1>{html.escape(title)}</h1>{lines}<ul>{sentences}</ul>{images}</html>\n"
     )
