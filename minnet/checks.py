@@ -72,8 +72,28 @@ def precision(who: str, value: Any) -> np.dtype:
     return resolved
 
 
-def array(who: str, name: str, values: Any) -> np.ndarray:
-    """``values`` as an array; ValueError for nested lists of uneven lengths."""
+def dense(who: object, name: str, values: Any) -> None:
+    """TypeError for sparse matrices, ValueError for arrays with masked elements.
+
+    NumPy would take a sparse matrix for one object, and read what lies under a mask.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{who}: expected {name} without masked elements; got {np.sum(values.mask)} masked of "
+            f"{np.size(values)} (fill them with .filled(value), or leave their samples out)"
+        )
+    if type(values).__module__.partition(".")[0] in ("scipy", "sparse") and hasattr(values, "nnz"):
+        raise TypeError(
+            f"{who}: expected {name} as a dense array; got a sparse {type(values).__name__} of shape {values.shape} "
+            "(its .toarray() or .todense() is dense)"
+        )
+
+
+def array(who: object, name: str, values: Any) -> np.ndarray:
+    """``values`` as an array; ValueError for nested lists of uneven lengths, and what ``dense`` refuses."""
+    if type(values) is np.ndarray:
+        return values
+    dense(who, name, values)
     try:
         return np.asarray(values)
     except ValueError as error:

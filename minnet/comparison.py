@@ -109,7 +109,7 @@ class Comparison:
         self.members = tuple(members)
         for name in (self.reference, *self.members):
             self._place(name)
-        values = {name: np.asarray(entry) for name, entry in entries.items()}
+        values = {name: checks.array("Comparison", name, entry) for name, entry in entries.items()}
         self.y = as_labels("Comparison", y) if loss is None else _targets(values, y, loss)
         # Of each entry, seed and sample, NaN where an entry has none: is it right, its loss, and the probability of the
         # predicted class.

@@ -65,6 +65,8 @@ _MNIST = {
 def mnist(folder: str | Path) -> tuple[Data, Data]:
     """(train, test) from the original IDX files in ``folder``, gzipped or not.
 
+    A file may also be called ``train-images.idx3-ubyte``, and may lie in a folder of its own name, as archives of MNIST
+    unpack.
     Images are uint8 (60000, 28, 28, 1) and (10000, 28, 28, 1); labels int64. FileNotFoundError for a missing file;
     ValueError, naming the file, for one that is truncated, too long, or not what its name says.
     """
@@ -86,7 +88,9 @@ def mnist(folder: str | Path) -> tuple[Data, Data]:
 
 def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
     """One IDX file of unsigned bytes: magic 0, 0, type, axes; then each axis as a big-endian uint32; then the data."""
-    path = next((p for p in (folder / name, folder / f"{name}.gz") if p.exists()), None)
+    names = [f"{spelling}{ending}" for spelling in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")]
+    places = [folder, *(folder / inner for inner in names)]
+    path = next((place / inner for inner in names for place in places if (place / inner).is_file()), None)
     if path is None:
         raise FileNotFoundError(f"mnist: expected {name} or {name}.gz in {folder}; found neither")
     header = 4 + 4 * axes
@@ -122,6 +126,7 @@ def _read_up_to(file: io.BufferedIOBase, most: int) -> bytes:
 
 _CIFAR_RECORD = 1 + 3 * 32 * 32  # label, then the red, green and blue planes
 _CIFAR_RECORDS = 10_000  # in each file
+_CIFAR_ARCHIVE = "cifar-10-batches-bin"
 _CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -130,9 +135,12 @@ def cifar10(folder: str | Path) -> tuple[Data, Data]:
 
     Images are uint8 (n, 32, 32, 3), channels last; labels int64, 0 airplane to 9 truck (``cifar10_classes()``). A file
     ``test_first1000.bin``, test_batch.bin's first 1,000 records, serves where that is missing. FileNotFoundError for a
-    missing file; ValueError, naming the file, for one that has not its 10,000 records or holds labels above 9.
+    missing file; ValueError, naming the file, for one that has not its 10,000 records or holds labels above 9. The
+    files may lie in the folder ``cifar-10-batches-bin`` that the archive makes.
     """
     folder = Path(folder)
+    if (folder / _CIFAR_ARCHIVE).is_dir() and not (folder / "data_batch_1.bin").exists():
+        folder /= _CIFAR_ARCHIVE
     train = [_read_cifar(folder / f"data_batch_{i}.bin", _CIFAR_RECORDS) for i in range(1, 6)]
     test, records = folder / "test_batch.bin", _CIFAR_RECORDS
     if not test.exists() and (folder / "test_first1000.bin").exists():

@@ -41,6 +41,7 @@ class Loss:
         if sample_weight is None:
             out.fill(1.0 / out.size)
             return
+        checks.dense(self, "sample weights", sample_weight)
         try:
             weights = np.asarray(sample_weight, np.float64)
         except (TypeError, ValueError):
@@ -117,7 +118,7 @@ class _Classification(Loss):
             raise ValueError(f"{self}: expected at least two outputs, one a class; got {out_shape[0]} (see Logistic)")
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
-        labels = np.asarray(targets)
+        labels = checks.array(self, "targets", targets)
         if labels.dtype.kind not in "iu":
             came = f"dtype {labels.dtype}, shape {labels.shape}"
             raise TypeError(f"{self}: expected integer labels; got {came}{_remedy(labels)}")
@@ -219,7 +220,7 @@ class Logistic(Loss):
     """
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
-        values = np.asarray(targets)
+        values = checks.array(self, "targets", targets)
         if values.dtype.kind not in "iufb":
             raise TypeError(f"{self}: expected numbers from 0 to 1; got dtype {values.dtype}")
         values = _with_outputs(self, values, out_shape)
@@ -239,7 +240,7 @@ class _Regression(Loss):
     """Floating-point targets of shape (n, outputs), or (n,) for one output."""
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
-        values = np.asarray(targets)
+        values = checks.array(self, "targets", targets)
         if values.dtype.kind != "f":
             raise TypeError(f"{self}: expected floating-point targets; got dtype {values.dtype}")
         with np.errstate(over="ignore"):  # what overflows shows as infinity

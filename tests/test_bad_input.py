@@ -720,3 +720,63 @@ def test_a_run_goes_on_as_if_nothing_had_been_refused():
         return everything(trainer)
 
     assert go_on(disturb=True) == go_on(disturb=False)
+
+
+# What only looks like an array ---------------------------------------------------------------------------
+
+# SciPy is no dependency: a class that NumPy treats as it treats SciPy's, as one object.
+Sparse = type("csr_matrix", (), {"__module__": "scipy.sparse._csr", "nnz": 3, "shape": (N, 4), "__len__": None})
+
+
+def masked(values):
+    mask = np.zeros(np.shape(values), bool)
+    mask.flat[1] = True
+    return np.ma.MaskedArray(values, mask)
+
+
+def takers():
+    """Calls that take arrays from outside, with one of them left open."""
+    x, y = good()
+    net = mn.Net(mn.Dense(3), 4, mn.SoftmaxCrossEntropy())
+    ensemble = mn.Ensemble(net, [net])
+    scores = np.zeros((N, 3))
+    return {
+        "predict": net.predict,
+        "forward": net.forward,
+        "evaluate": lambda bad: net.evaluate(bad, y),
+        "loss_and_grads, labels": lambda bad: net.loss_and_grads(x, bad),
+        "loss_and_grads, weights": lambda bad: net.loss_and_grads(x, y, sample_weight=bad),
+        "fit": lambda bad: mn.fit(net, (bad, y), rule=mn.SGD(), lr=0.1, steps=1),
+        "fit, labels": lambda bad: mn.fit(net, (x, bad), rule=mn.SGD(), lr=0.1, steps=1),
+        "fit, validation": lambda bad: mn.fit(net, (x, y), rule=mn.SGD(), lr=0.1, steps=1, validation=(bad, y)),
+        "split": lambda bad: mn.data.split((bad, y), (0.5, 0.5)),
+        "Batches": lambda bad: mn.data.Batches((bad, y), 2),
+        "Standardizer.fit": mn.data.Standardizer.fit,
+        "Standardizer": mn.data.Standardizer.fit(x),
+        "Ensemble.predict": ensemble.predict,
+        "preflight": lambda bad: mn.preflight(net, (bad, y)),
+        "Logistic": lambda bad: mn.Logistic()(scores, bad),
+        "SquaredError": lambda bad: mn.SquaredError()(scores, bad),
+        "Comparison": lambda bad: mn.Comparison({"one": bad}, y),
+        "check_gradient": lambda bad: mn.check_gradient(np.sum, bad, x),
+    }
+
+
+@pytest.mark.parametrize("name", list(takers()))
+def test_a_masked_array_is_refused_by_its_name(name):
+    values = good()[1] if "labels" in name else np.ones(N) if "weights" in name else good()[0].astype(float)
+    with pytest.raises(ValueError, match=r": expected .* without masked elements; got 1 masked of .*filled"):
+        takers()[name](masked(values))
+
+
+@pytest.mark.parametrize("name", list(takers()))
+def test_a_sparse_matrix_is_refused_by_its_name(name):
+    with pytest.raises(TypeError, match=r": expected .* as a dense array; got a sparse csr_matrix .*toarray"):
+        takers()[name](Sparse())
+
+
+def test_a_masked_array_without_masked_elements_is_an_array():
+    x, y = good()
+    net = mn.Net(mn.Dense(3), 4, mn.SoftmaxCrossEntropy())
+    np.testing.assert_array_equal(net.predict(np.ma.MaskedArray(x)), net.predict(x))
+    assert net.evaluate(x, np.ma.MaskedArray(y)) == net.evaluate(x, y)

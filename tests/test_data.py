@@ -452,6 +452,67 @@ def test_a_bad_seed_of_a_split_is_refused(seed, error):
         split(numbered(10), (0.5, 0.5), seed=seed)
 
 
+def counts(y, classes):
+    return [int((y == label).sum()) for label in classes]
+
+
+STRATIFIED = {
+    "balanced": (np.repeat(np.arange(3), 40), (0.5, 0.25, 0.25)),
+    "rare": (np.array([0] * 90 + [1] * 10), (0.8, 0.1, 0.1)),
+    "sorted by hand": (np.array([5] * 7 + [-2] * 7 + [9] * 7), (0.5, 0.5)),
+    "text": (np.array(["cat"] * 30 + ["dog"] * 60), (0.7, 0.2)),
+    "truth": (np.array([True] * 20 + [False] * 60), (0.9, 0.1)),
+}
+
+
+@pytest.mark.parametrize("name", STRATIFIED)
+def test_a_stratified_split_gives_each_part_its_share_of_each_class(name):
+    y, fractions = STRATIFIED[name]
+    x = np.arange(float(len(y)))[:, np.newaxis]
+    parts = split((x, y), fractions, seed=3, stratified=True)
+    classes = np.unique(y)
+    for (part_x, part_y), fraction in zip(parts, fractions, strict=True):
+        for label, count in zip(classes, counts(y, classes), strict=True):
+            assert abs(int((part_y == label).sum()) - fraction * count) <= 1
+        np.testing.assert_array_equal(part_y, y[part_x[:, 0].astype(int)])
+    taken = np.concatenate([part_x for part_x, _ in parts]).ravel()
+    assert len(set(taken)) == len(taken)
+    lengths = [len(part_y) for _, part_y in split((x, y), fractions, seed=3)]
+    assert [len(part_y) for _, part_y in parts] == lengths
+
+
+def test_a_stratified_split_is_shuffled_and_depends_on_the_seed_alone():
+    y = np.repeat([0, 1], 20)
+
+    def order(seed):
+        x = np.arange(40.0)[:, np.newaxis]
+        return [part.ravel().tolist() for part, _ in split((x, y), (0.5, 0.5), seed=seed, stratified=True)]
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    for seed in range(3):
+        for part in order(seed):
+            classes = y[np.array(part, int)]
+            assert len(set(part)) == 20
+            assert part != sorted(part)
+            assert (classes[::2] != classes[1::2]).any()
+            assert (classes[::2] == classes[1::2]).any(), "classes take turns"
+
+
+@pytest.mark.parametrize(
+    ("y", "stratified", "error", "text"),
+    [
+        (np.eye(4), True, ValueError, r"labels of shape \(n,\).*; got y of shape \(4, 4\)"),
+        (np.arange(4.0), True, TypeError, "labels.*; got y of dtype float64"),
+        (np.arange(4), "yes", TypeError, "stratified to be True or False; got 'yes'"),
+        (np.arange(4), np.arange(4), TypeError, "stratified to be True or False"),  # as scikit-learn has it
+    ],
+)
+def test_what_a_split_cannot_stratify_by_is_refused(y, stratified, error, text):
+    with pytest.raises(error, match=f"^split: expected {text}"):
+        split((np.ones((4, 1)), y), (0.5, 0.5), stratified=stratified)
+
+
 # Standardizer -------------------------------------------------------------------------------------------
 
 

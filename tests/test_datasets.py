@@ -177,6 +177,37 @@ def test_mnist_takes_the_folder_as_text_too(tmp_path):
     assert datasets.mnist(str(tmp_path))[0][0].shape == (7, 28, 28, 1)
 
 
+UNPACKED = {
+    "folders": lambda folder, name: folder / name / name,
+    "folders and dots": lambda folder, name: folder / name.replace("-idx", ".idx") / name,
+    "dots": lambda folder, name: folder / name.replace("-idx", ".idx"),
+    "folders of dotted": lambda folder, name: folder / name / name.replace("-idx", ".idx"),
+    "folders and gzip": lambda folder, name: folder / name / f"{name}.gz",
+}
+
+
+@pytest.mark.parametrize("way", UNPACKED)
+def test_mnist_is_found_as_archives_unpack_it(tmp_path, way):
+    written = write_mnist(tmp_path, packed="gzip" in way)
+    for name in (name for names in FILES.values() for name in names):
+        source = next(path for path in (tmp_path / name, tmp_path / f"{name}.gz") if path.exists())
+        moved = source.rename(tmp_path / "moved")
+        place = UNPACKED[way](tmp_path, name)
+        place.parent.mkdir(exist_ok=True)
+        moved.rename(place)
+    for (x, y), part in zip(datasets.mnist(tmp_path), ("train", "test"), strict=True):
+        np.testing.assert_array_equal(x[..., 0], written[part][0])
+        np.testing.assert_array_equal(y, written[part][1])
+
+
+def test_an_empty_folder_of_a_files_name_is_no_mnist_file(tmp_path):
+    write_mnist(tmp_path, packed=False)
+    (tmp_path / IMAGES).unlink()
+    (tmp_path / IMAGES).mkdir()
+    with pytest.raises(FileNotFoundError, match=f"^mnist: expected {IMAGES} or {IMAGES}.gz"):
+        datasets.mnist(tmp_path)
+
+
 @pytest.mark.parametrize("name", [name for names in FILES.values() for name in names])
 def test_a_missing_mnist_file_is_named(tmp_path, name):
     write_mnist(tmp_path, packed=False)
@@ -292,6 +323,13 @@ def test_cifar10_reads_back_what_is_in_its_files_with_channels_last(tmp_path):
     (x, y), (test_x, test_y) = datasets.cifar10(tmp_path)
     assert_images_are_records(x, y, np.concatenate([written[name] for name in BATCHES]))
     assert_images_are_records(test_x, test_y, written["test_batch.bin"])
+
+
+@pytest.mark.usefixtures("small_cifar")
+def test_cifar10_is_found_in_the_folder_that_its_archive_makes(tmp_path):
+    (tmp_path / "cifar-10-batches-bin").mkdir()
+    written = write_cifar(tmp_path / "cifar-10-batches-bin")
+    assert_images_are_records(*datasets.cifar10(tmp_path)[1], written["test_batch.bin"])
 
 
 def test_cifar10_takes_the_first_1000_test_images_only_where_the_test_batch_is_missing(tmp_path, monkeypatch):

@@ -189,6 +189,7 @@ class Ensemble:
     def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:
         """(samples, member, scores), chunk by chunk, and in each member by member; scores are valid until the next."""
         checks.count("Ensemble", "batch_size", batch_size)
+        checks.dense("Ensemble", "x", x)
         net = self._net
         for start in range(0, max(len(x), 1), batch_size):  # of no samples the net itself complains
             chunk = net.as_input(x[start : start + batch_size])

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
+
 Arguments = np.ndarray | Sequence[Any] | Mapping[str, Any]
 Replay = Callable[[], object] | np.random.Generator | Iterable[np.random.Generator] | None
 
@@ -83,6 +85,7 @@ def arguments(
 
 
 def _one_array(who: str, x: Any) -> np.ndarray:
+    checks.dense(who, "x", x)
     try:
         only = np.asarray(x)
     except ValueError:  # lists of uneven lengths
