@@ -3,7 +3,7 @@
 Every average is a callback that only reads the net: a run with it ends with the same bits as one without. Taking a
 point in is one pass over the flat vector, ``average = (1 - share) * average + share * params``; what sets most averages
 apart is the share. ``LAWA`` copies the point, and makes a pass for each of its k points whenever its mean is asked for.
-``SWAG`` takes six passes, for its variances and deviations too, once an epoch unless told otherwise. Buffers, such as
+``SWAG`` takes five passes, for its variances and deviations too, once an epoch unless told otherwise. Buffers, such as
 the running statistics of batch norm, are averaged in the same way. Those belong to the weights that they were measured
 with, so after a real mixture they had better be measured anew: ``refresh``.
 

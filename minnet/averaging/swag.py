@@ -7,6 +7,8 @@ import numpy as np
 
 from .. import checks, streams
 from ..callbacks import check_state
+from ..kernels.gradients import square
+from ..kernels.update_tensor import along
 from ..moments import When
 from ..net import Net
 from .base import mix
@@ -42,16 +44,15 @@ class SWAG(SWA):
 
     def _take(self, net: Net) -> None:
         variance, deviation, columns = self._spread
-        share = self.share()
+        share, cast = self.share(), variance.dtype.type
         if self.count > 1:
             # With share w and d from the mean before: variance = (1 - w) * variance + w (1 - w) d^2.
-            np.subtract(net.params, self.params, out=deviation)
-            np.multiply(deviation, deviation, out=deviation)
-            deviation *= deviation.dtype.type(1 - share)
+            along(net.params, cast(-1), self.params, deviation)
+            square(deviation, cast(1 - share))
             mix(variance, deviation, share)
         super()._take(net)
         if self.rank:
-            np.subtract(net.params, self.params, out=columns[(self.count - 1) % self.rank])
+            along(net.params, cast(-1), self.params, columns[(self.count - 1) % self.rank])
 
     @property
     def variance(self) -> np.ndarray:

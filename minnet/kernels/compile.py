@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import config, njit
+
+from .denormals import FlushingCompiler
 
 # Not fastmath=True: that also promises "no NaN, no infinity", and isfinite() would then lie.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
@@ -23,14 +25,17 @@ _STAMP = (*_source_stamp(), os.environ.get("MINNET_VECTOR_BYTES", ""))
 
 
 def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    compiled = njit(function, cache=True, error_model="numpy", **options)
-    # Numba throws kept code away when the kernel's own file changes. Helpers come from other files too.
-    compiled._cache._cache_file._source_stamp = _STAMP
+    compiled = njit(function, cache=True, error_model="numpy", pipeline_class=FlushingCompiler, **options)
+    if not config.DISABLE_JIT:  # else it is the function itself
+        # Numba throws kept code away when the kernel's own file changes. Helpers come from other files too.
+        compiled._cache._cache_file._source_stamp = _STAMP
     return compiled
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, once for each combination of dtypes, and keep the machine code on disk.
+
+    Its arithmetic takes denormal numbers for zeros: see ``denormals``.
 
     ``error_model="numpy"``: a division by zero gives infinity; Python's check for it would stop a loop
     from becoming vector code.

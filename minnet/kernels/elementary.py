@@ -1,7 +1,8 @@
 """Elementary functions without branches or calls, so that a loop over them becomes vector code.
 
 Each takes a float32 or a float64 and returns the same type, within 2 units in the last place over the whole range:
-subnormal numbers, overflow to infinity, signed zeros and NaN included. The C library's functions go number by number.
+denormal numbers, overflow to infinity, signed zeros and NaN included. In a kernel, which takes denormal numbers for
+zeros, results below twice the smallest normal number may be 0. The C library's functions go number by number.
 
 One text serves both precisions. What differs are coefficients, and ``constant`` and ``polynomial`` choose them by the
 type of their argument. Polynomials are fits of our own to the least largest relative error (Remez exchange in 50
@@ -265,8 +266,10 @@ def log1p(x):
     one = type(x)(1)
     sum_ = one + x
     e = _exponent(sum_)
-    scale = type(x)(0.25) * _power_of_two(type(x)(2) - e)  # 2^-e, which for the largest x is not normal
-    f = fma(x, scale, scale - one)  # (1 + x) / 2^e - 1 from x itself: 1 + x has lost digits
+    quarter, power = type(x)(0.25), _power_of_two(type(x)(2) - e)
+    scale = quarter * power  # 2^-e, which for the largest x is denormal, or 0 where those are taken for zeros
+    f = fma(quarter * x, power, scale - one) if x > one else fma(x, scale, scale - one)
+    # f is (1 + x) / 2^e - 1 from x itself: 1 + x has lost digits.
     return math.copysign(_log_at_the_ends(sum_, _log_assembled(f, e)), x)
 
 

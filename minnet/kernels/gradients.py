@@ -46,6 +46,23 @@ def mix(average, values, keep, lost, share):
             _mix(average[start:stop], values[start:stop], keep, lost, share)
 
 
+@helper
+def _square(x, factor):
+    for i in range(x.size):
+        x[i] = factor * x[i] * x[i]
+
+
+@parallel_kernel
+def square(x, factor):
+    """x = factor * x^2, for flat x."""
+    if x.size <= SERIAL:
+        _square(x, factor)
+    else:
+        for chunk in prange(chunks(x.size)):
+            start, stop = bounds(chunk, x.size)
+            _square(x[start:stop], factor)
+
+
 # sin(x) / x in powers of x^2: Taylor's series, whose first term left out is below 2e-16 where |x| is at most pi / 2.
 _SINE = polynomial((0.0,), tuple((-1.0) ** k / math.factorial(2 * k + 1) for k in range(11)))
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import checks, streams
 from ..kernels import gradients as kernels
+from ..kernels.flat import scale
 from ..kernels.means import squares_fit, weights
 from ..spec import Tensor
 from .base import Hyper, Rule, Run, State, inside
@@ -166,7 +167,8 @@ class Accumulate(Around):
         elif before:
             kernels.combine(total, one, grads, share)
         else:
-            np.multiply(grads, share, out=total)
+            np.copyto(total, grads)
+            scale(total, share)
 
     def prepare(self, runs: Sequence[Run], *, lr: float, t: int) -> None:
         if t % self.k == 0:

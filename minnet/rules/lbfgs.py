@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_tensor as kernels
+from ..kernels.flat import scale
 from .base import Hyper, Rule, Run
 from .line_search import Point, strong_wolfe
 from .scratch import scratch
@@ -192,7 +193,7 @@ class _Memory:
             kernels.along(q, cast(-alphas[i]), self.y[i], q)
         if pairs:
             gamma = curvatures[newest] / self.dot(self.y[newest], self.y[newest])
-            np.multiply(q, cast(gamma), out=q)
+            scale(q, cast(gamma))
         for i in reversed(order):
             beta = self.dot(self.y[i], q) / curvatures[i]
             kernels.along(q, cast(alphas[i] - beta), self.s[i], q)
@@ -202,8 +203,9 @@ class _Memory:
         """Keep the pair of this step in place of the oldest, unless its curvature is not positive."""
         newest = (int(self.numbers[1]) + 1) % len(self.s)
         s, y = self.s[newest], self.y[newest]
-        np.multiply(self.direction, self.cast(step), out=s)
-        np.subtract(self.grads, self.gradient, out=y)
+        np.copyto(s, self.direction)
+        scale(s, self.cast(step))
+        kernels.along(self.grads, self.cast(-1), self.gradient, y)
         curvature = self.dot(s, y)
         if curvature > float(np.finfo(s.dtype).eps) * math.sqrt(self.dot(s, s)) * math.sqrt(self.dot(y, y)):
             self.numbers[0] = min(self.numbers[0] + 1, len(self.s))

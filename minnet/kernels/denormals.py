@@ -1,0 +1,139 @@
+"""Kernels take denormal numbers for zeros.
+
+A denormal number lies nearer to 0 than the smallest normal number (1.2e-38 in float32, 2.2e-308 in float64). Many
+processors need a hundred times as long for an operation that reads or writes one, and a velocity that decays ends at
+such a number and stays there. Each kernel therefore sets the flags that make the processor read and write zeros in
+their place, and restores the flags when it returns, so that code between kernels, such as NumPy's, is not affected.
+The flags belong to a thread. Each thread that works on a ``prange`` sets and restores its own.
+
+On processors other than x86-64 and 64-bit ARM nothing is set.
+"""
+
+import platform
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils
+from numba.core.compiler import Compiler
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+# What Numba calls the function that holds the body of a prange, and the one that hands it to the threads.
+_BODY, _LAUNCH = "__numba_parfor_gufunc", ".kernel."
+
+llvm.initialize_native_asmparser()
+
+
+def _assembler(builder, result, code, constraints, *arguments):
+    """An instruction that the optimiser does not remove, and across which it moves no access to memory."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.asm(kind, code, f"{constraints},~{{memory}}", arguments, side_effect=True)
+
+
+class _X86:
+    """MXCSR, which goes by way of memory. Bit 15 makes denormal results zeros, bit 6 denormal operands."""
+
+    flags = ir.Constant(_I32, 1 << 15 | 1 << 6)
+
+    @staticmethod
+    def read(builder):
+        place = cgutils.alloca_once(builder, _I32)
+        _assembler(builder, ir.VoidType(), "stmxcsr ($0)", "r", place)
+        return builder.load(place)
+
+    @staticmethod
+    def write(builder, value):
+        place = cgutils.alloca_once(builder, _I32)
+        builder.store(value, place)
+        _assembler(builder, ir.VoidType(), "ldmxcsr ($0)", "r", place)
+
+
+class _Arm:
+    """FPCR. Bit 24 makes denormal operands and results zeros."""
+
+    flags = ir.Constant(_I64, 1 << 24)
+
+    @staticmethod
+    def read(builder):
+        return _assembler(builder, _I64, "mrs $0, fpcr", "=r")
+
+    @staticmethod
+    def write(builder, value):
+        _assembler(builder, ir.VoidType(), "msr fpcr, $0", "r", value)
+
+
+_REGISTER: Any = {"x86_64": _X86, "AMD64": _X86, "aarch64": _Arm, "arm64": _Arm}.get(platform.machine())
+
+
+def _call_between(function, change, callee):
+    """Fill ``function``: it changes the flags, calls ``callee``, and restores them, whatever the call returns.
+
+    The call must not be inlined: the optimiser does not know about the flags and could move arithmetic past them.
+    """
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    before = _REGISTER.read(builder)
+    _REGISTER.write(builder, change(builder, before))
+    result = builder.call(callee, function.args, attrs=("noinline",))
+    _REGISTER.write(builder, before)
+    if isinstance(result.type, ir.VoidType):
+        builder.ret_void()
+    else:
+        builder.ret(result)
+
+
+def _with_flags(builder, before):
+    return builder.or_(before, _REGISTER.flags)
+
+
+def _without_flags(builder, before):
+    return builder.and_(before, builder.not_(_REGISTER.flags))
+
+
+def _flush_within(function):
+    """Make ``function`` one that sets the flags and calls what it was."""
+    body = _internal(function, "flushing")
+    for part in ("blocks", "args", "attributes", "scope"):
+        old, new = getattr(function, part), getattr(body, part)
+        setattr(body, part, old)
+        setattr(function, part, new)
+    _call_between(function, _with_flags, body)
+
+
+def _launch_without(function):
+    """Clear the flags while ``function`` launches threads: new ones start with the flags of their creator."""
+    for block in function.blocks:
+        for call in block.instructions:
+            if isinstance(call, ir.CallInstr) and getattr(call.callee, "name", "").startswith(_LAUNCH):
+                launch = _internal(call.callee, "launch")
+                _call_between(launch, _without_flags, call.callee)
+                call.callee = launch
+
+
+def _internal(function, suffix):
+    """A function like ``function``, for its module alone, yet to be filled."""
+    new = ir.Function(function.module, function.ftype, function.module.get_unique_name(f"{function.name}.{suffix}"))
+    new.linkage = "internal"
+    return new
+
+
+class FlushingCompiler(Compiler):
+    """Numba's compiler for a function that takes denormal numbers for zeros, in all threads of its ``prange``.
+
+    ``post_lowering`` is called with each module of LLVM code before it is optimised. It changes the function itself
+    and the bodies of its ``prange``. Functions that Numba compiles for all callers, such as slicing, stay as they are.
+    """
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+        if _REGISTER is None:
+            return
+        target = self.state.targetctx
+
+        def post_lowering(module, library):
+            target.post_lowering(module, library)
+            if module.name == self.state.func_id.unique_name or module.name.startswith(_BODY):
+                for function in [f for f in module.functions if not f.is_declaration]:
+                    _launch_without(function)
+                    _flush_within(function)
+
+        self.state.targetctx = target.subtarget(post_lowering=post_lowering)
