@@ -3,6 +3,7 @@
     python bench/gradcheck.py                          mistakes of bench/mistakes.py, right layers and nets, 40 seeds
     python bench/gradcheck.py --seeds 2                less of it
     python bench/gradcheck.py --page GRADCHECK.md      and put the tables between the marks of that page
+    python bench/gradcheck.py --families 1430          random functions that are hard on a check, so many of each kind
 
 Every mistake is checked with several seeds in every mode: it counts as caught if no seed lets it pass, and the
 verdict is "wrong" or "suspicious". False alarms are such verdicts on the right layers, and on nets with kinks, noise,
@@ -10,18 +11,23 @@ penalties and blank borders, each seed with other weights and data; "not judged"
 pass. Plain NumPy code (bench/plain.py) is checked in the same modes, with more seeds. 40 seeds are as many checks a
 mode as it takes for none to mean below 1 in 1000 at 95 %. Costs are medians over the checks of right layers. Tables
 are printed and written to bench/out/gradcheck.json.
+
+--families goes through bench/families.py instead, with a table of its own: right gradients of every function, and wrong
+ones of each fourth. "Not judged" are the verdicts kink, round-off and truncation.
 """
 
 import argparse
 import json
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from families import FAMILIES
 from mistakes import MISTAKES
 from plain import CASES
 from tqdm import tqdm
@@ -160,13 +166,55 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def put_into(page: Path, text: str) -> None:
+def measure_families(count: int) -> dict[str, Any]:
+    """What the check makes of so many functions of each family: verdicts by family, and those that are mistaken."""
+    found: dict[str, Any] = {"count": count, "right": {}, "wrong": {}, "alarms": [], "missed": []}
+    for family, make in FAMILIES.items():
+        right: Counter[str] = Counter()
+        wrong: Counter[str] = Counter()
+        for seed in tqdm(range(count), desc=family, disable=None):
+            case = make(seed)
+            result = case.check(case.right)
+            right[result.verdict] += 1
+            if result.verdict in FOUND:
+                found["alarms"].append(f"{family}, seed {seed}: {result.worst}")
+            for name, gradients in case.wrong.items() if seed % 4 == 1 else ():
+                result = case.check(gradients)
+                wrong[result.verdict] += 1
+                if result.passed:
+                    found["missed"].append(f"{family}, seed {seed}, {name}: {result.worst}")
+        found["right"][family], found["wrong"][family] = dict(right), dict(wrong)
+    return found
+
+
+def family_table(found: dict[str, Any]) -> str:
+    """The table of families as Markdown."""
+    lines = [
+        "| functions | right: correct | not judged | suspicious, wrong | mistakes: found | not judged | missed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    total: Counter[str] = Counter()
+    for family in FAMILIES:
+        cells = []
+        for kind in ("right", "wrong"):
+            verdicts = Counter(found[kind][family])
+            named = sum(verdicts[verdict] for verdict in FOUND)
+            rest = verdicts.total() - named - verdicts["correct"]
+            cells += [verdicts["correct"], rest, named] if kind == "right" else [named, rest, verdicts["correct"]]
+        total.update({str(i): cell for i, cell in enumerate(cells)})
+        lines.append(f"| {family} | " + " | ".join(map(str, cells)) + " |")
+    lines.append("| all | " + " | ".join(str(total[str(i)]) for i in range(6)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def put_into(page: Path, text: str, mark: str = "power") -> None:
     """Replace what stands between the page's marks."""
-    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- power: begin -->\n")
-    _, _, after = rest.partition("<!-- power: end -->")
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin + "\n")
+    _, _, after = rest.partition(end)
     if not after:
-        raise ValueError(f"{page}: expected the marks <!-- power: begin --> and <!-- power: end -->")
-    write_whole(page, f"{before}<!-- power: begin -->\n{text}<!-- power: end -->{after}")
+        raise ValueError(f"{page}: expected the marks {begin} and {end}")
+    write_whole(page, f"{before}{begin}\n{text}{end}{after}")
 
 
 def main() -> None:
@@ -174,17 +222,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=40, help="of weights and data, for each right layer and net")
     parser.add_argument("--page", type=Path, help="a page to put the tables into")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of gradcheck.json")
+    parser.add_argument("--families", type=int, metavar="N", help="N functions of each hard family, and nothing else")
     arguments = parser.parse_args()
-    found = measure(arguments.seeds)
-    text = tables(found)
+    if arguments.families is not None:
+        found = measure_families(arguments.families)
+        text, mark, name = family_table(found), "families", "gradcheck_families.json"
+        mistaken = [("false alarm", x) for x in found["alarms"]] + [("missed", x) for x in found["missed"]]
+    else:
+        found = measure(arguments.seeds)
+        text, mark, name = tables(found), "power", "gradcheck.json"
+        mistaken = [(f"false alarm, {mode}", x) for mode, alarms in found["alarms"].items() for x in alarms]
     print(text)
-    for name, alarms in found["alarms"].items():
-        for alarm in alarms:
-            print(f"false alarm, {name}: {alarm}")
+    for what, where in mistaken:
+        print(f"{what}: {where}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_whole(arguments.out / "gradcheck.json", json.dumps(found, indent=1))
+    write_whole(arguments.out / name, json.dumps(found, indent=1))
     if arguments.page is not None:
-        put_into(arguments.page, text)
+        put_into(arguments.page, text, mark)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The benchmark of the gradient check's power counts what it says it counts."""
 
 import importlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from mistakes import Mistake
 
@@ -46,3 +48,21 @@ def test_tables_go_between_the_marks_of_a_page(tmp_path):
     page.write_text("no marks")
     with pytest.raises(ValueError, match="expected the marks"):
         power.put_into(page, "new")
+
+
+def test_the_table_of_families_counts_verdicts(monkeypatch):
+    class Named:
+        """A case whose gradients are names of verdicts."""
+
+        def __init__(self, seed):
+            self.right = "kink" if seed == 0 else "wrong" if seed == 2 else "correct"
+            self.wrong = {"a": "wrong", "b": "correct" if seed == 1 else "suspicious", "c": "round-off"}
+
+        def check(self, verdict):
+            return mn.GradientCheck((replace(RIGHT, verdict=verdict),))
+
+    RIGHT = mn.check_gradient(lambda x: x.sum(), np.ones(1), np.ones(1)).tensors[0]
+    monkeypatch.setattr(power, "FAMILIES", {"named": Named})
+    found = power.measure_families(6)
+    assert power.family_table(found).splitlines()[-1] == "| all | 4 | 1 | 1 | 3 | 2 | 1 |"
+    assert [len(found["alarms"]), len(found["missed"])] == [1, 1]

@@ -22,6 +22,7 @@ _LONGER = 1e-3
 _BLUNT = 1e-4  # a numerical gradient with more round-off than that cannot judge anything
 _TINY = 1e-10  # CS231n: gradients below are asking for trouble
 _CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
+HIDDEN_KINKS = "kinks nearer than round-off lets one see: fewer points, or another place"
 # The gap between the slopes to both sides is h f'': one of more than that times h |f'| / scale may be a kink's.
 _CURVED = 100.0
 _SECOND = 1e-2  # the second step, as a share of the first
@@ -248,7 +249,7 @@ class Table:
         if blunt.any():
             i = int(np.argmax(self.uncertainty))
             if self.kink[i] > self.noise[i]:
-                return "kink", "kinks nearer than round-off lets one see: fewer points, or another place"
+                return "kink", HIDDEN_KINKS
             if self.noise[i] >= self.truncation[i]:
                 return "round-off", ""
             if steps.h is None:

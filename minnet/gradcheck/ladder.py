@@ -34,7 +34,7 @@ _HIDDEN = 100.0
 _FALLS = 0.1
 # A kink is at x itself if the slopes to both sides are known that well, in units of half of their gap, at a step that
 # short, in units of the line's scale.
-_SHARP, _CLOSE = 0.1, 1e-11
+_SHARP, _CLOSE = 0.1, 1e-12
 # A change of x that is seen in double precision, in units of eps of the function's value.
 _VISIBLE = 1e3
 _UNTRIED = Estimate(math.nan, math.inf, 0.0, crossed=True, excluded=True)
@@ -61,7 +61,7 @@ def climb(f: Function, line: Line, longest: float | None = None) -> Estimate:
         rungs = [*_up(f, line, first), *rungs]
         best = _surest(rungs)
     if best.kink > best.round_off + best.truncation:
-        return _at_a_kink(rungs, line.scale) or _near_kinks(rungs, best)
+        return _at_a_kink(rungs, line.scale) or _near_kinks(f, rungs, best)
     return best
 
 
@@ -216,7 +216,7 @@ def _at_a_kink(rungs: Sequence[Estimate], scale: float) -> Estimate | None:
     return Estimate((left + right) / 2, unsure, max(one, other), truncation=0.0, gap=right - left, kink=half)
 
 
-def _near_kinks(rungs: Sequence[Estimate], best: Estimate) -> Estimate:
+def _near_kinks(f: Function, rungs: Sequence[Estimate], best: Estimate) -> Estimate:
     """What is known where kinks are nearer than round-off lets one see.
 
     If the gap is small beside the derivative, others nearby are taken to do no more than ``_HIDDEN`` times that. If
@@ -224,10 +224,11 @@ def _near_kinks(rungs: Sequence[Estimate], best: Estimate) -> Estimate:
     """
     if _HIDDEN * best.kink < abs(best.value):
         return replace(best, kink=_HIDDEN * best.kink)
+    f.kinked = True
     slopes = [
         (rung.value + side * abs(rung.gap) / 2, rung) for rung in rungs if not math.isnan(rung.gap) for side in (-1, 1)
     ]
     reach = max(abs(slope) for slope, _ in slopes)
     seen = [slope for slope, rung in slopes if rung.round_off < _SHARP * reach]
-    low, high = min(seen), max(seen)
+    low, high = min(seen, default=best.value), max(seen, default=best.value)
     return replace(best, value=(low + high) / 2, kink=(high - low) / 2 + best.round_off, truncation=math.inf)

@@ -74,6 +74,7 @@ class Function:
     ) -> None:
         self.evaluate, self.winners, self.eps, self.guessed = evaluate, winners, eps, guessed
         self.evaluations = 0
+        self.kinked = False  # whether there are kinks nearer than round-off lets one see
         self.base = self.read()
 
     def read(self) -> Reading:
