@@ -16,6 +16,7 @@ from .archive import CheckpointError
 from .callbacks import Callback, check_monitored, monitored
 from .direction import Direction
 from .files import temporary_name
+from .folderlock import FolderLock
 from .moments import Moments, When
 from .table import problem_of, rows_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"step-(\d{8,})\.ckpt")
 _BEST = "best.ckpt"
+_OF_ITS_OWN = "Each run needs a folder of its own; wait until that one has ended to go on with it"
 
 
 class Checkpoint(Callback):
@@ -36,8 +38,12 @@ class Checkpoint(Callback):
     and holds all of the run (see ``Trainer.save``), some 2 (1 + slots of the rule) times the size of the weights.
 
     Args:
-        folder: where; it is made if need be. There must be no files of another run. Of this one, resumed from an older
-            file, those of later steps stay until it has passed them, and ``best.ckpt`` until there is a better epoch.
+        folder: where; it is made if need be, and stays the same if the program changes its working directory. There
+            must be no files of another run, and no other run may be at work there: the second of two that start at once
+            is refused before its first step, whatever process it is in, by a file ``.lock`` that lies in the folder
+            while the run lasts. One that a killed process left behind locks nobody out. Of this run, resumed from an
+            older file, files of later steps stay until it has passed them, and ``best.ckpt`` until there is a better
+            epoch.
         at: ``"epoch"`` for the end of each epoch, a number n for every n-th step, an event of the schedule, a list of
             steps or a function of the step, see ``Moments``.
         keep: so many of the newest files up to the present step are kept.
@@ -48,6 +54,10 @@ class Checkpoint(Callback):
             whole either way.
         mode: ``"max"`` if larger figures of ``best`` are better, ``"min"`` if smaller ones are; None for a column whose
             name tells, see ``KeepBest``. ValueError if the name does not tell, or without ``best``.
+
+    Where the disk has no locks (``flock``: some network file systems; Windows), two runs may both begin in one folder;
+    of these the one that began first is refused at its next file. FileExistsError in all these cases, also with
+    ``must_save=False``.
     """
 
     bystander: ClassVar[bool] = True
@@ -62,7 +72,7 @@ class Checkpoint(Callback):
         *,
         mode: str | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()
         self._moments = Moments("Checkpoint", at)
         self._at = self._moments.at  # for repr
         self.keep = checks.count("Checkpoint", "keep", keep)
@@ -75,6 +85,7 @@ class Checkpoint(Callback):
         self.best, self.must_save = best, must_save
         self._value: float | None = None  # of the epoch in best.ckpt
         self._own: set[str] = set()  # names of the files that are known to be this run's
+        self._lock: FolderLock | None = None
 
     def on_start(self, trainer: "Trainer") -> None:
         """Look whether the folder can be written in and has nobody else's files, and whether there is such a column."""
@@ -87,6 +98,69 @@ class Checkpoint(Callback):
         if len(same) > 1:
             raise ValueError(f"Checkpoint: expected a folder for each; got {len(same)} with {self.folder}")
         self._make_folder()
+        try:
+            self._take_folder(trainer)
+        except FileExistsError:
+            raise
+        except OSError:
+            if self.must_save:
+                raise
+            self._look_around(trainer)
+
+    def between_steps(self, trainer: "Trainer") -> None:
+        """Save if it is time, or if the run is about to end."""
+        epochs = trainer.history.epochs.rows
+        if self.best is not None and self._direction and epochs and epochs[-1]["step"] == trainer.step:
+            value = monitored("Checkpoint", epochs[-1], self.best)
+            # Before the newest file: a kill in between repeats the epoch.
+            if self._direction.better(value, self._value) and self._save(trainer, _BEST):
+                self._value = value
+        due = self._moments.now(trainer, trainer.step)
+        last = trainer.step == trainer.steps or trainer.history.stopped is not None or trainer.leaving is not None
+        if (due or last) and self._save(trainer, f"step-{trainer.step:08}.ckpt"):
+            self._prune(trainer.step)
+
+    def on_end(self, trainer: "Trainer") -> None:
+        """Leave the folder to others."""
+        self._leave_folder()
+
+    def _take_folder(self, trainer: "Trainer") -> None:
+        """Keep other runs out and see what is there; FileExistsError if another run is, or has left its files."""
+        self._leave_folder()
+        try:
+            self._lock = FolderLock(self.folder)
+        except FileExistsError as error:
+            raise FileExistsError(f"Checkpoint: {error}. {_OF_ITS_OWN}") from None
+        try:
+            self._look_around(trainer)
+        except BaseException:
+            self._leave_folder()
+            raise
+
+    def _keep_folder(self, trainer: "Trainer") -> None:
+        """Make sure, before writing, that the folder is still this run's; take it where it is nobody's."""
+        if self._lock is not None:
+            try:
+                self._lock.check()
+                return
+            except FileExistsError as error:
+                raise FileExistsError(f"Checkpoint: {error}. {_OF_ITS_OWN}") from None
+            except OSError:  # the folder has been emptied, or is no more
+                pass
+        try:
+            self._take_folder(trainer)
+        except FileExistsError:
+            raise
+        except OSError:  # a folder that cannot be written in: the file to be written will say so
+            self._look_around(trainer)
+
+    def _leave_folder(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _look_around(self, trainer: "Trainer") -> None:
+        """Find this run's files in the folder; FileExistsError if there are any of another."""
         self._own, self._value, others = set(), None, []
         for path in [*files_of(self.folder), *self.folder.glob(_BEST)]:
             document = _readable(path)
@@ -106,19 +180,6 @@ class Checkpoint(Callback):
                 "on with that run; a new one needs a folder of its own, or this one emptied"
             )
 
-    def between_steps(self, trainer: "Trainer") -> None:
-        """Save if it is time, or if the run is about to end."""
-        epochs = trainer.history.epochs.rows
-        if self.best is not None and self._direction and epochs and epochs[-1]["step"] == trainer.step:
-            value = monitored("Checkpoint", epochs[-1], self.best)
-            # Before the newest file: a kill in between repeats the epoch.
-            if self._direction.better(value, self._value) and self._save(trainer, _BEST):
-                self._value = value
-        due = self._moments.now(trainer, trainer.step)
-        last = trainer.step == trainer.steps or trainer.history.stopped is not None or trainer.leaving is not None
-        if (due or last) and self._save(trainer, f"step-{trainer.step:08}.ckpt"):
-            self._prune(trainer.step)
-
     def _make_folder(self) -> None:
         """Make the folder and a file in it that has no name; OSError, or a warning, that says why it cannot be."""
         try:
@@ -134,9 +195,13 @@ class Checkpoint(Callback):
     def _save(self, trainer: "Trainer", name: str) -> bool:
         """Whether the run has been saved under this name; OSError if it must be and cannot."""
         try:
+            self._keep_folder(trainer)
             trainer.save(self.folder / name)
+        except FileExistsError:  # not a disk that fails, but another run
+            raise
         except OSError as error:
             if self.must_save:
+                self._leave_folder()  # as the run ends here, unless its loop goes on
                 raise
             text = f"Checkpoint: step {trainer.step} is not saved: {error}"
             warnings.warn(text, RuntimeWarning, stacklevel=3)

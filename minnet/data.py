@@ -42,6 +42,23 @@ def check_data(who: str, data: Any, dtype: Any = None) -> Data:
     return x, y
 
 
+def check_scales(who: str, x: np.ndarray, validation: np.ndarray) -> None:
+    """ValueError for training and validation data of which one is bytes, read as x / 255, and the other not in [0, 1].
+
+    Floats from 0 to 255 beside bytes would be seen at another scale than the net is trained at.
+    """
+    for name, floats, other in (("validation", validation, x), ("training", x, validation)):
+        if other.dtype != np.uint8 or floats.dtype == np.uint8:
+            continue
+        low, high = float(floats.min()), float(floats.max())
+        if low < 0 or high > 1:
+            beside = "training" if name == "validation" else "validation"
+            raise ValueError(
+                f"{who}: expected {name} data from 0 to 1 beside {beside} data of uint8, which become x / 255; got "
+                f"{floats.dtype} from {low:.4g} to {high:.4g}. Give both as uint8, or both as floats of one scale"
+            )
+
+
 def _first_non_finite(values: np.ndarray) -> int:
     return int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
 
@@ -291,6 +308,20 @@ class Batches:
         images, out = (values.reshape(len(values), *self._image_shape) for values in (self._x, x))
         collect(images, chosen, 0, (*_noise_options(self.seed, Augment()), *self._options[3:]), out)
         return x, self._y[chosen]
+
+    def everything(self) -> Data:
+        """All samples as a net may evaluate them: as ``samples`` gives them, or the data themselves if those will do.
+
+        uint8 x that are not to be standardised stay bytes, as a net divides them by 255 itself.
+        """
+        if self._as_is or self.standardize is None:
+            return self._x, self._y
+        return self.samples(self._sorted)
+
+    @property
+    def coming(self) -> np.ndarray:
+        """Places in the data of the samples that ``next`` is about to give; valid until then."""
+        return self._order[self.position : self.position + self.batch_size]
 
     def _shuffle(self) -> None:
         np.copyto(self._order, self._sorted)

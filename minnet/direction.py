@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 MODES = ("min", "max")
-# What minnet's own losses and metrics are called, those of validation with "val_" before it.
+# What minnet's own losses and metrics are called, those of validation with "val_" before it, those of the training data
+# as ``evaluate`` measures them with "train_".
 _KNOWN = {"accuracy": "max", "loss": "min", "data_loss": "min", "log_loss": "min", "ece": "min"}
 
 
@@ -36,11 +37,12 @@ class Direction:
         if not isinstance(name, str):
             raise TypeError(f"{who}: expected the name of a figure as text; got {name!r}")
         if mode is None:
-            mode = _KNOWN.get(name.removeprefix("val_"))
+            part = next((part for part in ("val_", "train_") if name.startswith(part)), "")
+            mode = _KNOWN.get(name.removeprefix(part))
             if mode is None:
                 raise ValueError(
                     f"{who}: expected mode='min' or mode='max' for {name!r}, as only the names {', '.join(_KNOWN)}, "
-                    "also after val_, tell which figures are better; got no mode"
+                    "also after val_ or train_, tell which figures are better; got no mode"
                 )
         if mode not in MODES:
             raise ValueError(f"{who}: expected mode to be 'min' or 'max'; got {mode!r}")

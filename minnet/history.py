@@ -64,7 +64,9 @@ class History:
       with dropout, augmentation and the statistics of the batch. It therefore lags behind, and with dropout it may be
       far from what ``net.evaluate`` gives for the same samples.
     - ``accuracy``: the share of samples that were right in those same passes, where the loss classifies. It is such a
-      running mean too, and no measure of the gap to ``val_accuracy``.
+      running mean too, and no good measure of the gap to ``val_accuracy``; ``train_accuracy`` is one.
+    - ``train_loss``, ``train_data_loss`` (without penalties), ``train_accuracy``: of the training data, or of some of
+      them, after the epoch, as ``net.evaluate`` gives them; with ``evaluate_training=...``.
     - ``val_loss``, ``val_data_loss`` (without penalties), ``val_accuracy``: of the validation data after the epoch, as
       ``net.evaluate`` gives them; with ``validation=...``.
     - ``lr``: the rate of the epoch's last step, times ``Trainer.lr_factor``.
@@ -104,6 +106,14 @@ class History:
     def _heading(self) -> str:
         ended = "" if self.stopped in (None, "finished") else f"; stopped: {self.stopped}"
         return f"History of {len(self.epochs)} epochs, {len(self.steps)} steps{ended}"
+
+    def training(self, figure: str) -> str:
+        """The column that has a figure of the training data: ``train_`` and its name where the run evaluated them.
+
+        Args:
+            figure: ``"loss"`` or ``"accuracy"``.
+        """
+        return f"train_{figure}" if f"train_{figure}" in self else figure
 
     def save(self, path: str | Path) -> None:
         """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.

@@ -407,13 +407,19 @@ class Net:
             result["accuracy"] = accuracy
         return result
 
-    def correct(self, y: np.ndarray) -> int | None:
-        """How many samples the last forward pass's scores classify as y says; None if the loss does not classify."""
+    def correct(self, y: np.ndarray, *, sample_weight: np.ndarray | None = None) -> float | None:
+        """How many samples the last forward pass's scores classify as y says; None if the loss does not classify.
+
+        With weights (n,), the sum of those samples' weights.
+        """
         if self._seen is None:
             raise ValueError("correct: expected a forward pass first; got none")
         _, batch = self._seen
-        counts = self._loss().hits(batch.scores, self._check_targets(y, len(batch.scores)), batch.hits)
-        return int(np.count_nonzero(batch.hits)) if counts else None
+        if not self._loss().hits(batch.scores, self._check_targets(y, len(batch.scores)), batch.hits):
+            return None
+        if sample_weight is None:
+            return int(np.count_nonzero(batch.hits))
+        return float(np.add.reduce(sample_weight, where=batch.hits))
 
     def predict(self, x: np.ndarray, *, batch_size: int = _CHUNK) -> np.ndarray:
         """Scores (n, *output_shape) in a new array, computed ``batch_size`` samples at a time."""

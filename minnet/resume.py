@@ -13,7 +13,7 @@ import numpy as np
 from . import archive
 from .archive import CheckpointError
 from .checkpoint import newest_whole, offer_older
-from .data import Augment, Data, Standardizer
+from .data import Augment, Standardizer
 from .description import Document, describe_architecture, differences, short, words
 from .net import Net
 from .schedules import Constant, Schedule
@@ -53,16 +53,35 @@ def describe_run(trainer: "Trainer") -> Document:
     }
 
 
-def fingerprint(data: Data) -> Document:
-    """Shape, dtype and CRC-32 of both arrays: tells data apart by accident, not by intent. Some 1 GB/s."""
+def fingerprint(x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Document:
+    """Shape, dtype and CRC-32 of data, and of their weights if they have any. Some 1 GB/s.
+
+    It tells data apart by accident, not by intent.
+    """
     return {
         name: {
             "shape": list(array.shape),
             "dtype": array.dtype.name,
             "crc32": zlib.crc32(np.ascontiguousarray(array).data),
         }
-        for name, array in zip("xy", data, strict=True)
+        for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight))
+        if array is not None
     }
+
+
+def _but_for_rounding(run: Document) -> Document:
+    """A description of a run without the checksums of data that are floating-point numbers."""
+    run = dict(run)
+    for name in ("data", "validation"):
+        if isinstance(run.get(name), dict):
+            run[name] = {part: _without_checksum(about) for part, about in run[name].items()}
+    return run
+
+
+def _without_checksum(about: Any) -> Any:
+    if not isinstance(about, dict) or not str(about.get("dtype")).startswith("float"):
+        return about
+    return {name: value for name, value in about.items() if name != "crc32"}
 
 
 def compare(path: Any, what: str, file: Any, given: Any, *, advice: str = "") -> None:
@@ -72,11 +91,17 @@ def compare(path: Any, what: str, file: Any, given: Any, *, advice: str = "") ->
         raise CheckpointError(f"expected what {path} was saved with; got another: {found}{advice}")
 
 
-def compare_run(saved: "Saved", trainer: "Trainer") -> None:
-    """``compare`` for all that is given again, with a word on how to go on at another rate."""
-    file, given = saved.get("run", kind=dict), describe_run(trainer)
-    advice = ". To change the rate, resume with that of the file and set trainer.lr before run()"
-    compare(saved.path, "", file, given, advice="" if repr(file.get("lr")) == repr(given["lr"]) else advice)
+def compare_run(saved: "Saved", trainer: "Trainer", trust_data: bool) -> None:
+    """``compare`` for all that is given again, with a word on how to go on with what differs."""
+    file, given, advice = saved.get("run", kind=dict), describe_run(trainer), ""
+    if trust_data:
+        file, given = _but_for_rounding(file), _but_for_rounding(given)
+    if repr(file.get("lr")) != repr(given["lr"]):
+        advice += ". To change the rate, resume with that of the file and set trainer.lr before run()"
+    rounded = [(_but_for_rounding(run).get("data"), _but_for_rounding(run).get("validation")) for run in (file, given)]
+    if rounded[0] == rounded[1] and any(file.get(name) != given[name] for name in ("data", "validation")):
+        advice += ". For data that differ by rounding only, resume with trust_data=True"
+    compare(saved.path, "", file, given, advice=advice)
 
 
 # What moves --------------------------------------------------------------------------------------------------
@@ -97,6 +122,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
             if batches.augment is None
             else {"flip": batches.augment.flip, "crop": batches.augment.crop},
             "standardize": None if batches.standardize is None else _standardizer(batches.standardize),
+            "evaluate_training": trainer.evaluate_training,
         },
         "at": {
             "step": trainer.step,
@@ -224,6 +250,13 @@ class Saved:
             raise self.spoilt(place, f"mean {mean.shape}, std {std.shape}")
         return Standardizer(mean, std, tuple(self.get(*place, "sample_shape", kind=list)))
 
+    def evaluate_training(self) -> int:
+        """How many training samples the run evaluates; files of older versions do not say, as no run did then."""
+        part = self.get("arguments", kind=dict).get("evaluate_training", 0)
+        if isinstance(part, bool) or not isinstance(part, int) or part < 0:
+            raise self.spoilt(("arguments", "evaluate_training"), part)
+        return part
+
     def table(self, *place: str) -> Any:
         """A history as ``table_of`` makes it, for ``rows_of``."""
         table = self.get(*place, kind=(list, dict))
@@ -257,7 +290,8 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
         raise saved.spoilt(("at",), saved.get("at"))
     identity, lr_factor = saved.get("identity", kind=str), saved.get("lr_factor", kind=float)
     so_far = saved.get("epoch_so_far", kind=list)
-    if [type(value) for value in so_far] not in ([float, int, int], [float, int, type(None)]):
+    kinds = [type(value) for value in so_far]
+    if len(kinds) != 3 or kinds[0] is not float or not {*kinds[1:]} <= {int, float, type(None)} or so_far[1] is None:
         raise saved.spoilt(("epoch_so_far",), so_far)
     stopped = saved.get("history", "stopped", kind=(str, type(None)))
     epochs, rows = saved.table("history", "epochs"), saved.table("history", "steps")

@@ -11,10 +11,10 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from . import archive, checks, resume
+from . import archive, checks, resume, streams
 from .callbacks import Callback
 from .checkpoint import offer_older
-from .data import Augment, Batches, Data, Standardizer, check_data
+from .data import Augment, Batches, Data, Standardizer, check_data, check_scales
 from .groups import Group
 from .history import History
 from .losses import Loss
@@ -28,6 +28,8 @@ from .schedules.given import as_schedule, resolved
 from .schedules.length import warn_of_length
 from .signals import leave_on_signals
 
+# (x, y, sample_weight)
+WeightedData = tuple[np.ndarray, np.ndarray, np.ndarray]
 # What a rate may be given as: a number, a schedule, or a function of the step.
 Rate = Schedule | Callable[[int], float] | float
 
@@ -40,6 +42,54 @@ def _for_net(who: str, data: Data, net: Net) -> Data:
     if net.loss_function is None:
         raise ValueError(f"{who}: expected a net built with loss=...; this one has none")
     return x, net.loss_function.check_targets(y, net.output_shape, net.dtype)
+
+
+def _weights(who: str, weights: Any, samples: int) -> np.ndarray:
+    """The weights of samples, (n,), as float64."""
+    array = checks.array(who, "sample_weight", weights)
+    if array.dtype.kind not in "fiub" or array.shape != (samples,):
+        raise ValueError(
+            f"{who}: expected sample_weight as {samples} numbers, one a sample; got {array.dtype}, shape {array.shape}"
+        )
+    array = np.array(array, np.float64)
+    if not np.isfinite(array).all() or array.min() < 0 or not array.any():
+        raise ValueError(
+            f"{who}: expected sample_weight finite, of at least 0 and not all 0; got {array.min():.4g} to "
+            f"{array.max():.4g}"
+        )
+    return array
+
+
+def _weights_of_batches(weights: Any, samples: int, batch_size: int) -> np.ndarray:
+    """The weights of training samples; ValueError if there could be a batch of which no sample counts."""
+    array = _weights("Trainer", weights, samples)
+    nothing, smallest = int(np.count_nonzero(array == 0)), samples % batch_size or batch_size
+    if nothing >= smallest:
+        raise ValueError(
+            f"Trainer: expected fewer samples with sample_weight 0 than the smallest batch has, {smallest}, as a batch "
+            f"may have none else; got {nothing}. Leave them out: x[w > 0], y[w > 0], w[w > 0]"
+        )
+    return array
+
+
+def _split_off_weights(validation: Data | WeightedData | None) -> tuple[Data | None, Any]:
+    """((x, y), sample_weight or None) of validation data that may have weights."""
+    if isinstance(validation, (tuple, list)) and len(validation) == 3:
+        x, y, weights = validation
+        return (x, y), weights
+    return validation, None  # check_data says what is wrong with all else
+
+
+def _part(who: str, evaluate_training: Any, samples: int) -> int:
+    """How many training samples are to be evaluated."""
+    if isinstance(evaluate_training, bool | np.bool_):
+        return samples if evaluate_training else 0
+    part = checks.count(who, "evaluate_training", evaluate_training, least=0)
+    if part > samples:
+        raise ValueError(
+            f"{who}: expected evaluate_training of at most {samples} samples, the training data; got {part}"
+        )
+    return part
 
 
 def _standardized(validation: Data, training: np.dtype, standardize: Standardizer) -> Data:
@@ -120,7 +170,16 @@ class Trainer:
             be given raw. Data that the net meets outside of the run has to be standardised by hand:
             ``net.evaluate(standardize(x), y)``.
         epochs, steps: length of the run; give one of the two.
-        validation: data (x, y) to evaluate after every epoch, or None.
+        validation: data (x, y) or (x, y, sample_weight) to evaluate after every epoch, or None.
+        sample_weight: how much each training sample counts, (n,), of at least 0; None for all alike. As everywhere in
+            minnet, a batch's loss is sum(w_i * l_i) / sum(w_i): a sample of weight 2 counts as two samples, and a batch
+            of small weights moves the net as far as one of large weights does. ``loss`` and ``accuracy`` of the epochs
+            are weighted alike, as those of ``evaluate_training`` are; monitors and averages do not use the weights.
+        evaluate_training: True to evaluate the training data after every epoch, as validation data are, or so many of
+            them, the same throughout the run: columns ``train_loss``, ``train_data_loss`` and ``train_accuracy``, which
+            ``Dashboard``, verdicts and figures then compare with validation. They are not augmented. All the data cost
+            about a third of an epoch's time; uint8 data with ``standardize`` also a copy of those that are evaluated,
+            as floats.
         weight_decay, clip_norm, groups: see ``Optimizer``. Hyper-parameters that are schedules have a column each in
             ``history.steps``.
         callbacks: told of every step and epoch.
@@ -134,9 +193,9 @@ class Trainer:
         leaving: why the run is to end after the step at hand, to be gone on with some day; None if it is not.
         identity: a name that no other run has, at random; a resumed run has that of the one it goes on with.
         columns: names in the rows of the history's epochs that do not come from callbacks, in their order: ``epoch``,
-            ``step``, ``loss``, ``accuracy`` where the loss classifies; with validation ``val_loss``, ``val_data_loss``
-            and ``val_accuracy``; ``lr``. ``loss`` and ``accuracy`` are running means in training mode, see
-            ``History``.
+            ``step``, ``loss``, ``accuracy`` where the loss classifies; with ``evaluate_training`` ``train_loss``,
+            ``train_data_loss`` and ``train_accuracy``; with validation ``val_loss``, ``val_data_loss`` and
+            ``val_accuracy``; ``lr``. ``loss`` and ``accuracy`` are running means in training mode, see ``History``.
 
     A run that was left (``leave``, or Ctrl-C in ``run``) goes on when it is iterated over or ``run()`` again, with the
     same bits, whatever became of the net's weights in between. One that a second Ctrl-C broke off amid a step does not.
@@ -164,7 +223,9 @@ class Trainer:
         seed: int = 0,
         augment: Augment | None = None,
         standardize: Standardizer | None = None,
-        validation: Data | None = None,
+        validation: Data | WeightedData | None = None,
+        sample_weight: Any = None,
+        evaluate_training: bool | int = False,
         weight_decay: Hyper = 0.0,
         clip_norm: Hyper = None,
         groups: Iterable[Group] = (),
@@ -184,9 +245,22 @@ class Trainer:
         rate = as_schedule("Trainer", "lr", lr)
         x, y = _for_net("Trainer", data, net)
         self.batches = Batches((x, y), batch_size, seed=seed, augment=augment, standardize=standardize, dtype=net.dtype)
-        self.validation = None if validation is None else _for_net("Trainer validation", validation, net)
-        if self.validation is not None and standardize is not None:
-            self.validation = _standardized(self.validation, x.dtype, standardize)
+        held_out, validation_weight = _split_off_weights(validation)
+        self.validation = None if held_out is None else _for_net("Trainer validation", held_out, net)
+        self.validation_weight = None
+        if self.validation is not None:
+            if validation_weight is not None:
+                self.validation_weight = _weights("Trainer validation", validation_weight, len(self.validation[0]))
+            if standardize is not None:
+                self.validation = _standardized(self.validation, x.dtype, standardize)
+            else:
+                check_scales("Trainer", x, self.validation[0])
+        self.sample_weight = None
+        if sample_weight is not None:
+            self.sample_weight = _weights_of_batches(sample_weight, len(x), self.batches.batch_size)
+            self._batch_weights = np.empty(self.batches.batch_size)
+        self.evaluate_training = _part("Trainer", evaluate_training, len(x))
+        self._evaluated = self._samples_to_evaluate()
         per_epoch = len(self.batches)
         # Lengths in epochs of a run become steps here; Optimizer says what is wrong with all else.
         given = {"rule": rule, "weight_decay": weight_decay, "clip_norm": clip_norm}
@@ -203,7 +277,7 @@ class Trainer:
             self.steps = checks.count("Trainer", "epochs", epochs) * per_epoch
         else:
             self.steps = checks.count("Trainer", "steps", steps)
-        if self.validation is not None:
+        if self.validation is not None or self._evaluated is not None:
             net.reserve()  # so that evaluating makes no memory in mid-run
         self.step = 0
         self._lr = self._checked_rate(rate)
@@ -214,7 +288,8 @@ class Trainer:
         self.identity = secrets.token_hex(16)
         self.history = History()
         self.leaving: str | None = None
-        self.epoch_so_far: tuple[float, int, int | None] = 0.0, 0, 0  # sum of losses, samples, right answers
+        # Sum of losses, samples, right answers; of weighted samples the sums of what they weigh.
+        self.epoch_so_far: tuple[float, float, float | None] = 0.0, 0, 0
         # States at the start of an epoch, in two places that take turns: the one to go back to, and the latest,
         # which takes over once its first loss is known to be finite.
         self.good, self.latest = _State(net, self.optimizer), _State(net, self.optimizer)
@@ -278,9 +353,10 @@ class Trainer:
         hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
         epoch = self.batches.epoch_index + 1
         self._amid = True
+        weights = self._coming_weights()
         x, y = self.batches.next()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so itself
-            loss = self.net.loss_and_grads(x, y)
+            loss = self.net.loss_and_grads(x, y, sample_weight=weights)
         if not math.isfinite(loss):
             place = self.net.first_non_finite() or "the loss itself"
             self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
@@ -291,13 +367,13 @@ class Trainer:
             callback.before_update(self, record)
         try:
             if self.optimizer.searches:
-                self.optimizer.step(lr, lr_factor=factor, loss=loss, evaluate=lambda: self._again(x, y))
+                self.optimizer.step(lr, lr_factor=factor, loss=loss, evaluate=lambda: self._again(x, y, weights))
             else:
                 self.optimizer.step(lr, lr_factor=factor)
         except FloatingPointError as error:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
         self.step += 1
-        self._note(record, hyperparameters, y)
+        self._note(record, hyperparameters, y, weights)
         self._amid = False
         self._rest()
         return record
@@ -309,10 +385,28 @@ class Trainer:
                 callback.on_start(self)
             self._begun = True
 
-    def _again(self, x: Any, y: Any) -> float:
+    def _again(self, x: Any, y: Any, weights: np.ndarray | None) -> float:
         """Loss and gradient of the present step's batch for other parameters, with the same noise."""
         self.net.step -= 1
-        return self.net.loss_and_grads(x, y)
+        return self.net.loss_and_grads(x, y, sample_weight=weights)
+
+    def _coming_weights(self) -> np.ndarray | None:
+        """The weights of the samples in the next batch; valid until the next call."""
+        if self.sample_weight is None:
+            return None
+        coming = self.batches.coming
+        weights = self._batch_weights[: len(coming)]
+        return np.take(self.sample_weight, coming, out=weights, mode="clip")
+
+    def _samples_to_evaluate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
+        """(x, y, sample_weight or None) of the training samples that are evaluated after each epoch."""
+        part, samples = self.evaluate_training, self.batches.size
+        if part == 0:
+            return None
+        if part == samples:
+            return *self.batches.everything(), self.sample_weight
+        chosen = streams.generator(self.batches.seed, "training samples to evaluate").permutation(samples)[:part]
+        return *self.batches.samples(chosen), None if self.sample_weight is None else self.sample_weight[chosen]
 
     def stop(self, reason: str) -> None:
         """End the run after the current step; ``history.stopped`` becomes ``reason``."""
@@ -348,15 +442,17 @@ class Trainer:
         if errors:
             raise errors[0]
 
-    def _note(self, record: Record, hyperparameters: dict[str, float], y: Any) -> None:
+    def _note(
+        self, record: Record, hyperparameters: dict[str, float], y: Any, weights: np.ndarray | None = None
+    ) -> None:
         """Add the step to the history, and the epoch if this was its last step; tell the callbacks."""
         self.history.steps.rows.append(
             {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
         )
         loss, samples, right = self.epoch_so_far
-        newly = self.net.correct(y)
+        newly, size = self.net.correct(y, sample_weight=weights), len(y) if weights is None else float(weights.sum())
         right = None if right is None or newly is None else right + newly
-        self.epoch_so_far = loss + record.loss * len(y), samples + len(y), right
+        self.epoch_so_far = loss + record.loss * size, samples + size, right
         for callback in self.callbacks:
             callback.on_step(self, record)
         if self.batches.position == 0 or self.step == self.steps:
@@ -384,8 +480,10 @@ class Trainer:
         if right is not None:
             row["accuracy"] = right / samples
         with self.optimizer.evaluating():
+            if self._evaluated is not None:
+                row |= self._measured("train_", *self._evaluated)
             if self.validation is not None:
-                row |= {f"val_{name}": value for name, value in self.net.evaluate(*self.validation).items()}
+                row |= self._measured("val_", *self.validation, self.validation_weight)
             row["lr"] = record.lr
             self.history.epochs.rows.append(row)
             for callback in self.callbacks:
@@ -393,6 +491,10 @@ class Trainer:
         self.epoch_so_far = 0.0, 0, 0
         self.latest.take(self.net, self.optimizer)
         self.unproven = True
+
+    def _measured(self, part: str, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> dict[str, float]:
+        """What the net gives for some data, under names that say of which."""
+        return {part + name: value for name, value in self.net.evaluate(x, y, sample_weight=weights).items()}
 
     def _fail(self, expected: str, got: str) -> NoReturn:
         self.good.put_back(self.net, self.optimizer)
@@ -409,8 +511,9 @@ class Trainer:
     def columns(self) -> list[str]:
         classifies = getattr(type(self.net.loss_function), "hits", Loss.hits) is not Loss.hits
         names = ["epoch", "step", "loss", *(["accuracy"] if classifies else [])]
-        if self.validation is not None:
-            names += ["val_loss", "val_data_loss", *(["val_accuracy"] if classifies else [])]
+        for part, data in (("train_", self._evaluated), ("val_", self.validation)):
+            if data is not None:
+                names += [part + name for name in ("loss", "data_loss", *(["accuracy"] if classifies else []))]
         return [*names, "lr"]
 
     # Saving and going on -------------------------------------------------------------------------------------
@@ -418,8 +521,8 @@ class Trainer:
     @cached_property
     def fingerprints(self) -> dict[str, Any]:
         """Of the data and the validation data, which are not in a checkpoint; measured once, as they do not change."""
-        validation = None if self.validation is None else resume.fingerprint(self.validation)
-        return {"data": resume.fingerprint(self.batches.data), "validation": validation}
+        validation = None if self.validation is None else resume.fingerprint(*self.validation, self.validation_weight)
+        return {"data": resume.fingerprint(*self.batches.data, self.sample_weight), "validation": validation}
 
     def save(self, path: str | Path) -> None:
         """Write all that moves in the run into one safetensors file, whole or not at all; ``resume`` goes on from it.
@@ -465,11 +568,13 @@ class Trainer:
         *,
         rule: Rule,
         lr: Rate | None = None,
-        validation: Data | None = None,
+        validation: Data | WeightedData | None = None,
+        sample_weight: Any = None,
         weight_decay: Hyper = None,
         clip_norm: Hyper = None,
         groups: Iterable[Group] = (),
         callbacks: Iterable[Callback] = (),
+        trust_data: bool = False,
     ) -> Self:
         """The trainer that was saved to ``path``; it goes on with the same bits as if it had never been interrupted.
 
@@ -479,6 +584,10 @@ class Trainer:
         groups, callbacks) or data is given again and compared with what the file says of it; functions by name only,
         but those of groups also by the tensors that they choose. To go on at another rate, resume with that of the file
         and set ``trainer.lr`` before ``run()``.
+
+        Data are compared by shape, dtype and checksum. ``trust_data=True`` lets floating-point numbers differ, as where
+        another machine or library has rounded them otherwise; shapes, dtypes and integers, such as labels and bytes of
+        images, have to agree all the same. The run then goes on with other bits than it would have.
 
         To train longer, go on from the last file of ``Checkpoint`` and set ``trainer.steps`` before ``run()``. The bits
         are those of a run of that length from the start with the same schedules, if the shorter one ended with an
@@ -501,13 +610,15 @@ class Trainer:
                 augment=saved.augment(),
                 standardize=saved.standardize(net),
                 validation=validation,
+                sample_weight=sample_weight,
+                evaluate_training=saved.evaluate_training(),
                 weight_decay=saved.hyper("weight_decay", weight_decay),
                 clip_norm=saved.hyper("clip_norm", clip_norm),
                 groups=groups,
                 callbacks=callbacks,
             )
             net.frozen = frozen  # the net stays as it is until nothing can be refused any more
-            resume.compare_run(saved, trainer)
+            resume.compare_run(saved, trainer, trust_data)
             resume.put_back(trainer, saved)
         net.frozen = trainer.optimizer.frozen
         return trainer
@@ -540,7 +651,9 @@ def fit(
     seed: int = 0,
     augment: Augment | None = None,
     standardize: Standardizer | None = None,
-    validation: Data | None = None,
+    validation: Data | WeightedData | None = None,
+    sample_weight: Any = None,
+    evaluate_training: bool | int = False,
     weight_decay: Hyper = 0.0,
     clip_norm: Hyper = None,
     groups: Iterable[Group] = (),
@@ -555,7 +668,7 @@ def fit(
     which shows them for tests that fail.
 
     ``History`` lists the columns of the history. Its ``loss`` and ``accuracy`` are running means in training mode: they
-    are not what ``net.evaluate`` gives.
+    are not what ``net.evaluate`` gives for the training data; ``evaluate_training=True`` adds columns that are.
 
     Ctrl-C ends the run after its current step and returns the history so far, with ``history.stopped ==
     "interrupted"``; so does SIGTERM (``"terminated"``), after which the signal takes its usual course. ``Checkpoint``
@@ -573,6 +686,8 @@ def fit(
         augment=augment,
         standardize=standardize,
         validation=validation,
+        sample_weight=sample_weight,
+        evaluate_training=evaluate_training,
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         groups=groups,

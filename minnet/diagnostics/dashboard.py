@@ -40,7 +40,8 @@ class Dashboard(Callback):
     every few seconds. Drawing takes a second or two, so choose ``every`` with an eye on how long an epoch takes.
 
     Args:
-        path: of the page; FileNotFoundError if its folder does not exist.
+        path: of the page, which stays the same if the program changes its working directory; FileNotFoundError if its
+            folder does not exist.
         every: epochs from one page to the next.
         monitors: what to watch. They are run by the dashboard, so do not give them to the run as well. If None:
             ``UpdateRatios``, ``Statistics``, ``Saturation`` and ``DeadUnits`` as they are if nothing is said.
@@ -59,7 +60,7 @@ class Dashboard(Callback):
         monitors: Iterable[Monitor] | None = None,
         title: str = "Training run",
     ) -> None:
-        self.path, self.title = Path(path), title
+        self.path, self.title = Path(path).absolute(), title
         check_folder(path)  # or a run would end with an error and without its page
         self.every = checks.count("Dashboard", "every", every)
         if monitors is None:

@@ -80,13 +80,18 @@ def _ends(history: History) -> tuple[float, float]:
     return float(losses[:few].mean()), float(losses[-few:].mean())
 
 
+def _accuracies(history: History) -> list[str]:
+    """The columns of accuracies that are there: of the training data, and of validation."""
+    return [column for column in (history.training("accuracy"), "val_accuracy") if column in history]
+
+
 def _learned(history: History, baseline: Baseline | None) -> bool:
     """Whether the run has got anywhere: by its accuracy where there is one, else by its loss."""
     if len(history.steps) < 2:
         return False
     if baseline is not None and baseline.accuracy is not None and "accuracy" in history:
         # Validation counts too: dropout and augmentation keep the accuracy in training down.
-        reached = max(history[column][-1] for column in ("accuracy", "val_accuracy") if column in history)
+        reached = max(history[column][-1] for column in _accuracies(history))
         return bool(reached > baseline.accuracy + _MOVED * (1 - baseline.accuracy))
     start = history.steps["loss"][0] if baseline is None else baseline.loss
     return bool(_ends(history)[1] < start - _MOVED * abs(start))
@@ -128,9 +133,10 @@ def _of_loss(history: History, baseline: Baseline | None, learned: bool) -> Iter
 def _of_accuracy(history: History, baseline: Baseline | None, learned: bool) -> Iterator[Verdict]:
     if baseline is None or baseline.accuracy is None or "accuracy" not in history or learned:
         return
+    reached = history[history.training("accuracy")][-1]
     yield Verdict(
         "bad",
-        f"Accuracy is {history['accuracy'][-1]:.1%} in training, and {baseline.accuracy:.1%} would be right by always "
+        f"Accuracy is {reached:.1%} in training, and {baseline.accuracy:.1%} would be right by always "
         "answering the most frequent class: nothing is learned yet.",
     )
 
@@ -150,7 +156,7 @@ def _of_gap(history: History, learned: bool) -> Iterator[Verdict]:
             f"{losses[-1]:.3g}: overfitting. Stop there, or regularise more.",
         )
     if "val_accuracy" in history and "accuracy" in history:
-        training, validation = history["accuracy"][-1], history["val_accuracy"][-1]
+        training, validation = (history[column][-1] for column in _accuracies(history))
         gap = training - validation
         words = f"Accuracy is {training:.1%} in training, {validation:.1%} in validation, {100 * gap:.1f} points apart"
         if gap > _GAP:

@@ -23,12 +23,14 @@ def learning_curves(history: "History", path: Place = None) -> Any:
     has_accuracy = "accuracy" in history
     drawn, axes = figure(3 if has_accuracy else 2)
     steps = history.steps["step"]
-    training, validation = ("training, epoch mean", COLOURS[0]), ("validation", COLOURS[1])  # the same in all panels
+    # The same in all panels. Training data that were evaluated after each epoch are what compares with validation.
+    label = "training" if "train_loss" in history else "training, epoch mean"
+    training, validation = (label, COLOURS[0]), ("validation", COLOURS[1])
     axes[0].plot(
         steps, history.steps["loss"], color=training[1], alpha=0.35, linewidth=0.8, label="training, each step"
     )
     at = history["step"] if len(history) else []
-    for column, (label, colour) in (("loss", training), ("val_loss", validation)):
+    for column, (label, colour) in ((history.training("loss"), training), ("val_loss", validation)):
         if column in history:
             axes[0].plot(at, history[column], color=colour, marker=".", label=label)
     axes[0].set(title="Loss", xlabel="step", ylabel="loss (data + penalties)")
@@ -36,7 +38,7 @@ def learning_curves(history: "History", path: Place = None) -> Any:
         axes[0].set_yscale("log")
     legend(axes[0])
     if has_accuracy:
-        for column, (label, colour) in (("accuracy", training), ("val_accuracy", validation)):
+        for column, (label, colour) in ((history.training("accuracy"), training), ("val_accuracy", validation)):
             if column in history:
                 axes[1].plot(at, [100 * value for value in history[column]], color=colour, marker=".", label=label)
         axes[1].set(title="Accuracy", xlabel="step", ylabel="correct (%)")

@@ -39,11 +39,11 @@ def epoch_axis(axis: Any) -> None:
 
 
 def loss_panel(axis: Any, history: "History") -> None:
-    """Loss of every step, its mean in each epoch, and validation, against the epoch."""
+    """Loss of every step, that of each epoch in training, and validation, against the epoch."""
     losses, epochs = np.array(history.steps["loss"]), np.array(history.steps["epoch"])
     per_epoch = max(1, int((epochs == 1).sum()))
     axis.plot(np.arange(1, len(losses) + 1) / per_epoch, losses, color="0.75", linewidth=0.7, label="each step")
-    for column, label in (("loss", "training, epoch mean"), ("val_loss", "validation")):
+    for column, label in ((history.training("loss"), _of_training(history)), ("val_loss", "validation")):
         if column in history:
             axis.plot(_ends(history), history[column], marker=_marker(history), label=label)
     axis.set(title="Loss", ylabel="loss (data + penalties)")
@@ -56,7 +56,7 @@ def loss_panel(axis: Any, history: "History") -> None:
 def accuracy_panel(axis: Any, history: "History") -> None:
     """Accuracy in training and validation against the epoch, with the gap between them shaded and named."""
     lines = {}
-    for column, label in (("accuracy", "training, epoch mean"), ("val_accuracy", "validation")):
+    for column, label in ((history.training("accuracy"), _of_training(history)), ("val_accuracy", "validation")):
         if column in history:
             lines[column] = 100 * np.array(history[column])
             axis.plot(_ends(history), lines[column], marker=_marker(history), label=label)
@@ -67,6 +67,11 @@ def accuracy_panel(axis: Any, history: "History") -> None:
     axis.set(title="Accuracy", ylabel="correct (%)")
     epoch_axis(axis)
     legend(axis)
+
+
+def _of_training(history: "History") -> str:
+    """What the curve of the training data is: evaluated after each epoch, or its mean."""
+    return "training" if "train_loss" in history else "training, epoch mean"
 
 
 def rate_panel(axis: Any, history: "History") -> None:

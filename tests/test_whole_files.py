@@ -1,0 +1,75 @@
+"""Every file that minnet writes is written whole or not at all, on a disk that has no room as well."""
+
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from test_figure_data import paths
+
+import minnet as mn
+from minnet import plots
+from minnet.history import History
+
+ROOM = 700  # bytes that a file may have: less than any of these has
+
+
+@contextmanager
+def full_disk():
+    """Within it the system refuses to write more than some bytes into a file, as a disk without room does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def history(epochs=60):
+    found = History()
+    for i in range(1, epochs + 1):
+        found.steps.rows.append({"step": i, "epoch": i, "loss": 1 / i, "lr": 0.1})
+        found.epochs.rows.append({"epoch": i, "step": i, "loss": 1 / i, "accuracy": 0.5, "lr": 0.1})
+    return found
+
+
+def monitor():
+    found = mn.diagnostics.UpdateRatios()
+    net = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy())
+    data = np.eye(4, dtype=np.float32), np.array([0, 1, 2, 0])
+    mn.fit(net, data, rule=mn.SGD(), lr=0.1, steps=60, callbacks=[found], progress=False)
+    return found
+
+
+def curves(path):
+    plots.curves(path, {"a": ([1, 2], [1, 2])}, title="", xlabel="", ylabel="")
+
+
+WRITERS = {
+    **{f"curves{ending}": curves for ending in (".png", ".svg", ".pdf", "")},
+    "images.png": lambda path: plots.images(path, np.random.default_rng(0).random((2, 32, 32, 3)), columns=2, title=""),
+    "history.png": lambda path: history().plot(path),
+    "paths.gif": lambda path: plots.animation(path, paths(), frames=2),
+    "history.csv": lambda path: history().save(path),
+    "history.json": lambda path: history().save(path),
+    **{f"monitor.{ending}": lambda path: monitor().save(path) for ending in ("csv", "json", "npz")},
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_what_was_there(name, tmp_path):
+    write = WRITERS[name]
+    write(tmp_path / name)  # the first time anything may write a cache of fonts
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"from before")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before
+    with full_disk(), pytest.raises(OSError, match="File too large"):
+        write(tmp_path / name)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_figure_of_no_known_format_is_refused_and_nothing_written(tmp_path):
+    with pytest.raises(ValueError, match=r"(?i)format 'docx' is not supported"):
+        curves(tmp_path / "figure.docx")
+    assert list(tmp_path.iterdir()) == []
