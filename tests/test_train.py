@@ -736,7 +736,7 @@ def test_ctrl_c_returns_the_history_so_far(step):
 def test_ctrl_c_before_the_first_step_returns_an_empty_history(monkeypatch):
     net = make_net()
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(net, "loss_and_grads", interrupted)

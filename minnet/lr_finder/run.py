@@ -13,7 +13,7 @@ from ..data import Augment, Data, Standardizer
 from ..groups import Group
 from ..net import Net
 from ..rules import SGD, Rule
-from ..train import Trainer
+from ..train import Trainer, WeightedData
 from .result import MONITORS, RangeTest
 
 _READINGS = 10  # fewer show no regimes
@@ -30,7 +30,7 @@ def lr_range_test(
     spacing: str = "exponential",
     monitor: str = "loss",
     smooth: float = 0.9,
-    validation: Data | None = None,
+    validation: Data | WeightedData | None = None,
     every: int = 5,
     stop: float = 4.0,
     batch_size: int = 100,
@@ -56,7 +56,7 @@ def lr_range_test(
             or ``"val_accuracy"``, after the update. Losses include the penalties.
         smooth: weight of the bias-corrected moving average (see ``moving_average``) of what is read of batches, 0 for
             none. Validation is not smoothed.
-        validation: data (x, y), for the monitors that need them.
+        validation: data (x, y) or (x, y, sample_weight), for the monitors that need them.
         every: steps from one validation to the next.
         stop: a seed ends as diverged when its smoothed training loss is above ``stop`` times its lowest so far (if that
             is above 0), or when anything that is read or clipped is not finite. Infinity leaves the second only.
@@ -148,7 +148,7 @@ class _Test:
                     return step
                 if run.validation is not None and step in places:
                     with run.optimizer.evaluating():  # at the point that the rule hands out
-                        measured = net.evaluate(*run.validation)
+                        measured = net.evaluate(*run.validation, sample_weight=run.validation_weight)
                     readings[places[step]] = measured[self.monitor.removeprefix("val_")]
                     if not math.isfinite(measured["loss"]):
                         return step
