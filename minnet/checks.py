@@ -47,10 +47,16 @@ def share(who: str, name: str, value: Any) -> float:
 
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
     """A whole number of at least ``least``."""
+    number = whole(who, name, value)
+    if number < least:
+        raise ValueError(f"{who}: expected {name} of at least {least}; got {value!r}")
+    return number
+
+
+def whole(who: str, name: str, value: Any) -> int:
+    """A whole number, which may be below 0."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{who}: expected {name} to be a whole number; got {value!r}")
-    if value < least:
-        raise ValueError(f"{who}: expected {name} of at least {least}; got {value!r}")
     return int(value)
 
 

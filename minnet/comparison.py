@@ -156,8 +156,11 @@ class Comparison:
         scores, hits = np.ascontiguousarray(values, np.float64), np.empty(n, np.bool_)
         if loss.hits(scores, self.y, hits):
             self._hits[i, 0] = hits
-        one, gradient = np.ones(1), np.empty_like(scores[:1])
-        self._losses[i, 0] = [loss.apply(scores[j : j + 1], self.y[j : j + 1], one, gradient) for j in range(n)]
+        weights, gradient = np.empty(n), np.empty_like(scores[:1])
+        loss.weigh(self.y, None, weights)
+        weights *= n  # so that the mean over the samples is the loss of all
+        parts = (slice(j, j + 1) for j in range(n))
+        self._losses[i, 0] = [loss.apply(scores[p], self.y[p], weights[p], gradient) for p in parts]
 
     @classmethod
     def over_seeds(cls, comparisons: Sequence["Comparison"]) -> "Comparison":
@@ -412,7 +415,11 @@ def _targets(values: Mapping[str, np.ndarray], y: Any, loss: Loss) -> np.ndarray
     if not shapes:
         raise ValueError(f"Comparison: expected entries as scores (n, outputs) for {loss}; got none")
     loss.check_outputs(shapes[0])
-    return loss.check_targets(y, shapes[0], np.dtype(np.float64))
+    targets = loss.check_targets(y, shapes[0], np.dtype(np.float64))
+    if loss.count(targets) < len(targets):
+        left_out = len(targets) - loss.count(targets)
+        raise ValueError(f"Comparison: expected samples that {loss} counts; got {left_out} that it ignores: drop these")
+    return targets
 
 
 def _predicted(values: np.ndarray, loss: Loss | None) -> np.ndarray:

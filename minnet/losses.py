@@ -6,7 +6,7 @@ the value is sum(w_i * l_i) / sum(w_i): a sample of weight 2 counts as two sampl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from . import checks
 from .kernels import loss as kernels
 from .kernels.flat import all_finite, scale
 from .spec import Shape
+
+_SLACK = 1e-3  # by which the sum of a row of probabilities may differ from 1
 
 
 class Loss:
@@ -33,11 +35,17 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__} must define check_targets(targets, out_shape, dtype)")
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
-        """Value; overwrites dscores. Targets are checked, weights (n,) sum to 1."""
+        """Value; overwrites dscores. Targets are as ``check_targets`` gives them, weights (n,) as ``weigh`` fills them.
+
+        A sample of weight 0 is left out: it adds nothing, even where its loss is infinite, and its gradient is 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define apply(scores, targets, weights, dscores)")
 
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
-        """Fill out (n,) with the samples' weights, scaled to sum to 1; None counts every sample alike."""
+        """Fill out (n,) with the samples' weights, scaled to sum to 1; None counts every sample alike.
+
+        ValueError for weights that do not fit, or if no sample counts.
+        """
         if sample_weight is None:
             out.fill(1.0 / out.size)
             return
@@ -54,8 +62,18 @@ class Loss:
         kernels.normalise(weights, total, out)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        """Fill out (n,), booleans: whether each sample is classified correctly. False if the loss does not classify."""
+        """Fill out (n,), booleans: whether each sample is classified correctly. False if the loss does not classify.
+
+        A sample that does not count is not.
+        """
         return False
+
+    def count(self, targets: np.ndarray) -> int:
+        """How many samples count, of targets as ``check_targets`` gives them: all but those with an ignored label."""
+        return len(targets)
+
+    def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
+        """Set weights (n,), numbers or booleans, to 0 where a sample does not count."""
 
     def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
         """Which of its smooth pieces each score lies on, as its gradient goes by; None for a smooth loss.
@@ -118,16 +136,20 @@ class _Classification(Loss):
             raise ValueError(f"{self}: expected at least two outputs, one a class; got {out_shape[0]} (see Logistic)")
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        labels = self._integers(targets)
+        if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
+            raise ValueError(
+                f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
+            )
+        return labels
+
+    def _integers(self, targets: Any) -> np.ndarray:
         labels = checks.array(self, "targets", targets)
         if labels.dtype.kind not in "iu":
             came = f"dtype {labels.dtype}, shape {labels.shape}"
             raise TypeError(f"{self}: expected integer labels; got {came}{_remedy(labels)}")
         if labels.ndim != 1:
             raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}{_remedy(labels)}")
-        if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
-            raise ValueError(
-                f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
-            )
         return np.ascontiguousarray(labels, np.int64)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
@@ -135,44 +157,117 @@ class _Classification(Loss):
         return True
 
 
+@lru_cache(maxsize=256)
+def _per_class(weights: tuple[float, ...] | None, classes: int, dtype: np.dtype) -> np.ndarray:
+    """The weights of the classes, which are 1 unless given, as an array (classes,)."""
+    return np.ones(classes, dtype) if weights is None else np.array(weights, dtype)
+
+
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(_Classification):
-    """-log of the softmax probability of the right class.
+    """Cross-entropy of the softmax of the scores and the targets: -log of the right class's probability.
 
-    ``label_smoothing`` e trains towards (1 - e) * onehot + e / classes (Szegedy et al. 2016, section 7).
-    ``class_weights``, one a class, multiply the sample weights, so the mean is a weighted one, as in PyTorch;
-    together with label smoothing PyTorch weights each class's share of the smoothed target instead.
+    Targets are labels (n,), integers, or probabilities (n, classes), floating-point numbers with rows that sum to 1.
+
+    With p = softmax(scores) the loss of a sample is -sum over j of c_j * q_j * log p_j, where q is its target, the
+    label y standing for 1 at y and 0 elsewhere, and c are the class weights. The value is the weighted mean of the
+    losses, as in PyTorch's ``cross_entropy``: sum(w_i * l_i) / sum(w_i * c[y_i]) with labels, sum(w_i * l_i) / sum(w_i)
+    with probabilities, for sample weights w.
+
+    A score of -infinity takes a class out of the choice: p is 0, and so is the gradient there. A sample whose target is
+    above 0 at such a score has an infinite loss (with label smoothing every sample that has one), and one without any
+    other scores has the loss NaN.
+
+    Args:
+        label_smoothing: e replaces the target q by (1 - e) * q + e / classes. Szegedy et al. 2016, section 7.
+        class_weights: c, one a class, of at least 0; None for 1 each.
+        ignored: label of samples that do not count, such as PyTorch's ``ignore_index`` of -100: they add nothing to the
+            value, and are left out of the accuracy. It may be one of the classes. None to ignore none.
     """
 
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | None = None
+    ignored: int | None = None
 
     def __post_init__(self) -> None:
         checks.fraction("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing)
         if self.class_weights is not None:
             weights = tuple(checks.non_negative("SoftmaxCrossEntropy", "class weight", w) for w in self.class_weights)
             object.__setattr__(self, "class_weights", weights)
+        if self.ignored is not None:
+            label = checks.whole("SoftmaxCrossEntropy", "ignored", self.ignored)
+            object.__setattr__(self, "ignored", label)
 
-    @cached_property
-    def _class_weights(self) -> np.ndarray:
-        return np.array(self.class_weights, np.float64)
+    def __repr__(self) -> str:
+        # Without what is not used: files hold this text, also those written before there was an ignored label.
+        ignored = "" if self.ignored is None else f", ignored={self.ignored}"
+        return (
+            f"SoftmaxCrossEntropy(label_smoothing={self.label_smoothing}, class_weights={self.class_weights}{ignored})"
+        )
 
     def check_outputs(self, out_shape: Shape) -> None:
         super().check_outputs(out_shape)
         if self.class_weights is not None and len(self.class_weights) != out_shape[0]:
             raise ValueError(f"{self}: expected {out_shape[0]} class weights; got {len(self.class_weights)}")
 
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        values = checks.array(self, "targets", targets)
+        if values.dtype.kind == "f" and values.ndim == 2 and values.shape[1:] == out_shape:
+            return self._probabilities(values, dtype)
+        if self.ignored is None:
+            return super().check_targets(values, out_shape, dtype)
+        labels = self._integers(values)
+        if beyond := kernels.labels_beyond(labels, out_shape[0], self.ignored):
+            raise ValueError(
+                f"{self}: expected labels from 0 to {out_shape[0] - 1} or the ignored {self.ignored}; got {beyond} "
+                f"others among {labels.min()} to {labels.max()}"
+            )
+        return labels
+
+    def _probabilities(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        values = np.ascontiguousarray(values, dtype)
+        if (row := kernels.first_no_distribution(values, _SLACK)) >= 0:
+            raise ValueError(
+                f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {values[row]} in row "
+                f"{row}, with a sum of {values[row].sum():.6g}"
+            )
+        return values
+
+    def count(self, targets: np.ndarray) -> int:
+        if self.ignored is None or targets.ndim == 2:
+            return len(targets)
+        return len(targets) - kernels.occurrences(targets, self.ignored)
+
+    def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
+        if self.ignored is not None and targets.ndim == 1:
+            kernels.leave_out(targets, self.ignored, weights)
+
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
         super().weigh(targets, sample_weight, out)
-        if self.class_weights is not None:
-            total = kernels.weigh_classes(targets, self._class_weights, out)
-            if total == 0:
-                raise ValueError(f"{self}: expected some sample of a class that weighs more than 0; got none")
-            scale(out, out.dtype.type(1 / total))
+        if targets.ndim == 2 or (self.class_weights is None and self.ignored is None):
+            return
+        self.leave_out(targets, out)
+        classes = 0 if self.class_weights is None else len(self.class_weights)
+        total = kernels.weight_of_labels(targets, _per_class(self.class_weights, classes, np.dtype(np.float64)), out)
+        if total == 0:
+            but = "" if self.ignored is None else f", with another label than the ignored {self.ignored}"
+            raise ValueError(
+                f"{self}: expected some sample of a class that weighs more than 0{but}; got {targets.size} that count 0"
+            )
+        scale(out, out.dtype.type(1 / total))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
-        smoothing = scores.dtype.type(self.label_smoothing)
-        return kernels.softmax_cross_entropy(scores, targets, weights, smoothing, dscores)
+        per_class = _per_class(self.class_weights, scores.shape[1], scores.dtype)
+        run = kernels.softmax_cross_entropy if targets.ndim == 1 else kernels.soft_cross_entropy
+        return run(scores, targets, weights, per_class, scores.dtype.type(self.label_smoothing), dscores)
+
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        if targets.ndim == 2:
+            kernels.soft_hits(scores, targets, out)
+            return True
+        kernels.hits(scores, targets, out)
+        self.leave_out(targets, out)
+        return True
 
 
 class _Hinge(_Classification):

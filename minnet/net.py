@@ -421,6 +421,20 @@ class Net:
             return int(np.count_nonzero(batch.hits))
         return float(np.add.reduce(sample_weight, where=batch.hits))
 
+    def counted(self, y: Any, *, sample_weight: np.ndarray | None = None) -> float:
+        """How many of the targets count in loss and accuracy: all but those with a label that the loss ignores.
+
+        With weights (n,), the sum of those samples' weights.
+        """
+        targets = self._loss().check_targets(y, self.output_shape, self.dtype)
+        count = self._loss().count(targets)
+        if sample_weight is None:
+            return count
+        if count < len(targets):
+            sample_weight = sample_weight.copy()
+            self._loss().leave_out(targets, sample_weight)
+        return float(sample_weight.sum())
+
     def predict(self, x: np.ndarray, *, batch_size: int = _CHUNK) -> np.ndarray:
         """Scores (n, *output_shape) in a new array, computed ``batch_size`` samples at a time."""
         self._check_shape(x)
@@ -439,7 +453,8 @@ class Net:
         weights = np.empty(len(x), np.float64)
         loss.weigh(targets, sample_weight, weights)
         # For the accuracy: how much each sample counts, without the weights of classes.
-        counted = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        counted = np.ones(len(x)) if sample_weight is None else np.array(sample_weight, np.float64)
+        loss.leave_out(targets, counted)
         data, right, counts = 0.0, 0.0, False
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)

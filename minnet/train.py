@@ -450,7 +450,7 @@ class Trainer:
             {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
         )
         loss, samples, right = self.epoch_so_far
-        newly, size = self.net.correct(y, sample_weight=weights), len(y) if weights is None else float(weights.sum())
+        newly, size = self.net.correct(y, sample_weight=weights), self.net.counted(y, sample_weight=weights)
         right = None if right is None or newly is None else right + newly
         self.epoch_so_far = loss + record.loss * size, samples + size, right
         for callback in self.callbacks:

@@ -255,7 +255,11 @@ BAD_TARGETS = {
             "shape (6, 1) (for a column of labels, give y[:, 0]",
         ),
         "one-hot": (np.eye(3, dtype=int)[Y], ValueError, "got shape (6, 3) (for one-hot rows, give y.argmax(1))"),
-        "one-hot floats": (np.eye(3)[Y], TypeError, "shape (6, 3) (for one-hot rows, give y.argmax(1))"),
+        "one-hot floats of other classes": (
+            np.eye(4)[Y],
+            TypeError,
+            "shape (6, 4) (for one-hot rows, give y.argmax(1))",
+        ),
     },
     "numbers": {
         "integers": (np.ones((N, 2), int), TypeError, "floating-point targets; got dtype int64"),

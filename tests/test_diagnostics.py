@@ -374,7 +374,7 @@ def test_the_worst_mistakes_are_drawn_with_their_data(tmp_path):
 @pytest.mark.parametrize("who", [confusion_matrix, worst_mistakes])
 def test_evaluation_needs_a_classifier(who):
     net = mn.Net([mn.Dense(2)], 3, mn.SquaredError())
-    with pytest.raises(ValueError, match=f"{who.__name__}: expected a loss of integer labels"):
+    with pytest.raises(ValueError, match=f"{who.__name__}: expected integer labels, and a loss that takes them"):
         who(net, normal(4, 3), normal(4, 2))
     with pytest.raises(ValueError, match="expected a net built with loss"):
         who(mn.Net([mn.Dense(2)], 3), normal(4, 3), np.zeros(4, int))

@@ -40,6 +40,7 @@ DOORS = {
         "kernels.means",
         "kernels.noise",
         "kernels.simd",
+        "kernels.sums",
     },
     "initializers": {"checks", "spec"},
     "schedules": {"checks", "schedules"},

@@ -160,7 +160,8 @@ def scalar_calls(code):
 @pytest.mark.parametrize(
     "name",
     [
-        *("elu", "sigmoid", "tanh", "softplus", "softplus_backward", "silu", "silu_backward"),
+        *("elu", "sigmoid", "sigmoid_backward", "tanh", "tanh_backward", "softplus", "softplus_backward"),
+        *("silu", "silu_backward"),
         *("gelu", "gelu_backward", "gelu_tanh", "gelu_tanh_backward"),
     ],
 )
@@ -177,7 +178,7 @@ def test_an_activations_loop_is_vector_code(name, dtype):
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "logistic"])
 def test_a_losss_exponentials_are_vector_code(name, dtype):
     scores, weights = np.zeros((3, 70), dtype), np.ones(3, dtype)
-    last = [scores, weights] if name == "logistic" else [np.zeros(3, np.int64), weights, dtype(0)]
+    last = [scores, weights] if name == "logistic" else [np.zeros(3, np.int64), weights, np.ones(70, dtype), dtype(0)]
     code = compiled(getattr(loss, name), [scores, *last, scores.copy()])
     kind = "float" if dtype is np.float32 else "double"
     assert re.search(rf"call [^@\n]*<\d+ x {kind}> @llvm\.fma\.v", code)

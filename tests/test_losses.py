@@ -36,9 +36,9 @@ def sample_loss(loss, s, t):
     """The loss of one sample, written out in scalars."""
     if isinstance(loss, mn.SoftmaxCrossEntropy):
         log_total = math.log(sum(math.exp(v) for v in s))
-        e = loss.label_smoothing
+        e, c = loss.label_smoothing, loss.class_weights or [1.0] * len(s)
         q = [e / len(s) + (1 - e) * (j == t) for j in range(len(s))]
-        return sum(qj * (log_total - v) for qj, v in zip(q, s, strict=True))
+        return sum(cj * qj * (log_total - v) for cj, qj, v in zip(c, q, s, strict=True))
     if isinstance(loss, mn.MulticlassHinge):
         return sum(max(0.0, s[j] - s[t] + loss.margin) for j in range(len(s)) if j != t)
     if isinstance(loss, mn.SquaredHinge):
@@ -63,10 +63,11 @@ def test_value_is_the_weighted_mean_of_the_formula(loss, n, weighted):
     if getattr(loss, "class_weights", None) is not None:
         targets = np.arange(n) % 3  # class 3 alone may weigh nothing
     weights = rng.uniform(0.1, 2.0, n) if weighted else None
-    shares = np.ones(n) if weights is None else weights.copy()
+    shares = np.ones(n) if weights is None else weights
+    total = shares.sum()
     if getattr(loss, "class_weights", None) is not None:
-        shares *= np.asarray(loss.class_weights)[targets]
-    expected = sum(w * sample_loss(loss, s, t) for w, s, t in zip(shares, scores, targets, strict=True)) / shares.sum()
+        total = shares @ np.asarray(loss.class_weights)[targets]
+    expected = sum(w * sample_loss(loss, s, t) for w, s, t in zip(shares, scores, targets, strict=True)) / total
     assert loss(scores, targets, weights) == pytest.approx(expected, rel=1e-13)
 
 

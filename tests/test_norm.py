@@ -5,7 +5,7 @@ import pytest
 
 import minnet as mn
 from minnet.kernels import batch_norm
-from minnet.kernels.channels import PARTS, parts_of, width_of, work_size
+from minnet.kernels.channels import PARTS, SUMS, parts_of, width_of, work_size
 
 EPS32 = float(np.finfo(np.float32).eps)
 LAYERS = [mn.BatchNorm(), mn.LayerNorm(), mn.GroupNorm(3), mn.InstanceNorm()]
@@ -15,7 +15,7 @@ LARGE = (40, 24, 24, 9)  # 207,360 elements: several parts, and the parallel ker
 def batch_moments(x):
     """Mean and variance of the channels as BatchNorm takes them."""
     rows, c = x.shape
-    mean, var, partial = (np.empty(shape, x.dtype) for shape in (c, c, (PARTS, 2, c)))
+    mean, var, partial = (np.empty(shape, x.dtype) for shape in (c, c, (PARTS, SUMS, c)))
     wide = x.reshape(-1, width_of(rows, c))
     work = np.empty((64, work_size(c)), x.dtype)
     batch_norm.batch_moments(wide, parts_of(*wide.shape), mean, var, partial, work)

@@ -4,6 +4,8 @@ PyTorch was written by others and differentiates by itself, so agreement in the 
 Where conventions differ, the docstrings of minnet say how, and the conversion stands here.
 """
 
+import math
+
 import numpy as np
 import pytest
 
@@ -194,6 +196,11 @@ def probabilities():
     return np.random.default_rng(5).uniform(0, 1, (N, CLASSES))
 
 
+def distributions():
+    rows = np.random.default_rng(5).uniform(0, 1, (N, CLASSES)) ** 3
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
 CLASS_WEIGHTS = (0.5, 2.0, 1.0, 0.0, 3.0)
 
 # (loss, targets, PyTorch's). minnet sums over the outputs and takes the mean over the samples.
@@ -208,6 +215,30 @@ LOSSES = [
         mn.SoftmaxCrossEntropy(class_weights=CLASS_WEIGHTS),
         labels,
         lambda torch, f, s, t: f.cross_entropy(s, t, weight=torch.tensor(CLASS_WEIGHTS, dtype=torch.float64)),
+    ),
+    *(
+        (
+            mn.SoftmaxCrossEntropy(label_smoothing=smoothing, class_weights=weights, ignored=ignored),
+            targets,
+            lambda torch, f, s, t, e=smoothing, w=weights, i=ignored: f.cross_entropy(
+                s,
+                t,
+                weight=None if w is None else torch.tensor(w, dtype=torch.float64),
+                label_smoothing=e,
+                ignore_index=-100 if i is None else i,
+            ),
+        )
+        for smoothing, weights, ignored, targets in [
+            (0.1, CLASS_WEIGHTS, None, labels),
+            (0.6, CLASS_WEIGHTS, 2, labels),
+            (0.0, None, 2, labels),
+            (0.3, None, 0, labels),
+            (0.0, CLASS_WEIGHTS, 1, labels),
+            (0.0, None, None, distributions),
+            (0.3, None, None, distributions),
+            (0.0, CLASS_WEIGHTS, None, distributions),
+            (0.3, CLASS_WEIGHTS, None, distributions),
+        ]
     ),
     # PyTorch divides by the number of classes.
     (mn.MulticlassHinge(), labels, lambda torch, f, s, t: CLASSES * f.multi_margin_loss(s, t)),
@@ -238,18 +269,21 @@ def test_a_loss_equals_pytorchs(loss, targets, function, torch):
     np.testing.assert_allclose(gradient, scores.grad.numpy(), **CLOSE)
 
 
-def test_smoothing_with_class_weights_weighs_samples_not_targets(torch):
-    # PyTorch's own combination weighs each class's share of the smoothed target; minnet weighs the sample.
-    loss = mn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=CLASS_WEIGHTS)
-    s, t = some_input((N, CLASSES), 2.0), labels()
-    gradient = np.full_like(s, np.nan)
-    value = loss.value_and_gradient(s, t, gradient)
-    scores, weights = torch.tensor(s, requires_grad=True), torch.tensor(np.array(CLASS_WEIGHTS)[t])
-    rows = torch.nn.functional.cross_entropy(scores, torch.tensor(t), label_smoothing=0.1, reduction="none")
-    expected = (rows * weights).sum() / weights.sum()
-    expected.backward()
-    assert value == pytest.approx(expected.item(), rel=1e-13)
-    np.testing.assert_allclose(gradient, scores.grad.numpy(), **CLOSE)
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weights", [None, CLASS_WEIGHTS], ids=["alike", "weighted"])
+def test_masked_scores_cost_what_they_cost_in_pytorch(weights, smoothing, torch):
+    loss = mn.SoftmaxCrossEntropy(label_smoothing=smoothing, class_weights=weights)
+    s, t = some_input((4, CLASSES), 2.0), np.array([0, 1, 2, 4])
+    s[0, 1] = s[1, 3:] = s[2, 3] = -np.inf
+    given = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(s), torch.tensor(t), weight=given, label_smoothing=smoothing
+    )
+    if weights is not None and smoothing > 0:
+        assert math.isnan(expected.item())  # PyTorch has 0 * infinity at a class that weighs nothing
+        assert loss(s, t) == np.inf
+    else:
+        assert loss(s, t) == pytest.approx(expected.item(), rel=1e-13)
 
 
 # Whole networks over 50 steps --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from .. import checks
 from ..files import write_json
 from ..losses import Loss
 from ..net import Net
+from .chance import counting
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,9 @@ def confusion_matrix(net: Net, x: Any, y: Any, *, names: Sequence[str] | None = 
         x, y: samples (n, *input_shape) and labels (n,).
         names: of the classes; their numbers if None.
     """
-    _, labels, scores = _scores("confusion_matrix", net, x, y)
+    loss, labels, scores = _scores("confusion_matrix", net, x, y)
+    counted = counting(loss, labels)
+    labels, scores = labels[counted], scores[counted]
     classes = scores.shape[1]
     names = tuple(map(str, range(classes) if names is None else names))
     if len(names) != classes:
@@ -97,7 +100,8 @@ def worst_mistakes(net: Net, x: Any, y: Any, *, count: int = 20) -> list[Mistake
     predicted = scores.argmax(axis=1)
     mistakes = [
         Mistake(int(i), int(labels[i]), int(predicted[i]), loss(scores[i : i + 1], labels[i : i + 1]))
-        for i in np.flatnonzero(predicted != labels)
+        for i in counting(loss, labels)
+        if predicted[i] != labels[i]
     ]
     return sorted(mistakes, key=lambda mistake: -mistake.loss)[:count]
 
@@ -111,7 +115,8 @@ def _scores(who: str, net: Any, x: Any, y: Any) -> tuple[Loss, np.ndarray, np.nd
     labels = net.loss_function.check_targets(y, net.output_shape, net.dtype)
     if labels.dtype.kind != "i" or labels.ndim != 1:
         raise ValueError(
-            f"{who}: expected a loss of integer labels, such as SoftmaxCrossEntropy; got {net.loss_function}"
+            f"{who}: expected integer labels, and a loss that takes them, such as SoftmaxCrossEntropy; got targets of "
+            f"dtype {labels.dtype}, shape {labels.shape} for {net.loss_function}"
         )
     scores = net.twin().predict(x)
     if len(scores) != len(labels):

@@ -14,6 +14,7 @@ from .compile import helper, kernel, parallel_kernel
 from .elementary import exp, expm1, log1p, normal_cdf_and_density
 from .elementary import sigmoid as logistic_sigmoid
 from .elementary import tanh as hyperbolic_tangent
+from .sums import DEPTH, add_block, finish, start
 
 _LARGE = 250_000  # elements from which a second thread pays for functions that take a few nanoseconds for ten elements
 
@@ -95,17 +96,23 @@ def prelu(x, a, y):
 
 
 @kernel
-def prelu_backward_slope(x, dy, da):
-    """da[c] = sum over r of dy[r, c] * min(x[r, c], 0)."""
+def prelu_backward_slope(x, dy, da, work):
+    """da[c] = sum over r of dy[r, c] * min(x[r, c], 0); work holds twice as many numbers as da."""
     channels = da.size
     xs = x.reshape((x.size // channels, channels))
     dys = dy.reshape((x.size // channels, channels))
     zero = x.dtype.type(0)
-    da[:] = zero
-    for r in range(xs.shape[0]):
+    rests, block = work[:channels], work[channels : 2 * channels]
+    start(da, rests)
+    for first in range(0, len(xs), DEPTH):
         for c in range(channels):
-            v = xs[r, c]
-            da[c] += dys[r, c] * (v if v <= zero else zero)
+            block[c] = zero
+        for r in range(first, min(first + DEPTH, len(xs))):
+            for c in range(channels):
+                v = xs[r, c]
+                block[c] += dys[r, c] * (v if v <= zero else zero)
+        add_block(da, rests, block)
+    finish(da, rests)
 
 
 @kernel
@@ -133,12 +140,16 @@ def elu(x, alpha, scale, y):
 
 
 @kernel
-def elu_backward(x, y, alpha, scale, dy, dx):
-    """dx = scale * dy where x > 0, (y + scale * alpha) * dy elsewhere."""
-    xs, ys, dys, dxs = x.reshape(-1), y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+def elu_backward(x, alpha, scale, dy, dx):
+    """dx = scale * dy where x > 0, scale * alpha * exp(x) * dy elsewhere.
+
+    The slope is y + scale * alpha too, but that difference has no digits left where y is near -scale * alpha.
+    """
+    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
     zero = x.dtype.type(0)
     for i in range(xs.size):
-        slope = scale if xs[i] > zero else ys[i] + scale * alpha
+        v = xs[i]
+        slope = scale if v > zero else scale * alpha * exp(v)
         dxs[i] = slope * dys[i]
 
 
@@ -163,13 +174,32 @@ def sigmoid_parallel(x, y):
         _sigmoid(xs[at:end], ys[at:end])
 
 
+@helper
+def _sigmoid_slope(x):
+    """Derivative of the sigmoid, e / (1 + e)^2 with e = exp(-|x|). y * (1 - y) has no digits left where y is near 1."""
+    e, one = exp(-abs(x)), type(x)(1)
+    return e / ((one + e) * (one + e))
+
+
+@helper
+def _sigmoid_backward(xs, dys, dxs):
+    for i in range(xs.size):
+        dxs[i] = _sigmoid_slope(xs[i]) * dys[i]
+
+
 @kernel
-def sigmoid_backward(y, dy, dx):
-    """dx = y * (1 - y) * dy."""
-    ys, dys, dxs = y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
-    one = y.dtype.type(1)
-    for i in range(ys.size):
-        dxs[i] = ys[i] * (one - ys[i]) * dys[i]
+def sigmoid_backward(x, dy, dx):
+    """dx = s * (1 - s) * dy with s = sigmoid(x)."""
+    _sigmoid_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
+
+
+@parallel_kernel
+def sigmoid_backward_parallel(x, dy, dx):
+    """``sigmoid_backward`` on all threads."""
+    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    for chunk in prange(chunks(x.size)):
+        at, end = bounds(chunk, x.size)
+        _sigmoid_backward(xs[at:end], dys[at:end], dxs[at:end])
 
 
 @helper
@@ -193,13 +223,26 @@ def tanh_parallel(x, y):
         _tanh(xs[at:end], ys[at:end])
 
 
+@helper
+def _tanh_backward(xs, dys, dxs):
+    two, four = xs.dtype.type(2), xs.dtype.type(4)
+    for i in range(xs.size):
+        dxs[i] = four * _sigmoid_slope(two * xs[i]) * dys[i]
+
+
 @kernel
-def tanh_backward(y, dy, dx):
-    """dx = (1 - y^2) * dy."""
-    ys, dys, dxs = y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
-    one = y.dtype.type(1)
-    for i in range(ys.size):
-        dxs[i] = (one - ys[i] * ys[i]) * dys[i]
+def tanh_backward(x, dy, dx):
+    """dx = (1 - tanh(x)^2) * dy, as 4 times the slope of the sigmoid at 2x."""
+    _tanh_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
+
+
+@parallel_kernel
+def tanh_backward_parallel(x, dy, dx):
+    """``tanh_backward`` on all threads."""
+    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    for chunk in prange(chunks(x.size)):
+        at, end = bounds(chunk, x.size)
+        _tanh_backward(xs[at:end], dys[at:end], dxs[at:end])
 
 
 @kernel

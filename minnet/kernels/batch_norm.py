@@ -1,8 +1,8 @@
 """Normalisation of each channel over the batch.
 
-Arrays are C-contiguous: x, y, dy, dx (wide rows, width), see ``channels``, all else (C,). ``partial`` (PARTS, 2, C) and
-``work`` (threads, work_size(C)) are scratch; the first thread's holds what all read by lane. Each parallel kernel has a
-serial twin of the same tasks, for arrays too small to wake a second thread for.
+Arrays are C-contiguous: x, y, dy, dx (wide rows, width), see ``channels``, all else (C,). ``partial`` (PARTS, SUMS, C)
+and ``work`` (threads, work_size(C)) are scratch; the first thread's holds what all read by lane. Each parallel kernel
+has a serial twin of the same tasks, for arrays too small to wake a second thread for.
 """
 
 import math

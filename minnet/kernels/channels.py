@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import Any
 
 from .compile import helper
+from .sums import DEPTH, add_block, finish, start
 
 _WIDTH = 512  # lanes at the least, if the rows allow it
-_DEPTH = 32  # wide rows of a block of the moments: 64 KB of float32, read twice, the second time from the cache
 _PART = 32_768  # elements of a part at the least
 _SERIAL = 100_000  # elements up to which waking a second thread costs more than it brings
 PARTS = 16
+SUMS = 6  # arrays of C elements that a part's sums for gamma and beta take: two totals, two rests, two blocks
 
 
 @lru_cache(maxsize=1024)
@@ -44,8 +45,8 @@ def by_size(size: int, serial: Callable[..., Any], parallel: Callable[..., Any])
 
 
 def work_size(channels: int) -> int:
-    """Elements of ``work`` that a thread needs: eight wide rows."""
-    return 8 * max(channels, 2 * _WIDTH)
+    """Elements of ``work`` that a thread needs: ten wide rows."""
+    return 10 * max(channels, 2 * _WIDTH)
 
 
 @helper
@@ -76,7 +77,8 @@ def moments(x, part, parts, shift, mean, squares, work):
     """Mean (C,) of x - shift over a part of the rows, and sum (C,) of squared differences from it, by channel.
 
     shift (C,) is any of x's values: a mean far above the deviation then costs no digits. Each block of rows has a mean
-    of its own, which keeps float32 accurate for the hundred thousand rows of an image batch. work holds five wide rows.
+    of its own, which keeps float32 accurate for the hundred thousand rows of an image batch, and is read twice, the
+    second time from the cache. work holds five wide rows.
     """
     first, last, width = len(x) * part // parts, len(x) * (part + 1) // parts, x.shape[1]
     lane_mean, lane_squares = work[:width], work[width : 2 * width]
@@ -84,21 +86,21 @@ def moments(x, part, parts, shift, mean, squares, work):
     for c in range(mean.size):
         origin[c] = shift[c]
     spread(mean.size, width, 0, 1, origin)
-    for start in range(first, last, _DEPTH):
-        stop = min(start + _DEPTH, last)
-        scale = x.dtype.type(1) / x.dtype.type(stop - start)
+    for begin in range(first, last, DEPTH):
+        end = min(begin + DEPTH, last)
+        scale = x.dtype.type(1) / x.dtype.type(end - begin)
         for j in range(width):
             centre[j], sums[j] = x.dtype.type(0), x.dtype.type(0)
-        for r in range(start, stop):
+        for r in range(begin, end):
             for j in range(width):
                 centre[j] += x[r, j] - origin[j]
         for j in range(width):
             centre[j] *= scale
-        for r in range(start, stop):
+        for r in range(begin, end):
             for j in range(width):
                 d = (x[r, j] - origin[j]) - centre[j]
                 sums[j] += d * d
-        merge_moments(start - first, lane_mean, lane_squares, stop - start, centre, sums)
+        merge_moments(begin - first, lane_mean, lane_squares, end - begin, centre, sums)
     rows = last - first
     while width > mean.size:
         width //= 2
@@ -125,15 +127,21 @@ def normalise(x, part, parts, lanes, floor, y):
 @helper
 def gradient_sums(x, dy, part, parts, lanes, products, sums, work):
     """Sums (C,) over a part of the rows of dy * (x - centre) and of dy, by channel; centre is the first wide row of
-    ``lanes``, work holds two."""
-    width, zero = x.shape[1], x.dtype.type(0)
+    ``lanes``, work holds six."""
+    first, last, width = len(x) * part // parts, len(x) * (part + 1) // parts, x.shape[1]
     centre, lane_products, lane_sums = lanes[:width], work[:width], work[width : 2 * width]
-    for j in range(width):
-        lane_products[j], lane_sums[j] = zero, zero
-    for r in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+    both, rests, block = work[: 2 * width], work[2 * width : 4 * width], work[4 * width : 6 * width]
+    block_products, block_sums = block[:width], block[width:]
+    start(both, rests)
+    for begin in range(first, last, DEPTH):
         for j in range(width):
-            lane_products[j] += dy[r, j] * (x[r, j] - centre[j])
-            lane_sums[j] += dy[r, j]
+            block_products[j], block_sums[j] = x.dtype.type(0), x.dtype.type(0)
+        for r in range(begin, min(begin + DEPTH, last)):
+            for j in range(width):
+                block_products[j] += dy[r, j] * (x[r, j] - centre[j])
+                block_sums[j] += dy[r, j]
+        add_block(both, rests, block)
+    finish(both, rests)
     while width > sums.size:
         width //= 2
         for j in range(width):
@@ -164,18 +172,3 @@ def add_parts(parts, partial, dgamma, dbeta):
         for c in range(dgamma.size):
             dgamma[c] += partial[part, 0, c]
             dbeta[c] += partial[part, 1, c]
-
-
-@helper
-def add_rows(rows, sums):
-    """sums[j] += sum over i of rows[i, j]; for rows as they are, of any width."""
-    count, columns = rows.shape
-    whole = count - count % 8
-    for i in range(0, whole, 8):  # each addition to a sum in memory waits for the one before
-        for j in range(columns):
-            near = (rows[i, j] + rows[i + 1, j]) + (rows[i + 2, j] + rows[i + 3, j])
-            far = (rows[i + 4, j] + rows[i + 5, j]) + (rows[i + 6, j] + rows[i + 7, j])
-            sums[j] += near + far
-    for i in range(whole, count):
-        for j in range(columns):
-            sums[j] += rows[i, j]

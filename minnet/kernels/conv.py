@@ -17,9 +17,9 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from .borders import with_borders
-from .channels import add_rows
 from .compile import helper, parallel_kernel
 from .simd import ROWS, VECTOR_BYTES, pack, prefetch, rows_of_next, tile
+from .sums import add_rows, finish
 
 _BLOCK = ROWS[0]
 _LANES = VECTOR_BYTES // 4  # at the most, in float32
@@ -226,12 +226,16 @@ def conv(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, 
                 _place_rows(outputs, across * distance, target, r, spread[0], down, out_columns * filters)
 
 
+_TERMS = 1024  # pixels, in whole rows, whose products are summed before the sum is added to others
+
+
 @helper
 def _weights_of_image(x, width, channels, dy, dW, kh, kw, inputs, groups, stride, taps, work):
     """Add one image's part to dW (kh * kw * inputs, F), flat."""
     out_rows, out_columns, filters = dy.shape
     each, lanes, pixels = filters // groups, VECTOR_BYTES // x.itemsize, dy.shape[0] * dy.shape[1]
-    gradient, count = dy.reshape(-1), kh * kw * inputs
+    gradient, count, step = dy.reshape(-1), kh * kw * inputs, stride[0] * width * channels
+    together = max(1, _TERMS // out_columns)
     spare, panel = work[: _BLOCK * 2 * _LANES], work[_BLOCK * 2 * _LANES :]
     for g in range(groups):
         source = x[g * inputs :]
@@ -241,22 +245,23 @@ def _weights_of_image(x, width, channels, dy, dW, kh, kw, inputs, groups, stride
             if cols % lanes != 0:
                 B, b, ldb = panel, 0, 2 * lanes if cols > lanes else lanes
                 pack(gradient, column, filters, 1, pixels, cols, ldb, lanes, panel, 0)
-            first = 0
-            while first < count:
-                rows, to = rows_of_next(count - first), first * filters + column
-                tile(
-                    rows, cols, lanes, source, taps, first, B, b, ldb, dW, to, filters,
-                    dW, to, filters, out_rows, stride[0] * width * channels, out_columns, stride[1] * channels,
-                    -x.dtype.type(np.inf), spare,
-                )  # fmt: skip
-                first += rows
+            for top in range(0, out_rows, together):
+                down, first = min(together, out_rows - top), 0
+                while first < count:
+                    rows, to = rows_of_next(count - first), first * filters + column
+                    tile(
+                        rows, cols, lanes, source[top * step :], taps, first, B, b + top * out_columns * ldb, ldb, dW,
+                        to, filters, dW, to, filters, down, step, out_columns, stride[1] * channels,
+                        -x.dtype.type(np.inf), spare,
+                    )  # fmt: skip
+                    first += rows
 
 
 @parallel_kernel
 def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, partial, work):
     """dW and, unless it is empty, db of ``conv``; taps from ``tap_offsets``.
 
-    partial (PARTS, at least dW.size + db.size) is scratch.
+    partial (PARTS, at least dW.size + 3 * db.size) is scratch.
     """
     kh, kw, inputs, filters = dW.shape
     n, rows, columns, channels = x.shape
@@ -266,7 +271,8 @@ def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, 
     for part in prange(parts):
         place, sums = work[get_thread_id()], partial[part]
         sums[:] = dW.dtype.type(0)
-        bias_sums = sums[dW.size :]
+        bias_sums, rests = sums[dW.size :][: db.size], sums[dW.size + db.size :][: db.size]
+        block = sums[dW.size + 2 * db.size :][: db.size]
         for image in range(part * n // parts, (part + 1) * n // parts):
             source = x[image].reshape(-1)
             if bordered:
@@ -274,7 +280,8 @@ def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, 
                 with_borders(x[image], top, left, source.reshape((size[0], size[1], channels)))
             _weights_of_image(source, size[1], channels, dy[image], sums, kh, kw, inputs, groups, stride, taps, place)
             if db.size > 0:
-                add_rows(dy[image].reshape((pixels, filters)), bias_sums)
+                add_rows(dy[image].reshape((pixels, filters)), bias_sums, rests, block)
+        finish(bias_sums, rests)
     _add_parts(partial, parts, 0, dW.reshape(-1))
     _add_parts(partial, parts, dW.size, db)
 

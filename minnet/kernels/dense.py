@@ -1,11 +1,13 @@
 """What a dense layer needs beside its matrix products."""
 
-from .channels import add_rows
 from .compile import kernel
+from .sums import add_rows, finish, start
 
 
 @kernel
-def column_sums(dy, db):
-    """db[j] = sum over i of dy[i, j]."""
-    db[:] = dy.dtype.type(0)
-    add_rows(dy, db)
+def column_sums(dy, db, work):
+    """db[j] = sum over i of dy[i, j]; work holds twice as many numbers as db."""
+    rests, block = work[: db.size], work[db.size : 2 * db.size]
+    start(db, rests)
+    add_rows(dy, db, rests, block)
+    finish(db, rests)

@@ -4,7 +4,9 @@ import math
 
 from .compile import kernel
 
-_BLOCK = 4096  # sums are taken in blocks, then over blocks in float64, so that float32 stays accurate
+# Sums are taken in blocks, then over blocks in float64, so that float32 stays accurate. A block is a view, counted from
+# 0: an index that starts elsewhere might be negative for all the compiler knows, and the loop would be no vector code.
+_BLOCK = 4096
 
 
 @kernel
@@ -23,9 +25,9 @@ def sum_of_squares(x):
     """Sum of x^2 as float64."""
     total = 0.0
     for start in range(0, x.size, _BLOCK):
-        part = x.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, x.size)):
-            part += x[i] * x[i]
+        block, part = x[start : start + _BLOCK], x.dtype.type(0)
+        for i in range(block.size):
+            part += block[i] * block[i]
         total += part
     return total
 
@@ -42,10 +44,10 @@ def add_l2(w, strength, dw):
     """dw += strength * w; returns the sum of w^2 as float64."""
     total = 0.0
     for start in range(0, w.size, _BLOCK):
-        part = w.dtype.type(0)
-        for i in range(start, min(start + _BLOCK, w.size)):
-            part += w[i] * w[i]
-            dw[i] += strength * w[i]
+        block, gradient, part = w[start : start + _BLOCK], dw[start : start + _BLOCK], w.dtype.type(0)
+        for i in range(block.size):
+            part += block[i] * block[i]
+            gradient[i] += strength * block[i]
         total += part
     return total
 
@@ -56,10 +58,10 @@ def add_l1(w, strength, dw):
     zero = w.dtype.type(0)
     total = 0.0
     for start in range(0, w.size, _BLOCK):
-        part = zero
-        for i in range(start, min(start + _BLOCK, w.size)):
-            part += abs(w[i])
-            dw[i] += strength if w[i] > zero else (-strength if w[i] < zero else zero)
+        block, gradient, part = w[start : start + _BLOCK], dw[start : start + _BLOCK], zero
+        for i in range(block.size):
+            part += abs(block[i])
+            gradient[i] += strength if block[i] > zero else (-strength if block[i] < zero else zero)
         total += part
     return total
 

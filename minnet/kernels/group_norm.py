@@ -12,6 +12,7 @@ from numba import get_thread_id, prange
 
 from .channels import add_parts, gradient_sums, input_gradient, moments, normalise, spread
 from .compile import helper, kernel, parallel_kernel
+from .sums import add_block, finish, start
 
 
 @helper
@@ -63,18 +64,17 @@ def group_norm_parallel(x, parts, eps, gamma, beta, mean, inv_std, floor, y, wor
 
 
 @helper
-def _prepare_backward(positions, width, inv_std, gamma, products, sums, dgamma, dbeta, lanes):
-    """Add a sample's sums to dgamma and dbeta, and find what ``input_gradient`` takes by lane beside the mean."""
+def _prepare_backward(positions, width, inv_std, gamma, products, sums, lanes):
+    """products by what they are to dgamma, and what ``input_gradient`` takes by lane beside the mean."""
     channels, zero = gamma.size, gamma.dtype.type(0)
     each = channels // inv_std.size
     share = gamma.dtype.type(1) / gamma.dtype.type(positions * each)
     for g in range(inv_std.size):
         inv, total, projected = inv_std[g], zero, zero
         for c in range(g * each, (g + 1) * each):
-            dgamma[c] += inv * products[c]
-            dbeta[c] += sums[c]
+            products[c] *= inv
             total += gamma[c] * sums[c]
-            projected += gamma[c] * (inv * products[c])
+            projected += gamma[c] * products[c]
         for c in range(g * each, (g + 1) * each):
             lanes[width + c], lanes[2 * width + c] = gamma[c] * inv, -inv * inv * (share * projected)
             lanes[3 * width + c] = -inv * (share * total)
@@ -82,20 +82,23 @@ def _prepare_backward(positions, width, inv_std, gamma, products, sums, dgamma, 
 
 
 @helper
-def _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dgamma, dbeta, dx, work):
+def _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dx, partial, work):
+    """Sums for gamma and beta over a part of the samples go to partial[0] and partial[1]."""
     samples, rows, width = x.shape
     channels = gamma.size
-    each, products, sums = channels // mean.shape[1], work[width : width + channels], work[2 * width :][:channels]
-    for c in range(channels):
-        dgamma[c], dbeta[c] = x.dtype.type(0), x.dtype.type(0)
+    each, products, sums = channels // mean.shape[1], partial[4], partial[5]
+    totals, rests, block = partial[:2].reshape(-1), partial[2:4].reshape(-1), partial[4:6].reshape(-1)
+    start(totals, rests)
     for i in range(samples * part // parts, samples * (part + 1) // parts):
         for c in range(channels):
             work[c] = mean[i, c // each]
         spread(channels, width, 0, 1, work)
         gradient_sums(x[i], dy[i], 0, 1, work, products, sums, work[4 * width :])
-        _prepare_backward(rows * width // channels, width, inv_std[i], gamma, products, sums, dgamma, dbeta, work)
+        _prepare_backward(rows * width // channels, width, inv_std[i], gamma, products, sums, work)
+        add_block(totals, rests, block)
         if dx.size > 0:
             input_gradient(x[i], dy[i], 0, 1, work, dx[i])
+    finish(totals, rests)
 
 
 @kernel
@@ -103,11 +106,10 @@ def group_norm_backward(x, parts, mean, inv_std, gamma, dy, dgamma, dbeta, dx, p
     """dgamma = sum of dy * xhat and dbeta = sum of dy by channel, with xhat = (x - mean) * inv_std; unless dx is empty,
     dx = inv_std * (g - mean(g) - xhat * mean(g * xhat)) with g = gamma * dy and means over the group.
 
-    partial (PARTS, 2, C) is scratch.
+    partial (PARTS, SUMS, C) is scratch.
     """
     for part in range(parts):
-        dgamma_part, dbeta_part = partial[part, 0], partial[part, 1]
-        _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dgamma_part, dbeta_part, dx, work[0])
+        _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dx, partial[part], work[0])
     add_parts(parts, partial, dgamma, dbeta)
 
 
@@ -116,6 +118,5 @@ def group_norm_backward_parallel(x, parts, mean, inv_std, gamma, dy, dgamma, dbe
     """``group_norm_backward`` on several threads."""
     for i in prange(parts):
         part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
-        thread, dgamma_part, dbeta_part = get_thread_id(), partial[part, 0], partial[part, 1]
-        _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dgamma_part, dbeta_part, dx, work[thread])
+        _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dx, partial[part], work[get_thread_id()])
     add_parts(parts, partial, dgamma, dbeta)

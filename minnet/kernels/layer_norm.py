@@ -11,6 +11,7 @@ from numba import prange
 
 from .channels import add_parts
 from .compile import helper, kernel, parallel_kernel
+from .sums import DEPTH, add_block, finish, start
 
 
 @helper
@@ -20,8 +21,8 @@ def _normalise_rows(x, part, parts, eps, gamma, beta, mean, inv_std, y):
         row, out = x[r], y[r]
         total, squares = x.dtype.type(0), x.dtype.type(0)
         for c in range(row.size):
-            total += row[c]
-        centre = total * scale
+            total += row[c] - row[0]  # a mean far above the deviation then costs no digits
+        centre = row[0] + total * scale
         for c in range(row.size):
             squares += (row[c] - centre) * (row[c] - centre)
         inv = one / math.sqrt(squares * scale + eps)
@@ -46,11 +47,11 @@ def layer_norm_parallel(x, parts, eps, gamma, beta, mean, inv_std, y):
 
 
 @helper
-def _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, dgamma, dbeta, dx):
+def _gradients_of_some_rows(x, first, last, mean, inv_std, gamma, dy, dgamma, dbeta, dx):
     zero, scale = x.dtype.type(0), x.dtype.type(1) / x.dtype.type(gamma.size)
     for c in range(gamma.size):
         dgamma[c], dbeta[c] = zero, zero
-    for r in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+    for r in range(first, last):
         row, gradient, centre, inv = x[r], dy[r], mean[r], inv_std[r]
         total, projected = zero, zero
         for c in range(row.size):
@@ -66,15 +67,28 @@ def _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, dgamma, dbeta, 
                 out[c] = inv * (gamma[c] * gradient[c] - shift - slope * (row[c] - centre))
 
 
+@helper
+def _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, dx, partial):
+    """Sums for gamma and beta over a part of the rows go to partial[0] and partial[1]."""
+    first, last = len(x) * part // parts, len(x) * (part + 1) // parts
+    totals, rests, block = partial[:2].reshape(-1), partial[2:4].reshape(-1), partial[4:6].reshape(-1)
+    start(totals, rests)
+    for begin in range(first, last, DEPTH):
+        end = min(begin + DEPTH, last)
+        _gradients_of_some_rows(x, begin, end, mean, inv_std, gamma, dy, partial[4], partial[5], dx)
+        add_block(totals, rests, block)
+    finish(totals, rests)
+
+
 @kernel
 def layer_norm_backward(x, parts, mean, inv_std, gamma, dy, dgamma, dbeta, dx, partial):
     """dgamma = sum over rows of dy * xhat and dbeta = sum over rows of dy, with xhat = (x - mean) * inv_std; unless dx
     is empty, dx = inv_std * (g - mean(g) - xhat * mean(g * xhat)) with g = gamma * dy and means over the row.
 
-    partial (PARTS, 2, C) is scratch.
+    partial (PARTS, SUMS, C) is scratch.
     """
     for part in range(parts):
-        _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, partial[part, 0], partial[part, 1], dx)
+        _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, dx, partial[part])
     add_parts(parts, partial, dgamma, dbeta)
 
 
@@ -83,5 +97,5 @@ def layer_norm_backward_parallel(x, parts, mean, inv_std, gamma, dy, dgamma, dbe
     """``layer_norm_backward`` on several threads."""
     for i in prange(parts):
         part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
-        _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, partial[part, 0], partial[part, 1], dx)
+        _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, dx, partial[part])
     add_parts(parts, partial, dgamma, dbeta)

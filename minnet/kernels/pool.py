@@ -4,12 +4,15 @@
 window starts above and to the left of the image.
 """
 
-from numba import prange, types
+from numba import get_thread_id, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compile import helper, kernel, parallel_kernel
 from .simd import VECTOR_BYTES, Emitter
+from .sums import add_rows, finish, start
+
+_FEW = 64  # positions of a window up to which their sum is taken in a plain loop
 
 
 @helper
@@ -123,24 +126,40 @@ def _positions(i, j, size, stride, corner, counted):
     return (bottom - top) * (right - left)
 
 
+@helper
+def _add_large_window(image, top, bottom, left, right, out, rests, block):
+    """out = sum of a window of many positions."""
+    start(out, rests)
+    for a in range(top, bottom):
+        add_rows(image[a, left:right], out, rests, block)
+    finish(out, rests)
+
+
 @parallel_kernel
-def mean_pool(x, y, size, stride, corner, counted):
+def mean_pool(x, y, size, stride, corner, counted, work):
     """y = mean of each window over its positions in rows counted[0] to counted[1] and columns counted[2] to counted[3]
     (exclusive). What of them is outside of the image counts as zeros.
+    work holds 2 C numbers for each thread.
     """
+    channels = x.shape[3]
     for image in prange(x.shape[0]):
+        source, rests = x[image], work[get_thread_id(), :channels]
+        block = work[get_thread_id(), channels : 2 * channels]
         for i in range(y.shape[1]):
             top, bottom = _span(i, size[0], stride[0], corner[0], 0, x.shape[1])
             for j in range(y.shape[2]):
                 left, right = _span(j, size[1], stride[1], corner[1], 0, x.shape[2])
                 share = x.dtype.type(1) / x.dtype.type(_positions(i, j, size, stride, corner, counted))
                 out = y[image, i, j]
-                out[:] = x.dtype.type(0)
-                for a in range(top, bottom):
-                    for b in range(left, right):
-                        values = x[image, a, b]
-                        for c in range(out.size):
-                            out[c] += values[c]
+                if (bottom - top) * (right - left) <= _FEW:
+                    out[:] = x.dtype.type(0)
+                    for a in range(top, bottom):
+                        for b in range(left, right):
+                            values = x[image, a, b]
+                            for c in range(out.size):
+                                out[c] += values[c]
+                else:
+                    _add_large_window(source, top, bottom, left, right, out, rests, block)
                 for c in range(out.size):
                     out[c] *= share
 
@@ -164,17 +183,15 @@ def mean_pool_backward(dy, dx, size, stride, corner, counted):
 
 
 @kernel
-def global_mean(x, y):
-    """y[n, c] = mean of x[n, :, :, c]."""
+def global_mean(x, y, work):
+    """y[n, c] = mean of x[n, :, :, c]; work holds 2 C numbers."""
     n, rows, columns, channels = x.shape
-    flat = x.reshape((n, rows * columns, channels))
+    flat, rests, block = x.reshape((n, rows * columns, channels)), work[:channels], work[channels : 2 * channels]
     share = x.dtype.type(1) / x.dtype.type(rows * columns)
     for image in range(n):
-        for c in range(channels):
-            y[image, c] = x.dtype.type(0)
-        for p in range(rows * columns):
-            for c in range(channels):
-                y[image, c] += flat[image, p, c]
+        start(y[image], rests)
+        add_rows(flat[image], y[image], rests, block)
+        finish(y[image], rests)
         for c in range(channels):
             y[image, c] *= share
 

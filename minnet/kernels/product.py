@@ -213,25 +213,32 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
 def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """What ``matmul`` computes, row by row in plain loops: for few rows, where packing does not pay."""
     M, N = C.shape
-    a, b = A.reshape(-1), B.reshape(-1)
+    a, b, before = A.reshape(-1), B.reshape(-1), work[0, :N]
     if b_col != 1:  # the loop over columns needs them side by side
         for k in range(K):
             for j in range(N):
-                work[0, k * N + j] = b[k * b_row + j * b_col]
-        b, b_row = work[0], N
+                work[0, (k + 1) * N + j] = b[k * b_row + j * b_col]
+        b, b_row = work[0, N:], N
     for i in range(M):
         out, left = C[i], a[i * a_row :]
         for j in range(N):
-            out[j] = bias[j] if bias.size > 0 else C.dtype.type(0)
-        for k in range(0, K - 1, 2):  # two terms at a time, to write half as often
-            first, second = left[k * a_col], left[(k + 1) * a_col]
-            one, other = b[k * b_row : k * b_row + N], b[(k + 1) * b_row : (k + 1) * b_row + N]
-            for j in range(N):
-                out[j] += first * one[j] + second * other[j]
-        if K % 2 == 1:
-            last, row = left[(K - 1) * a_col], b[(K - 1) * b_row : (K - 1) * b_row + N]
-            for j in range(N):
-                out[j] += last * row[j]
+            before[j], out[j] = bias[j] if bias.size > 0 else C.dtype.type(0), C.dtype.type(0)
+        for start in range(0, K, _DEPTH):
+            end = min(start + _DEPTH, K)
+            if start > 0:
+                for j in range(N):
+                    before[j], out[j] = before[j] + out[j], C.dtype.type(0)
+            for k in range(start, end - 1, 2):  # two terms at a time, to write half as often
+                first, second = left[k * a_col], left[(k + 1) * a_col]
+                one, other = b[k * b_row : k * b_row + N], b[(k + 1) * b_row : (k + 1) * b_row + N]
+                for j in range(N):
+                    out[j] += first * one[j] + second * other[j]
+            if (end - start) % 2 == 1:
+                last, row = left[(end - 1) * a_col], b[(end - 1) * b_row : (end - 1) * b_row + N]
+                for j in range(N):
+                    out[j] += last * row[j]
+        for j in range(N):
+            out[j] += before[j]
         if floor > -C.dtype.type(np.inf):
             for j in range(N):
                 out[j] = floor if out[j] < floor else out[j]
@@ -240,7 +247,7 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offs
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes. They decide, never the number of threads."""
     size = C.size * K
-    fits = b_col == 1 or C.shape[1] * K <= work.shape[1]
+    fits = C.shape[1] * (1 if b_col == 1 else K + 1) <= work.shape[1]
     if fits and (size <= _SMALL or len(C) <= _THIN):
         small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:

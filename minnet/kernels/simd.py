@@ -6,8 +6,9 @@ The micro-kernel keeps a block of P rows by V vectors of sums in registers,
 
 A broadcast, B loaded as vectors. The offsets make any P positions of A one block: rows of a matrix,
 or pixels of an image whose patches are read where they lie, so a convolution needs no im2col. With channels last, the
-row of a patch (kernel width * channels) is contiguous: k2 runs along it, k1 over the rows of the kernel. D is where
-sums start: C itself, or one row for all (a bias, zeros). floor is 0 for a ReLU and -infinity for none.
+row of a patch (kernel width * channels) is contiguous: k2 runs along it, k1 over the rows of the kernel. D is what
+sums are added to: C itself, or one row for all (a bias, zeros). It is added last, so that a sum taken in several calls
+has the rounding errors of one call's terms, and of the few additions to C. floor is 0 for a ReLU, -infinity for none.
 """
 
 import os
@@ -134,16 +135,14 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
                 each = [builder.add(start, builder.mul(step, e.const(i))) for i in range(rows)]
                 return [builder.add(row, e.const(v * vector_bytes)) for row in each for v in range(vectors)]
 
-            starts = places(e.address(6, d), ldd)
             a_rows = [builder.add(a, e.scaled(e.load(builder.add(table, e.const(8 * i)), _I64))) for i in range(rows)]
-            before = [e.load(place) for place in starts]
             start = builder.block
             outer, inner, after, done = (builder.append_basic_block(name) for name in ("k1", "k2", "after", "done"))
             builder.branch(outer)
 
             builder.position_at_end(outer)
             k1, a1, b1 = (e.phi(_I64, (first, start)) for first in (zero, zero, b))
-            sums1 = [e.phi(e.vector, (value, start)) for value in before]
+            sums1 = [e.phi(e.vector, (ir.Constant(e.vector, None), start)) for _ in range(rows * vectors)]
             builder.branch(inner)
 
             builder.position_at_end(inner)
@@ -179,8 +178,9 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
             builder.cbranch(builder.icmp_signed("<", next_k1, n1), outer, done)
 
             builder.position_at_end(done)
-            bottom, targets = e.broadcast(floor), places(e.address(9, c), ldc)
-            for value, place in zip(sums, targets, strict=True):
+            bottom, befores, targets = e.broadcast(floor), places(e.address(6, d), ldd), places(e.address(9, c), ldc)
+            for value, before, place in zip(sums, befores, targets, strict=True):
+                value = builder.fadd(value, e.load(before))
                 e.store(builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value), place)
             return context.get_dummy_value()
 

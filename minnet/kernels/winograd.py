@@ -22,9 +22,9 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from .borders import with_borders
-from .channels import add_rows
 from .compile import helper, parallel_kernel
 from .simd import ROWS, VECTOR_BYTES, block, largest_block, make_transform
+from .sums import add_rows, finish
 
 _BLOCK = ROWS[0]
 TILE = 6  # t
@@ -290,7 +290,7 @@ def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work
 def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, partial, work):
     """dW and, unless it is empty, db; starts the second of ``offsets``.
 
-    partial (PARTS, weights_size + F) and work are scratch.
+    partial (PARTS, weights_size + 3 F) and work are scratch.
     """
     r, _, channels, filters = dW.shape
     n, (down, across), lanes = x.shape[0], grid, VECTOR_BYTES // x.itemsize
@@ -298,7 +298,8 @@ def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, pa
     step = channels * filters
     for part in prange(parts):
         _, image, outputs, V, M = _places(work[get_thread_id()], r, down, across, channels, filters, tiles)
-        dU, bias_sums = partial[part], partial[part, ELEMENTS * element :]
+        dU, behind = partial[part], partial[part, ELEMENTS * element :]
+        bias_sums, rests, bias_block = behind[: db.size], behind[db.size :][: db.size], behind[2 * db.size :][: db.size]
         dU[:] = x.dtype.type(0)
         last = (part + 1) * n // parts
         for first in range(part * n // parts, last, images):
@@ -310,8 +311,9 @@ def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, pa
                 _transform_d_outputs(outputs, r, down, across, i * down * across, tiles, M)
                 gradient = dy[first + i].reshape((dy.shape[1] * dy.shape[2], filters))
                 if db.size > 0:
-                    add_rows(gradient, bias_sums)
+                    add_rows(gradient, bias_sums, rests, bias_block)
             _add_products(V, M, dU, many * down * across, tiles, channels, filters, starts)
+        finish(bias_sums, rests)
     for c in prange(channels):
         width = _panel_width(filters, lanes)
         for e in range(ELEMENTS):

@@ -69,13 +69,13 @@ class PReLU(Layer):
     def plan(self, in_shape: Shape) -> Plan:
         if not in_shape:
             raise ValueError(f"expected at least one axis; got input shape {in_shape}")
-        return Plan(in_shape, (Param("a", in_shape[-1:], Constant(self.start), decay=False),))
+        return Plan(in_shape, (Param("a", in_shape[-1:], Constant(self.start), decay=False),), work=2 * in_shape[-1])
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.prelu(x, m.a, y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        kernels.prelu_backward_slope(x, dy, m.da)
+        kernels.prelu_backward_slope(x, dy, m.da, m.work[0])
         if dx is not None:
             kernels.prelu_backward_input(x, m.a, dy, dx)
 
@@ -97,7 +97,7 @@ class ELU(Elementwise):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.elu_backward(x, y, x.dtype.type(self.alpha), x.dtype.type(1), dy, dx)
+            kernels.elu_backward(x, x.dtype.type(self.alpha), x.dtype.type(1), dy, dx)
 
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         return x > 0
@@ -116,7 +116,7 @@ class SELU(Elementwise):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.elu_backward(x, y, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), dy, dx)
+            kernels.elu_backward(x, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), dy, dx)
 
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         return x > 0
@@ -167,7 +167,7 @@ class Sigmoid(Elementwise):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.sigmoid_backward(y, dy, dx)
+            kernels.for_size(x.size, kernels.sigmoid_backward, kernels.sigmoid_backward_parallel)(x, dy, dx)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Tanh(Elementwise):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.tanh_backward(y, dy, dx)
+            kernels.for_size(x.size, kernels.tanh_backward, kernels.tanh_backward_parallel)(x, dy, dx)
 
 
 @dataclass(frozen=True)

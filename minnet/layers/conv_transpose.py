@@ -117,7 +117,7 @@ class ConvTranspose2D(ConvolutionLayer):
                 Scratch("turned", turned, per_sample=False, share="turned", brief=True),
                 Scratch("d_turned", turned, per_sample=False, share="turned", brief=True),
             ),
-            work=max(p.work for p in passes),
+            work=max(2 * self.filters, *(p.work for p in passes)),
         )
 
     def bind(self, m: Any) -> None:
@@ -132,7 +132,7 @@ class ConvTranspose2D(ConvolutionLayer):
         m.backward_weights.run(dy, x, m.d_turned, m.nothing, m.place2, m.work)
         turn(m.d_turned, self.groups, m.dW)
         if self.bias:
-            column_sums(dy.reshape(-1, self.filters), m.db)
+            column_sums(dy.reshape(-1, self.filters), m.db, m.work[0])
         if dx is not None:
             turn(m.W, self.groups, m.turned)
             m.backward_input.run(dy, m.turned, m.nothing, m.no_floor, dx, m.place1, m.work)

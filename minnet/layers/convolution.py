@@ -150,7 +150,7 @@ class DirectWeightsGradient:
         (out_rows, out_columns, filters), channels = g.out_shape, g.in_shape[2]
         (self._top, rows), (self._left, columns) = g.borders(0), g.borders(1)
         self.geometry, self._size = g, (rows, columns)
-        self.scratch = direct.PARTS * (math.prod(g.weights) + filters)
+        self.scratch = direct.PARTS * (math.prod(g.weights) + 3 * filters)
         self.work = direct.work_size(out_rows * out_columns, rows * columns * channels)
         self._taps = direct.tap_offsets(*g.kernel, g.weights[2], g.dilation, columns, channels)
 
@@ -170,7 +170,7 @@ class WinogradWeightsGradient:
         (rows, columns, filters), channels, r = g.out_shape, g.in_shape[2], g.kernel[0]
         self.geometry, self._grid = g, winograd.grid(rows, columns, r)
         self._images = winograd.images_at_a_time(math.prod(self._grid), channels, filters)
-        self.scratch = winograd.PARTS * (winograd.weights_size(channels, filters) + filters)
+        self.scratch = winograd.PARTS * (winograd.weights_size(channels, filters) + 3 * filters)
         self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
 
     def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:

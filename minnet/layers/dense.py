@@ -37,7 +37,7 @@ class Dense(Layer):
         params = [Param("W", (in_shape[0], self.units), self.init)]
         if self.bias:
             params.append(Param("b", (self.units,), Zeros(), decay=False))
-        return Plan((self.units,), tuple(params))
+        return Plan((self.units,), tuple(params), work=2 * self.units)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         inputs, units = m.W.shape
@@ -48,6 +48,6 @@ class Dense(Layer):
         inputs, units = m.W.shape
         multiply(x, 1, inputs, dy, units, 1, m.nothing, m.no_floor, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
         if self.bias:
-            column_sums(dy, m.db)
+            column_sums(dy, m.db, m.work[0])
         if dx is not None:
             multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, dx, units, m.work, m.offsets)  # dy @ W.T

@@ -8,7 +8,7 @@ import numpy as np
 from .. import checks
 from ..initializers import Constant, Zeros
 from ..kernels import batch_norm, group_norm, layer_norm
-from ..kernels.channels import PARTS, by_size, parts_of, width_of, work_size
+from ..kernels.channels import PARTS, SUMS, by_size, parts_of, width_of, work_size
 from ..memory import Memory
 from ..spec import Buffer, Param, Plan, Scratch, Shape
 from .base import Layer
@@ -24,7 +24,7 @@ def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:
 
 def _partial(in_shape: Shape) -> Scratch:
     """Sums for gamma and beta, of each part of the batch."""
-    return Scratch("partial", (PARTS, 2, in_shape[-1]), per_sample=False, brief=True)
+    return Scratch("partial", (PARTS, SUMS, in_shape[-1]), per_sample=False, brief=True)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:

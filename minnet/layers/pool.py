@@ -48,7 +48,7 @@ class _Window(Layer):
             # A window that would start behind the image is none.
             more = self.ceil_mode and rest % step > 0 and count * step < length + before
             out.append(count + more)
-        return Plan((*out, in_shape[2]))
+        return Plan((*out, in_shape[2]), work=2 * in_shape[2])
 
     def _window(self, in_shape: Shape) -> tuple[Pair, Pair, Borders]:
         """Size and stride along both axes, and the padding around images of that shape."""
@@ -125,7 +125,7 @@ class AvgPool2D(_Window):
         m.counted = -top, rows + bottom, -left, columns + right
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.mean_pool(x, y, *m.window, m.counted)
+        kernels.mean_pool(x, y, *m.window, m.counted, m.work)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
@@ -139,10 +139,10 @@ class GlobalAvgPool2D(Layer):
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
-        return Plan(in_shape[2:])
+        return Plan(in_shape[2:], work=2 * in_shape[2])
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.global_mean(x, y)
+        kernels.global_mean(x, y, m.work[0])
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:

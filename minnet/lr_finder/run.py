@@ -136,7 +136,7 @@ class _Test:
                 if self.monitor == "loss":
                     readings[step] = loss
                 elif self.monitor == "accuracy":
-                    readings[step] = (net.correct(y) or 0) / len(y)
+                    readings[step] = (net.correct(y) or 0) / net.counted(y)
                 mean = self.smooth * mean + (1 - self.smooth) * loss
                 average = mean / (1 - self.smooth ** (step + 1))
                 lowest = min(lowest, average)

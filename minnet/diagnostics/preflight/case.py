@@ -10,7 +10,7 @@ from ...data import Data
 from ...losses import Loss
 from ...net import Net
 from ...rules import Adam, Rule
-from ..chance import classes
+from ..chance import classes, counting
 
 _SAMPLES = 2000  # that a check looks at, at most
 
@@ -50,7 +50,7 @@ class Case:
                 f"shape {x.shape}, y of shape {y.shape}"
             )
         rng = streams.generator(checks.count("preflight", "seed", seed, least=0), "samples of preflight")
-        chosen = rng.permutation(len(x))[:_SAMPLES]
+        chosen = rng.permutation(_counting(net, y))[:_SAMPLES]
         rule = Adam() if rule is None else rule
         return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed)
 
@@ -71,3 +71,12 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.net}, {len(self.data[0]):,} samples, {type(self.rule).__name__} at {self.lr:g}"
+
+
+def _counting(net: Net, y: np.ndarray) -> np.ndarray:
+    """Indices of the samples that count; all where the loss does not take the targets, of which a check tells."""
+    assert net.loss_function is not None
+    try:
+        return counting(net.loss_function, net.loss_function.check_targets(y, net.output_shape, net.dtype))
+    except (TypeError, ValueError):
+        return np.arange(len(y))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..chance import counting
 from .case import Case
 from .report import FAILED, PASSED, SKIPPED, WARNING, Finding, graded
 
@@ -58,7 +59,7 @@ def targets(case: Case) -> Finding:
     if known.dtype.kind != "i":
         low, high = float(known.min()), float(known.max())
         return Finding("labels", PASSED, f"numbers from {low:.3g} to {high:.3g}", values={"low": low, "high": high})
-    classes = net.output_shape[0]
+    known, classes = known[counting(case.loss, known)], net.output_shape[0]
     missing = np.flatnonzero(np.bincount(known, minlength=classes) == 0).tolist()
     numbers = {"low": int(known.min()), "high": int(known.max()), "missing": missing}
     advice = f"classes without a sample: {', '.join(map(str, missing))}" if missing else ""

@@ -12,7 +12,7 @@ from .report import FAILED, SKIPPED, WARNING, Finding, graded
 def first_loss(case: Case) -> Finding:
     """About that of equal scores for all classes."""
     name, value = "first loss", case.net.twin().evaluate(case.x, case.y)["data_loss"]
-    level = chance(case.net)
+    level = chance(case.net, case.y)
     if level is None:
         return _without_chance(case, name, value)
     ratio, expected = value / level[0], f"{level[0]:.4g}, chance ({level[1]})"

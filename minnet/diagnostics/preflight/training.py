@@ -84,7 +84,7 @@ def overfitting(case: Case) -> Finding:
     loss = case.loss
     if isinstance(loss, SoftmaxCrossEntropy):
         loss = replace(loss, label_smoothing=0.0)
-    level = chance(case.net)
+    level = chance(case.net, y)
     rates, steps = _FITTING
     best, first = math.inf, math.nan
     for rate in rates:

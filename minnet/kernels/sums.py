@@ -1,0 +1,68 @@
+"""Sums of many numbers in their own precision, without the error of adding them one after another.
+
+Terms are added in blocks. The sum of a block is added to a total, and what the rounding of that addition lost is added
+to a second number, the *rest* (Neumaier 1974; the lost part is Knuth's, The Art of Computer Programming 2, section
+4.2.2). The error of total + rest is about that of a single block, however many blocks there are.
+
+Sums are arrays, one for each column; totals and rests have one shape. The order of additions depends on sizes alone.
+"""
+
+from .compile import exact_helper, helper
+
+DEPTH = 32  # terms of a block
+
+
+@exact_helper
+def _two_sum(a, b):
+    """(s, e): s = a + b as rounded, and s + e = a + b exactly."""
+    total = a + b
+    moved = total - a
+    return total, (a - (total - moved)) + (b - moved)
+
+
+@helper
+def start(totals, rests):
+    """Sums of nothing."""
+    for j in range(totals.size):
+        totals[j], rests[j] = totals.dtype.type(0), totals.dtype.type(0)
+
+
+@helper
+def add_block(totals, rests, block):
+    """Add block[j], the sum of some terms, to sum j."""
+    for j in range(totals.size):
+        totals[j], lost = _two_sum(totals[j], block[j])
+        rests[j] += lost
+
+
+@helper
+def finish(totals, rests):
+    """totals = the sums. The rest of a sum that is infinite is NaN, and left out."""
+    for j in range(totals.size):
+        value = totals[j] + rests[j]
+        totals[j] = value if value == value else totals[j]
+
+
+@helper
+def _add_eight(rows, first, block):
+    """block += sum of eight rows; each addition to a sum in memory waits for the one before."""
+    for j in range(block.size):
+        near = (rows[first, j] + rows[first + 1, j]) + (rows[first + 2, j] + rows[first + 3, j])
+        far = (rows[first + 4, j] + rows[first + 5, j]) + (rows[first + 6, j] + rows[first + 7, j])
+        block[j] += near + far
+
+
+@helper
+def add_rows(rows, totals, rests, block):
+    """Add rows[i, j] over all i to sum j. ``block`` is scratch like totals."""
+    for first in range(0, len(rows), DEPTH):
+        last = min(first + DEPTH, len(rows))
+        eights = last - (last - first) % 8
+        for j in range(block.size):
+            block[j] = block.dtype.type(0)
+        for i in range(first, eights, 8):
+            _add_eight(rows, i, block)
+        for i in range(eights, last):
+            for j in range(block.size):
+                block[j] += rows[i, j]
+        add_block(totals, rests, block)
