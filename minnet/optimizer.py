@@ -83,7 +83,7 @@ class Optimizer:
         rule: an update rule, such as ``Adam()``.
         weight_decay: decoupled decay: each step multiplies by 1 - lr * weight_decay as well.
         clip_norm: bound on the Euclidean norm of the whole gradient; a longer one is scaled down to it (Pascanu,
-            Mikolov, Bengio 2013, algorithm 1). None for no bound.
+            Mikolov, Bengio 2013, algorithm 1). None for no bound; ``math.inf`` for ``grad_norm`` without one.
         groups: tensors with a rate, decay or rule of their own, or frozen; see ``Group``.
 
     ``weight_decay``, ``clip_norm``, and the hyper-parameters of rules and groups may be schedules of the step.
@@ -130,7 +130,8 @@ class Optimizer:
         """An optimizer of any two flat, contiguous arrays of one size and dtype (float32 or float64).
 
         ``shapes`` names the tensors that lie in them end to end, such as ``{"W": (4, 3), "b": (3,)}``, for groups and
-        for rules that look at whole tensors; without it all is one tensor of one axis, named "params".
+        for rules that look at whole tensors; without it all is one tensor of one axis, named "params". A rule that
+        would leave all tensors to another, as Muon leaves vectors to Adam, is a ValueError.
         """
         for name, array in (("params", params), ("grads", grads)):
             if not isinstance(array, np.ndarray):
@@ -186,7 +187,7 @@ class Optimizer:
         self.groups = groups
         self.weight_decay = weight_decay if isinstance(weight_decay, Schedule) else float(weight_decay)
         if clip_norm is not None and not isinstance(clip_norm, Schedule):
-            clip_norm = checks.positive("Optimizer", "clip_norm", clip_norm)
+            clip_norm = clip_norm if clip_norm == math.inf else checks.positive("Optimizer", "clip_norm", clip_norm)
         self.clip_norm = clip_norm
         self.steps = 0
         self._varying: list[_Part] = []
@@ -208,6 +209,8 @@ class Optimizer:
                 continue
             decay = self.weight_decay if group.weight_decay is None else group.weight_decay
             source = rule if group.rule is None else group.rule
+            if inside and (group.rule is not None or not groups):
+                _refuse_to_stand_by(source, inside)
             parts = [_Part(group, source, decay, chosen) for _, chosen in by_choice(source, inside, lambda t: t)]
             if group.rule is None:
                 sources[0][1].extend(parts)
@@ -384,6 +387,10 @@ class Optimizer:
                 self._limit(part.tensors)
         self.steps += 1
 
+    def updates(self, steps: int) -> int:
+        """In how many of the first so many steps parameters move; fewer where ``Accumulate`` adds up gradients."""
+        return max((part.rule.updates(steps) for part in self._parts), default=steps)
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Within it, params are the point that the rule hands out, where it trains at another (``ScheduleFreeSGD``)."""
@@ -419,6 +426,19 @@ class Optimizer:
             part.ask(step)
         bound = self.clip_norm
         return checks.positive("Optimizer", "clip_norm", bound(step)) if isinstance(bound, Schedule) else bound
+
+
+def _refuse_to_stand_by(source: Rule, tensors: Sequence[Tensor]) -> None:
+    """ValueError if a rule leaves all of its tensors to others, as Muon does with vectors."""
+    chosen = [source.choose(tensor) for tensor in tensors]
+    if not any(rule is source for rule in chosen):
+        names = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors[:3])
+        more = f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
+        raise ValueError(
+            f"Optimizer: expected a tensor that {type(source).__name__} updates itself; got {names}{more}, which it "
+            f"leaves to {type(chosen[0]).__name__}. For flat arrays give shapes, such as {{'W': (4, 3), 'b': (3,)}}; "
+            "where this is meant, give that rule"
+        )
 
 
 def _overrides(rule: Rule, method: str) -> bool:

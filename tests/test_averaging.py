@@ -102,6 +102,58 @@ def test_every_average_is_its_sum_written_out(dtype):
             assert abs(ours - np.array(all_points)[-1]).max() > 100 * tolerance
 
 
+def test_an_average_without_correction_takes_the_first_point_in_full():
+    plain, late, points = mn.EMA(0.9, corrected=False), mn.EMA(0.8, start=3, every=2, corrected=False), Points()
+    run(trainer_with([plain, late, points], make_net(dtype=np.float64)))
+    for average, taken, decay in ((plain, points.params, 0.9), (late, points.params[4::2], 0.64)):
+        mean = taken[0]
+        for point in taken[1:]:
+            mean = decay * mean + (1 - decay) * point
+        np.testing.assert_allclose(average.params, mean, rtol=1e-12)
+    assert repr(late) == "EMA(0.8, start=3, every=2, corrected=False)"
+    with pytest.raises(TypeError, match="EMA: expected corrected to be True or False; got 1"):
+        mn.EMA(corrected=1)
+
+
+@pytest.mark.torch
+def test_an_average_without_correction_is_pytorchs():
+    swa_utils = pytest.importorskip("torch.optim.swa_utils", reason="PyTorch is not installed: no comparison with it")
+    import torch
+
+    average, net = mn.EMA(0.9, corrected=False), make_net(dtype=np.float64)
+    module = torch.nn.Linear(net.params.size, 1, bias=False).double()
+    theirs = swa_utils.AveragedModel(module, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.9))
+    for step in range(5):
+        net.params = net.params + 0.1 * np.sin(step + np.arange(net.params.size))
+        average.update(net)
+        with torch.no_grad():
+            module.weight[0] = torch.tensor(net.params)
+        theirs.update_parameters(module)
+        np.testing.assert_allclose(average.params, theirs.module.weight.detach().numpy()[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("average", [mn.EMA, mn.PolyakRuppert, lambda: mn.EMA(every=2), lambda: mn.LAWA(3, 1)])
+def test_micro_batches_that_move_nothing_are_no_points(average, k):
+    whole, parts = average(), average()
+    x, y = make_data()
+
+    class Same(mn.Callback):
+        """Gradients that are alike for so many steps, whatever the batches."""
+
+        def __init__(self, alike):
+            self.alike = alike
+
+        def before_update(self, trainer, record):
+            trainer.net.grads[:] = (record.step - 1) // self.alike
+
+    for own, rule, alike in ((parts, mn.Accumulate(mn.SGD(), k), k), (whole, mn.SGD(), 1)):
+        options = {"batch_size": 1, "steps": 6 * alike, "progress": False, "callbacks": [Same(alike), own]}
+        mn.fit(make_net(dtype=np.float64, dropout=0.0), (x, y), rule=rule, lr=0.1, **options)
+    assert parts.count == whole.count
+    np.testing.assert_allclose(parts.params, whole.params, rtol=1e-10)
+
+
 def test_a_share_a_tenth_off_would_be_seen(monkeypatch):
     average, points = mn.EMA(0.9), Points()
     monkeypatch.setattr(average, "share", lambda: 0.11 if average.count > 1 else 1.0)

@@ -390,12 +390,65 @@ def test_clipping_equals_that_of_pytorch():
     np.testing.assert_allclose(by_norm * norm / (norm + 1e-6), theirs(torch.nn.utils.clip_grad_norm_, 2.0), rtol=1e-13)
 
 
+# Decay inside the gradient -----------------------------------------------------------------------------------------
+
+
+def test_coupled_decay_comes_after_clipping_and_a_penalty_before():
+    given = gradients(6, size=3.0)
+    path, _ = walk(mn.CoupledDecay(mn.Momentum(0.9), 0.2), given, clip_norm=1.0)
+    p, v = arrays()[0], 0.0
+    for step, g in enumerate(given):
+        v = 0.9 * v - 0.1 * (g / np.linalg.norm(g) + 0.2 * p)
+        p = p + v
+        np.testing.assert_allclose(path[step], p, rtol=0, atol=1e-14)
+    inside, _ = walk(mn.CoupledDecay(mn.ClipNorm(mn.Momentum(0.9), 1.0), 0.2), given)
+    outside, _ = walk(mn.ClipNorm(mn.CoupledDecay(mn.Momentum(0.9), 0.2), 1.0), given)
+    np.testing.assert_allclose(outside, path, rtol=0, atol=1e-14)
+    assert np.abs(inside - path).max() > 0.01
+
+
+def test_coupled_decay_spares_biases_and_gains_unless_told():
+    moved = {}
+    for spare in (True, False):
+        net = mn.Net([mn.Dense(2), mn.BatchNorm()], 3, mn.SoftmaxCrossEntropy(), dtype=np.float64)
+        net.params = np.ones(net.params.size)
+        mn.Optimizer(net, mn.CoupledDecay(mn.SGD(), mn.schedules.Constant(0.5), spare=spare)).step(0.1)
+        moved[spare] = {name for name, values in net.named_parameters().items() if (values < 1).all()}
+    assert moved == {True: {"0.W"}, False: {"0.W", "0.b", "1.gamma", "1.beta"}}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta"])
+def test_clipping_and_weight_decay_in_pytorchs_order(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: parity with it is not tested")
+    rules = {
+        "SGD": mn.SGD(),
+        "Adam": mn.Adam(),
+        "RMSprop": mn.RMSprop(),
+        "Adagrad": mn.Adagrad(eps=1e-10),
+        "NAdam": mn.NAdam(mu_in_mean=False),
+        "RAdam": mn.RAdam(threshold=5),
+        "Adamax": mn.AdaMax(),
+        "Adadelta": mn.Adadelta(rho=0.9),
+    }
+    given = gradients(20, size=3.0)
+    path, _ = walk(mn.CoupledDecay(rules[name], 0.2, spare=False), given, clip_norm=2.0)
+    tensor = torch.tensor(arrays()[0], requires_grad=True)
+    theirs = getattr(torch.optim, name)([tensor], lr=0.1, weight_decay=0.2)
+    for step, g in enumerate(given):
+        tensor.grad = torch.tensor(g * min(1.0, 2.0 / np.linalg.norm(g)))  # clip_grad_norm_ without its 1e-6
+        theirs.step()
+        # Its NAdam keeps a product in the default dtype, single precision.
+        np.testing.assert_allclose(path[step], tensor.detach().numpy(), rtol=0, atol=1e-5 if name == "NAdam" else 1e-12)
+
+
 # Composition -----------------------------------------------------------------------------------------------------
 
 WRAPS = {
     "look-ahead": lambda rule: mn.LookAhead(rule, k=2),
     "accumulate": lambda rule: mn.Accumulate(rule, 2),
     "noise": lambda rule: mn.GradientNoise(rule),
+    "decay": lambda rule: mn.CoupledDecay(rule, 0.3),
     "value": lambda rule: mn.ClipValue(rule, 0.7),
     "tensor": lambda rule: mn.ClipTensorNorm(rule, 1.5),
     "norm": lambda rule: mn.ClipNorm(rule, 2.0),
@@ -422,6 +475,7 @@ def test_a_rule_inside_works_as_it_would_by_itself(wrap, inner):
         mn.LookAhead: {"alpha": 1.0},
         mn.Accumulate: {"k": 1},
         mn.GradientNoise: {"eta": 0.0},
+        mn.CoupledDecay: {"strength": 0.0},
         mn.AdaptiveClip: {"clipping": 1e9},
     }
     rule = wrap(inner)

@@ -241,7 +241,7 @@ def test_fifty_steps_equal_those_of_pytorchs_parameter_groups(name):
         rule, own = mn.Momentum(0.9, lr_in_velocity=False), mn.Nesterov(0.8, lr_in_velocity=False)
         shared, special, decay = {"momentum": 0.9}, {"momentum": 0.8, "nesterov": True}, 0.0
     else:
-        rule, own = mn.Adam(), mn.Adam(0.8, 0.95)
+        rule, own = mn.Adam(), mn.Adam(beta1=0.8, beta2=0.95)
         shared, special, decay = {"weight_decay": 0.1}, {"betas": (0.8, 0.95), "weight_decay": 0.3}, 0.1
     optimizer = getattr(torch.optim, name)(
         [{"params": [theirs["W1"], theirs["b1"]]}, {"params": [theirs["W2"]], **special}], lr=0.01, **shared

@@ -196,7 +196,7 @@ def wider():
 
 
 OTHERS = {
-    "rule": (lambda: {"rule": mn.Adam(0.8)}, r"rule is Adam\(beta1=0.9.* in the file, Adam\(beta1=0.8.* here"),
+    "rule": (lambda: {"rule": mn.Adam(beta1=0.8)}, r"rule is Adam\(beta1=0.9.* in the file, Adam\(beta1=0.8.* here"),
     "lr": (lambda: {"lr": 0.1}, r"lr is Warmup\(.* in the file, 0.1 here"),
     "no lr": (lambda: {"without": ["lr"]}, r"expected lr=Warmup\(steps=5"),
     "clip_norm": (lambda: {"clip_norm": 2.0}, "clip_norm is 1.0 in the file, 2.0 here"),

@@ -150,9 +150,10 @@ def test_a_spike_in_a_large_tensor_is_an_error_and_leaves_no_infinity(rule):
     optimizer, params, grads = made(rule, np.float32, shapes)
     grads[:] = 1
     grads[7] = 1e25
+    for _ in range(isinstance(rule, mn.Accumulate)):
+        optimizer.step(1e-3)  # which takes the second
     with pytest.raises(FloatingPointError, match="1 of "):
-        for _ in range(2):  # Accumulate takes the second
-            optimizer.step(1e-3)
+        optimizer.step(1e-3)
     assert np.isfinite(params).all()
     assert np.isfinite(optimizer.state).all()
 

@@ -382,15 +382,21 @@ FORMS = {
     "adam, CS231n's short form": (mn.Adam(bias_correction=False), cs231n_short_adam),
     "adam, Keras": (mn.Adam(eps=1e-7, eps_on_corrected=False), keras_adam),
     "adam, scikit-learn": (mn.Adam(eps_on_corrected=False), with_arguments(keras_adam, eps=1e-8)),
-    "adam, other betas": (mn.Adam(0.8, 0.95, 1e-3), lambda *args: kingma(*args, beta1=0.8, beta2=0.95, eps=1e-3)),
+    "adam, other betas": (
+        mn.Adam(beta1=0.8, beta2=0.95, eps=1e-3),
+        lambda *args: kingma(*args, beta1=0.8, beta2=0.95, eps=1e-3),
+    ),
     "amsgrad, Reddi": (mn.AMSGrad(), reddi),
     "amsgrad, PyTorch": (mn.AMSGrad(bias_correction=True), torch_amsgrad),
     "amsgrad, Keras": (mn.AMSGrad(bias_correction=True, eps=1e-7, eps_on_corrected=False), keras_amsgrad),
-    "amsgrad, short memory": (mn.AMSGrad(0.5, 0.6), with_arguments(reddi, beta1=0.5, beta2=0.6)),
+    "amsgrad, short memory": (mn.AMSGrad(beta1=0.5, beta2=0.6), with_arguments(reddi, beta1=0.5, beta2=0.6)),
     "adamax, Kingma and Ba": (mn.AdaMax(eps=1e-30, eps_in_norm=False), kingma_infinity),
     "adamax, PyTorch": (mn.AdaMax(), torch_adamax),
     "adamax, Keras": (mn.AdaMax(eps=1e-7, eps_in_norm=False), keras_adamax),
-    "adamax, short memory": (mn.AdaMax(0.5, 0.6, 1e-3), with_arguments(torch_adamax, beta1=0.5, beta2=0.6, eps=1e-3)),
+    "adamax, short memory": (
+        mn.AdaMax(beta1=0.5, beta2=0.6, eps=1e-3),
+        with_arguments(torch_adamax, beta1=0.5, beta2=0.6, eps=1e-3),
+    ),
     "nadam, Dozat, Adam's correction": (mn.NAdam(), dozat_with_adams_correction),
     "nadam, Dozat's own": (mn.NAdam(eps=1e-8 / NU), dozats_own),
     "nadam, PyTorch": (mn.NAdam(mu_in_mean=False), torch_nadam),
@@ -399,12 +405,12 @@ FORMS = {
     "radam, PyTorch": (mn.RAdam(threshold=5.0), with_arguments(liu, threshold=5)),
     "radam, never rectified": (mn.RAdam(beta2=0.5), with_arguments(liu, beta2=0.5)),
     "lion, Chen": (mn.Lion(), chen),
-    "lion, other betas": (mn.Lion(0.95, 0.98), with_arguments(chen, beta1=0.95, beta2=0.98)),
+    "lion, other betas": (mn.Lion(beta1=0.95, beta2=0.98), with_arguments(chen, beta1=0.95, beta2=0.98)),
     "schedule-free SGD": (mn.ScheduleFreeSGD(), defazio_sgd),
-    "schedule-free SGD, x at y": (mn.ScheduleFreeSGD(1.0), with_arguments(defazio_sgd, beta=1.0)),
+    "schedule-free SGD, x at y": (mn.ScheduleFreeSGD(beta=1.0), with_arguments(defazio_sgd, beta=1.0)),
     "schedule-free AdamW": (mn.ScheduleFreeAdamW(), defazio_adamw),
     "schedule-free AdamW, first form": (
-        mn.ScheduleFreeAdamW(0.8, 0.95, 1e-6, correction_in_rate=True),
+        mn.ScheduleFreeAdamW(beta1=0.8, beta2=0.95, eps=1e-6, correction_in_rate=True),
         with_arguments(defazio_adamw, beta1=0.8, beta2=0.95, eps=1e-6, in_rate=True),
     ),
 }
@@ -606,19 +612,19 @@ PYTORCH = [
     ("Adagrad", {}, mn.Adagrad(eps=1e-10), 0.0, 0.1),
     ("RMSprop", {}, mn.RMSprop(), 0.0, 0.01),
     ("RMSprop", {"alpha": 0.9, "eps": 1e-3}, mn.RMSprop(rho=0.9, eps=1e-3), 0.0, 0.01),
-    ("RMSprop", {"momentum": 0.8}, mn.RMSpropMomentum(0.8), 0.0, 0.005),
+    ("RMSprop", {"momentum": 0.8}, mn.RMSpropMomentum(momentum=0.8), 0.0, 0.005),
     ("RMSprop", {"centered": True}, mn.RMSpropCentred(), 0.0, 0.01),
-    ("RMSprop", {"centered": True, "momentum": 0.8}, mn.RMSpropCentredMomentum(0.8), 0.0, 0.005),
+    ("RMSprop", {"centered": True, "momentum": 0.8}, mn.RMSpropCentredMomentum(momentum=0.8), 0.0, 0.005),
     ("Adadelta", {}, mn.Adadelta(rho=0.9), 0.0, 1.0),
     ("Adam", {}, mn.Adam(), 0.0, 0.05),
-    ("Adam", {"betas": (0.8, 0.99), "eps": 1e-3}, mn.Adam(0.8, 0.99, 1e-3), 0.0, 0.05),
+    ("Adam", {"betas": (0.8, 0.99), "eps": 1e-3}, mn.Adam(beta1=0.8, beta2=0.99, eps=1e-3), 0.0, 0.05),
     ("Adam", {"amsgrad": True, "betas": (0.9, 0.9)}, mn.AMSGrad(beta2=0.9, bias_correction=True), 0.0, 0.05),
     ("Adamax", {}, mn.AdaMax(), 0.0, 0.05),
-    ("Adamax", {"betas": (0.8, 0.9), "eps": 1e-3}, mn.AdaMax(0.8, 0.9, 1e-3), 0.0, 0.05),
+    ("Adamax", {"betas": (0.8, 0.9), "eps": 1e-3}, mn.AdaMax(beta1=0.8, beta2=0.9, eps=1e-3), 0.0, 0.05),
     ("NAdam", {}, mn.NAdam(mu_in_mean=False), 0.0, 0.02),
     ("NAdam", {"momentum_decay": 0.1}, mn.NAdam(mu_in_mean=False, momentum_decay=0.1), 0.0, 0.02),
     ("RAdam", {}, mn.RAdam(threshold=5.0), 0.0, 0.05),
-    ("RAdam", {"betas": (0.8, 0.95), "eps": 1e-3}, mn.RAdam(0.8, 0.95, 1e-3, threshold=5.0), 0.0, 0.05),
+    ("RAdam", {"betas": (0.8, 0.95), "eps": 1e-3}, mn.RAdam(beta1=0.8, beta2=0.95, eps=1e-3, threshold=5.0), 0.0, 0.05),
     ("AdamW", {"weight_decay": 0.1}, mn.Adam(), 0.1, 0.05),
     ("AdamW", {"weight_decay": 0.1, "amsgrad": True}, mn.AMSGrad(bias_correction=True), 0.1, 0.05),
     ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}, mn.NAdam(mu_in_mean=False), 0.1, 0.02),
@@ -674,7 +680,7 @@ def test_an_l2_penalty_equals_pytorchs_coupled_decay(name, options, rule, lr, to
 def test_a_beta_that_moves_is_corrected_as_pytorch_does_with_its_present_value(torch):
     beta1, beta2 = mn.schedules.Linear(0.5, 0.95, 80), mn.schedules.Linear(0.9, 0.999, 80)
     params, grads, path = np.linspace(-0.8, 0.9, 6), np.zeros(6), []
-    optimizer = mn.Optimizer.over(params, grads, mn.Adam(beta1, beta2))
+    optimizer = mn.Optimizer.over(params, grads, mn.Adam(beta1=beta1, beta2=beta2))
     for rate in 0.05 * RATES:
         grads[:] = valley(params)
         optimizer.step(rate)
@@ -706,7 +712,7 @@ def three_sequences(steps, rates, beta, gradient=valley):
 def test_schedule_free_parameters_are_y_and_what_it_hands_out_is_x(beta):
     rates = 0.05 * np.minimum(np.arange(60) / 10, 1)  # a warm-up from 0
     params, grads = np.linspace(-0.8, 0.9, 6), np.zeros(6)
-    optimizer = mn.Optimizer.over(params, grads, mn.ScheduleFreeSGD(beta))
+    optimizer = mn.Optimizer.over(params, grads, mn.ScheduleFreeSGD(beta=beta))
     with optimizer.evaluating():  # before the first step, x, y and z are one
         np.testing.assert_array_equal(params, np.linspace(-0.8, 0.9, 6))
     for step, rate in enumerate(rates, start=1):

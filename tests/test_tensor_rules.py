@@ -112,21 +112,24 @@ EPS = float(np.finfo(np.float64).eps)
 # Each row: the rule with the parameters that its docstring names for the form, and the form.
 FORMS = {
     "LARS": (mn.LARS(), lars),
-    "LARS, others": (mn.LARS(0.8, 0.02, 0.1), form(lars, m=0.8, eta=0.02, eps=0.1)),
+    "LARS, others": (mn.LARS(momentum=0.8, trust=0.02, eps=0.1), form(lars, m=0.8, eta=0.02, eps=0.1)),
     "LARS, optax": (mn.LARS(joint_norm=True, exempt=False), form(lars, joint=True)),
     "LAMB": (mn.LAMB(), lamb),
-    "LAMB, others": (mn.LAMB(0.8, 0.95, 1e-3), form(lamb, beta1=0.8, beta2=0.95, eps=1e-3)),
+    "LAMB, others": (mn.LAMB(beta1=0.8, beta2=0.95, eps=1e-3), form(lamb, beta1=0.8, beta2=0.95, eps=1e-3)),
     "LAMB, first version": (mn.LAMB(bias_correction=False), form(lamb, correct=False)),
     "LAMB, Keras": (mn.LAMB(eps=1e-7, exempt=False, decay_in_ratio=False), form(lamb, eps=1e-7, keras=True)),
     "Adafactor": (mn.Adafactor(), adafactor),
-    "Adafactor, others": (mn.Adafactor(0.7, 0.5, 1e-3, 0.1), form(adafactor, power=0.7, d=0.5, eps1=1e-3, eps2=0.1)),
+    "Adafactor, others": (
+        mn.Adafactor(decay_power=0.7, clip=0.5, eps=1e-3, eps_scale=0.1),
+        form(adafactor, power=0.7, d=0.5, eps1=1e-3, eps2=0.1),
+    ),
     "Adafactor, bare": (
         mn.Adafactor(relative_step=False, scale_by_size=False),
         form(adafactor, relative=False, scaled=False),
     ),
     "Adafactor, PyTorch": (mn.Adafactor(eps=EPS, eps_as_floor=True), form(adafactor, eps1=EPS, floor=True)),
     "Muon": (mn.Muon(), muon_or_adam),
-    "Muon, plain momentum": (mn.Muon(0.8, nesterov=False), form(muon_or_adam, mu=0.8, nesterov=False)),
+    "Muon, plain momentum": (mn.Muon(momentum=0.8, nesterov=False), form(muon_or_adam, mu=0.8, nesterov=False)),
     "Muon, matching AdamW": (
         mn.Muon(scale="match_rms_adamw", eps=0.1, eps_as_floor=True),
         form(muon_or_adam, factor=lambda a, b: 0.2 * math.sqrt(max(a, b)), eps=0.1, floor=True),
@@ -406,7 +409,11 @@ def trained(rule, decay=0.0):
 
 @pytest.mark.parametrize(
     ("rule", "plain"),
-    [(mn.LARS(0.8), mn.Momentum(0.8)), (mn.LAMB(0.8, 0.9, 1e-5), mn.Adam(0.8, 0.9, 1e-5)), (mn.Muon(), mn.Adam())],
+    [
+        (mn.LARS(momentum=0.8), mn.Momentum(0.8)),
+        (mn.LAMB(beta1=0.8, beta2=0.9, eps=1e-5), mn.Adam(beta1=0.8, beta2=0.9, eps=1e-5)),
+        (mn.Muon(), mn.Adam()),
+    ],
     ids=["LARS", "LAMB", "Muon"],
 )
 def test_biases_take_the_plain_rules_steps(rule, plain):
@@ -518,7 +525,13 @@ def worst_difference(torch, make, rule, shapes, decay=0.0, turned=False, steps=1
 def test_a_hundred_steps_of_adafactor_equal_pytorchs(options, torch):
     shapes = {"W": (6, 5), "b": (7,), "conv": (3, 2, 4, 5), "row": (1, 4), "column": (5, 1)}
     eps, eps_scale = options.get("eps", (EPS, 1e-3))
-    rule = mn.Adafactor(-options.get("beta2_decay", -0.8), options.get("d", 1.0), eps, eps_scale, eps_as_floor=True)
+    rule = mn.Adafactor(
+        decay_power=-options.get("beta2_decay", -0.8),
+        clip=options.get("d", 1.0),
+        eps=eps,
+        eps_scale=eps_scale,
+        eps_as_floor=True,
+    )
     worst, moved = worst_difference(
         torch, lambda p: torch.optim.Adafactor(p, weight_decay=0.1, **options), rule, shapes, decay=0.1
     )
@@ -563,7 +576,7 @@ def test_a_hundred_steps_of_muon_equal_pytorchs_but_for_its_bfloat16(scale, nest
     worst, moved = worst_difference(
         torch,
         lambda p: torch.optim.Muon(p, momentum=0.9, weight_decay=0.2, nesterov=nesterov, adjust_lr_fn=scale),
-        mn.Muon(0.9, nesterov=nesterov, scale=scale, eps_as_floor=True),
+        mn.Muon(momentum=0.9, nesterov=nesterov, scale=scale, eps_as_floor=True),
         {"wide": (5, 8), "tall": (9, 4), "square": (6, 6)},
         decay=0.2,
         turned=True,
@@ -1072,10 +1085,10 @@ def test_lbfgs_gives_the_same_bits_on_one_thread_or_two(dtype):
 
 
 MOVING = [
-    mn.LARS(Linear(0.5, 0.9, 5), trust=Linear(0.01, 0.001, 5)),
-    mn.LAMB(Linear(0.5, 0.9, 5), beta2=Linear(0.9, 0.99, 5)),
-    mn.Adafactor(Linear(0.5, 0.9, 5), clip=Linear(2.0, 0.5, 5)),
-    mn.Muon(Linear(0.5, 0.9, 5), fallback=mn.Momentum(Linear(0.1, 0.9, 5))),
+    mn.LARS(momentum=Linear(0.5, 0.9, 5), trust=Linear(0.01, 0.001, 5)),
+    mn.LAMB(beta1=Linear(0.5, 0.9, 5), beta2=Linear(0.9, 0.99, 5)),
+    mn.Adafactor(decay_power=Linear(0.5, 0.9, 5), clip=Linear(2.0, 0.5, 5)),
+    mn.Muon(momentum=Linear(0.5, 0.9, 5), fallback=mn.Momentum(Linear(0.1, 0.9, 5))),
 ]
 
 

@@ -45,7 +45,7 @@ RULES: dict[str, mn.Rule] = {
     "Adam": mn.Adam(),
 }
 VARIANTS: dict[str, dict[str, mn.Rule]] = {
-    "RMSprop": {f"decay {rho}": mn.RMSprop(rho) for rho in (0.9, 0.99, 0.999)},
+    "RMSprop": {f"decay {rho}": mn.RMSprop(rho=rho) for rho in (0.9, 0.99, 0.999)},
     "Adam": {"with bias correction": mn.Adam(), "without bias correction": mn.Adam(bias_correction=False)},
     "Adagrad": {"with its root": mn.Adagrad(), "without its root": AdagradWithoutRoot()},
 }

@@ -42,8 +42,8 @@ def printed_adam(g: float, m: Memory, t: int, lr: float) -> float:
 
 PRINTED: dict[str, tuple[Callable[[float, Memory, int, float], float], mn.Rule, float]] = {
     "Adagrad": (printed_adagrad, mn.Adagrad(eps=EPS, eps_in_root=True), 0.01),
-    "RMSprop": (printed_rmsprop, mn.RMSprop(0.9, eps=EPS, eps_in_root=True), 0.01),
-    "Adadelta": (printed_adadelta, mn.Adadelta(0.9, eps=EPS), 1.0),
+    "RMSprop": (printed_rmsprop, mn.RMSprop(rho=0.9, eps=EPS, eps_in_root=True), 0.01),
+    "Adadelta": (printed_adadelta, mn.Adadelta(rho=0.9, eps=EPS), 1.0),
     "Adam": (printed_adam, mn.Adam(eps=EPS), 0.01),
 }
 

@@ -58,8 +58,16 @@ class Average(Callback):
             self.count, self._mean = 0, None
 
     def on_step(self, trainer: "Trainer", record: "Record") -> None:
-        if self._moments.now(trainer, record.step):
+        if self._is_time(trainer, record.step):
             self.update(trainer.net)
+
+    def _is_time(self, trainer: "Trainer", step: int) -> bool:
+        """Whether a step gives a point; every n-th one counts those that move the parameters, unlike micro-batches."""
+        at, start = self._moments.at, self._moments.start
+        if not isinstance(at, int) or step <= start:
+            return self._moments.now(trainer, step)
+        updates = trainer.optimizer.updates
+        return updates(step) > updates(step - 1) and (updates(step) - updates(start)) % at == 0
 
     def on_end(self, trainer: "Trainer") -> None:
         """Forget a mean that is not finite: the run has diverged, and its net was put back to a point before."""

@@ -16,7 +16,11 @@ class EMA(Average):
 
     Point t (from 1) enters with decay d_t; the mean is the sum of (1 - d_t) * d_(t+1) ... d_T * params_t over the sum
     of these weights, as Adam corrects its moments: from the first step on a mean of points, without a trace of where
-    memory began. PyTorch's AveragedModel counts the first point in full instead, 1 / (1 - d) times any later one.
+    memory began. ``corrected=False`` takes the first point in full instead, so that it counts 1 / (1 - d) times as much
+    as any later one: mean = d * mean + (1 - d) * params from the second point on. That is PyTorch's
+    ``AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(d))`` and Keras' ``use_ema=True, ema_momentum=d``.
+
+    A step of ``Accumulate`` that only adds up a gradient does not move the weights and is no point.
 
     d_t is ``decay``; with ``warm_up`` min(decay, (1 + t) / (10 + t)), TensorFlow's, which forgets the first steps of a
     run sooner. Several decays at once are several of these in the list of callbacks.
@@ -28,15 +32,19 @@ class EMA(Average):
         decay: d, such as 0.999, which remembers some 1 / (1 - d) = 1,000 steps.
         warm_up: see above; t then counts points, not steps.
         start: nothing is taken in during the first so many steps.
-        every: steps from one point to the next.
+        every: steps that move the weights from one point to the next.
+        corrected: see above.
     """
 
-    def __init__(self, decay: float = 0.999, warm_up: bool = False, start: int = 0, every: int = 1) -> None:
+    def __init__(
+        self, decay: float = 0.999, warm_up: bool = False, start: int = 0, every: int = 1, corrected: bool = True
+    ) -> None:
         super().__init__(checks.count("EMA", "every", every), start)
         self.decay = checks.fraction("EMA", "decay", decay)
         if not isinstance(warm_up, bool):
             raise TypeError(f"EMA: expected warm_up to be True or False; got {warm_up!r}")
         self.warm_up, self.every = warm_up, every
+        self.corrected = checks.truth("EMA", "corrected", corrected)
         self._left = 1.0  # product of all decays so far: what is left of the memory's first value
 
     def share(self) -> float:
@@ -46,6 +54,8 @@ class EMA(Average):
         if self.warm_up:
             decay = min(decay, (1 + self.count) / (10 + self.count))
         self._left *= decay
+        if not self.corrected:
+            return 1.0 if self.count == 1 else 1 - decay
         return (1 - decay) / (1 - self._left)
 
     def state(self) -> dict[str, Any]:
@@ -63,7 +73,8 @@ class EMA(Average):
 
     def __repr__(self) -> str:
         every = f", every={self.every}" if self.every > 1 else ""
-        return f"EMA({self.decay!r}{', warm_up=True' if self.warm_up else ''}{self._started()}{every})"
+        corrected = "" if self.corrected else ", corrected=False"
+        return f"EMA({self.decay!r}{', warm_up=True' if self.warm_up else ''}{self._started()}{every}{corrected})"
 
 
 class SWA(Average):

@@ -70,6 +70,11 @@ def lr_range_test(
     """
     from tqdm import tqdm
 
+    if isinstance(rule, Rule) and rule.searches:
+        raise ValueError(
+            f"lr_range_test: expected a rule that moves by its rate; got {rule}, which searches along a line for the "
+            "length of each step. Its lr is only where the search begins: leave it at 1.0"
+        )
     rates = _rates(low, high, steps, spacing)
     test = _Test(rates, monitor, _reading_steps(len(rates), monitor, validation, every), smooth, stop)
     options = {

@@ -14,7 +14,7 @@ from .adam import Adam, AdaMax, AMSGrad, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad
 from .base import Hyper, Rule, Run, State
 from .clipping import AdaptiveClip, ClipNorm, ClipTensorNorm, ClipValue
-from .combinators import Accumulate, Around, GradientNoise, LookAhead
+from .combinators import Accumulate, Around, CoupledDecay, GradientNoise, LookAhead
 from .lbfgs import LBFGS
 from .libraries import conventions
 from .lion import Lion
@@ -41,6 +41,7 @@ __all__ = [
     "ClipNorm",
     "ClipTensorNorm",
     "ClipValue",
+    "CoupledDecay",
     "GradientNoise",
     "Hyper",
     "Lion",

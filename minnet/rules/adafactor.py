@@ -16,7 +16,7 @@ from .squares import SquaringRule
 _TINY = {np.dtype(dtype): float(np.finfo(dtype).tiny) for dtype in (np.float32, np.float64)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adafactor(SquaringRule):
     """Adam without a mean, its squares kept as a row and a column (Shazeer and Stern 2018, algorithms 4 and 5).
 

@@ -18,7 +18,7 @@ from .base import Hyper, Rule, State
 from .squares import SquaringRule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adam(SquaringRule):
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p -= lr * m^ / (sqrt(v^) + eps).
 
@@ -50,7 +50,7 @@ class Adam(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AMSGrad(SquaringRule):
     """Adam's m and v; w = max(w, v); p -= lr * m / (sqrt(w) + eps): no element's rate ever rises.
 
@@ -82,7 +82,7 @@ class AMSGrad(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AdaMax(Rule):
     """m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) * m / u.
 
@@ -111,7 +111,7 @@ class AdaMax(Rule):
         kernels.adamax(params, grads, *state, *weights(cast, self.beta1), keep, lost, *scalars)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NAdam(SquaringRule):
     """Adam with Nesterov's momentum, which rises: mu_t = beta1 * (1 - 0.5 * 0.96^(t * momentum_decay)).
 
@@ -155,7 +155,7 @@ class NAdam(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RAdam(SquaringRule):
     """Adam whose first steps, when v rests on few gradients, are plain momentum, and whose next ones are shortened.
 

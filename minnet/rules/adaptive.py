@@ -12,7 +12,7 @@ from .base import Hyper, State
 from .squares import SquaringRule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adagrad(SquaringRule):
     """s += g^2; p -= lr * g / (sqrt(s) + eps).
 
@@ -41,7 +41,7 @@ class Adagrad(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Adadelta(SquaringRule):
     """s = rho * s + (1 - rho) * g^2; u = g * sqrt(d + eps) / sqrt(s + eps); d = rho * d + (1 - rho) * u^2; p -= lr * u.
 

@@ -9,6 +9,7 @@ import numpy as np
 from .. import checks
 from ..schedules import Schedule
 from ..spec import Tensor
+from .names import check_names
 
 Item = TypeVar("Item")
 State = Sequence[np.ndarray]
@@ -43,6 +44,9 @@ class Rule:
             work element by element and get the longest runs of elements that are treated alike.
         searches: whether the rule tries several points a step (a line search) and defines ``search`` for ``apply``.
 
+    A rule has no rate: it comes with the step. Hyper-parameters of minnet's own rules are given by name, but for the
+    momentum of ``Momentum(0.9)`` and its kind, and what a combinator is around.
+
     A hyper-parameter may be a schedule of the step: ``Momentum(Linear(0.5, 0.99, 1000))``. ``apply`` sees numbers only.
     """
 
@@ -50,6 +54,12 @@ class Rule:
     numbers: ClassVar[tuple[str, ...]] = ()
     shaped: ClassVar[bool] = False
     searches: ClassVar[bool] = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # Words for what the constructor would refuse with less. Rules of one's own may have another.
+        if cls.__module__.startswith("minnet.rules.") and (args or kwargs):
+            check_names(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, field in getattr(self, "__dataclass_fields__", {}).items():
@@ -107,6 +117,10 @@ class Rule:
     def takes_squares(self) -> bool:
         """Whether the gradient must be small enough for its squares (see ``SquaringRule``)."""
         return False
+
+    def updates(self, steps: int) -> int:
+        """In how many of so many steps the parameters move."""
+        return steps
 
     def slot_names(self) -> tuple[str, ...]:
         """Names of all slots; more than ``slots`` where a rule contains another."""

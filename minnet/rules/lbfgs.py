@@ -17,7 +17,7 @@ from .scratch import scratch
 _SLOTS = ("start", "gradient", "direction")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LBFGS(Rule):
     """Limited-memory BFGS with a strong Wolfe line search, on full batches. Nocedal and Wright 2006, alg. 7.4 and 7.5.
 

@@ -227,6 +227,18 @@ ROWS: dict[str, tuple[Convention, ...]] = {
             "Accumulate(rule, k)",
         ),
     ),
+    "CoupledDecay": (
+        Convention(
+            *("PyTorch", "SGD(weight_decay=0.1)", "0.001"),
+            "decays biases and gains too",
+            "CoupledDecay(SGD(), 0.1, spare=False)",
+        ),
+        Convention(
+            *("PyTorch", "Adam(weight_decay=0.1)", "0.001"),
+            "the same; AdamW's is the Optimizer's weight_decay",
+            "CoupledDecay(Adam(), 0.1, spare=False)",
+        ),
+    ),
     "GradientNoise": (),
     "ClipValue": (
         Convention("PyTorch", "clip_grad_value_(parameters, 0.5)", "", _SAME, "ClipValue(rule, 0.5)"),
@@ -249,10 +261,16 @@ NOTES = (
     "Weight decay. Optimizer(weight_decay=d) is decoupled, p *= 1 - lr * d in front of the update, and spares biases "
     "and gains. The same elsewhere, for all parameters: PyTorch's weight_decay of AdamW, Adafactor and Muon; Keras' "
     "weight_decay of every optimizer. PyTorch's weight_decay of all others adds d * p to the gradient, again for all "
-    "parameters; the net's l2=d does so, but spares biases and gains. Keras' regularizers.L2(d) is l2=2 * d; "
-    "scikit-learn's alpha is l2=alpha / batch_size; the notes' 0.5 * reg * sum(W * W) is l2=reg.",
+    "parameters: CoupledDecay(rule, d, spare=False).",
+    "L2 and clipping. The net's l2=d is a penalty of the objective: its gradient d * p, which spares biases and "
+    "gains, is clipped with the rest. PyTorch clips the gradient of the loss (clip_grad_norm_) and adds "
+    "weight_decay * p after that, in the optimizer: clip_norm and CoupledDecay here. Without clipping the two "
+    "differ in biases and gains only. Keras' regularizers.L2(d) is l2=2 * d; scikit-learn's alpha is l2=alpha / "
+    "batch_size; the notes' 0.5 * reg * sum(W * W) is l2=reg. Those three are clipped with the rest, if at all.",
+    "Averages of weights. EMA(d) is corrected for its start; EMA(d, corrected=False), which takes the first point in "
+    "full, is PyTorch's AveragedModel with get_ema_multi_avg_fn(d) and Keras' use_ema with ema_momentum=d.",
     "PyTorch's NAdam and RAdam have a decoupled_weight_decay: with True their weight_decay is decoupled as well, that "
-    "of the Optimizer here; unless told it is added to the gradient, l2=d.",
+    "of the Optimizer here; unless told it is added to the gradient, CoupledDecay.",
     "Rates are a step's, not a rule's: what a library takes unless told is given so that its runs can be repeated.",
     "Not the same to round-off, for the reasons given, are the forms marked with a tilde (~).",
 )

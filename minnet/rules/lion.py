@@ -11,7 +11,7 @@ from ..kernels.means import weights
 from .base import Hyper, Rule, State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lion(Rule):
     """p -= lr * sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g. Every element moves by lr, either way.
 

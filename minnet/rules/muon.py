@@ -25,7 +25,7 @@ _SCALES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Muon(Rule):
     """Momentum made orthogonal by Newton-Schulz steps, for matrices; all else goes to ``fallback``. Jordan et al. 2024.
 

@@ -18,7 +18,7 @@ from .base import Hyper, State
 from .squares import SquaringRule
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RMSprop(SquaringRule):
     """s = rho s + (1 - rho) g^2; p -= lr * g / (sqrt(s) + eps).
 
@@ -43,7 +43,7 @@ class RMSprop(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RMSpropMomentum(SquaringRule):
     """s as in RMSprop; v = momentum v + g / (sqrt(s) + eps); p -= lr * v.
 
@@ -75,7 +75,7 @@ class RMSpropMomentum(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RMSpropCentred(SquaringRule):
     """c = rho (c + (1 - rho) (g - m)^2); m = rho m + (1 - rho) g; p -= lr * g / (sqrt(c) + eps).
 
@@ -101,7 +101,7 @@ class RMSpropCentred(SquaringRule):
             self.refuse(grads)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RMSpropCentredMomentum(SquaringRule):
     """c, m as in RMSpropCentred; v = momentum v + g / (sqrt(c) + eps); p -= lr * v.
 

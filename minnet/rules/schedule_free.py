@@ -46,7 +46,7 @@ def _average(params: np.ndarray, base: np.ndarray, numbers: np.ndarray) -> np.nd
     return average
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScheduleFreeSGD(Rule):
     """The above with d = g + decay * y.
 
@@ -77,7 +77,7 @@ class ScheduleFreeSGD(Rule):
         return _average(params, *state)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScheduleFreeAdamW(SquaringRule):
     """The above with v = beta2 v + (1 - beta2) g^2 and d = g / (sqrt(v / (1 - beta2^t)) + eps) + decay * y.
 

@@ -23,7 +23,7 @@ def _ratio(above: float, below: float) -> float:
     return above / below if above > 0 and below > 0 else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LARS(Rule):
     """Layer-wise adaptive rate scaling: momentum whose step follows the size of each tensor (You et al. 2017, alg. 1).
 
@@ -70,7 +70,7 @@ class LARS(Rule):
         kernels.lars(p, g, v, keep, lost, cast(lr * ratio), cast(decay))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LAMB(SquaringRule):
     """Adam whose step is as long as the tensor is large: layer-wise adaptive moments (You et al. 2020, alg. 2).
 
@@ -106,7 +106,7 @@ class LAMB(SquaringRule):
     def choose(self, tensor: Tensor) -> Rule:
         if tensor.decay or not self.exempt:
             return self
-        return Adam(self.beta1, self.beta2, self.eps, bias_correction=self.bias_correction)
+        return Adam(beta1=self.beta1, beta2=self.beta2, eps=self.eps, bias_correction=self.bias_correction)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         p, g, m, v = (array.reshape(-1) for array in (params, grads, state[0], state[1]))
