@@ -94,6 +94,7 @@ RULES: dict[str, mn.Rule] = {
 } | {
     "LookAhead": mn.LookAhead(mn.Adam(), k=4),
     "Accumulate": mn.Accumulate(mn.Momentum(), k=3),
+    "CoupledDecay": mn.CoupledDecay(mn.Adam(), 0.1),
     "GradientNoise": mn.GradientNoise(mn.Nesterov(), seed=5),
     "AdaptiveClip": mn.AdaptiveClip(mn.Adam()),
     "ClipNorm": mn.ClipNorm(mn.RMSprop(), 0.1),

@@ -206,7 +206,7 @@ def test_over_refuses_what_a_kernel_could_not_take(params, grads, said):
         ({"weight_decay": "0.1"}, "weight_decay to be a number; got '0.1'"),
         ({"clip_norm": 0.0}, "clip_norm above 0; got 0.0"),
         ({"clip_norm": -1.0}, "clip_norm above 0; got -1.0"),
-        ({"clip_norm": math.inf}, "clip_norm to be finite; got inf"),
+        ({"clip_norm": -math.inf}, "clip_norm to be finite; got -inf"),
     ],
     ids=str,
 )
