@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock, get_ident
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,9 @@ class _Batch:
 class Net:
     """A network over flat vectors.
 
+    Several threads may ``predict`` and ``evaluate`` with one net, also while another one trains it; they wait for each
+    other. One thread at a time may train it.
+
     Args:
         layers: the layers in order, or one Layer.
         input_shape: shape of one sample, without the batch axis.
@@ -72,6 +77,8 @@ class Net:
             layer that keeps buffers and whose parameters are all among them does not train: its statistics stay, and
             it normalises by them in training passes too. A list of names may be assigned.
         on_loan: whether params and buffers stand there for a while only, in place of its own (``EMA.applied``).
+        lock: an RLock that every pass holds. Where several threads use the net, hold it (``with net.lock``) from
+            ``forward`` to the last use of what it left: ``backward``, the scores, ``activations()``.
         objective: parts of the loss that ``loss_and_grads`` or ``loss`` returned last.
     """
 
@@ -103,6 +110,9 @@ class Net:
             loss.check_outputs(plan.out)
         self.objective = Objective(math.nan)
         self.on_loan = False
+        self.lock = RLock()
+        self._training_thread: int | None = None  # which trains the net now
+        self._training_depth = 0  # how many begin_training await their end_training
         self._run = Run(self.dtype, plan.most_work())
         self._root = Node(self.layers, plan, self.input_shape, "", self._run, self.seed)
         self._own_vectors()
@@ -288,7 +298,9 @@ class Net:
 
         The default is what ``evaluate`` and ``predict`` take at a time unless told.
         """
-        self._batch(checks.count("Net.reserve", "n", n))
+        n = checks.count("Net.reserve", "n", n)
+        with self.lock:
+            self._batch(n)
 
     def _batch(self, n: int) -> _Batch:
         """Views for ``n`` samples; memory is made when a batch is larger than any before."""
@@ -310,9 +322,12 @@ class Net:
 
         uint8 input counts as image bytes and is divided by 255; integers of other types are an error.
         """
-        return self._forward(self.as_input(x), training)
+        x = self.as_input(x)
+        with self.lock:
+            return self._forward(x, training)
 
     def _forward(self, x: np.ndarray, training: bool) -> np.ndarray:
+        """The scores; the caller holds the lock."""
         batch = self._batch(x.shape[0])
         self._run.training = training
         self.layers.forward(batch.memory, x, batch.scores)
@@ -335,7 +350,45 @@ class Net:
         _check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
         if dx is not None:
             _check_place("backward", "dx", dx, x.shape, self.dtype)
-        self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
+        with self.lock:
+            self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
+
+    def begin_training(self) -> None:
+        """Take the lock for a training pass, up to ``end_training``: other threads wait with their predictions.
+
+        RuntimeError if another thread trains this net.
+        """
+        me, other = get_ident(), self._training_thread
+        if other is None or other == me:
+            self.lock.acquire()
+            other = self._training_thread  # it may have come first while this one waited
+            if other is None or other == me:
+                self._training_thread = me
+                self._training_depth += 1
+                return
+            self.lock.release()
+        raise RuntimeError(
+            "Net: expected one thread to train a net at a time; got a second one while the first is at it (train "
+            "net.twin() there, which has memory of its own)"
+        )
+
+    def end_training(self) -> None:
+        """Let other threads have the net."""
+        self._training_depth -= 1
+        if not self._training_depth:
+            self._training_thread = None
+        self.lock.release()
+
+    @contextmanager
+    def trained_here(self) -> Iterator[None]:
+        """Within it no other thread may train this net, while all may predict."""
+        self.begin_training()
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+            self.end_training()
 
     def loss_and_grads(
         self,
@@ -355,16 +408,20 @@ class Net:
         x, targets = self.as_input(x), self._check_targets(y, len(x))
         if dx is not None:
             _check_place("loss_and_grads", "dx", dx, x.shape, self.dtype)
-        batch = self._batch(x.shape[0])
-        loss = self._loss()
-        loss.weigh(targets, sample_weight, batch.weights)
-        scores = self._forward(x, training=True)
-        data = float(loss.apply(scores, targets, batch.weights, batch.dscores))
-        self.layers.backward_observed(batch.memory, x, scores, batch.dscores, dx, observe)
-        l2, l1 = self.add_penalties()
-        self.objective = Objective(data, l2, l1)
-        self._run.step += 1
-        return self.objective.total
+        self.begin_training()
+        try:
+            batch = self._batch(x.shape[0])
+            loss = self._loss()
+            loss.weigh(targets, sample_weight, batch.weights)
+            scores = self._forward(x, training=True)
+            data = float(loss.apply(scores, targets, batch.weights, batch.dscores))
+            self.layers.backward_observed(batch.memory, x, scores, batch.dscores, dx, observe)
+            l2, l1 = self.add_penalties()
+            self.objective = Objective(data, l2, l1)
+            self._run.step += 1
+            return self.objective.total
+        finally:
+            self.end_training()
 
     def add_penalties(self) -> tuple[float, float]:
         """Add the penalties' gradients to ``grads``; returns the values (L2, L1)."""
@@ -442,7 +499,8 @@ class Net:
         scores = np.empty((len(x), *self.output_shape), self.dtype)
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
-            scores[part] = self.forward(x[part])
+            with self.lock:
+                scores[part] = self.forward(x[part])
         return scores
 
     def _measure(self, x: np.ndarray, y: Any, sample_weight: Any, batch_size: int) -> tuple[Objective, float | None]:
@@ -458,15 +516,16 @@ class Net:
         data, right, counts = 0.0, 0.0, False
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
-            scores = self._forward(self.as_input(x[part]), training=False)
-            batch = self._batch(len(scores))
-            # Scaled to sum to 1 within the chunk, which keeps small weights exact in float32.
-            share = float(weights[part].sum())
-            if share > 0:
-                np.divide(weights[part], share, out=batch.weights, casting="same_kind")
-                data += share * float(loss.apply(scores, targets[part], batch.weights, batch.dscores))
-            counts = loss.hits(scores, targets[part], batch.hits)
-            right += float(counted[part] @ batch.hits) if counts else 0.0
+            with self.lock:
+                scores = self._forward(self.as_input(x[part]), training=False)
+                batch = self._batch(len(scores))
+                # Scaled to sum to 1 within the chunk, which keeps small weights exact in float32.
+                share = float(weights[part].sum())
+                if share > 0:
+                    np.divide(weights[part], share, out=batch.weights, casting="same_kind")
+                    data += share * float(loss.apply(scores, targets[part], batch.weights, batch.dscores))
+                counts = loss.hits(scores, targets[part], batch.hits)
+                right += float(counted[part] @ batch.hits) if counts else 0.0
         return Objective(data, *self.penalties()), right / float(counted.sum()) if counts else None
 
     # Input -----------------------------------------------------------------------------------------------

@@ -352,7 +352,20 @@ class Trainer:
         lr, factor = _rate_at(self.lr, self.step), self.lr_factor
         hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
         epoch = self.batches.epoch_index + 1
-        self._amid = True
+        self.net.begin_training()  # predictions of other threads come before this step or after it
+        try:
+            self._amid = True
+            record, samples, right = self._update(epoch, lr, factor)
+        finally:
+            self.net.end_training()
+        self.step += 1
+        self._note(record, hyperparameters, samples, right)
+        self._amid = False
+        self._rest()
+        return record
+
+    def _update(self, epoch: int, lr: float, factor: float) -> tuple[Record, float, float | None]:
+        """Pass and update of the next batch: (record, samples, right answers); both weighed by the samples' weights."""
         weights = self._coming_weights()
         x, y = self.batches.next()
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges says so itself
@@ -372,11 +385,8 @@ class Trainer:
                 self.optimizer.step(lr, lr_factor=factor)
         except FloatingPointError as error:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
-        self.step += 1
-        self._note(record, hyperparameters, y, weights)
-        self._amid = False
-        self._rest()
-        return record
+        right = self.net.correct(y, sample_weight=weights)
+        return record, self.net.counted(y, sample_weight=weights), right
 
     def _begin(self) -> None:
         """Tell the callbacks of the start, once."""
@@ -443,16 +453,15 @@ class Trainer:
             raise errors[0]
 
     def _note(
-        self, record: Record, hyperparameters: dict[str, float], y: Any, weights: np.ndarray | None = None
+        self, record: Record, hyperparameters: dict[str, float], newly: float, newly_right: float | None
     ) -> None:
         """Add the step to the history, and the epoch if this was its last step; tell the callbacks."""
         self.history.steps.rows.append(
             {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
         )
         loss, samples, right = self.epoch_so_far
-        newly, size = self.net.correct(y, sample_weight=weights), self.net.counted(y, sample_weight=weights)
-        right = None if right is None or newly is None else right + newly
-        self.epoch_so_far = loss + record.loss * size, samples + size, right
+        right = None if right is None or newly_right is None else right + newly_right
+        self.epoch_so_far = loss + record.loss * newly, samples + newly, right
         for callback in self.callbacks:
             callback.on_step(self, record)
         if self.batches.position == 0 or self.step == self.steps:
@@ -626,9 +635,10 @@ class Trainer:
     def run(self, progress: Progress = None) -> History:
         """Take all steps that are left and return the history; ``progress`` and signals are as in ``fit``.
 
-        After an interruption, call it again to go on.
+        After an interruption, call it again to go on. Other threads may predict with the net meanwhile. RuntimeError if
+        one of them trains it.
         """
-        with leave_on_signals(self):
+        with leave_on_signals(self), self.net.trained_here():
             try:
                 with shown(self, progress) as show:
                     for record in self:

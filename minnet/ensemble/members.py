@@ -139,8 +139,9 @@ class Ensemble:
     def scores(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
         """Scores of every member, (K, n, *output_shape), in a new array."""
         result = np.empty((len(self), *np.shape(x)[:1], *self._net.output_shape), self._net.dtype)
-        for part, k, scores in self._passes(x, batch_size):
-            result[k, part] = scores
+        with self._net.lock:
+            for part, k, scores in self._passes(x, batch_size):
+                result[k, part] = scores
         return result
 
     def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
@@ -180,14 +181,18 @@ class Ensemble:
         averaged = answers.ways(self._loss)[0] if how == "votes" else how
         total = np.zeros((*np.shape(x)[:1], *self._net.output_shape))
         means = np.zeros_like(total) if how == "votes" else total
-        for part, k, scores in self._passes(x, batch_size):
-            means[part] += self.weights[k] * answers.in_way(averaged, scores, self._loss)
-            if how == "votes":
-                total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
+        with self._net.lock:
+            for part, k, scores in self._passes(x, batch_size):
+                means[part] += self.weights[k] * answers.in_way(averaged, scores, self._loss)
+                if how == "votes":
+                    total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
         return total, means
 
     def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:
-        """(samples, member, scores), chunk by chunk, and in each member by member; scores are valid until the next."""
+        """(samples, member, scores), chunk by chunk, and in each member by member; scores are valid until the next.
+
+        The caller holds the net's lock, so that each thread has its turn.
+        """
         checks.count("Ensemble", "batch_size", batch_size)
         checks.dense("Ensemble", "x", x)
         net = self._net
