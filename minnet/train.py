@@ -452,9 +452,7 @@ class Trainer:
         if errors:
             raise errors[0]
 
-    def _note(
-        self, record: Record, hyperparameters: dict[str, float], newly: float, newly_right: float | None
-    ) -> None:
+    def _note(self, record: Record, hyperparameters: dict[str, float], newly: float, newly_right: float | None) -> None:
         """Add the step to the history, and the epoch if this was its last step; tell the callbacks."""
         self.history.steps.rows.append(
             {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
