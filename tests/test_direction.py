@@ -83,7 +83,7 @@ def test_a_mode_is_min_or_max(who, mode, tmp_path):
             LISTENERS[who](tmp_path, name, mode=mode)
 
 
-@pytest.mark.parametrize("who", set(LISTENERS) - {"Checkpoint"})
+@pytest.mark.parametrize("who", sorted(set(LISTENERS) - {"Checkpoint"}))
 def test_the_name_of_a_figure_is_text(who, tmp_path):
     with pytest.raises(TypeError, match=f"^{who}: expected the name of a figure as text; got None"):
         LISTENERS[who](tmp_path, None)
