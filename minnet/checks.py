@@ -104,3 +104,12 @@ def array(who: object, name: str, values: Any) -> np.ndarray:
         return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{who}: expected {name} as an array; got {type(values).__name__} ({error})") from None
+
+
+def pair(who: str, surplus: tuple[Any, ...]) -> None:
+    """TypeError for positional arguments behind ``data``: x and y that were given one by one, most likely."""
+    if surplus:
+        raise TypeError(
+            f"{who}: expected data as one pair, {who}(net, (x, y), ...), and all else by name; "
+            f"got {len(surplus)} more positional arguments"
+        )

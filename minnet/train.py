@@ -214,7 +214,7 @@ class Trainer:
         self,
         net: Net,
         data: Data,
-        *,
+        *surplus: Any,
         rule: Rule,
         lr: Rate,
         batch_size: int,
@@ -231,6 +231,7 @@ class Trainer:
         groups: Iterable[Group] = (),
         callbacks: Iterable[Callback] = (),
     ) -> None:
+        checks.pair("Trainer", surplus)
         if not isinstance(net, Net):
             raise TypeError(f"Trainer: expected a Net; got {net!r}")
         if not isinstance(callbacks, Iterable):
@@ -650,7 +651,7 @@ class Trainer:
 def fit(
     net: Net,
     data: Data,
-    *,
+    *surplus: Any,
     rule: Rule,
     lr: Rate,
     batch_size: int = 100,
@@ -682,6 +683,7 @@ def fit(
     "interrupted"``; so does SIGTERM (``"terminated"``), after which the signal takes its usual course. ``Checkpoint``
     among the callbacks saves the run before it ends. A second Ctrl-C ends the run at once.
     """
+    checks.pair("fit", surplus)
     return Trainer(
         net,
         data,

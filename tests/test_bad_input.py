@@ -784,3 +784,13 @@ def test_a_masked_array_without_masked_elements_is_an_array():
     net = mn.Net(mn.Dense(3), 4, mn.SoftmaxCrossEntropy())
     np.testing.assert_array_equal(net.predict(np.ma.MaskedArray(x)), net.predict(x))
     assert net.evaluate(x, np.ma.MaskedArray(y)) == net.evaluate(x, y)
+
+
+@pytest.mark.parametrize("who", ["fit", "Trainer", "lr_range_test", "preflight"])
+def test_x_and_y_that_are_given_one_by_one_are_told_to_be_a_pair(who):
+    net = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy())
+    options = {"rule": mn.SGD(), "lr": 0.1, "batch_size": 5, "epochs": 1} if who in ("fit", "Trainer") else {}
+    before = net.params.copy()
+    with pytest.raises(TypeError, match=rf"{who}: expected data as one pair, {who}\(net, \(x, y\), \.\.\.\)"):
+        getattr(mn, who)(net, *mn.datasets.iris(), **options)
+    assert np.array_equal(net.params, before)

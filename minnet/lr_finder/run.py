@@ -22,7 +22,7 @@ _READINGS = 10  # fewer show no regimes
 def lr_range_test(
     net: Net,
     data: Data,
-    *,
+    *surplus: Any,
     rule: Rule | None = None,
     low: float = 1e-6,
     high: float = 10.0,
@@ -68,6 +68,7 @@ def lr_range_test(
 
     Bad input raises TypeError or ValueError before the first step.
     """
+    checks.pair("lr_range_test", surplus)
     from tqdm import tqdm
 
     if isinstance(rule, Rule) and rule.searches:

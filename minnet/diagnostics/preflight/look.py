@@ -1,7 +1,9 @@
 """The call: all checks in their order."""
 
 from collections.abc import Callable
+from typing import Any
 
+from ... import checks
 from ...data import Data
 from ...net import Net
 from ...rules import Rule
@@ -28,7 +30,7 @@ _CHECKS: dict[str, Callable[[Case], Finding]] = {
 def preflight(
     net: Net,
     data: Data,
-    *,
+    *surplus: Any,
     rule: Rule | None = None,
     lr: float = 1e-3,
     few: int = 20,
@@ -54,6 +56,7 @@ def preflight(
     """
     from tqdm import tqdm
 
+    checks.pair("preflight", surplus)
     case = Case.checked(net, data, rule, lr, few, seed)
     findings = [samples(case), targets(case)]
     fit_to_run = all(finding.verdict != FAILED or finding.values for finding in findings)
