@@ -1,6 +1,7 @@
 """The few checks of numbers that many constructors share. Each error says who, what was expected and what came."""
 
 import math
+import warnings
 from numbers import Integral, Real
 from typing import Any
 
@@ -112,4 +113,22 @@ def pair(who: str, surplus: tuple[Any, ...]) -> None:
         raise TypeError(
             f"{who}: expected data as one pair, {who}(net, (x, y), ...), and all else by name; "
             f"got {len(surplus)} more positional arguments"
+        )
+
+
+def turned(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """A hint, for an error's text, where samples have channels first and ``expected`` are channels last; else ""."""
+    if len(shape) == len(expected) == 3 and shape != expected and shape == (expected[2], *expected[:2]):
+        return "; channels last? x.transpose(0, 2, 3, 1) makes it so"
+    return ""
+
+
+def warn_of_numbers_as_bytes(who: str, x: np.ndarray) -> None:
+    """Warn of rows of uint8 that hardly are pixels, as none is above 127: they would be divided by 255."""
+    if x.dtype == np.uint8 and x.ndim == 2 and 0 < (largest := int(x.max(initial=0))) < 128:
+        warnings.warn(
+            f"{who}: expected rows of uint8 to be pixels, 0 to 255, which are read as x / 255; got none above "
+            f"{largest}. If they count or measure something, give x.astype(np.float32); if they are pixels, "
+            "x.astype(np.float32) / 255",
+            stacklevel=4,
         )

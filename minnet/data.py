@@ -224,10 +224,12 @@ class Batches:
 
     Args:
         data: pair (x, y) of one length. uint8 x counts as image bytes and becomes x / 255 as it is gathered.
-        batch_size: samples a batch; the last batch of an epoch may be shorter.
+        batch_size: samples a batch, all of them if there are fewer; the last batch of an epoch may be shorter.
         seed: the order of epoch e is a function of (seed, e) alone, so a position is two integers, not a state. What
             ``augment`` does to a sample is a function of (seed, e, place of the sample in the data).
         shuffle: False keeps the order of the data.
+        drop_last: whether a last batch that would be shorter is left out. Shuffled, other samples are left out in each
+            epoch.
         augment: changes to the images, drawn anew each epoch; None for none.
         standardize: applied to what comes out, after ``augment``; None for none. The data stay as they are.
         dtype: of the x that come out.
@@ -244,6 +246,7 @@ class Batches:
         *,
         seed: int = 0,
         shuffle: bool = True,
+        drop_last: bool = False,
         augment: Augment | None = None,
         standardize: Standardizer | None = None,
         dtype: Any = np.float32,
@@ -253,6 +256,7 @@ class Batches:
         self.batch_size = min(checks.count("Batches", "batch_size", batch_size), len(x))
         self.seed = checks.count("Batches", "seed", seed, least=0)
         self.shuffle, self.augment, self.standardize = shuffle, augment, standardize
+        self.drop_last = checks.truth("Batches", "drop_last", drop_last)
         if augment is not None:
             _check_augment(augment, x.shape[1:])
         if standardize is not None:
@@ -278,13 +282,23 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return math.ceil(len(self._x) / self.batch_size)
+        return math.ceil(self.per_epoch / self.batch_size)
+
+    @property
+    def per_epoch(self) -> int:
+        """Samples that an epoch gives out."""
+        return self.size - (self.size % self.batch_size if self.drop_last else 0)
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the smallest batch of an epoch, its last."""
+        return self.per_epoch % self.batch_size or self.batch_size
 
     def seek(self, epoch_index: int, position: int = 0) -> None:
         """Go on from the given epoch and position, as if all before had been given out."""
         checks.count("Batches.seek", "epoch_index", epoch_index, least=0)
-        if checks.count("Batches.seek", "position", position, least=0) >= len(self._x):
-            raise ValueError(f"Batches.seek: expected position < {len(self._x)}; got {position}")
+        if checks.count("Batches.seek", "position", position, least=0) >= self.per_epoch:
+            raise ValueError(f"Batches.seek: expected position < {self.per_epoch}; got {position}")
         self.epoch_index, self.position = epoch_index, position
         self._shuffle()
 
@@ -330,7 +344,7 @@ class Batches:
 
     def next(self) -> Data:
         """The next batch (x, y), epoch after epoch; valid until the next call."""
-        chosen = self._order[self.position : self.position + self.batch_size]
+        chosen = self._order[self.position : min(self.position + self.batch_size, self.per_epoch)]
         x, y = self._x_out[: len(chosen)], self._y_out[: len(chosen)]
         # mode="clip" because "raise" would go through a copy of the whole result.
         if self._as_is:
@@ -340,7 +354,7 @@ class Batches:
             collect(images, chosen, self.epoch_index, self._options, out)
         np.take(self._y, chosen, axis=0, out=y, mode="clip")
         self.position += len(chosen)
-        if self.position == len(self._x):
+        if self.position == self.per_epoch:
             self.epoch_index, self.position = self.epoch_index + 1, 0
             self._shuffle()
         return x, y

@@ -1,6 +1,7 @@
 """The network: layers that describe, memory that it owns, and the passes over both."""
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from .layers import Chain, Layer
 from .layers.base import Observer, Pass
 from .losses import Loss
 from .memory import Memory, Node, Run
-from .spec import Layout, Param, Shape, Tensor
+from .spec import Layout, Param, Plan, Shape, Tensor
 from .summary import summarise
 
 _CHUNK = 256  # samples a pass when predicting or evaluating, so that memory does not grow with the data
@@ -76,6 +77,8 @@ class Net:
         frozen: names of the tensors that are not trained, as the optimizer made last says (``Group(frozen=True)``). A
             layer that keeps buffers and whose parameters are all among them does not train: its statistics stay, and
             it normalises by them in training passes too. A list of names may be assigned.
+        least_batch: (samples, layer): how many a training pass needs, and the layer that needs more than one, such as
+            ``"2 BatchNorm"``; else (1, None).
         on_loan: whether params and buffers stand there for a while only, in place of its own (``EMA.applied``).
         lock: an RLock that every pass holds. Where several threads use the net, hold it (``with net.lock``) from
             ``forward`` to the last use of what it left: ``backward``, the scores, ``activations()``.
@@ -104,7 +107,7 @@ class Net:
         if loss is not None and not isinstance(loss, Loss):
             raise TypeError(f"Net: expected loss to be a Loss such as SoftmaxCrossEntropy(); got {loss!r}")
         self.loss_function = loss
-        plan = self.layers.plan(self.input_shape)
+        plan = _plan(self.layers, self.input_shape)
         self.output_shape = plan.out
         if loss is not None:
             loss.check_outputs(plan.out)
@@ -115,6 +118,8 @@ class Net:
         self._training_depth = 0  # how many begin_training await their end_training
         self._run = Run(self.dtype, plan.most_work())
         self._root = Node(self.layers, plan, self.input_shape, "", self._run, self.seed)
+        self.least_batch = self._least_batch()
+        _warn_of_channels_first(self._root.walk(), self.input_shape)
         self._own_vectors()
         self._frozen: tuple[str, ...] = ()
         self._capacity = 0
@@ -219,6 +224,21 @@ class Net:
                 raise ValueError(f"Net: expected frozen as names of tensors, such as {known!r}; got {name!r}")
         self._frozen = names
         self._run.resting = frozenset(node.name for node in self._root.walk() if node.rests(names))
+        self.least_batch = self._least_batch()
+
+    def _least_batch(self) -> tuple[int, str | None]:
+        nodes = [node for node in self._root.walk() if node.name not in self._run.resting]
+        most = max(nodes, key=lambda node: node.plan.least)
+        return most.plan.least, f"{most.name} {type(most.layer).__name__}" if most.plan.least > 1 else None
+
+    def _check_size(self, n: int) -> None:
+        """ValueError for too few samples for a training pass."""
+        least, layer = self.least_batch
+        if n < least:
+            raise ValueError(
+                f"Net: expected at least {least} samples in a training pass, which layer {layer} needs for its "
+                f"statistics; got {n}. Batches(..., drop_last=True) leaves out a last batch that is too small"
+            )
 
     def named_parameters(self) -> dict[str, np.ndarray]:
         """Views into ``params`` by name (``"0.W"``), valid as long as the net."""
@@ -323,6 +343,8 @@ class Net:
         uint8 input counts as image bytes and is divided by 255; integers of other types are an error.
         """
         x = self.as_input(x)
+        if training:
+            self._check_size(len(x))
         with self.lock:
             return self._forward(x, training)
 
@@ -405,7 +427,9 @@ class Net:
         drawn for the current ``step``, which then moves on by one. Bad input raises TypeError or
         ValueError before anything changes.
         """
+        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
         x, targets = self.as_input(x), self._check_targets(y, len(x))
+        self._check_size(len(x))
         if dx is not None:
             _check_place("loss_and_grads", "dx", dx, x.shape, self.dtype)
         self.begin_training()
@@ -540,6 +564,7 @@ class Net:
         if shape[1:] != self.input_shape or not shape:
             raise ValueError(
                 f"Net: expected input of shape (n, {', '.join(map(str, self.input_shape))}); got shape {shape}"
+                f"{checks.turned(shape[1:], self.input_shape)}"
             )
         if shape[0] == 0:
             raise ValueError(f"Net: expected at least one sample; got shape {shape}")
@@ -606,6 +631,35 @@ def _rebuild(
     net = kind(*arguments, **options)
     net.params, net.buffers, net.step, net.frozen = params, buffers, step, frozen
     return net
+
+
+def _channels_last(shape: Shape) -> str:
+    """What to do about a shape of images that looks like channels first, such as (3, 32, 32); "" for any other."""
+    if len(shape) != 3 or shape[0] not in (1, 3) or not shape[1] == shape[2] >= 8:
+        return ""
+    return f"images are (H, W, C), channels last: input_shape={(*shape[1:], shape[0])} and x.transpose(0, 2, 3, 1)"
+
+
+def _plan(layers: Chain, shape: Shape) -> Plan:
+    """The layers' plan; ValueError with a hint if they can't take the shape and it looks like channels first."""
+    try:
+        return layers.plan(shape)
+    except ValueError as error:
+        hint = _channels_last(shape)
+        if hint:
+            raise ValueError(f"{error}; {hint}?") from error
+        raise
+
+
+def _warn_of_channels_first(nodes: Iterable[Node], shape: Shape) -> None:
+    hint = _channels_last(shape)
+    takers = [type(node.layer).__name__ for node in nodes if node.layer.images and node.in_shape == shape]
+    if hint and takers:
+        warnings.warn(
+            f"Net: expected images with channels last for {takers[0]}; got input shape {shape}, which looks like "
+            f"channels first; {hint}",
+            stacklevel=3,
+        )
 
 
 def _copy_into(target: np.ndarray, values: Any, name: str) -> None:

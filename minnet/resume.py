@@ -118,6 +118,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
             "batch_size": batches.batch_size,
             "steps": trainer.steps,
             "seed": batches.seed,
+            "drop_last": batches.drop_last,
             "augment": None
             if batches.augment is None
             else {"flip": batches.augment.flip, "crop": batches.augment.crop},
@@ -286,7 +287,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     step, net_step, steps, epoch_index, position = (saved.get("at", name, kind=int, least=0) for name in names)
     good_net_step, good_steps = (saved.get("good", name, kind=int, least=0) for name in ("net_step", "steps"))
     ended = saved.get("at", "ended", kind=bool)
-    if step > trainer.steps or position >= len(batches.data[0]):
+    if step > trainer.steps or position >= batches.per_epoch:
         raise saved.spoilt(("at",), saved.get("at"))
     identity, lr_factor = saved.get("identity", kind=str), saved.get("lr_factor", kind=float)
     so_far = saved.get("epoch_so_far", kind=list)

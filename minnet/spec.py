@@ -64,6 +64,7 @@ class Plan:
     """What a layer needs for one input shape, and the shape that it makes of it.
 
     ``work`` is how many elements of ``m.work`` each thread needs, where that may be more than a matrix product does.
+    ``least`` is how many samples a training pass needs, such as 2 for statistics over the batch.
     """
 
     out: Shape
@@ -72,6 +73,11 @@ class Plan:
     scratch: tuple[Scratch, ...] = ()
     children: tuple[Child, ...] = ()
     work: int = 0
+    least: int = 1
+
+    def least_batch(self) -> int:
+        """The largest ``least`` of this plan and all below it."""
+        return max([self.least, *(child.plan.least_batch() for child in self.children)])
 
     def most_work(self) -> int:
         """The largest ``work`` of this plan and all below it."""

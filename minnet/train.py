@@ -38,7 +38,8 @@ def _for_net(who: str, data: Data, net: Net) -> Data:
     """(x, y), checked, with y as the net's loss takes it, so that no step has to convert it."""
     x, y = check_data(who, data, net.dtype)
     if x.shape[1:] != net.input_shape:
-        raise ValueError(f"{who}: expected samples of shape {net.input_shape}; got {x.shape[1:]}")
+        hint = checks.turned(x.shape[1:], net.input_shape)
+        raise ValueError(f"{who}: expected samples of shape {net.input_shape}; got {x.shape[1:]}{hint}")
     if net.loss_function is None:
         raise ValueError(f"{who}: expected a net built with loss=...; this one has none")
     return x, net.loss_function.check_targets(y, net.output_shape, net.dtype)
@@ -164,7 +165,7 @@ class Trainer:
         rule: update rule.
         lr: a number, a schedule, or a function of the step, which is counted from 0. Nothing is known of a function's
             course, so its range is checked at the first and the last step, and then at each step before it is taken.
-        batch_size, seed: of the batches and their order.
+        batch_size, seed, drop_last: of the batches and their order, see ``Batches``.
         augment: changes to the training images, see ``Batches``; validation is left alone.
         standardize: fitted on the raw training data, applied to training batches and to validation, which must both
             be given raw. Data that the net meets outside of the run has to be standardised by hand:
@@ -221,6 +222,7 @@ class Trainer:
         epochs: int | None = None,
         steps: int | None = None,
         seed: int = 0,
+        drop_last: bool = False,
         augment: Augment | None = None,
         standardize: Standardizer | None = None,
         validation: Data | WeightedData | None = None,
@@ -245,7 +247,17 @@ class Trainer:
         self.net = net
         rate = as_schedule("Trainer", "lr", lr)
         x, y = _for_net("Trainer", data, net)
-        self.batches = Batches((x, y), batch_size, seed=seed, augment=augment, standardize=standardize, dtype=net.dtype)
+        if standardize is None:
+            checks.warn_of_numbers_as_bytes("Trainer", x)
+        self.batches = Batches(
+            (x, y),
+            batch_size,
+            seed=seed,
+            drop_last=drop_last,
+            augment=augment,
+            standardize=standardize,
+            dtype=net.dtype,
+        )
         held_out, validation_weight = _split_off_weights(validation)
         self.validation = None if held_out is None else _for_net("Trainer validation", held_out, net)
         self.validation_weight = None
@@ -268,8 +280,9 @@ class Trainer:
         given["groups"] = list(groups) if isinstance(groups, Iterable) else groups
         frozen = net.frozen
         self.optimizer = Optimizer(net, **{name: resolved(value, per_epoch) for name, value in given.items()})
+        least = net.least_batch
         net.frozen = frozen  # the net stays as it is until nothing can be refused any more
-        if self.optimizer.searches and (per_epoch > 1 or augment is not None):
+        if self.optimizer.searches and (self.batches.batch_size < len(x) or augment is not None):
             raise ValueError(
                 f"Trainer: expected all {len(x)} samples in a batch and no augmentation for {rule}, which compares "
                 f"losses of one and the same function; got batch_size={batch_size}, augment={augment}"
@@ -278,6 +291,7 @@ class Trainer:
             self.steps = checks.count("Trainer", "epochs", epochs) * per_epoch
         else:
             self.steps = checks.count("Trainer", "steps", steps)
+        self._check_shortest(*least)
         if self.validation is not None or self._evaluated is not None:
             net.reserve()  # so that evaluating makes no memory in mid-run
         self.step = 0
@@ -302,6 +316,17 @@ class Trainer:
         # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
         self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
         net.frozen = self.optimizer.frozen
+
+    def _check_shortest(self, least: int, layer: str | None) -> None:
+        """ValueError if the run meets a batch of fewer than ``least`` samples, which ``layer`` needs in training."""
+        batches = self.batches
+        shortest = batches.shortest if self.steps >= len(batches) else batches.batch_size
+        if shortest < least:
+            raise ValueError(
+                f"Trainer: expected batches of at least {least} samples, which layer {layer} needs for its statistics; "
+                f"got one of {shortest}, with {batches.size} samples in batches of {batches.batch_size}. "
+                "drop_last=True leaves out a last batch that is shorter; or give another batch_size"
+            )
 
     @property
     def lr(self) -> Schedule:
@@ -615,6 +640,7 @@ class Trainer:
                 batch_size=saved.get("arguments", "batch_size", kind=int, least=1),
                 steps=saved.get("arguments", "steps", kind=int, least=1),
                 seed=saved.get("arguments", "seed", kind=int),
+                drop_last=saved.get("arguments", "drop_last", kind=bool),
                 augment=saved.augment(),
                 standardize=saved.standardize(net),
                 validation=validation,
@@ -658,6 +684,7 @@ def fit(
     epochs: int | None = None,
     steps: int | None = None,
     seed: int = 0,
+    drop_last: bool = False,
     augment: Augment | None = None,
     standardize: Standardizer | None = None,
     validation: Data | WeightedData | None = None,
@@ -693,6 +720,7 @@ def fit(
         epochs=epochs,
         steps=steps,
         seed=seed,
+        drop_last=drop_last,
         augment=augment,
         standardize=standardize,
         validation=validation,

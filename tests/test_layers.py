@@ -149,8 +149,8 @@ def passes(layer, shape, batch, training):
 @pytest.mark.parametrize("case", mn.layer_cases(LAYERS, batches=(1, 3), training=[False]), ids=str)
 def test_backward_of_a_pass_that_does_not_train_equals_the_numerical_gradient(case):
     """Most layers compute the same in both kinds of pass: then the test above is that of this one too."""
-    evaluation, training = (passes(case.layer, case.input_shape, case.batch, kind) for kind in (False, True))
-    if not np.array_equal(evaluation, training):
+    statistics = case.layer.plan(case.input_shape).least_batch() > case.batch  # which one sample has not
+    if statistics or not np.array_equal(*(passes(case.layer, case.input_shape, case.batch, t) for t in (False, True))):
         case.check().assert_passed()
 
 

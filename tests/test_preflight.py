@@ -46,13 +46,13 @@ def test_a_sound_net_passes_every_check(sound):
     assert set(verdicts(sound).values()) == {"passed"}, sound
     assert sound.passed
     sound.assert_passed()
-    assert len(sound.findings) == 10
+    assert len(sound.findings) == 11
 
 
 def test_the_report_is_a_table_and_a_file(sound, tmp_path):
     lines = str(sound).splitlines()
     assert lines[0].startswith("Preflight of Net(3 layers")
-    assert [line.split("  ")[0] for line in lines[2:12]] == [finding.name for finding in sound.findings]
+    assert [line.split("  ")[0] for line in lines[2:13]] == [finding.name for finding in sound.findings]
     assert lines[-1] == "all checks passed"
     sound.save(tmp_path / "report.json")
     document = json.loads((tmp_path / "report.json").read_text())

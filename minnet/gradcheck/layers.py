@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import checks, streams
 from ..layers import Layer
+from ..layers.base import plan_layer
 from ..losses import Loss
 from ..net import Net
 from ..spec import Shape
@@ -111,8 +112,13 @@ class LayerCase:
     training: bool = True
 
     def check(self, **options: Any) -> GradientCheck:
-        """Check this line; options as in ``check_layer``."""
-        return check_layer(self.layer, self.input_shape, batch=self.batch, training=self.training, **options)
+        """Check this line; options as in ``check_layer``.
+
+        A training pass gets as many samples as the layer needs at least, such as two for a BatchNorm of features.
+        """
+        least = plan_layer(self.layer, self.input_shape, "0").least_batch() if self.training else 1
+        batch = max(self.batch, least)
+        return check_layer(self.layer, self.input_shape, batch=batch, training=self.training, **options)
 
     def __str__(self) -> str:
         passes = "training" if self.training else "evaluation"

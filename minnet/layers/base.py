@@ -20,6 +20,8 @@ class Layer:
 
     #: Whether forward raises what is below m.floor to it, which makes a ReLU that follows free.
     floors = False
+    #: Whether the layer takes images, (H, W, C).
+    images = False
     #: Whether backward leaves dx 0 where x is m.input_floor, which makes the backward pass of a ReLU before it free.
     masks = False
 

@@ -90,6 +90,8 @@ class ConvolutionLayer(Layer):
     dilation: int | Pair
     groups: int
 
+    images = True
+
     def __post_init__(self) -> None:
         who = type(self).__name__
         for name in ("filters", "groups"):

@@ -33,11 +33,24 @@ class Dense(Layer):
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 1:
-            raise ValueError(f"expected one axis of features; got input shape {in_shape} (put Flatten() before it)")
+            raise ValueError(f"expected one axis of features; got input shape {in_shape}{self._hint(in_shape)}")
         params = [Param("W", (in_shape[0], self.units), self.init)]
         if self.bias:
             params.append(Param("b", (self.units,), Zeros(), decay=False))
         return Plan((self.units,), tuple(params), work=2 * self.units)
+
+    def _hint(self, in_shape: Shape) -> str:
+        """What to put around the layer, for an error's text."""
+        if not in_shape:
+            return " (put Reshape((1,)) before it)"
+        if len(in_shape) != 2:
+            return " (put Flatten() before it)"
+        rows, features = in_shape
+        each = f"Reshape(({rows}, 1, {features})), Conv2D({self.units}, 1), Reshape(({rows}, {self.units}))"
+        return (
+            f". For one layer over all {rows * features} numbers put Flatten() before it; for the same layer on each "
+            f"of the {rows} rows take {each}"
+        )
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         inputs, units = m.W.shape

@@ -49,7 +49,8 @@ class BatchNorm(Layer):
     Inputs (n, ..., C): of images (n, H, W, C), all pixels of the batch count. While training, the batch's own (biased)
     variance is used and the running statistics move as ``running = momentum * running + (1 - momentum) * batch``, as
     in CS231n and Keras. PyTorch's momentum is 1 - momentum here, and its running variance is the unbiased one. Other
-    passes use the running statistics.
+    passes use the running statistics. A training pass needs at least two values of each feature, so two samples unless
+    there are several pixels: of one the variance is 0 and the output knows nothing of the input.
 
     ``momentum=1`` keeps the running statistics as they are, while training still normalises by the batch's own. A
     ``Group(frozen=True)`` with gamma and beta in it keeps them too, and then training normalises by them, as other
@@ -77,6 +78,7 @@ class BatchNorm(Layer):
                 _partial(in_shape),
             ),
             work=work_size(in_shape[-1]),
+            least=2 if math.prod(in_shape[:-1]) == 1 else 1,
         )
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:

@@ -23,6 +23,8 @@ class _Window(Layer):
     padding: Padding
     ceil_mode: bool
 
+    images = True
+
     def __post_init__(self) -> None:
         who = type(self).__name__
         size = pair(who, "size", self.size)
@@ -136,6 +138,8 @@ class AvgPool2D(_Window):
 class GlobalAvgPool2D(Layer):
     """Mean of each channel over the whole image: (H, W, C) becomes (C,). Lin, Chen, Yan 2014."""
 
+    images = True
+
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
@@ -152,6 +156,8 @@ class GlobalAvgPool2D(Layer):
 @dataclass(frozen=True)
 class Upsample(Layer):
     """Every pixel becomes a square of ``factor`` x ``factor`` equal ones (nearest neighbour)."""
+
+    images = True
 
     factor: int = 2
 
@@ -178,6 +184,8 @@ class ZeroPad(Layer):
 
     ``padding`` is a number for all sides, two for rows and columns, or ((top, bottom), (left, right)).
     """
+
+    images = True
 
     padding: int | Pair | Borders
 

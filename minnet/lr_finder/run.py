@@ -36,6 +36,7 @@ def lr_range_test(
     batch_size: int = 100,
     seed: int = 0,
     seeds: int = 1,
+    drop_last: bool = False,
     augment: Augment | None = None,
     standardize: Standardizer | None = None,
     weight_decay: float = 0.0,
@@ -60,8 +61,8 @@ def lr_range_test(
         every: steps from one validation to the next.
         stop: a seed ends as diverged when its smoothed training loss is above ``stop`` times its lowest so far (if that
             is above 0), or when anything that is read or clipped is not finite. Infinity leaves the second only.
-        batch_size, augment, standardize, weight_decay, clip_norm, groups: as in ``Trainer``. A group with an ``lr`` of
-            its own keeps it; one with ``lr_factor`` follows the test.
+        batch_size, drop_last, augment, standardize, weight_decay, clip_norm, groups: as in ``Trainer``. A group with an
+            ``lr`` of its own keeps it; one with ``lr_factor`` follows the test.
         seed, seeds: runs with the seeds ``seed``, ``seed + 1``, ...: each is that of the order of the data and of the
             layers' noise. All begin with the same weights, buffers and ``net.step``.
         progress: True shows a progress bar, False none, None one on a terminal only.
@@ -82,6 +83,7 @@ def lr_range_test(
         "rule": SGD() if rule is None else rule,
         "lr": low,
         "batch_size": batch_size,
+        "drop_last": drop_last,
         "steps": len(rates),
         "augment": augment,
         "standardize": standardize,

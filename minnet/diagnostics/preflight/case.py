@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks, streams
-from ...data import Data
+from ...data import Batches, Data
 from ...losses import Loss
 from ...net import Net
 from ...rules import Adam, Rule
@@ -27,9 +27,12 @@ class Case:
     lr: float
     few: int
     seed: int
+    batches: Batches
 
     @classmethod
-    def checked(cls, net: Net, data: Any, rule: Rule | None, lr: float, few: int, seed: int) -> "Case":
+    def checked(
+        cls, net: Net, data: Any, rule: Rule | None, lr: float, few: int, seed: int, batch_size: int, drop_last: bool
+    ) -> "Case":
         """From the arguments of ``preflight``; TypeError or ValueError for bad ones."""
         if not isinstance(net, Net) or net.loss_function is None:
             raise TypeError(f"preflight: expected a Net with a loss; got {net!r}")
@@ -47,12 +50,14 @@ class Case:
         if x.shape[1:] != net.input_shape or y.ndim == 0 or len(x) != len(y) or len(x) < 2:
             raise ValueError(
                 f"preflight: expected at least two samples of shape {net.input_shape} and as many targets; got x of "
-                f"shape {x.shape}, y of shape {y.shape}"
+                f"shape {x.shape}, y of shape {y.shape}{checks.turned(x.shape[1:], net.input_shape)}"
             )
         rng = streams.generator(checks.count("preflight", "seed", seed, least=0), "samples of preflight")
         chosen = rng.permutation(_counting(net, y))[:_SAMPLES]
         rule = Adam() if rule is None else rule
-        return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed)
+        # Of the batches only their sizes are looked at.
+        batches = Batches((np.zeros(len(x)), np.zeros(len(x))), batch_size, drop_last=drop_last)
+        return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed, batches)
 
     @property
     def loss(self) -> Loss:

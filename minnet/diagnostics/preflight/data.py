@@ -34,6 +34,8 @@ def _standardised(x: np.ndarray) -> Finding:
     measured += " as x / 255" if x.dtype == np.uint8 else ""
     measured += f", {constant} of {features.size} features constant" if constant else ""
     verdict, advice = WARNING, "standardise: mn.data.Standardizer.fit(x_train)"
+    if x.dtype == np.uint8 and x.ndim == 2 and x.max() < 128:
+        advice = "these rows of uint8 hardly are pixels: if they count or measure, x.astype(np.float32), standardised"
     if not 0.01 <= std <= 10 or abs(mean) > 10:
         verdict = FAILED
     elif not 0.5 <= std <= 2 or abs(mean) > 0.5 * std:
@@ -74,6 +76,24 @@ def _hint(y: np.ndarray, classes: int) -> str:
         return ""
     hint = "; whole numbers as floats: use y.astype(int)" if y.dtype.kind == "f" else ""
     return hint + ("; do the labels begin at 1? Then use y - 1" if (y.min(), y.max()) == (1, classes) else "")
+
+
+_SMALL = 8  # samples below which the statistics of a batch are mostly noise
+
+
+def batches(case: Case) -> Finding:
+    """None too small for a layer with statistics over the batch."""
+    name, (least, layer), shortest = "batches", case.net.least_batch, case.batches.shortest
+    numbers = {"size": case.batches.batch_size, "shortest": shortest}
+    measured = f"{case.batches.batch_size} samples, the last {shortest}"
+    if layer is None:
+        return Finding(name, PASSED, measured, values=numbers)
+    expected = f"at least {_SMALL} for layer {layer}, which takes its statistics from them"
+    advice = f"drop_last=True, or another batch_size: in training a batch of {shortest} {{}}"
+    if shortest < least:
+        return Finding(name, FAILED, measured, expected, advice.format("is refused"), numbers)
+    advice = advice.format("moves its running statistics as much as any other")
+    return graded(name, measured, expected, advice, numbers, good=shortest >= _SMALL, tolerable=True)
 
 
 def class_balance(case: Case) -> Finding:

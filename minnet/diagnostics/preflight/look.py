@@ -8,7 +8,7 @@ from ...data import Data
 from ...net import Net
 from ...rules import Rule
 from .case import Case
-from .data import class_balance, samples, targets
+from .data import batches, class_balance, samples, targets
 from .losses import first_loss, regularisation
 from .report import FAILED, SKIPPED, Finding, Preflight
 from .scales import first_update_ratio, variances
@@ -16,6 +16,7 @@ from .training import gradients, overfitting, shuffled_labels
 
 # What can be checked of data that the net can take.
 _CHECKS: dict[str, Callable[[Case], Finding]] = {
+    "batches": batches,
     "class balance": class_balance,
     "first loss": first_loss,
     "regularisation": regularisation,
@@ -35,15 +36,18 @@ def preflight(
     lr: float = 1e-3,
     few: int = 20,
     seed: int = 0,
+    batch_size: int = 100,
+    drop_last: bool = False,
     progress: bool | None = None,
 ) -> Preflight:
     """Look a network and its data over before training. Twins do the work: the net stays as it is, to the last bit.
 
     The checks: input (finite, standardised, features that do not vary), labels (range, classes that do not occur),
-    class balance, first loss against that of chance, loss with and without penalties, gradients after a burn-in of 10
-    steps, overfitting ``few`` samples without penalties, dropout and label smoothing, a control with shuffled labels,
-    variance by layer, and the ratio of the first update to the weights. Up to 2,000 samples are looked at. Bad numbers
-    and labels make a finding; what is no data at all raises TypeError or ValueError.
+    batches (large enough for batch norm), class balance, first loss against that of chance, loss with and without
+    penalties, gradients after a burn-in of 10 steps, overfitting ``few`` samples without penalties, dropout and label
+    smoothing, a control with shuffled labels, variance by layer, and the ratio of the first update to the weights. Up
+    to 2,000 samples are looked at. Bad numbers and labels make a finding; what is no data at all raises TypeError or
+    ValueError.
 
     Args:
         net: a network built with a loss, before training.
@@ -52,12 +56,14 @@ def preflight(
             them; overfitting has rates of its own.
         few: samples to overfit.
         seed: of the choice of samples, and of what is shuffled.
+        batch_size, drop_last: of the batches that it is to be trained with, as in ``Trainer``; only their sizes are
+            looked at.
         progress: True shows a progress bar, False none, None one on a terminal only.
     """
     from tqdm import tqdm
 
     checks.pair("preflight", surplus)
-    case = Case.checked(net, data, rule, lr, few, seed)
+    case = Case.checked(net, data, rule, lr, few, seed, batch_size, drop_last)
     findings = [samples(case), targets(case)]
     fit_to_run = all(finding.verdict != FAILED or finding.values for finding in findings)
     with tqdm(_CHECKS.items(), unit="check", disable=None if progress is None else not progress) as bar:

@@ -31,7 +31,7 @@ def _train(
     net: Net, data: Data, rule: Rule, lr: float, steps: int, batch_size: int, seed: int, enough: float = -math.inf
 ) -> float:
     """The last step's loss, infinite if it stopped being finite; ends early once it is at most ``enough``."""
-    batches = Batches(data, batch_size, seed=seed, dtype=net.dtype)
+    batches = Batches(data, batch_size, seed=seed, drop_last=True, dtype=net.dtype)
     optimizer, loss = Optimizer(net, rule), math.inf
     for _ in range(steps):
         with np.errstate(over="ignore", invalid="ignore"):
