@@ -216,7 +216,7 @@ CASES: dict[str, Case] = {
             "rule": mn.Adam(),
             "lr": schedules.Warmup(5, schedules.Cosine(0.02, 25)),
             "validation": flat_data(20, seed=1),
-            "callbacks": [mn.EarlyStopping(patience=2), mn.ReduceOnPlateau(patience=0), AverageOfWeights()],
+            "callbacks": [mn.EarlyStopping(patience=4), mn.ReduceOnPlateau(patience=0), AverageOfWeights()],
             "clip_norm": 1.0,
         },
         {"batch_size": 8, "epochs": 5, "seed": 7},

@@ -473,9 +473,10 @@ every_rule = pytest.mark.parametrize("rule", TENSOR_RULES, ids=lambda rule: type
 @every_rule
 @both_dtypes
 def test_with_no_gradient_only_decay_moves_and_nothing_is_nan(rule, dtype):
-    for shape in ((6,), (3, 4)):
-        params, grads = np.ones(math.prod(shape), dtype), np.zeros(math.prod(shape), dtype)
-        optimizer = mn.Optimizer.over(params, grads, rule, shapes={"W": shape})
+    for shapes in ({"W": (3, 4)}, {"W": (3, 4), "b": (6,)}):
+        size = sum(map(math.prod, shapes.values()))
+        params, grads = np.ones(size, dtype), np.zeros(size, dtype)
+        optimizer = mn.Optimizer.over(params, grads, rule, shapes=shapes)
         for _ in range(3):
             optimizer.step(0.1)
         np.testing.assert_array_equal(params, np.ones(params.size))
