@@ -51,7 +51,7 @@ class FolderLock:
 
     def check(self) -> None:
         """FileExistsError if another run has taken the folder over; OSError if the file is gone."""
-        if self._path.read_text(errors="replace") != self._token:
+        if self._path.read_text(encoding="utf-8", errors="replace") != self._token:
             raise _taken(self._path)
 
     def release(self) -> None:
@@ -109,7 +109,7 @@ def _lock(handle: int, path: Path) -> None:
 
 def _taken(path: Path) -> FileExistsError:
     with suppress(OSError):
-        who = path.read_text(errors="replace").rpartition(",")[0]
+        who = path.read_text(encoding="utf-8", errors="replace").rpartition(",")[0]
         return FileExistsError(
             f"expected no other run at work in {path.parent}; got that of {who or 'another process'}"
         )

@@ -150,6 +150,8 @@ class _Classification(Loss):
             raise TypeError(f"{self}: expected integer labels; got {came}{_remedy(labels)}")
         if labels.ndim != 1:
             raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}{_remedy(labels)}")
+        if labels.size and labels.max() > np.iinfo(np.int64).max:  # of uint64, which would turn negative
+            raise ValueError(f"{self}: expected labels from 0 on, one a class; got {labels.min()} to {labels.max()}")
         return np.ascontiguousarray(labels, np.int64)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:

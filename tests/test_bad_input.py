@@ -207,6 +207,10 @@ BAD_PAIRS = {
 @pytest.mark.parametrize("way", ["Trainer", "fit", "validation", "Batches", "split"])
 def test_data_that_is_no_pair_is_refused(trainer, way, case):
     data, got = BAD_PAIRS[case]
+    if way == "validation" and case == "three things":  # x, y and weights
+        with pytest.raises(ValueError, match=r"Trainer validation: expected sample_weight as \d+ numbers"):
+            make_trainer(trainer, good(), validation=data)
+        return
     calls = {
         "Trainer": lambda: make_trainer(trainer, data),
         "fit": lambda: fit(trainer, data),

@@ -35,7 +35,8 @@ def net():
 
 def diverge():
     """A run that diverges at its second step."""
-    return mn.fit(net(), data(), rule=mn.SGD(), lr=1e38, steps=9, batch_size=4)
+    x, y = data()
+    return mn.fit(net(), (1e3 * x, y), rule=mn.SGD(), lr=1e38, steps=9, batch_size=4)
 
 
 def history():

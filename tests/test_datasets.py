@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minnet import datasets
+from minnet import datasets, streams
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_digits_lie_in_rows_as_scikit_learn_shows_them():
 
 @pytest.mark.parametrize(("points", "arms", "noise", "seed"), [(100, 3, 0.2, 0), (7, 2, 0.0, 1), (2, 5, 1.0, 2)])
 def test_spirals_follow_the_recipe_of_the_course(points, arms, noise, seed):
-    rng = np.random.default_rng(seed)
+    rng = streams.generator(seed, "noise of spirals")
     xs, ys = [], []
     for j in range(arms):
         for i in range(points):

@@ -52,6 +52,7 @@ RULES = [
     *(mn.ClipValue(mn.Momentum(), bound=1.0), mn.ClipNorm(mn.Momentum(), bound=1.0)),
     *(mn.ClipTensorNorm(mn.Momentum(), bound=1.0), mn.AdaptiveClip(mn.Momentum())),
     *(mn.LookAhead(mn.Momentum(), k=2), mn.Accumulate(mn.Momentum(), k=2), mn.GradientNoise(mn.Momentum(), eta=0.0)),
+    mn.CoupledDecay(mn.Momentum(), strength=0.1),
 ]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
 

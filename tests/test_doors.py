@@ -460,7 +460,7 @@ def test_importing_minnet_compiles_nothing(fresh_import):
 
 
 # Modules of the standard library that minnet needs at import and NumPy and Numba may not have loaded.
-STANDARD = {"fractions", "gzip", "signal"} | {"decimal", "_decimal", "_pydecimal"}  # the latter by fractions
+STANDARD = {"fcntl", "fractions", "gzip", "signal"} | {"decimal", "_decimal", "_pydecimal"}  # the latter by fractions
 
 
 def test_importing_minnet_loads_little_beside_numpy_and_numba(fresh_import):

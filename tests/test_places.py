@@ -122,9 +122,9 @@ def test_the_ending_names_the_format(tmp_path, form):
 
 
 def test_an_unknown_format_is_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(ValueError, match="not supported"):
+    with pytest.raises(ValueError, match=r"expected a path that ends in one of .*; got 'a\.what'"):
         plots.curves(tmp_path / "a.what", {"a": ([1, 2], [3, 4])}, title="", xlabel="x", ylabel="y")
-    assert not (tmp_path / "a.what").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_figure_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):

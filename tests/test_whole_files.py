@@ -68,7 +68,25 @@ def test_a_full_disk_leaves_what_was_there(name, tmp_path):
     assert sorted(tmp_path.iterdir()) == files  # a small table beside a figure may have found room
 
 
-def test_a_figure_of_no_known_format_is_refused_and_not_written(tmp_path):
-    with pytest.raises(ValueError, match=r"(?i)format 'docx' is not supported"):
-        curves(tmp_path / "figure.docx")
-    assert not (tmp_path / "figure.docx").exists()
+PLACES = {
+    "no format": (
+        "figure.docx",
+        ValueError,
+        "plots: expected a path that ends in one of .*, png, .*; got 'figure.docx'",
+    ),
+    "no folder": ("nowhere/figure.png", FileNotFoundError, r"nowhere to exist, to write figure\.png in it"),
+}
+FIGURES = {
+    "rows": curves,
+    "arrays": lambda path: plots.images(path, np.zeros((1, 4, 4, 1)), columns=1, title=""),
+    "history": lambda path: history().plot(path),
+}
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("place", PLACES)
+def test_of_a_figure_that_cannot_be_nothing_is_written(place, figure, tmp_path):
+    name, error, words = PLACES[place]
+    with pytest.raises(error, match=words):
+        FIGURES[figure](tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .grid import image_grid
-from .style import COLOURS, Place, figure, legend, save, save_arrays, save_rows
+from .style import COLOURS, Place, check_place, figure, legend, save, save_arrays, save_rows
 
 if TYPE_CHECKING:
     from ..history import History
@@ -46,6 +46,7 @@ def learning_curves(history: "History", path: Place = None) -> Any:
     axes[-1].plot(steps, history.steps["lr"], color=COLOURS[2])
     axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
     axes[-1].set_ylim(bottom=0)
+    check_place(path)
     if isinstance(path, str | Path):
         history.save(Path(path).with_suffix(".csv"))
     return save(drawn, path)

@@ -77,6 +77,21 @@ def shared_legend(drawn: Any, labels: Sequence[str], columns: int) -> None:
 Place = str | Path | BinaryIO | None
 
 
+def check_place(path: Place) -> None:
+    """Refuse what no figure can be written to; asked before anything is written, also the data beside the figure.
+
+    FileNotFoundError if the folder of a path does not exist, ValueError if its ending names no format.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    if not isinstance(path, str | Path):
+        return
+    check_folder(path)
+    form, known = Path(path).suffix.removeprefix("."), sorted({*FigureCanvasBase.filetypes, "gif"})
+    if form and form.lower() not in known:  # without an ending it is a PNG
+        raise ValueError(f"plots: expected a path that ends in one of {', '.join(known)}; got {Path(path).name!r}")
+
+
 def save(drawn: Any, path: Place) -> Any:
     """Write a figure to ``path``, whole or not at all, and return None; for a ``path`` of None return the figure.
 
@@ -88,7 +103,7 @@ def save(drawn: Any, path: Place) -> Any:
     if not isinstance(path, str | Path):
         path.write(as_png(drawn))
         return None
-    check_folder(path)
+    check_place(path)
     write_whole(path, _as_bytes(drawn, Path(path).suffix.removeprefix(".") or "png"))
     return None
 
@@ -108,6 +123,7 @@ def save_rows(path: Place, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     """Write what a figure at ``path`` shows beside it, as a CSV file of the same name, if it is a path."""
     if not isinstance(path, str | Path):
         return
+    check_place(path)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
@@ -119,6 +135,7 @@ def save_arrays(path: Place, **arrays: np.ndarray) -> None:
     """Write arrays that a figure at ``path`` shows beside it, as an NPZ file of the same name, if it is a path."""
     if not isinstance(path, str | Path):
         return
+    check_place(path)
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # its stubs take the names for its own arguments
     write_whole(Path(path).with_suffix(".npz"), packed.getvalue())
