@@ -136,14 +136,14 @@ class _Classification(Loss):
             raise ValueError(f"{self}: expected at least two outputs, one a class; got {out_shape[0]} (see Logistic)")
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
-        labels = self._integers(targets)
+        labels = self._integers(targets, out_shape[0])
         if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
             )
         return labels
 
-    def _integers(self, targets: Any) -> np.ndarray:
+    def _integers(self, targets: Any, classes: int) -> np.ndarray:
         labels = checks.array(self, "targets", targets)
         if labels.dtype.kind not in "iu":
             came = f"dtype {labels.dtype}, shape {labels.shape}"
@@ -151,7 +151,7 @@ class _Classification(Loss):
         if labels.ndim != 1:
             raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}{_remedy(labels)}")
         if labels.size and labels.max() > np.iinfo(np.int64).max:  # of uint64, which would turn negative
-            raise ValueError(f"{self}: expected labels from 0 on, one a class; got {labels.min()} to {labels.max()}")
+            raise ValueError(f"{self}: expected labels from 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
         return np.ascontiguousarray(labels, np.int64)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
@@ -218,7 +218,7 @@ class SoftmaxCrossEntropy(_Classification):
             return self._probabilities(values, dtype)
         if self.ignored is None:
             return super().check_targets(values, out_shape, dtype)
-        labels = self._integers(values)
+        labels = self._integers(values, out_shape[0])
         if beyond := kernels.labels_beyond(labels, out_shape[0], self.ignored):
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1} or the ignored {self.ignored}; got {beyond} "

@@ -205,7 +205,7 @@ OTHERS = {
     "no validation": (lambda: {"validation": None, "callbacks": []}, "validation is .*'shape': .* none here"),
     "patience": (
         lambda: {"callbacks": [mn.EarlyStopping(patience=3), *CASES["mlp"].given()["callbacks"][1:]]},
-        r"callbacks 0 is EarlyStopping\(monitor='val_loss', patience=2.*patience=3",
+        r"callbacks 0 is EarlyStopping\(monitor='val_loss', patience=4.*patience=3",
     ),
     "callbacks": (lambda: {"callbacks": []}, r"callbacks is \[.EarlyStopping\(.* \[\] here"),
     "data": (lambda: {"data": stress.flat_data(seed=9)}, "data x crc32 is .*; data y crc32"),

@@ -94,8 +94,9 @@ def distance_to_kinks(torch, model, x):
 
     def of_pool(module, inputs, output):
         # What is pooled comes from a ReLU, so -1 never wins, and a tie at 0 does no harm: no gradient passes the ReLU.
-        image = torch.nn.functional.pad(inputs[0], (module.padding[1],) * 2 + (module.padding[0],) * 2, value=-1.0)
-        (high, wide), (down, across) = module.kernel_size, module.stride
+        values = module.padding, module.kernel_size, module.stride
+        (top, left), (high, wide), (down, across) = (v if isinstance(v, tuple) else (v, v) for v in values)
+        image = torch.nn.functional.pad(inputs[0], (left, left, top, top), value=-1.0)
         windows = image.unfold(2, high, down).unfold(3, wide, across)
         first, second = windows.flatten(4).topk(2).values.unbind(-1)
         found.append((first - second)[first > 0].min().item())
