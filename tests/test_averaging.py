@@ -148,7 +148,7 @@ def test_micro_batches_that_move_nothing_are_no_points(average, k):
             trainer.net.grads[:] = (record.step - 1) // self.alike
 
     for own, rule, alike in ((parts, mn.Accumulate(mn.SGD(), k), k), (whole, mn.SGD(), 1)):
-        options = {"batch_size": 1, "steps": 6 * alike, "progress": False, "callbacks": [Same(alike), own]}
+        options = {"batch_size": 2, "steps": 6 * alike, "progress": False, "callbacks": [Same(alike), own]}
         mn.fit(make_net(dtype=np.float64, dropout=0.0), (x, y), rule=rule, lr=0.1, **options)
     assert parts.count == whole.count
     np.testing.assert_allclose(parts.params, whole.params, rtol=1e-10)

@@ -43,7 +43,7 @@ def refreshed_buffers(
     found, seen = np.zeros(copy.buffers.size), 0
     for step, (x, _) in enumerate(_whole_epoch(data, batch_size, net).epoch()):
         copy.step = step  # noise of its own for every batch
-        copy.forward(x, training=True)
+        copy._forward(copy.as_input(x), training=True)  # a batch of one too: it is merged with the others
         seen += len(x)
         share, away = len(x) / seen, copy.buffers - found
         found += share * away
