@@ -335,7 +335,7 @@ class Batches:
     @property
     def coming(self) -> np.ndarray:
         """Places in the data of the samples that ``next`` is about to give; valid until then."""
-        return self._order[self.position : self.position + self.batch_size]
+        return self._order[self.position : min(self.position + self.batch_size, self.per_epoch)]
 
     def _shuffle(self) -> None:
         np.copyto(self._order, self._sorted)
@@ -344,7 +344,7 @@ class Batches:
 
     def next(self) -> Data:
         """The next batch (x, y), epoch after epoch; valid until the next call."""
-        chosen = self._order[self.position : min(self.position + self.batch_size, self.per_epoch)]
+        chosen = self.coming
         x, y = self._x_out[: len(chosen)], self._y_out[: len(chosen)]
         # mode="clip" because "raise" would go through a copy of the whole result.
         if self._as_is:

@@ -61,10 +61,10 @@ def _weights(who: str, weights: Any, samples: int) -> np.ndarray:
     return array
 
 
-def _weights_of_batches(weights: Any, samples: int, batch_size: int) -> np.ndarray:
+def _weights_of_batches(weights: Any, samples: int, smallest: int) -> np.ndarray:
     """The weights of training samples; ValueError if there could be a batch of which no sample counts."""
     array = _weights("Trainer", weights, samples)
-    nothing, smallest = int(np.count_nonzero(array == 0)), samples % batch_size or batch_size
+    nothing = int(np.count_nonzero(array == 0))
     if nothing >= smallest:
         raise ValueError(
             f"Trainer: expected fewer samples with sample_weight 0 than the smallest batch has, {smallest}, as a batch "
@@ -270,7 +270,7 @@ class Trainer:
                 check_scales("Trainer", x, self.validation[0])
         self.sample_weight = None
         if sample_weight is not None:
-            self.sample_weight = _weights_of_batches(sample_weight, len(x), self.batches.batch_size)
+            self.sample_weight = _weights_of_batches(sample_weight, len(x), self.batches.shortest)
             self._batch_weights = np.empty(self.batches.batch_size)
         self.evaluate_training = _part("Trainer", evaluate_training, len(x))
         self._evaluated = self._samples_to_evaluate()

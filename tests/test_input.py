@@ -149,6 +149,22 @@ def test_a_resumed_run_leaves_out_the_same(tmp_path):
     np.testing.assert_array_equal(again.buffers, whole.buffers)
 
 
+def test_weights_of_samples_go_with_the_batches_that_are_left():
+    (x, y), weights = make_data(11), np.r_[0.0, np.linspace(1, 2, 10)]
+    options = {"rule": mn.SGD(), "lr": 0.1, "batch_size": 5, "epochs": 2}
+    with pytest.raises(ValueError, match="fewer samples with sample_weight 0 than the smallest batch has, 1,"):
+        mn.Trainer(make_net([mn.Dense(3)]), (x, y), sample_weight=weights, **options)
+    trainer = mn.Trainer(make_net([mn.Dense(3)]), (x, y), sample_weight=weights, drop_last=True, **options)
+    net, batches = make_net([mn.Dense(3)]), trainer.batches.twin()
+    optimizer = mn.Optimizer(net, mn.SGD())
+    for record in trainer:
+        chosen = batches.coming.copy()
+        assert len(chosen) == 5
+        assert record.loss == net.loss_and_grads(*batches.next(), sample_weight=weights[chosen])
+        optimizer.step(0.1)
+    assert record.step == 4
+
+
 def test_a_rule_that_searches_needs_all_samples_whatever_is_left_out():
     with pytest.raises(ValueError, match="expected all 7 samples in a batch"):
         mn.Trainer(
