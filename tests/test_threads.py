@@ -1,13 +1,17 @@
 """One net used by several Python threads, and processes that fork."""
 
+import os
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minnet as mn
+from minnet.kernels import product
 
 
 def small(seed=0):
@@ -163,3 +167,101 @@ def test_a_pass_that_fails_lets_other_threads_train():
         net.loss_and_grads(x, labels(x), sample_weight=np.ones(2))
     with ThreadPoolExecutor(1) as pool:
         assert np.isfinite(pool.submit(net.loss_and_grads, x, labels(x)).result())
+
+
+# Processes -----------------------------------------------------------------------------------------------
+
+WORK = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import numba, numpy as np
+import minnet as mn
+
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((512, 256)).astype(np.float32), rng.integers(0, 3, 512)
+
+def fit(seed):
+    net = mn.Net([mn.Dense(256), mn.ReLU(), mn.Dense(3)], 256, mn.SoftmaxCrossEntropy(), seed=seed)
+    mn.fit(net, (x, y), rule=mn.SGD(), lr=0.01, steps=6, batch_size=256, progress=False)
+    return net
+
+def shown(work, *arguments):
+    try:
+        work(*arguments)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "worked"
+
+def child(work, *arguments):
+    '''What a forked child says of the work.'''
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, shown(work, *arguments).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        answer = file.read()
+    os.wait()
+    return answer or "ended without a word"
+"""
+
+
+def process(text, **environment):
+    """What a program prints, line by line, after ``WORK``; an abort of the process is an error."""
+    run = subprocess.run(
+        [sys.executable, "-u", "-W", "ignore::DeprecationWarning", "-c", WORK + text],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    return run.stdout.splitlines()
+
+
+FORKS = """
+net = fit(0)
+print(child(fit, 1))
+print(child(net.predict, x[:1]))
+print(child(mn.data.Batches, (x, y), 4))
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(shown(pool.apply_async(fit, (1,)).get, 60))
+print(shown(fit, 2))
+print(child(sorted, [2, 1]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="GNU's OpenMP is what does not survive a fork")
+def test_the_first_kernel_in_a_forked_process_raises_an_error_that_names_spawn():
+    *answers, parent, harmless = process(FORKS, NUMBA_THREADING_LAYER="omp")
+    assert len(answers) == 4
+    for answer in answers:
+        assert answer.startswith("RuntimeError: minnet: expected a process with threads of its own; got one that was f")
+        assert "spawn" in answer
+    assert (parent, harmless) == ("worked", "worked")
+
+
+def test_a_process_that_is_forked_before_any_kernel_ran_has_threads_of_its_own():
+    assert process("print(child(fit, 0)); print(shown(fit, 0)); print(numba.threading_layer())")[:2] == ["worked"] * 2
+
+
+def test_numbas_own_threads_survive_a_fork():
+    text = "fit(0); print(child(fit, 1)); print(numba.threading_layer())"
+    assert process(text, NUMBA_THREADING_LAYER="workqueue") == ["worked", "workqueue"]
+
+
+def test_nets_of_several_threads_take_turns_where_only_numbas_own_threads_are_there():
+    text = """
+with ThreadPoolExecutor(3) as pool:
+    nets = list(pool.map(fit, [0, 0, 0, 0, 0, 0]))
+print(numba.threading_layer(), all(np.array_equal(net.params, nets[0].params) for net in nets))
+"""
+    assert process(text, NUMBA_THREADING_LAYER="workqueue") == ["workqueue True"]
+
+
+def test_a_call_of_a_parallel_kernel_is_numbas_own_after_the_first_one():
+    x = np.ones((512, 256), np.float32)
+    mn.Net(mn.Dense(256), 256).predict(x)
+    kinds = {type(compiled).__name__ for compiled in vars(product).values() if hasattr(compiled, "py_func")}
+    assert kinds == {"CPUDispatcher"} or "_OneAtATime" in kinds

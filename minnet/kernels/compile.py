@@ -1,34 +1,26 @@
 """How every kernel is compiled."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from numba import config, njit
 
+from . import cache, calls
 from .denormals import FlushingCompiler
 
 # Not fastmath=True: that also promises "no NaN, no infinity", and isfinite() would then lie.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
-def _source_stamp() -> tuple[float, int]:
-    """Changes with any file of this package."""
-    files = [path.stat() for path in Path(__file__).parent.glob("*.py")]
-    return max(file.st_mtime for file in files), sum(file.st_size for file in files)
-
-
 # Helpers are not called from Python; ways to do so would only take time to compile.
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_STAMP = (*_source_stamp(), os.environ.get("MINNET_VECTOR_BYTES", ""))
 
 
-def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    compiled = njit(function, cache=True, error_model="numpy", pipeline_class=FlushingCompiler, **options)
+def _compile(function: Callable[..., Any], *, parallel: bool = False) -> Callable[..., Any]:
+    compiled = njit(function, fastmath=FAST, error_model="numpy", pipeline_class=FlushingCompiler, parallel=parallel)
     if not config.DISABLE_JIT:  # else it is the function itself
-        # Numba throws kept code away when the kernel's own file changes. Helpers come from other files too.
-        compiled._cache._cache_file._source_stamp = _STAMP
+        cache.keep(compiled)
+        calls.watch(compiled, parallel)
     return compiled
 
 
@@ -40,12 +32,12 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     ``error_model="numpy"``: a division by zero gives infinity; Python's check for it would stop a loop
     from becoming vector code.
     """
-    return _compile(function, fastmath=FAST)
+    return _compile(function)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel with a ``prange`` over tasks that write to places of their own."""
-    return _compile(function, fastmath=FAST, parallel=True)
+    return _compile(function, parallel=True)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,235 @@
+"""Machine code of kernels that is kept in files: when it is used, when it is not, and what damage to the files does."""
+
+import ast
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from minnet.kernels import cache, flat
+from minnet.kernels.compile import kernel
+
+ROOT = Path(__file__).parent.parent
+KERNELS = ROOT / "minnet" / "kernels"
+X = np.ones(3, np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder where kernels that are made in the test are kept."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cache, "_warned", [])
+    return tmp_path
+
+
+def fresh():
+    """A small kernel as another process would have it."""
+    return kernel(flat.scale.py_func)
+
+
+def call(compiled):
+    """Call the kernel; returns (times its code was read, times it was compiled)."""
+    x = X.copy()
+    compiled(x, np.float32(2))
+    np.testing.assert_array_equal(x, 2 * X)
+    return sum(compiled.stats.cache_hits.values()), sum(compiled.stats.cache_misses.values())
+
+
+def kept(folder, ending):
+    (path,) = folder.rglob(f"*.{ending}")
+    return path
+
+
+def test_a_kernel_is_compiled_once_and_read_from_then_on(folder):
+    assert [call(fresh()) for _ in range(3)] == [(0, 1), (1, 0), (1, 0)]
+
+
+def flipped(raw):
+    """One bit in the middle is another: the text of the file can still be read."""
+    middle = len(raw) // 2
+    return raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :]
+
+
+DAMAGE = {
+    "empty": lambda raw: b"",
+    "cut short": lambda raw: raw[: len(raw) // 2],
+    "without its last byte": lambda raw: raw[:-1],
+    "zeros": lambda raw: bytes(len(raw)),
+    "zeros at the end": lambda raw: raw[: len(raw) // 2] + bytes(len(raw) - len(raw) // 2),
+    "text": lambda raw: b"<html>quota exceeded</html>",
+}
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_made_anew(folder, damage, ending):
+    call(fresh())
+    path = kept(folder, ending)
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    hits, misses = call(fresh())
+    assert misses == 1 or (ending == "nbi" and hits == 1)  # a list of files has a checksum behind what it needs
+    assert call(fresh()) == (1, 0)
+
+
+def test_a_flipped_bit_in_the_code_is_noticed(folder):
+    call(fresh())
+    path = kept(folder, "nbc")
+    path.write_bytes(flipped(path.read_bytes()))
+    assert [call(fresh()), call(fresh())] == [(0, 1), (1, 0)]
+
+
+def test_code_of_other_sources_is_not_used_even_if_a_list_names_it(folder, monkeypatch):
+    call(fresh())
+    monkeypatch.setattr(cache, "digest", lambda file: "other sources")
+    other = fresh()
+    old = kept(folder, "nbc").read_bytes()
+    call(other)
+    kept(folder, "nbc").write_bytes(old)  # as if the disk had been full when the new code was to be written
+    assert call(fresh()) == (0, 1)
+
+
+@pytest.fixture
+def no_space():
+    """Files may have 100 bytes: writing more is an OSError, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("no_space")
+def test_a_full_disk_is_warned_of_once_and_kernels_run(folder):
+    with pytest.warns(RuntimeWarning, match=r"not kept.*File too large.*Set NUMBA_CACHE_DIR") as caught:
+        assert [call(fresh()) for _ in range(3)] == [(0, 1)] * 3
+    assert len(caught) == 1
+    assert not list(folder.rglob("*.nb?"))
+
+
+def test_a_folder_that_has_become_unusable_is_warned_of_once_and_kernels_run(folder):
+    first, second = fresh(), fresh()
+    (inner,) = folder.iterdir()
+    inner.rmdir()
+    inner.write_text("in the way", encoding="utf-8")
+    with pytest.warns(RuntimeWarning, match="Set NUMBA_CACHE_DIR") as caught:
+        assert [call(first), call(second)] == [(0, 1)] * 2
+    assert len(caught) == 1
+
+
+# Which sources count -------------------------------------------------------------------------------------
+
+
+def imported(path):
+    """Files of the kernels' folder that one imports, by Python's own parser."""
+    return {
+        path.with_name(f"{node.module}.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
+    }
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.glob("*.py")), ids=lambda path: path.stem)
+def test_the_sources_of_a_kernel_are_its_file_and_all_that_it_imports(path):
+    expected = {path}
+    while more := set().union(*map(imported, expected)) - expected:
+        expected |= more
+    assert cache.sources(path) == expected
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the kernels' files that may be changed, and their digests by name."""
+    shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "_FOLDER", tmp_path / "kernels")
+
+    def digests():
+        cache._contents.cache_clear()
+        cache.digest.cache_clear()
+        return {path.stem: cache.digest(path) for path in (tmp_path / "kernels").glob("*.py")}
+
+    yield tmp_path / "kernels", digests
+    cache._contents.cache_clear()
+    cache.digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("edited", "changed", "same"),
+    [
+        ("update_adam", {"update_adam"}, {"conv", "product", "flat", "update"}),
+        ("simd", {"product", "conv", "winograd", "pool"}, {"flat", "update_adam", "dropout"}),
+        ("noise", {"dropout", "gather"}, {"product", "update", "pool"}),
+        ("compile", {"product", "conv", "flat", "update", "loss"}, set()),
+        ("denormals", {"product", "conv", "flat", "update", "loss"}, set()),
+        ("cache", {"cache"}, {"product", "flat", "compile"}),
+    ],
+)
+def test_a_change_counts_for_the_kernels_that_are_made_of_it(copied, edited, changed, same):
+    folder, digests = copied
+    before = digests()
+    path = folder / f"{edited}.py"
+    path.write_bytes(path.read_bytes() + b"\n")
+    after = digests()
+    assert changed <= {name for name in before if before[name] != after[name]}
+    assert same <= {name for name in before if before[name] == after[name]}
+
+
+def test_touching_files_changes_nothing(copied):
+    folder, digests = copied
+    before = digests()
+    for path in folder.glob("*.py"):
+        os.utime(path, (1, 1))
+    assert digests() == before
+
+
+# In a process of its own ---------------------------------------------------------------------------------
+
+ELSEWHERE = """
+import warnings
+import numpy as np
+from numba.core import event
+
+with warnings.catch_warnings(record=True) as caught, event.install_recorder("numba:compile") as compiled:
+    warnings.simplefilter("always")
+    import minnet
+    from minnet.kernels import flat
+    flat.scale(np.ones(3, np.float32), np.float32(2))
+print(len(compiled.buffer) // 2, len(caught), *(warning.message for warning in caught))
+"""
+
+
+def elsewhere(package, **environment):
+    """(compilations, warnings, text) of a process that calls one kernel of a package."""
+    run = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        cwd=package,
+        env={**os.environ, "PYTHONPATH": str(package), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    compiled, warned, *text = run.stdout.split(maxsplit=2)
+    return int(compiled), int(warned), "".join(text)
+
+
+def test_where_nothing_can_be_kept_kernels_are_compiled_after_one_warning(tmp_path):
+    shutil.copytree(ROOT / "minnet", tmp_path / "minnet", ignore=shutil.ignore_patterns("__pycache__"))
+    # A file where the folder should be keeps even the superuser from writing.
+    (tmp_path / "minnet" / "kernels" / "__pycache__").write_text("", encoding="utf-8")
+    nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache", "NUMBA_CACHE_DIR": ""}
+    compiled, warned, text = elsewhere(tmp_path, PYTHONDONTWRITEBYTECODE="1", **nowhere)
+    assert (compiled, warned) == (1, 1)
+    assert "not kept" in text
+    assert "Set NUMBA_CACHE_DIR" in text
+    given = {**nowhere, "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    assert [elsewhere(tmp_path, **given)[:2] for _ in range(2)] == [(1, 0), (0, 0)]
+    for path in (tmp_path / "minnet").rglob("*.py"):
+        os.utime(path)
+    assert elsewhere(tmp_path, **given)[:2] == (0, 0)
+    edited = tmp_path / "minnet" / "kernels" / "flat.py"
+    edited.write_text(edited.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert elsewhere(tmp_path, **given)[:2] == (1, 0)
