@@ -14,6 +14,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import pytest
+from diverging_run import data, diverge, net
 
 import minnet as mn
 from minnet import diagnostics, schedules
@@ -22,21 +23,6 @@ from minnet.tensorfile import TooManyPartsError
 
 for _module in pkgutil.walk_packages(mn.__path__, "minnet."):
     importlib.import_module(_module.name)
-
-
-def data():
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((8, 3)).astype(np.float32), rng.integers(0, 2, 8)
-
-
-def net():
-    return mn.Net([mn.Dense(2)], 3, mn.SoftmaxCrossEntropy())
-
-
-def diverge():
-    """A run that diverges at its second step."""
-    x, y = data()
-    return mn.fit(net(), (1e3 * x, y), rule=mn.SGD(), lr=1e38, steps=9, batch_size=4)
 
 
 def history():
