@@ -41,6 +41,7 @@ DOORS = {
         "kernels.elementary",
         "kernels.means",
         "kernels.noise",
+        "kernels.plain",
         "kernels.simd",
         "kernels.sums",
     },

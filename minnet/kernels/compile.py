@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numba import config, njit
+from numba.extending import intrinsic
 
 from . import cache, calls
 from .denormals import FlushingCompiler
@@ -17,10 +19,11 @@ _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _compile(function: Callable[..., Any], *, parallel: bool = False) -> Callable[..., Any]:
+    if config.DISABLE_JIT:
+        return np.errstate(all="ignore")(function)  # as compiled code, which does not warn
     compiled = njit(function, fastmath=FAST, error_model="numpy", pipeline_class=FlushingCompiler, parallel=parallel)
-    if not config.DISABLE_JIT:  # else it is the function itself
-        cache.keep(compiled)
-        calls.watch(compiled, parallel)
+    cache.keep(compiled)
+    calls.watch(compiled, parallel)
     return compiled
 
 
@@ -65,3 +68,8 @@ def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
 def fused_helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """A helper whose terms are added in the order written; a product and a sum may become one instruction."""
     return njit(function, fastmath={"contract"}, error_model="numpy", forceinline=True, **_NO_WRAPPERS)
+
+
+def vector_code(plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Have a function's LLVM code compiled into kernels; where Python runs the kernels, ``plain`` is called instead."""
+    return (lambda _: plain) if config.DISABLE_JIT else intrinsic

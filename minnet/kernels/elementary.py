@@ -19,9 +19,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .compile import exact_helper
+from . import plain
+from .compile import exact_helper, vector_code
 
 # Intrinsics -----------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def _fused(builder, kind, factor, other, term):
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [factor, other, term])
 
 
-@intrinsic
+@vector_code(plain.fma)
 def fma(typingctx, a, b, c):
     """a * b + c, rounded once."""
 
@@ -50,7 +50,7 @@ def fma(typingctx, a, b, c):
     return a(a, a, a), codegen
 
 
-@intrinsic
+@vector_code(plain.larger)
 def larger(typingctx, a, b):
     """The larger of two, the other if one is NaN. A search by it becomes vector code, one by max does not."""
 
@@ -66,7 +66,7 @@ def larger(typingctx, a, b):
 def polynomial(single: tuple[float, ...], double: tuple[float, ...]) -> Any:
     """``p(x)`` = c[0] + c[1] x + c[2] x^2 + ... by Horner's rule, with the coefficients of x's precision."""
 
-    @intrinsic
+    @vector_code(plain.polynomial(single, double))
     def evaluate(typingctx, x):
         def codegen(context, builder, signature, args):
             *rest, value = (context.get_constant(x, c) for c in (single if x == types.float32 else double))
@@ -84,7 +84,7 @@ def constant(single: float, double: float) -> Any:
     return polynomial((single,), (double,))
 
 
-@intrinsic
+@vector_code(plain.power_of_two)
 def _power_of_two(typingctx, k):
     """2^k for a whole number k among the exponents of normal numbers; other k give any number, but do no harm."""
 
@@ -98,7 +98,7 @@ def _power_of_two(typingctx, k):
     return k(k), codegen
 
 
-@intrinsic
+@vector_code(plain.exponent)
 def _exponent(typingctx, x):
     """e, as a float, with x = m * 2^e and m from sqrt(1/2) to sqrt(2); any number if x is not normal and positive."""
 

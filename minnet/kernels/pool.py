@@ -6,9 +6,9 @@ window starts above and to the left of the image.
 
 from numba import get_thread_id, prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .compile import helper, kernel, parallel_kernel
+from . import plain
+from .compile import helper, kernel, parallel_kernel, vector_code
 from .simd import VECTOR_BYTES, Emitter
 from .sums import add_rows, finish, start
 
@@ -22,7 +22,7 @@ def _span(i, size, stride, corner, first, last):
     return max(start, first), min(start + size, last)
 
 
-@intrinsic
+@vector_code(plain.largest(VECTOR_BYTES))
 def _largest(typingctx, X, x, row, column, rows, columns, Y, y):
     """One vector Y[y:] = largest of the vectors X[x + a * row + b * column:], a < rows, b < columns; a NaN wins."""
     n = types.intp
@@ -44,7 +44,7 @@ def _largest(typingctx, X, x, row, column, rows, columns, Y, y):
     return types.void(X, n, n, n, n, n, Y, n), codegen
 
 
-@intrinsic
+@vector_code(plain.to_largest(VECTOR_BYTES))
 def _to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, floor):
     """Add the vector DY[y:] to DX where X first equals Y[y:] in the window, unless that is floor or less."""
     n = types.intp

@@ -19,9 +19,9 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .compile import helper, routine
+from . import plain
+from .compile import helper, routine, vector_code
 
 _FEATURES = llvm.get_host_cpu_features()
 # Bytes of a vector register. MINNET_VECTOR_BYTES forces narrower ones, so that their code can be tested anywhere.
@@ -117,7 +117,7 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
     rows; rows of B, C and D lie ldb, ldc and ldd elements apart. A NaN stays one.
     """
 
-    @intrinsic
+    @vector_code(plain.block(rows, vectors, vector_bytes))
     def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
         size_t = types.intp
         signature = types.void(
@@ -192,7 +192,7 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
 def make_copy(vector_bytes: int) -> Callable[..., Any]:
     """``copy(B, at, panel, to)``: two vectors from B[at:] to panel[to:], flat arrays of one dtype."""
 
-    @intrinsic
+    @vector_code(plain.copy(vector_bytes))
     def copy(typingctx, B, at, panel, to):
         def codegen(context, builder, signature, args):
             e = Emitter(context, builder, signature, args, B.dtype, vector_bytes)
@@ -212,7 +212,7 @@ def make_move(vector_bytes: int) -> Callable[..., Any]:
     n and m may be below 0, which is as 0, and above a vector, which is as all of it.
     """
 
-    @intrinsic
+    @vector_code(plain.move(vector_bytes))
     def move(typingctx, A, a, n, B, b, m):
         def codegen(context, builder, signature, args):
             e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
@@ -232,7 +232,7 @@ def make_transpose(vector_bytes: int) -> Callable[..., Any]:
     change places between rows whose numbers do.
     """
 
-    @intrinsic
+    @vector_code(plain.transpose(vector_bytes))
     def transpose(typingctx, B, at, step, rows, terms, panel, to, width):
         n = types.intp
         signature = types.void(B, n, n, n, n, panel, n, n)
@@ -263,7 +263,7 @@ def make_transpose(vector_bytes: int) -> Callable[..., Any]:
     return transpose
 
 
-@intrinsic
+@vector_code(plain.prefetch)
 def prefetch(typingctx, B, at):
     """Ask for the cache line of B[at], a flat array, ahead of its use; at may lie outside of B."""
 
@@ -279,7 +279,7 @@ def prefetch(typingctx, B, at):
     return types.void(B, types.intp), codegen
 
 
-@intrinsic
+@vector_code(plain.borrowed)
 def borrowed(typingctx, A):
     """A itself, without its count of references: choosing between arrays would count them, atomically, block by block.
 
@@ -302,7 +302,7 @@ def make_transform(matrix: Sequence[Sequence[SupportsFloat]], vector_bytes: int)
     """
     factors = [[float(factor) for factor in row] for row in matrix]
 
-    @intrinsic
+    @vector_code(plain.transform(factors, vector_bytes))
     def transform(typingctx, X, x, x_row, x_column, Y, y, y_row, y_column):
         n = types.intp
         signature = types.void(X, n, n, n, Y, n, n, n)
@@ -351,7 +351,7 @@ def make_dots(vector_bytes: int) -> Callable[..., Any]:
     the same for a2. B has zeros from n on, up to a multiple of the lanes. A whole vector of sums is written.
     """
 
-    @intrinsic
+    @vector_code(plain.dots(vector_bytes))
     def dots(typingctx, A, a1, a2, n, B, b, ldb, sums):
         size_t = types.intp
         signature = types.void(A, size_t, size_t, size_t, B, size_t, size_t, sums)

@@ -1,0 +1,165 @@
+"""What the vector code of this folder does, in plain NumPy.
+
+With NUMBA_DISABLE_JIT=1 Python runs the kernels, for a debugger or a measurement of coverage, and these functions stand
+for the LLVM code of ``simd``, ``pool`` and ``elementary``, which only compiled kernels can call. Arguments are those of
+the vector code. Sums may be rounded otherwise.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., None]:
+    """``simd.make_block``."""
+
+    def run(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
+        columns = np.arange(vectors * vector_bytes // A.itemsize)
+        steps = (step1 * np.arange(n1)[:, None] + step2 * np.arange(n2)).ravel()
+        factors = A[offsets[o : o + rows, None] + steps]
+        sums = factors @ B[b + ldb * np.arange(n1 * n2)[:, None] + columns]
+        row = np.arange(rows)[:, None]
+        sums += D[d + ldd * row + columns]
+        C[c + ldc * row + columns] = np.where(sums < floor, floor, sums)
+
+    return run
+
+
+def copy(vector_bytes: int) -> Callable[..., None]:
+    """``simd.make_copy``."""
+
+    def run(B, at, panel, to):
+        count = 2 * vector_bytes // B.itemsize
+        panel[to : to + count] = B[at : at + count]
+
+    return run
+
+
+def move(vector_bytes: int) -> Callable[..., None]:
+    """``simd.make_move``."""
+
+    def run(A, a, n, B, b, m):
+        lanes = vector_bytes // A.itemsize
+        read, written = min(max(n, 0), lanes), min(max(m, 0), lanes)
+        vector = np.zeros(lanes, A.dtype)
+        vector[:read] = A[a : a + read]
+        B[b : b + written] = vector[:written]
+
+    return run
+
+
+def transpose(vector_bytes: int) -> Callable[..., None]:
+    """``simd.make_transpose``."""
+
+    def run(B, at, step, rows, terms, panel, to, width):
+        lanes = vector_bytes // B.itemsize
+        square = np.zeros((lanes, lanes), B.dtype)
+        for j in range(min(rows, lanes)):
+            square[: max(terms, 0), j] = B[at + j * step : at + j * step + min(max(terms, 0), lanes)]
+        for k in range(lanes):
+            panel[to + k * width : to + k * width + lanes] = square[k]
+
+    return run
+
+
+def prefetch(B: np.ndarray, at: int) -> None:
+    """``simd.prefetch``: it is the processor's business."""
+
+
+def borrowed(A: np.ndarray) -> np.ndarray:
+    """``simd.borrowed``."""
+    return A
+
+
+def transform(matrix: Sequence[Sequence[float]], vector_bytes: int) -> Callable[..., None]:
+    """``simd.make_transform``."""
+    factors = np.array(matrix)
+    size, inputs = factors.shape
+
+    def run(X, x, x_row, x_column, Y, y, y_row, y_column):
+        lane = np.arange(vector_bytes // X.itemsize)
+        i, j = np.arange(inputs)[:, None, None], np.arange(inputs)[:, None]
+        L = factors.astype(X.dtype)
+        result = np.einsum("ai,ijv,bj->abv", L, X[x + i * x_row + j * x_column + lane], L)
+        i, j = np.arange(size)[:, None, None], np.arange(size)[:, None]
+        Y[y + i * y_row + j * y_column + lane] = result
+
+    return run
+
+
+def dots(vector_bytes: int) -> Callable[..., None]:
+    """``simd.make_dots``."""
+
+    def run(A, a1, a2, n, B, b, ldb, sums):
+        lanes = vector_bytes // A.itemsize
+        columns = max(1, lanes // 4)
+        products = [A[a : a + n] @ B[b + j * ldb : b + j * ldb + n] for a in (a1, a2) for j in range(columns)]
+        sums[:lanes] = 0
+        sums[: 2 * columns] = products
+
+    return run
+
+
+def largest(vector_bytes: int) -> Callable[..., None]:
+    """``pool._largest``."""
+
+    def run(X, x, row, column, rows, columns, Y, y):
+        lanes = vector_bytes // X.itemsize
+        a, b = np.arange(rows)[:, None, None], np.arange(columns)[:, None]
+        Y[y : y + lanes] = X[x + a * row + b * column + np.arange(lanes)].max((0, 1))
+
+    return run
+
+
+def to_largest(vector_bytes: int) -> Callable[..., None]:
+    """``pool._to_largest``."""
+
+    def run(X, x, row, column, rows, columns, Y, DY, y, DX, floor):
+        lanes = vector_bytes // X.itemsize
+        best = Y[y : y + lanes]
+        free = best > floor
+        for a, b in itertools.product(range(rows), range(columns)):
+            at = x + a * row + b * column
+            here = free & (X[at : at + lanes] == best)
+            DX[at : at + lanes] += np.where(here, DY[y : y + lanes], 0)
+            free &= ~here
+
+    return run
+
+
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """``elementary.fma``: float32 in the precision of float64, whose product is exact; float64 with exact parts."""
+    if isinstance(a, np.float32):
+        return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
+    return np.float64(np.longdouble(a) * np.longdouble(b) + np.longdouble(c))
+
+
+def larger(a: Any, b: Any) -> Any:
+    """``elementary.larger``."""
+    return np.fmax(a, b)
+
+
+def polynomial(single: tuple[float, ...], double: tuple[float, ...]) -> Callable[[Any], Any]:
+    """``elementary.polynomial``."""
+
+    def evaluate(x):
+        coefficients = single if isinstance(x, np.float32) else double
+        *rest, value = (type(x)(c) for c in coefficients)
+        for coefficient in reversed(rest):
+            value = fma(value, x, coefficient)
+        return value
+
+    return evaluate
+
+
+def power_of_two(k: Any) -> Any:
+    """``elementary._power_of_two``."""
+    return np.ldexp(type(k)(1), np.int64(k))
+
+
+def exponent(x: Any) -> Any:
+    """``elementary._exponent``."""
+    fraction, power = np.frexp(x)
+    return type(x)(power - (fraction < np.sqrt(type(x)(0.5))))
