@@ -19,6 +19,7 @@ H = 1e-5  # the first step; for Richardson's extrapolation a longer one
 _H_RICHARDSON = 1e-3
 # For what seems to be 0. At still longer steps a difference is sharper than the round-off in the analytic gradient.
 _LONGER = 1e-3
+_FLAT = 0.1  # a slope seen at long steps that is nothing beside the gradient, in units of that
 _BLUNT = 1e-4  # a numerical gradient with more round-off than that cannot judge anything
 _TINY = 1e-10  # CS231n: gradients below are asking for trouble
 _CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
@@ -163,8 +164,7 @@ def settle(
     if steps.h is None and table.powerless.any() and (table.powerless | (table.size == 0)).all():
         # Nothing but round-off: see whether a longer step rises above it.
         for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
-            look = climb(f, lines[i], None if f.coarse else _LONGER * lines[i].scale)
-            estimates[i] = estimates[i] if look.uncertainty > estimates[i].uncertainty else look
+            estimates[i] = _longer(f, lines[i], estimates[i], float(analytic[i]))
         table = Table(analytic, estimates)
         order = [i for i in range(len(lines)) if table.excess[i] >= CORRECT]
     confirmed = 0
@@ -186,6 +186,21 @@ def settle(
     return table.verdict(name, lines, steps, size, f.coarse, note)
 
 
+def _longer(f: Function, line: Line, first: Estimate, analytic: float) -> Estimate:
+    """The estimate where the first one is nothing but round-off, from steps that rise above it.
+
+    Where f is flat at those and the gradient is not, f may have a slope that ends nearby: longer steps do not see it,
+    and shorter ones have no digit. Then nothing is known.
+    """
+    look = climb(f, line, None if f.coarse else _LONGER * line.scale)
+    if look.uncertainty > first.uncertainty:
+        return first
+    flat = abs(look.value) < _FLAT * abs(analytic)
+    if flat and abs(analytic - look.value) >= look.uncertainty + CORRECT * abs(analytic):
+        return replace(first, truncation=math.inf)
+    return look
+
+
 class Table:
     """Analytic and numeric derivatives along the lines of one tensor."""
 
@@ -196,6 +211,8 @@ class Table:
         self.noise = np.where(self.excluded, 0.0, [e.round_off for e in estimates])
         self.kink = np.where(self.excluded, 0.0, [e.kink for e in estimates])
         self.truncation = np.where(self.excluded, 0.0, np.nan_to_num([e.truncation for e in estimates], posinf=1e300))
+        # Left out at a kink that no winner tells of.
+        self.hidden = np.array([e.excluded and e.kink > 0 for e in estimates], bool)
         self.size = np.maximum(np.abs(analytic), np.abs(self.numeric))
         self.difference = np.abs(analytic - self.numeric)
         self.uncertainty = self.noise + self.truncation + self.kink
@@ -240,6 +257,8 @@ class Table:
     def _word(self, steps: Steps, coarse: bool) -> tuple[str, str]:
         if self.excluded.all():
             return "kink", ""
+        if self.hidden.any() and not (self.size > self.noise)[~self.excluded].any():
+            return "kink", "but for what lies on kinks the gradient is 0, which tells nothing"
         excess, largest = float(self.excess.max()), float(self.size.max())
         if excess >= WRONG:
             return "wrong", ""

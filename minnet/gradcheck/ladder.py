@@ -37,6 +37,8 @@ _FALLS = 0.1
 _SHARP, _CLOSE = 0.1, 1e-12
 # A change of x that is seen in double precision, in units of eps of the function's value.
 _VISIBLE = 1e3
+# A slope has digits if round-off is below that, in units of the largest slope seen.
+_DIGITS = 0.01
 _UNTRIED = Estimate(math.nan, math.inf, 0.0, crossed=True, excluded=True)
 
 
@@ -220,15 +222,14 @@ def _near_kinks(f: Function, rungs: Sequence[Estimate], best: Estimate) -> Estim
     """What is known where kinks are nearer than round-off lets one see.
 
     If the gap is small beside the derivative, others nearby are taken to do no more than ``_HIDDEN`` times that. If
-    not, the truncation is infinite, and the kink's share covers all slopes that were seen.
+    not, the truncation is infinite, and the kink's share covers the slopes to both sides at the shortest step that
+    still has digits.
     """
     if _HIDDEN * best.kink < abs(best.value):
         return replace(best, kink=_HIDDEN * best.kink)
     f.kinked = True
-    slopes = [
-        (rung.value + side * abs(rung.gap) / 2, rung) for rung in rungs if not math.isnan(rung.gap) for side in (-1, 1)
-    ]
-    reach = max(abs(slope) for slope, _ in slopes)
-    seen = [slope for slope, rung in slopes if rung.round_off < _SHARP * reach]
-    low, high = min(seen, default=best.value), max(seen, default=best.value)
-    return replace(best, value=(low + high) / 2, kink=(high - low) / 2 + best.round_off, truncation=math.inf)
+    both = [rung for rung in rungs if not math.isnan(rung.gap)]
+    reach = max(abs(rung.value) + abs(rung.gap) / 2 for rung in both)
+    shortest = min((rung for rung in both if rung.round_off < _DIGITS * reach), key=lambda r: r.step, default=both[0])
+    kink = abs(shortest.gap) / 2 + shortest.round_off
+    return replace(best, value=shortest.value, step=shortest.step, kink=kink, truncation=math.inf)
