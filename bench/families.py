@@ -243,6 +243,120 @@ def pooled(seed: int) -> Case:
     return Case(f, (x,), (right_x,), wrong)
 
 
+def _pieces(kind: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(values, slopes) of sine, hyperbolic tangent, t / sqrt(1 + t^2), and a bump's shoulder, by kind."""
+    root = np.sqrt(1 + np.minimum(t * t, 1e100))
+    tangent = np.tanh(t)
+    bump = np.exp(-np.minimum((t - 0.7) ** 2, 700))
+    return (
+        np.choose(kind, [np.sin(t), tangent, t / root, bump]),
+        np.choose(kind, [np.cos(t), 1 - tangent**2, root**-3, -2 * (t - 0.7) * bump]),
+    )
+
+
+def _without(right: np.ndarray, parts: np.ndarray) -> dict[str, Arrays]:
+    """Gradients that lack one of the terms, whose own are ``parts`` along the first axis."""
+    return {f"term {i + 1} missing": (right - part,) for i, part in enumerate(parts)}
+
+
+def _seen(wrong: dict[str, Arrays], right: Arrays, least: float = 5e-3) -> dict[str, Arrays]:
+    """Those mistakes that change an element by more than that share of the largest."""
+    largest = max(np.abs(g).max() for g in right)
+    return {
+        name: w for name, w in wrong.items() if max(map(lambda a, b: np.abs(a - b).max(), w, right)) > least * largest
+    }
+
+
+def scales(seed: int) -> Case:
+    """Sums of two or three terms of every element, whose scales lie up to 1e7 apart, at 0 or on a term's own scale."""
+    rng = np.random.default_rng((seed, 17))
+    n, k = int(rng.integers(1, 4)), int(rng.integers(2, 4))
+    slope, weight = 10 ** rng.uniform(0, 7, (k, n)), 10 ** rng.uniform(-1, 0.5, (k, n))
+    shift, kind = rng.uniform(-1, 1, (k, n)), rng.integers(0, 4, (k, n))
+    x = np.zeros(n) if rng.random() < 0.5 else rng.uniform(-1, 1, n) / slope.max(axis=0)
+
+    def f(x: np.ndarray) -> float:
+        return float((weight * _pieces(kind, slope * x + shift)[0]).sum())
+
+    parts = weight * slope * _pieces(kind, slope * x + shift)[1]
+    right = parts.sum(axis=0)
+    return Case(f, (x,), (right,), _seen({**_mistakes(rng, (right,)), **_without(right, parts)}, (right,)))
+
+
+def sine_and_tanh(seed: int) -> Case:
+    """sin(w x) + b tanh(v x + o) at 0 and elsewhere: w of 10 to 1e5, v of 1e3 to 1e6."""
+    rng = np.random.default_rng((seed, 18))
+    w, v, b, o = 10 ** rng.uniform(1, 5), 10 ** rng.uniform(3, 6), rng.uniform(0.1, 3), rng.uniform(-1, 1)
+    x = np.zeros(1) if rng.random() < 0.5 else rng.uniform(-2, 2, 1) / v
+
+    def f(x: np.ndarray) -> float:
+        return float((np.sin(w * x) + b * np.tanh(v * x + o)).sum())
+
+    parts = np.array([w * np.cos(w * x), b * v / np.cosh(v * x + o) ** 2])
+    right = parts.sum(axis=0)
+    return Case(f, (x,), (right,), _seen({**_mistakes(rng, (right,)), **_without(right, parts)}, (right,)))
+
+
+def bumps(seed: int) -> Case:
+    """Gaussian bumps of widths down to 1e-9 beside a ramp with a slope of about 1, in one element of several."""
+    rng = np.random.default_rng((seed, 19))
+    n = int(rng.integers(1, 8))
+    x = np.zeros(n) if rng.random() < 0.5 else rng.uniform(-2, 2, n)
+    width, height = 10 ** rng.uniform(-9, -2), rng.uniform(0.1, 2) * rng.choice((-1.0, 1.0))
+    place, which = rng.uniform(-1.5, 1.5) * width, int(rng.integers(0, n))
+    ramp, bend = rng.uniform(0.5, 2, n), rng.uniform(-1, 1, n)
+    at = x[which] - place  # as it is after rounding
+
+    def f(x: np.ndarray) -> float:
+        away = (x[which] - at) / width
+        return float((ramp * x + np.sin(bend * x)).sum() + height * np.exp(-min(away * away, 700.0)))
+
+    away = (x[which] - at) / width
+    parts = np.array([ramp + bend * np.cos(bend * x), np.zeros(n)])
+    parts[1, which] = -2 * height * away / width * np.exp(-away * away)
+    right = parts.sum(axis=0)
+    return Case(f, (x,), (right,), _seen({**_mistakes(rng, (right,)), **_without(right, parts)}, (right,)))
+
+
+def many_elements(seed: int) -> Case:
+    """Sums over 20 to 200 elements, whose slopes range from 1e-2 to 1e6 and whose terms from 1e-3 to 1."""
+    rng = np.random.default_rng((seed, 20))
+    n = int(rng.integers(20, 200))
+    slope, weight = 10 ** rng.uniform(-2, 6, n), 10 ** rng.uniform(-3, 0, n)
+    kind, x = rng.integers(0, 4, n), rng.uniform(-1, 1, n) / np.maximum(slope, 1)
+
+    def f(x: np.ndarray) -> float:
+        return float((weight * _pieces(kind, slope * x)[0]).sum())
+
+    right = weight * slope * _pieces(kind, slope * x)[1]
+    wrong = _mistakes(rng, (right,))
+    if seed % 3 == 0:
+        return Case(f, (x,), (right,), {"sign": (-right,)}, {"mode": "directions"})
+    return Case(f, (x,), (right,), wrong)
+
+
+def single_precision(seed: int) -> Case:
+    """Small nets and sums of terms that compute in float32 inside, or take it; mistakes of half and more."""
+    rng = np.random.default_rng((seed, 21))
+    inside = rng.random() < 0.6
+    n, m = int(rng.integers(2, 6)), int(rng.integers(1, 5))
+    x = rng.standard_normal((3, n))
+    w = rng.standard_normal((n, m)) * 10 ** rng.uniform(-1, 0.7)
+    cotangent = rng.standard_normal((3, m))
+    penalty = rng.choice((0.0, 0.01, 0.5)) if inside else 0.0
+
+    def f(w: np.ndarray) -> float:
+        h = np.sin(x.astype(np.float32) @ w.astype(np.float32))
+        value = (np.tanh(2 * h) * cotangent.astype(np.float32)).sum()
+        return float(value) + penalty * float((w * w).sum()) if inside else value
+
+    w = w if inside else w.astype(np.float32)
+    z = x @ w
+    right = (x.T @ (cotangent * 2 * np.cos(z) / np.cosh(2 * np.sin(z)) ** 2) + 2 * penalty * w,)
+    wrong = {"sign": (-right[0],), "zero": (0 * right[0],), "factor 2": (2 * right[0],)}
+    return Case(f, (w,), right, wrong)
+
+
 FAMILIES: dict[str, Callable[[int], Case]] = {
     "steep sums": steep,
     "kinks on both sides": kinks,
@@ -251,4 +365,9 @@ FAMILIES: dict[str, Callable[[int], Case]] = {
     "saturated tanh": saturated,
     "rows nearly constant": flat_rows,
     "near ties": pooled,
+    "sine and tanh": sine_and_tanh,
+    "two or three scales": scales,
+    "bumps beside a ramp": bumps,
+    "many elements": many_elements,
+    "single precision": single_precision,
 }

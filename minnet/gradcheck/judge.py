@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .ladder import climb
+from .listening import listen
 from .numeric import Direction, Estimate, Function, Line, StepError, central, richardson, shrinking
 from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
+from .second import doubted
 
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
 _H_RICHARDSON = 1e-3
@@ -24,10 +26,6 @@ _BLUNT = 1e-4  # a numerical gradient with more round-off than that cannot judge
 _TINY = 1e-10  # CS231n: gradients below are asking for trouble
 _CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
 HIDDEN_KINKS = "kinks nearer than round-off lets one see: fewer points, or another place"
-# The gap between the slopes to both sides is h f'': one of more than that times h |f'| / scale may be a kink's.
-_CURVED = 100.0
-_SECOND = 1e-2  # the second step, as a share of the first
-_NARROWS = 10.0  # by how much a smooth function's gap falls at the second step, at least
 
 
 @dataclass(frozen=True)
@@ -82,23 +80,6 @@ def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
         return Estimate(math.nan, math.inf, steps.h or 0.0, excluded=True)
 
 
-def doubtful(f: Function, line: Line, estimate: Estimate) -> bool:
-    """Whether a second, shorter step contradicts a first estimate: its value, or that it is not at a kink."""
-    second = _attempt(Steps(_SECOND * estimate.step), f, line)
-    if second.excluded:
-        return False
-    noise = estimate.round_off + second.round_off
-    if abs(second.value - estimate.value) > noise + CORRECT * abs(estimate.value):
-        return True
-    return abs(second.gap) > abs(estimate.gap) / _NARROWS + 4 * noise
-
-
-def _seems_kinked(line: Line, estimate: Estimate) -> bool:
-    """Whether the slopes to both sides differ by more than they usually do where f is smooth."""
-    curved = _CURVED * estimate.step / line.scale * abs(estimate.value)
-    return abs(estimate.gap) > max(curved, 4 * estimate.round_off)
-
-
 def not_finite(name: str, gradient: np.ndarray, poisoned: bool) -> TensorCheck | None:
     """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode.
 
@@ -124,24 +105,12 @@ def judge(
     estimates = [steps.first(f, line) for line in lines]
     table = Table(analytic, estimates)
     # Noise is heard best where the function changes most: where it is nearly constant, rounding makes it exactly so.
-    if (table.excess >= CORRECT).any() and f.listen(lines[int(np.argmax(np.abs(table.numeric)))]):
+    if (table.excess >= CORRECT).any() and listen(f, lines[int(np.argmax(np.abs(table.numeric)))]):
         estimates = [steps.first(f, line) for line in lines]
-    return settle(
-        f, name, lines, analytic, estimates, steps, size, note, _doubted(f, lines, Table(analytic, estimates))
-    )
-
-
-def _doubted(f: Function, lines: Sequence[Line], table: "Table") -> list[int]:
-    """Lines whose gradients agree, but of which a second step tells otherwise.
-
-    Looked at are those that seem to have kinks and the one with the largest derivative.
-    """
-    agree = (table.excess < CORRECT) & ~table.excluded
-    if not agree.any():
-        return []
-    looked = {i for i in map(int, np.flatnonzero(agree)) if _seems_kinked(lines[i], table.estimates[i])}
-    looked.add(int(np.argmax(np.where(agree, np.abs(table.numeric), -1.0))))
-    return [i for i in sorted(looked) if doubtful(f, lines[i], table.estimates[i])]
+    table = Table(analytic, estimates)
+    agree = [int(i) for i in np.flatnonzero((table.excess < CORRECT) & ~table.excluded)]
+    unsure = doubted(f, [lines[i] for i in agree], analytic[agree], [estimates[i] for i in agree])
+    return settle(f, name, lines, analytic, estimates, steps, size, note, [agree[i] for i in unsure])
 
 
 def settle(

@@ -26,6 +26,7 @@ _DIGIT = 0.1
 _WITNESSES = 2
 # Noise is at most that many times what so many of the shortest steps scatter by.
 _SCATTER, _TAIL = 4.0, 3
+_ALIKE = 30.0  # by how much two moves of noise may differ
 # Truncation is at most that many times the distance to the next shorter step.
 _TRUNCATION = 2.0
 # Of a kink that no step resolves, what others nearer by may do to the derivative, in units of the gap that is seen.
@@ -178,7 +179,7 @@ def _steady(values: list[float], round_off: list[float], steps: list[float]) -> 
     apart = [abs(values[k] - values[k + 1]) for k in range(count - 1)]
     # What the shortest steps scatter by is noise, whatever round-off was thought to be. The noise in the function's
     # values does not depend on h; the shorter of two steps has more of it in its quotient.
-    scatter = max((gap * h for gap, h in list(zip(apart, steps[1:], strict=True))[-_TAIL:]), default=0.0)
+    scatter = _scatter([gap * h for gap, h in zip(apart, steps[1:], strict=True)])
     noise = [max(off, _SCATTER * scatter / h) for off, h in zip(round_off, steps, strict=True)]
     spread = [math.inf] * count
     for k in reversed(range(count - 1)):
@@ -191,6 +192,19 @@ def _steady(values: list[float], round_off: list[float], steps: list[float]) -> 
             if distance > noise[k] + own + noise[j]:
                 spread[k] = max(spread[k], distance + noise[j] + (spread[j] if j + 1 < count else 0.0))
     return noise, spread
+
+
+def _scatter(moves: Sequence[float]) -> float:
+    """The largest of the last of these differences between function values, at shorter and shorter steps.
+
+    Those of noise are of one size. Those before, which truncation makes, fall with the step; they are left out.
+    """
+    largest = moves[-1] if moves else 0.0
+    for move in reversed(moves[-_TAIL:-1]):
+        if move > _ALIKE * largest > 0:
+            break
+        largest = max(largest, move)
+    return largest
 
 
 def _at_a_kink(rungs: Sequence[Estimate], scale: float) -> Estimate | None:

@@ -20,16 +20,8 @@ _ROUND_OFF = 32.0
 # In units of eps * |x| * |f'| / h: what f makes of x is known to a rounding of x only.
 _CONDITION = 4.0
 _SHRINKS = 3  # times that a step over a kink is divided by 10
-_DOUBLE = 2.0**-52  # eps of float64
+DOUBLE = 2.0**-52  # eps of float64
 _COARSE = 1e-12  # eps above it is that of single precision, or worse
-_LISTEN = (1e-2, 1e-3, 1e-4, 1e-5)  # how far from x noise is measured
-_CLOSER = (1e-6, 1e-7, 1e-8, 1e-9, 1e-11, 1e-13)  # how far from x a steep function turns out to be a straight line
-_STRAIGHT = 0.1  # second differences of a straight line, in units of the first ones
-_SINGLE = 5e-8  # at places as close as that single precision sees hardly any change of x
-_OFFSETS = (-5.0, -3.1, -1.7, 2.3, 4.2)  # in units of the shortest of _LISTEN at which something like noise is heard
-_PLACES = 12  # at which noise is measured; even, as x itself is none of them
-_SPREAD = 0.2  # of the largest second difference, what the median of noise exceeds
-_ALIKE = 2.5  # noise measured at two spacings, one a tenth of the other, that differ by more is the function's shape
 
 
 def relative_error(analytic: Any, numeric: Any) -> np.ndarray:
@@ -69,7 +61,7 @@ class Function:
         self,
         evaluate: Callable[[], Any],
         winners: Callable[[], np.ndarray | None] = lambda: None,
-        eps: float = _DOUBLE,
+        eps: float = DOUBLE,
         guessed: bool = False,
     ) -> None:
         self.evaluate, self.winners, self.eps, self.guessed = evaluate, winners, eps, guessed
@@ -99,55 +91,7 @@ class Function:
         """The step that for float64 is h, longer in coarser arithmetic: where truncation of h^order and round-off of
         eps / h are alike, h grows with eps^(1 / (order + 1)).
         """
-        return h * (self.eps / _DOUBLE) ** (1 / (order + 1))
-
-    def listen(self, line: "Line") -> bool:
-        """Whether the function is noisier than eps says, as one that computes in float32 is whatever it takes and
-        gives; if so, eps rises. Listens once.
-        """
-        if not self.guessed:
-            return False
-        self.guessed = False
-        try:
-            heard = [self._around(line, h * line.scale) for h in _LISTEN]
-        except (FloatingPointError, StepError):
-            return False
-        size = float(np.abs(self.base.terms).sum())
-        for i, values in enumerate(heard[:-1]):
-            level, nearer = noise(values), max(_level(np.diff(near, 2), 2) for near in heard[i + 1 :])
-            # What many kinks look like falls with the spacing; noise does not.
-            if size and 4 * self.eps * size < level < _ALIKE * nearer and not self._steep(line, level, heard):
-                self.eps = level / size
-                return True
-        return False
-
-    def _steep(self, line: "Line", level: float, heard: list[np.ndarray]) -> bool:
-        """Whether what varies like noise of that level is a straight line at closer places, and steep enough for that.
-
-        What is rounded to single precision inside is not: at the closest places it does not change at all, or only by
-        what is left in double precision, which is too little.
-        """
-        near = [h for h, values in zip(_LISTEN, heard, strict=True) if _ALIKE * _level(np.diff(values, 2), 2) >= level]
-        nearest = min(near, default=_LISTEN[0])
-        try:
-            for h in _CLOSER:
-                values = self._around(line, h * line.scale)
-                first, second = np.abs(np.diff(values)), np.abs(np.diff(values, 2))
-                if h < _SINGLE and second.max() < _STRAIGHT * first.min():
-                    # At x itself the slope may happen to be small.
-                    changes = [self._change(line, o * nearest * line.scale, h * line.scale) for o in _OFFSETS]
-                    return bool(2 * np.median(changes) / h * nearest >= level)
-                if _ALIKE * _level(np.diff(values, 2), 2) >= level:
-                    nearest = h
-        except (FloatingPointError, StepError):
-            pass
-        return False
-
-    def _change(self, line: "Line", place: float, h: float) -> float:
-        return abs(float((_move(self, line, place + h)[1].terms - _move(self, line, place)[1].terms).sum()))
-
-    def _around(self, line: "Line", h: float) -> np.ndarray:
-        return np.array([_move(self, line, t)[1].terms.sum() for t in np.linspace(-h, h, _PLACES)])
+        return h * (self.eps / DOUBLE) ** (1 / (order + 1))
 
 
 class Line:
@@ -249,34 +193,13 @@ class Estimate:
         return self.round_off + self.kink + (0.0 if math.isnan(self.truncation) else self.truncation)
 
 
-def _move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
+def move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
+    """(how far the arrays moved, what f gives there); FloatingPointError where that is not finite."""
     with line.at(t) as moved:
         try:
             return moved, f.read()
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} at {line.place} moved by {t:.0e}; give a shorter step with h=") from None
-
-
-def noise(values: np.ndarray) -> float:
-    """Standard deviation of the noise in equally spaced values of a function, from their differences; 0 if none shows.
-
-    Differences of a smooth function fade with their order k, those of noise grow by sqrt((2k)!) / k! (Hamming 1971;
-    More and Wild 2011, "Estimating computational noise"); those of a kink or a jump are in one place.
-    """
-    second = np.abs(np.diff(values, 2))
-    if np.median(second) < _SPREAD * second.max():
-        return 0.0
-    tables = [np.diff(values, k) for k in range(1, len(values) - 1)]
-    levels = [_level(table, k) for k, table in enumerate(tables, 1)]
-    for k, table in enumerate(tables[:-2]):
-        if table.min() < 0 < table.max() and max(levels[k : k + 3]) <= 4 * min(levels[k : k + 3]):
-            return levels[k]
-    return 0.0
-
-
-def _level(table: np.ndarray, k: int) -> float:
-    """The standard deviation of noise whose differences of order k these are."""
-    return math.sqrt(float(np.mean(table**2)) / math.comb(2 * k, k))
 
 
 def _quotient(f: Function, above: tuple[float, Reading], below: tuple[float, Reading]) -> tuple[float, float]:
@@ -289,7 +212,7 @@ def _quotient(f: Function, above: tuple[float, Reading], below: tuple[float, Rea
 
 def _one_sided(f: Function, line: Line, near: tuple[float, Reading]) -> tuple[float, float] | None:
     """The derivative from three places on one side of a kink, (4 f(h/2) - f(h) - 3 f(0)) / h; None over a kink."""
-    half = _move(f, line, near[0] / 2)
+    half = move(f, line, near[0] / 2)
     if not half[1].same_pieces(f.base):
         return None
     here = 0.0, f.base
@@ -306,7 +229,7 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
     crossed = False
     for shrunk in range(shrinks + 1):
         try:
-            above, below = _move(f, line, h), _move(f, line, -h)
+            above, below = move(f, line, h), move(f, line, -h)
         except StepError:
             if not shrunk:
                 raise

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..files import plain
 from .ladder import climb
+from .listening import listen
 from .numeric import Estimate, Function, Line, StepError, central
 from .result import CORRECT, WRONG
 
@@ -81,7 +82,7 @@ def sweep_steps(
 
 
 def _curve(f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Sequence[float]) -> StepCurve:
-    f.listen(lines[0])
+    listen(f, lines[0])
     surest = [climb(f, line) for line in lines]
     kept = [i for i, estimate in enumerate(surest) if not estimate.excluded]
     reference = np.array([surest[i].value for i in kept])
