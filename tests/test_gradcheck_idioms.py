@@ -386,6 +386,87 @@ def test_x_may_be_read_only():
         mn.numerical_gradient(lambda: 0.0, fixed)
 
 
+def read_only(a):
+    fixed = a.copy()
+    fixed.flags.writeable = False
+    return fixed
+
+
+def test_a_read_only_array_that_f_reads_itself_is_not_called_wrong_and_named():
+    """Neither its copies, which f ignores, nor the array itself can be moved."""
+    fixed, b = read_only(X), B.copy()
+    parameters = {"w": fixed, "b": b}
+    for result in (
+        mn.check_gradient(lambda _: (fixed**2).sum(), fixed, 2 * fixed),
+        mn.check_gradient(lambda _: (fixed**2).sum(), fixed, 2 * fixed, mode="directions"),
+        mn.check_gradient(lambda _: ((fixed**2).sum(), 2 * fixed), fixed),
+        mn.check_gradient(lambda _: (fixed[:2] ** 2).sum(), fixed[:2], 2 * fixed[:2]),
+        mn.check_gradient(lambda p: (fixed**2).sum() + (p["b"] ** 3).sum(), parameters, {"w": 2 * X, "b": 3 * B**2}),
+        mn.check_gradient(lambda _: (fixed**2).sum() + (b**3).sum(), parameters, {"w": 2 * X, "b": 3 * B**2}),
+    ):
+        assert (result.verdict, result.passed) == ("suspicious", False)
+        assert "f does not depend on its argument" in result.advice
+        assert "it is read-only. Let f use its argument; or give an array that can be written to" in result.advice
+        assert result.worst.note == "not compared: f ignores its argument, and the array given is read-only"
+        assert all(t.passed for t in result.tensors if t.name == "b")
+    free = X.copy()
+    mn.check_gradient(lambda _: (free**2).sum(), free, 2 * free).assert_passed()
+    with pytest.raises(ValueError, match=r"for in_place=True; got one that is read-only.*give x\.copy\(\), and let f"):
+        mn.check_gradient(lambda _: (fixed**2).sum(), fixed, 2 * fixed, in_place=True)
+
+
+def test_a_read_only_array_that_f_may_read_beside_its_argument_is_pointed_to():
+    fixed = read_only(X)
+    result = mn.check_gradient(lambda x: (fixed * x).sum(), fixed, 2 * fixed)
+    assert not result.passed
+    assert "read-only: if f also reads that array itself, beside its argument" in result.advice
+    free = X.copy()
+    mn.check_gradient(lambda x: (free * x).sum(), free, 2 * free, in_place=True).assert_passed()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"w": 2 * W},
+            r"expected a gradient of each of w, b; got none of 'b' \(give None for one that is not to be ch",
+        ),
+        ({"dw": 2 * W}, r"got none of 'b'"),
+        ({"b": 2 * B}, r"got none of 'w'"),
+        ({}, r"got none of 'w'"),
+        ({"w": 2 * W, "b": 2 * B, "c": B}, r"expected gradients of w, b; got one of 'c', which is no argument"),
+        ({"w": 2 * W, "beta": 2 * B}, r"got one of 'beta'"),
+        ({"w": 2 * W, "b": 2 * B[:1]}, r"of b's shape"),
+    ],
+)
+def test_a_dict_of_gradients_has_one_for_each_parameter_before_anything_is_evaluated(given, words):
+    calls = []
+
+    def loss(w, b):
+        calls.append(1)
+        return (w**2).sum() + (b**2).sum()
+
+    for f, x in (
+        (loss, {"w": W, "b": B}),
+        (lambda p: loss(**p), {"w": W, "b": B}),
+        (loss, (W, B)),
+        (lambda w, b, y: loss(w, b), {"w": W, "b": B, "y": np.arange(3)}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            mn.check_gradient(f, x, given)
+    assert not calls
+    for late in (
+        lambda: mn.check_gradient(lambda w, b: (loss(w, b), given), {"w": W, "b": B}),
+        lambda: mn.check_gradient(loss, {"w": W, "b": B}, lambda w, b: given),
+        lambda: mn.check_backward(lambda w, b: (w + b, None), lambda d, c: given, W, B),
+    ):
+        with pytest.raises(ValueError, match=words):
+            late()
+    only = mn.check_gradient(loss, {"w": W, "b": B}, {"w": 2 * W, "b": None})
+    only.assert_passed()
+    assert [t.name for t in only.tensors] == ["w"]
+
+
 def test_only_checks_that_take_burn_in_advise_it():
     for result in (
         mn.check_gradient(lambda x: np.abs(x).sum(), np.zeros(3), np.full(3, 0.5)),

@@ -193,3 +193,106 @@ def test_right_gradients_of_hard_functions_are_never_called_wrong_and_wrong_ones
             assert right.verdict not in ("wrong", "suspicious"), (seed, str(right.worst))
             for name, wrong in case.wrong.items():
                 assert not case.check(wrong).passed, (seed, name)
+
+
+TWO_SCALES = {
+    "sine and tanh": (
+        lambda x: np.sin(8722 * x) + 2 * np.tanh(7e5 * x + 0.3),
+        [8722.0, 1.4e6 / np.cosh(0.3) ** 2],
+    ),
+    "slow sine and tanh": (
+        lambda x: np.sin(368.5 * x) + 0.759 * np.tanh(4.686e5 * x + 0.246),
+        [368.5, 0.759 * 4.686e5 / np.cosh(0.246) ** 2],
+    ),
+    "two sines and a root": (
+        lambda x: np.sin(544 * x) + 0.3 * np.sin(3265 * x) + x / np.sqrt(x * x + 1e-11),
+        [544.0, 979.5, 1e11**0.5],
+    ),
+    "sine and arctan": (lambda x: np.sin(5408 * x) + np.arctan(3e5 * x), [5408.0, 3e5]),
+    "sine and a bump's shoulder": (
+        lambda x: np.sin(1888 * x) + 2 * np.exp(-((3e5 * x - 0.7) ** 2)),
+        [1888.0, 2 * 2 * 0.7 * 3e5 * np.exp(-0.49)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWO_SCALES)
+def test_scales_far_apart_are_not_taken_for_noise(name):
+    """Sampled too coarsely the sine looks like noise, and at closer places the steep term looks like a jump."""
+    f, terms = TWO_SCALES[name]
+    right = sum(terms)
+    slope(lambda x: f(x).sum(), 0, right).assert_passed()
+    for wrong in (1.02 * right, -right, right - terms[-1]):
+        assert slope(lambda x: f(x).sum(), 0, wrong).verdict == "wrong"
+    assert not slope(lambda x: f(x).sum(), 0, 1.01 * right).passed
+
+
+HIDDEN = {
+    "tanh": (lambda t: 1e-3 * np.tanh(1e6 * t), 1e3),
+    "clip": (lambda t: np.clip(1e4 * t, -1e-4, 1e-4), 1e4),
+    "root": (lambda t: 1e-2 * t / np.sqrt(t * t + 1e-14), 1e5),
+    "arctan": (lambda t: 1e-4 * np.arctan(1e8 * t), 1e4),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("mode", ["all", "sample", "directions"])
+def test_what_the_first_step_does_not_see_is_found_in_any_element(name, mode):
+    """The gradient of one element is what a step of 1e-5 gives; another element's is larger and right."""
+    part, right = HIDDEN[name]
+    x = np.array([0.4, 0.0, -0.8])
+    weights = np.array([1e6, 0.0, 3.0])
+
+    def f(x):
+        return (weights * x * x).sum() + part(x[1])
+
+    gradient = 2 * weights * x
+    gradient[1] = right
+    mn.check_gradient(f, x, gradient, mode=mode).assert_passed()
+    if mode != "directions":
+        gradient[1] = (part(1e-5) - part(-1e-5)) / 2e-5
+        assert not mn.check_gradient(f, x, gradient, mode=mode).passed
+
+
+@pytest.mark.parametrize("seed", [7, 11, 19, 23])
+def test_a_penalty_in_double_precision_does_not_hide_single_precision_beside_it(seed):
+    """At short steps the slope of such a function is that of the penalty alone, without any noise."""
+    case: Case = FAMILIES["single precision"](seed)
+    right = case.check(case.right)
+    assert right.verdict not in ("wrong", "suspicious"), str(right.worst)
+    for name, wrong in case.wrong.items():
+        assert not case.check(wrong).passed, name
+
+
+@pytest.mark.parametrize("rate", [1e-4, 3e-5, 1e-3])
+def test_single_precision_that_changes_little_is_found_by_its_jumps(rate):
+    """Between two jumps only the penalty changes, at most steps there is none, and nothing sounds like noise."""
+    x = np.array([0.31, -0.72, 0.05])
+    small = float(np.float32(rate))
+
+    def f(x):
+        data = np.float32(1) + np.sin(x.astype(np.float32) * np.float32(rate)).sum(dtype=np.float32)
+        return float(data) + 1e-3 * (x * x).sum()
+
+    right = small * np.cos(small * x) + 2e-3 * x
+    assert mn.check_gradient(f, x, right).verdict not in ("wrong", "suspicious")
+    assert mn.check_gradient(f, x, -right).verdict == "wrong"
+
+
+@pytest.mark.parametrize("omega", [150.0, 300.0, 600.0, 900.0])
+def test_truncation_at_few_steps_is_not_taken_for_noise(omega):
+    """In single precision a steep sine leaves few steps with a digit; a longer one must not win for that."""
+    x = np.array([0.37, -0.81, 0.55])
+
+    def f(x):
+        return float(np.sin(np.float32(omega) * x.astype(np.float32)).sum())
+
+    right = omega * np.cos(omega * x)
+    assert mn.check_gradient(f, x, right).verdict not in ("wrong", "suspicious")
+    assert not mn.check_gradient(f, x, -right).passed
+
+
+def test_a_slope_that_ends_nearby_and_is_below_round_off_is_not_called_wrong():
+    """All units stand on kinks; the gradient of 1e-9 is not seen at long steps, and has no digit at short ones."""
+    case: Case = FAMILIES["deep ReLU nets"](362)
+    assert case.check(case.right).verdict not in ("wrong", "suspicious")

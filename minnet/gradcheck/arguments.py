@@ -123,7 +123,15 @@ def paired(who: str, moved: list[str], points: Mapping[str, Any], given: Any) ->
         found = {key[1:] if key not in points and key[:1] == "d" else key: g for key, g in given.items()}
         unknown = [name for name in found if name not in points and found[name] is not None]
         if unknown:
-            raise ValueError(f"{who}: expected gradients of {moved}; got one of {unknown[0]!r}")
+            raise ValueError(
+                f"{who}: expected gradients of {', '.join(moved)}; got one of {unknown[0]!r}, which is no argument"
+            )
+        missing = [name for name in moved if name not in found]
+        if missing:
+            raise ValueError(
+                f"{who}: expected a gradient of each of {', '.join(moved)}; got none of {missing[0]!r} (give None for "
+                "one that is not to be checked)"
+            )
         return found
     parts = _parts(moved, points, given)
     arrays = [name for name, a in points.items() if isinstance(a, np.ndarray)]

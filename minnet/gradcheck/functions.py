@@ -57,10 +57,10 @@ def check_gradient(
             Python floats are checked where there is no array of floats. Use float64: in float32, also inside f, a
             check sees errors of a hundredth of the largest element or so, and says "round-off" where it does not.
         analytic: the gradient of f at x: an array like x, a tuple or a dict like it (the keys of a dict may have the d
-            of ``"dw"``). Or a function that gives these: of a cotangent of the shape of f's output, as a backward pass
-            is, which an f that gives an array needs; or, where f gives a number, of x, as SciPy's ``jac`` is. Which of
-            the two is seen from its parameters' names, if they are f's, and from what it gives. None where f gives the
-            gradient.
+            of ``"dw"``; it has one for each array of floats, None for one that is not to be checked). Or a function
+            that gives these: of a cotangent of the shape of f's output, as a backward pass is, which an f that gives an
+            array needs; or, where f gives a number, of x, as SciPy's ``jac`` is. Which of the two is seen from its
+            parameters' names, if they are f's, and from what it gives. None where f gives the gradient.
         mode: ``"all"`` coordinates; a ``"sample"`` of each tensor; random ``"directions"``.
         samples: coordinates a tensor of a sample, one from each of as many strata, so that no tensor is skipped.
         directions: how many; a direction costs two evaluations for any number of coordinates. If one fails, directions
@@ -103,27 +103,61 @@ def check_gradient(
         return check
     ignored = unread(problem, check)
     if ignored and method != "complex" and subject.originals_matter(ignored):
-        problem, adding, remarks = _problem(subject.moved_in_place(), analytic, seed)
+        subject = subject.moved_in_place(all_of_them=False)
+        problem, adding, remarks = _problem(subject, analytic, seed)
         moved = (
-            f"f does not depend on its argument, but on the array that was given as {', '.join(ignored)}: that array "
-            "was moved in place and put back (in_place=True does so from the start)."
+            f"f does not depend on its argument, but on the array that was given as {_listed(subject, ignored)}: that "
+            "array was moved in place and put back (in_place=True does so from the start)."
         )
-        return run_inside(problem, how).explained(adding).remarked(moved, *remarks)
-    if check.passed:
+        check = run_inside(problem, how).explained(adding).remarked(moved, *remarks)
+        ignored = [] if check.passed else unread(problem, check)
+    elif check.passed:
         return check
-    if ignored:
-        return check.remarked(_ignores(problem, ignored))
-    if subject.originals_matter(subject.names):
+    elif not ignored and subject.originals_matter(subject.names):
         return check.remarked(
             "f also reads, beside its argument, an array that was given as x, which stayed where it was: in_place=True "
             "moves that array itself."
         )
-    return check
+    elif not ignored and subject.read_only and check.verdict in ("wrong", "suspicious"):
+        return check.remarked(_perhaps_read(subject.read_only))
+    fixed = [name for name in ignored if name in subject.read_only]
+    moving = [name for name in ignored if name not in fixed]
+    words = [_ignores(problem, moving)] if moving else []
+    if fixed:
+        check = check.without(fixed, "not compared: f ignores its argument, and the array given is read-only")
+        words.append(_unmoved(fixed))
+    return check.remarked(*words)
+
+
+def _listed(subject: Subject, ignored: list[str]) -> str:
+    return ", ".join(name for name in ignored if name in subject.originals)
+
+
+def _perhaps_read(fixed: list[str]) -> str:
+    """What to say where a gradient is wrong and arrays were given that cannot be moved themselves."""
+    listed = ", ".join(fixed)
+    return (
+        f"The analytic gradient is not that of f as a function of its arguments. The array given as {listed} is "
+        "read-only: if f also reads that array itself, beside its argument, this part was not differentiated; then "
+        "give an array that can be written to, such as x.copy(), with in_place=True."
+    )
+
+
+def _unmoved(fixed: list[str]) -> str:
+    """What to say of read-only arrays that were given as arguments which f ignores."""
+    listed = ", ".join(fixed)
+    return (
+        f"f does not depend on its argument {listed}: wherever a copy was moved, f gave the same value. If f reads the "
+        f"array that was given, that could not be moved itself, since it is read-only. Let f use its argument; or give "
+        "an array that can be written to, such as x.copy(), and let f read that one."
+    )
 
 
 def _problem(subject: Subject, analytic: Any, seed: int) -> tuple[Problem, str, list[str]]:
     """What is to be compared; a remark if gradients add up from call to call, and remarks on what is changed."""
     who, points = subject.who, subject.points
+    if analytic is not None and not callable(analytic):
+        gradients_of(who, subject.names, points, analytic)  # whether they fit, before anything is evaluated
     made, touched = subject.evaluated(points), subject.restored()
     together = analytic is None
     first = _checked_value(_value(made) if together else made, analytic)
@@ -202,8 +236,8 @@ def check_backward(
         forward: ``forward(*arguments) -> (out, cache)``, or ``(out, other, ..., cache)`` with several outputs.
         backward: ``backward(dout, cache) -> grads``, or ``(dout, dother, ..., cache)``: one gradient for each argument
             that is an array of floats, or for each that is an array, or for each, in their order (one alone as it is);
-            or a dict of them by the argument's name, with or without a d before it; None for one that is not to be
-            checked.
+            or a dict with one for each array of floats, by the argument's name, with or without a d before it; None
+            for one that is not to be checked.
         arguments: of forward. Arrays of floats are checked, those of integers, such as labels, are not. All are copied
             for every call, so that what forward changes in place, running means or a cache in a dict of settings do not
             pass from one call to the next.

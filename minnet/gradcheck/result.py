@@ -272,6 +272,11 @@ class GradientCheck:
         """The same with these remarks, but for empty ones, before its own."""
         return replace(self, remark=" ".join(filter(None, (*remarks, self.remark))))
 
+    def without(self, names: list[str], note: str) -> "GradientCheck":
+        """The same with these tensors not judged; ``note`` says why."""
+        tensors = [unjudged(t.name, t.size, note, verdict="suspicious") if t.name in names else t for t in self.tensors]
+        return replace(self, tensors=tuple(tensors))
+
     def explained(self, why: str) -> "GradientCheck":
         """The same, if two evaluations differ for a reason that is known and no noise; "" if there is none."""
         tensors = self.tensors

@@ -21,6 +21,7 @@ class Subject:
         names: of the arrays of floats, which are moved.
         points: copies of the arguments, by name; what is moved.
         originals: the very arrays that were given, as far as they can be written to.
+        read_only: the names of those that cannot.
         replayed: what puts noise back.
         call: ``call(g, values)`` calls g as f is called.
     """
@@ -34,17 +35,22 @@ class Subject:
         )
         arrays = {name: given[name] for name in self.names if is_floats(given[name])}
         self.originals = {name: a for name, a in arrays.items() if a.flags.writeable}
+        self.read_only = [name for name in arrays if name not in self.originals]
         self.start = {name: a.copy() for name, a in self.originals.items()}
         self.in_place = False
         self._guarded = False
 
-    def moved_in_place(self) -> "Subject":
-        """The same, with what is moved put into the given arrays themselves; ValueError where that can't be."""
+    def moved_in_place(self, all_of_them: bool = True) -> "Subject":
+        """The same, with what is moved put into the given arrays themselves.
+
+        ``all_of_them``: whether a ValueError is raised where one cannot be written to; if not, f gets a copy of that.
+        """
         fixed = [name for name in self.names if name not in self.originals]
-        if fixed:
+        if fixed and all_of_them:
             raise ValueError(
                 f"{self.who}: expected {fixed[0]} as an array that can be written to, for in_place=True; got one that "
-                "is read-only, or none (leave in_place out if f uses its argument)"
+                "is read-only, or none (leave in_place out if f uses its argument; if it does not, give x.copy(), and "
+                "let f read that)"
             )
         moved = copy.copy(self)
         moved.in_place = True
