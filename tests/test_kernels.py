@@ -1265,26 +1265,26 @@ def sgd(p, g, lr, decay):
         p[i] = (1 - decay) * p[i] - lr * g[i]
 
 
-@twin_of(update.momentum, make_update("any", 0.9, 0.05, -0.1, 0.5, 0.01), [*FLAT, LARGE])
-def momentum(p, g, v, mu, lost, gain, rate, decay):
+@twin_of(update.momentum, make_update("any", 0.2, -0.1, 0.5, 0.01), [*FLAT, LARGE])
+def momentum(p, g, v, rest, gain, rate, decay):
     for i in range(p.size):
-        v[i] = (mu + lost) * v[i] + gain * g[i]
+        v[i] = (1 - rest) * v[i] + gain * g[i]
         p[i] = (1 - decay) * p[i] + rate * v[i]
 
 
-@twin_of(update.nesterov, make_update("any", 0.9, 0.05, -0.1, 0.5, 0.01), [*FLAT, LARGE])
-def nesterov(p, g, v, mu, lost, gain, rate, decay):
+@twin_of(update.nesterov, make_update("any", 0.2, -0.1, 0.5, 0.01), [*FLAT, LARGE])
+def nesterov(p, g, v, rest, gain, rate, decay):
     for i in range(p.size):
-        v[i] = (mu + lost) * v[i] + gain * g[i]
-        p[i] = (1 - decay) * p[i] + rate * (mu * v[i] + gain * g[i])
+        v[i] = (1 - rest) * v[i] + gain * g[i]
+        p[i] = (1 - decay) * p[i] + rate * ((1 - rest) * v[i] + gain * g[i])
 
 
-@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.9, 0.05, 0.1, 0.01), [*FLAT, LARGE])
-def nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay):
+@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.2, 0.1, 0.01), [*FLAT, LARGE])
+def nesterov_look_ahead(p, g, v, x, rest, lr, decay):
     for i in range(p.size):
-        v[i] = (mu + lost) * v[i] - lr * g[i]
+        v[i] = (1 - rest) * v[i] - lr * g[i]
         x[i] = (1 - decay) * x[i] + v[i]
-        p[i] = x[i] + mu * v[i]
+        p[i] = x[i] + (1 - rest) * v[i]
 
 
 @twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
@@ -1295,120 +1295,118 @@ def adagrad(p, g, s, lr, eps_root, eps, decay):
     return 0
 
 
-@twin_of(update.rmsprop, make_update("positive", 0.9, 0.05, 0.1, 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
-def rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay):
+@twin_of(update.rmsprop, make_update("positive", 0.2, 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
+def rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = (rho + lost) * s[i] + rest * g[i] ** 2
+        s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
         p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
     return 0
 
 
-@twin_of(update.adadelta, make_update("positive", "positive", 0.9, 0.05, 0.1, 0.5, 0.02, 0.01), [*FLAT, LARGE])
-def adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay):
+@twin_of(update.adadelta, make_update("positive", "positive", 0.2, 0.5, 0.02, 0.01), [*FLAT, LARGE])
+def adadelta(p, g, s, d, rest, lr, eps, decay):
     for i in range(p.size):
-        s[i] = (rho + lost) * s[i] + rest * g[i] ** 2
+        s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
         change = math.sqrt(d[i] + eps) / math.sqrt(s[i] + eps) * g[i]
-        d[i] = (rho + lost) * d[i] + rest * change**2
+        d[i] = (1 - rest) * d[i] + rest * change**2
         p[i] = (1 - decay) * p[i] - lr * change
     return 0
 
 
 @twin_of(
     update_adam.adam,
-    make_update("any", "positive", 0.9, 0.05, 0.1, 0.99, 0.004, 0.01, 0.1, 1.5, 0.02, 0.02),
+    make_update("any", "positive", 0.1, 0.02, 0.1, 1.5, 0.02, 0.02),
     [*FLAT, LARGE],
 )
-def adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+def adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
     for i in range(p.size):
-        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
-        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        m[i] = (1 - rest1) * m[i] + rest1 * g[i]
+        v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         p[i] = (1 - decay) * p[i] - rate * m[i] / (root_fix * math.sqrt(v[i]) + eps)
     return 0
 
 
 @twin_of(
     update.rmsprop_momentum,
-    make_update("positive", "any", 0.9, 0.05, 0.1, 0.8, 0.03, 0.7, -0.1, 0.02, 0.03, 0.01),
+    make_update("positive", "any", 0.2, 0.3, 0.7, -0.1, 0.02, 0.03, 0.01),
     [*FLAT, LARGE],
 )
-def rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+def rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = (rho + lost) * s[i] + rest * g[i] ** 2
-        v[i] = (mu + mu_lost) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+        s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
+        v[i] = (1 - mu_rest) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
         p[i] = (1 - decay) * p[i] + rate * v[i]
     return 0
 
 
 @twin_of(
     update.rmsprop_centred,
-    make_update("positive", "any", 0.9, 0.05, 0.1, 0.1, 0.02, 0.03, 0.01),
+    make_update("positive", "any", 0.2, 0.1, 0.02, 0.03, 0.01),
     [*FLAT, LARGE],
 )
-def rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay):
+def rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = (rho + lost) * s[i] + rho * rest * (g[i] - m[i]) ** 2
-        m[i] = (rho + lost) * m[i] + rest * g[i]
+        s[i] = (1 - rest) * s[i] + (1 - rest) * rest * (g[i] - m[i]) ** 2
+        m[i] = (1 - rest) * m[i] + rest * g[i]
         p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
     return 0
 
 
 @twin_of(
     update.rmsprop_centred_momentum,
-    make_update("positive", "any", "any", 0.9, 0.05, 0.1, 0.8, 0.03, 0.7, -0.1, 0.02, 0.03, 0.01),
+    make_update("positive", "any", "any", 0.2, 0.3, 0.7, -0.1, 0.02, 0.03, 0.01),
     [*FLAT, LARGE],
 )
-def rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+def rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     for i in range(p.size):
-        s[i] = (rho + lost) * s[i] + rho * rest * (g[i] - m[i]) ** 2
-        m[i] = (rho + lost) * m[i] + rest * g[i]
-        v[i] = (mu + mu_lost) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
+        s[i] = (1 - rest) * s[i] + (1 - rest) * rest * (g[i] - m[i]) ** 2
+        m[i] = (1 - rest) * m[i] + rest * g[i]
+        v[i] = (1 - mu_rest) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
         p[i] = (1 - decay) * p[i] + rate * v[i]
     return 0
 
 
 @twin_of(
     update_adam.amsgrad,
-    make_update("any", "positive", "positive", 0.9, 0.05, 0.1, 0.9, 0.03, 0.1, 0.1, 1.5, 0.02, 0.02),
+    make_update("any", "positive", "positive", 0.1, 0.2, 0.1, 1.5, 0.02, 0.02),
     [*FLAT, LARGE],
 )
-def amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+def amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     for i in range(p.size):
-        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
-        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        m[i] = (1 - rest1) * m[i] + rest1 * g[i]
+        v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         w[i] = v[i] if v[i] > w[i] else w[i]
         p[i] = (1 - decay) * p[i] - rate * m[i] / (root_fix * math.sqrt(w[i]) + eps)
     return 0
 
 
-@twin_of(
-    update_adam.adamax, make_update("any", "positive", 0.9, 0.05, 0.1, 0.9, 0.03, 0.1, 0.02, 0.03, 0.02), [*FLAT, LARGE]
-)
-def adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay):
+@twin_of(update_adam.adamax, make_update("any", "positive", 0.1, 0.2, 0.1, 0.02, 0.03, 0.02), [*FLAT, LARGE])
+def adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
     for i in range(p.size):
-        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
+        m[i] = (1 - rest1) * m[i] + rest1 * g[i]
         size = math.fabs(g[i]) + eps_norm
-        u[i] = max(size, (beta2 + lost2) * u[i])
+        u[i] = max(size, (1 - rest2) * u[i])
         p[i] = (1 - decay) * p[i] - rate * m[i] / (u[i] + eps)
 
 
 @twin_of(
     update_adam.nadam,
-    make_update("any", "positive", 0.9, 0.05, 0.1, 0.99, 0.004, 0.01, 0.1, 0.3, 1.5, 0.02, 0.02),
+    make_update("any", "positive", 0.1, 0.02, 0.1, 0.3, 1.5, 0.02, 0.02),
     [*FLAT, LARGE],
 )
-def nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay):
+def nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
     for i in range(p.size):
-        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
-        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        m[i] = (1 - rest1) * m[i] + rest1 * g[i]
+        v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         p[i] = (1 - decay) * p[i] - (rate_m * m[i] + rate_g * g[i]) / (root_fix * math.sqrt(v[i]) + eps)
     return 0
 
 
-@twin_of(update_adam.lion, make_update("any", 0.9, 0.05, 0.1, 0.8, 0.03, 0.2, 0.1, 0.02), [*FLAT, LARGE])
-def lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay):
+@twin_of(update_adam.lion, make_update("any", 0.1, 0.3, 0.1, 0.02), [*FLAT, LARGE])
+def lion(p, g, m, rest1, rest2, lr, decay):
     for i in range(p.size):
-        p[i] = (1 - decay) * p[i] - lr * np.sign((beta1 + lost1) * m[i] + rest1 * g[i])
-        m[i] = (beta2 + lost2) * m[i] + rest2 * g[i]
+        p[i] = (1 - decay) * p[i] - lr * np.sign((1 - rest1) * m[i] + rest1 * g[i])
+        m[i] = (1 - rest2) * m[i] + rest2 * g[i]
 
 
 @twin_of(update_schedule_free.schedule_free_sgd, make_update("any", 0.1, 0.2, 0.05, 0.3), [*FLAT, LARGE])
@@ -1421,12 +1419,12 @@ def schedule_free_sgd(p, g, z, rate, pull, push, decay):
 
 @twin_of(
     update_schedule_free.schedule_free_adamw,
-    make_update("any", "positive", 0.99, 0.004, 0.01, 0.1, 0.2, 0.05, 1.5, 0.02, 0.3),
+    make_update("any", "positive", 0.02, 0.1, 0.2, 0.05, 1.5, 0.02, 0.3),
     [*FLAT, LARGE],
 )
-def schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay):
+def schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
     for i in range(p.size):
-        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         d = g[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i]
         p[i] = (1 - pull) * p[i] + pull * z[i] - push * d
         z[i] = z[i] - rate * d
@@ -1444,12 +1442,12 @@ def combine(x, a, y, b):
 
 @twin_of(
     gradients.mix,
-    lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s), 0.8, 0.05, 0.3],
+    lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s), 0.3],
     [*FLAT, LARGE],
 )
-def mix(average, values, keep, lost, share):
+def mix(average, values, share):
     for i in range(average.size):
-        average[i] = (keep + lost) * average[i] + share * values[i]
+        average[i] = (1 - share) * average[i] + share * values[i]
 
 
 @twin_of(means.squares_fit, lambda rng, s: [rng.standard_normal(s)], FLAT)
@@ -1520,14 +1518,14 @@ def norms(p, g, decay, partial):
     return norm(p), norm(g + decay * p)
 
 
-@twin_of(update_tensor.lars, make_update("any", 0.9, 0.05, 0.1, 0.3), [*FLAT, LARGE])
-def lars(p, g, v, mu, lost, rate, decay):
+@twin_of(update_tensor.lars, make_update("any", 0.2, 0.1, 0.3), [*FLAT, LARGE])
+def lars(p, g, v, rest, rate, decay):
     for i in range(p.size):
-        v[i] = (mu + lost) * v[i] + rate * (g[i] + decay * p[i])
+        v[i] = (1 - rest) * v[i] + rate * (g[i] + decay * p[i])
         p[i] = p[i] - v[i]
 
 
-LAMB = ("any", "positive", 0.9, 0.05, 0.1, 0.99, 0.004, 0.01, 1.2, 1.5, 0.02, 0.3)
+LAMB = ("any", "positive", 0.1, 0.02, 1.2, 1.5, 0.02, 0.3)
 
 
 def lamb_direction(p, m, v, mean_fix, root_fix, eps, decay):
@@ -1535,10 +1533,10 @@ def lamb_direction(p, m, v, mean_fix, root_fix, eps, decay):
 
 
 @twin_of(update_tensor.lamb_moments, make_tensor_update(*LAMB, columns=3), [*FLAT, LARGE], sums=True)
-def lamb_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay, partial):
+def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, partial):
     for i in range(p.size):
-        m[i] = (beta1 + lost1) * m[i] + rest1 * g[i]
-        v[i] = (beta2 + lost2) * v[i] + rest2 * g[i] ** 2
+        m[i] = (1 - rest1) * m[i] + rest1 * g[i]
+        v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
     return norm(p), norm(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay)), 0.0
 
 
@@ -1558,17 +1556,17 @@ def make_factor_sums(rng, shape):
     k, n, m = shape
     p, g, rows, cols = rng.standard_normal(shape), rng.standard_normal(shape), rng.random((k, n)), rng.random((k, m))
     partial = empty((k * update_tensor.row_parts(n), m + 1))
-    return [p, g, 0.9, 0.05, 0.1, 0.05, 0.3, rows, cols, empty((k, n)), empty((k, m)), partial]
+    return [p, g, 0.2, 0.05, 0.3, rows, cols, empty((k, n)), empty((k, m)), partial]
 
 
 @twin_of(update_tensor.factor_sums, make_factor_sums, MATRICES, sums=True)
-def factor_sums(p, g, keep, lost, rest, eps, least, rows, cols, row_roots, col_roots, partial):
+def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partial):
     k, n, m = g.shape
     for matrix in range(k):
         for i in range(n):
-            rows[matrix, i] = (keep + lost) * rows[matrix, i] + rest * (math.fsum(g[matrix, i] ** 2) / m + eps)
+            rows[matrix, i] = (1 - rest) * rows[matrix, i] + rest * (math.fsum(g[matrix, i] ** 2) / m + eps)
         for j in range(m):
-            cols[matrix, j] = (keep + lost) * cols[matrix, j] + rest * (math.fsum(g[matrix, :, j] ** 2) / n + eps)
+            cols[matrix, j] = (1 - rest) * cols[matrix, j] + rest * (math.fsum(g[matrix, :, j] ** 2) / n + eps)
         row_roots[matrix] = np.sqrt(max(math.fsum(rows[matrix]) / n, least) / rows[matrix])
         col_roots[matrix] = 1 / np.sqrt(cols[matrix])
     return math.fsum((p**2).reshape(-1)), math.fsum([*rows.reshape(-1), *cols.reshape(-1)])
@@ -1608,13 +1606,13 @@ def factored(p, g, row_roots, col_roots, top, rate, decay):
 
 @twin_of(
     update_tensor.whole_squares,
-    make_tensor_update("positive", 0.9, 0.05, 0.1, 0.05, 0.3, columns=2),
+    make_tensor_update("positive", 0.2, 0.05, 0.3, columns=2),
     [*FLAT, LARGE],
     sums=True,
 )
-def whole_squares(p, g, v, keep, lost, rest, eps, floor, partial):
+def whole_squares(p, g, v, rest, eps, floor, partial):
     for i in range(p.size):
-        v[i] = (keep + lost) * v[i] + rest * (g[i] ** 2 + eps)
+        v[i] = (1 - rest) * v[i] + rest * (g[i] ** 2 + eps)
     return math.fsum(p**2), math.fsum(g**2 / np.maximum(v, floor))
 
 
@@ -1626,13 +1624,13 @@ def whole(p, g, v, floor, rate, decay):
 
 def make_smooth(rng, shape):
     arrays = [rng.standard_normal(shape), rng.standard_normal(shape)]
-    return [*arrays, 0.9, 0.05, 0.1, 0.7, 0.3, empty(shape), flat_scratch(shape, 1)]
+    return [*arrays, 0.2, 0.7, 0.3, empty(shape), flat_scratch(shape, 1)]
 
 
 @twin_of(update_tensor.smooth, make_smooth, [*FLAT, LARGE], sums=True)
-def smooth(g, m, keep, lost, rest, of_mean, of_gradient, x, partial):
+def smooth(g, m, rest, of_mean, of_gradient, x, partial):
     for i in range(g.size):
-        m[i] = (keep + lost) * m[i] + rest * g[i]
+        m[i] = (1 - rest) * m[i] + rest * g[i]
         x[i] = of_mean * m[i] + of_gradient * g[i]
     return norm(x)
 

@@ -11,7 +11,6 @@ from ..callbacks import Callback, check_arrays, check_state
 from ..data import Batches, Data
 from ..kernels import gradients as kernels
 from ..kernels.arrays import aligned_empty
-from ..kernels.means import weights
 from ..moments import Moments, When
 from ..net import Net
 from .refresh import refreshed_buffers
@@ -26,10 +25,10 @@ def mix(average: np.ndarray, values: np.ndarray, share: float) -> None:
     """average = (1 - share) * average + share * values, in one pass.
 
     float32 would round 1 - share by up to 3e-8, and an average that remembers 100,000 steps would remember 300 more or
-    less, and settle off the mark; so that factor comes as the sum of two numbers.
+    less, and settle off the mark; the kernel takes it for what it is.
     """
     if average.size:
-        kernels.mix(average, values, *weights(average.dtype.type, 1 - share))
+        kernels.mix(average, values, average.dtype.type(share))
 
 
 class Average(Callback):

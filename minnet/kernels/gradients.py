@@ -30,20 +30,20 @@ def combine(x, a, y, b):
 
 
 @helper
-def _mix(average, values, keep, lost, share):
+def _mix(average, values, share):
     for i in range(average.size):
-        average[i] = mean(average[i], values[i], keep, lost, share)
+        average[i] = mean(average[i], values[i], share, share)
 
 
 @parallel_kernel
-def mix(average, values, keep, lost, share):
-    """average = (keep + lost) * average + share * values, for flat arrays; see ``means``."""
+def mix(average, values, share):
+    """average = (1 - share) * average + share * values, for flat arrays; see ``means``."""
     if average.size <= SERIAL:
-        _mix(average, values, keep, lost, share)
+        _mix(average, values, share)
     else:
         for chunk in prange(chunks(average.size)):
             start, stop = bounds(chunk, average.size)
-            _mix(average[start:stop], values[start:stop], keep, lost, share)
+            _mix(average[start:stop], values[start:stop], share)
 
 
 @helper

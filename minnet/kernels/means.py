@@ -1,8 +1,8 @@
 """What update rules share: running means and decay that float32 does not distort, and squares that must not overflow.
 
 A mean that remembers 100,000 steps has beta = 0.99999, and decay of 1e-4 at a rate of 1e-3 multiplies by 0.9999999.
-float32 has no such numbers: it would take 0.9999901 and 0.99999988, an error of 1 % in what is forgotten and of 19 % in
-what decays. So decay is subtracted as a product of its own, and beta comes as two numbers whose sum it is.
+float32 has no such numbers: it would take 0.99998999 and 0.99999988, an error of 0.1 % in what is forgotten and of 19 %
+in what decays. It does have 1e-5 and 1e-7. So kernels take ``rest`` = 1 - beta, and decay as what it takes away.
 """
 
 import math
@@ -17,25 +17,32 @@ from .compile import fused_helper, helper, kernel
 MARGIN = 1024.0
 
 
-def new_weights(cast: Callable[[float], np.floating], beta: float) -> tuple[np.floating, np.floating, np.floating]:
-    """``keep`` and ``lost``, whose sum is beta, and ``rest``, 1 - beta, in the dtype ``cast``."""
-    return cast(beta), cast(beta - float(cast(beta))), cast(1 - beta)
+def new_rest(cast: Callable[[float], np.floating], beta: float) -> np.floating:
+    """What a mean with ``beta`` forgets in a step, 1 - beta, in the dtype ``cast``."""
+    return cast(1 - beta)
 
 
-# For a beta that stays as it is: casts take longer than the look-up.
-weights: Callable[..., tuple[np.floating, np.floating, np.floating]] = lru_cache(128)(new_weights)
-
-
-@fused_helper
-def mean(old, new, keep, lost, rest):
-    """(keep + lost) * old + rest * new."""
-    return keep * old + (lost * old + rest * new)
+# For a beta that stays as it is: a cast takes longer than the look-up.
+rest: Callable[..., np.floating] = lru_cache(128)(new_rest)
 
 
 @fused_helper
-def kept(old, keep, lost):
-    """(keep + lost) * old."""
-    return keep * old + lost * old
+def mean(old, new, rest, share):
+    """(1 - rest) * old + share * new.
+
+    1 - rest is the sum of two numbers of the dtype, ``keep`` and ``lost``. (old - rest * old) + share * new would round
+    twice, the first time always in the same direction, and a mean of long memory would settle off the mark.
+    """
+    one = type(rest)(1)
+    keep = one - rest
+    lost = (one - keep) - rest
+    return keep * old + (lost * old + share * new)
+
+
+@fused_helper
+def kept(old, rest):
+    """(1 - rest) * old."""
+    return old - rest * old
 
 
 @fused_helper

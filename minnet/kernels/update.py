@@ -1,9 +1,9 @@
 """Update rules: each one pass over flat arrays of one size and dtype, in place.
 
 ``decay`` is the share of p that decoupled weight decay takes in this step, lr * weight_decay (0 for none). It stands
-in every kernel because a pass of its own would read and write the parameters once more. A factor of memory, such as rho
-or mu, comes with ``lost``, what rounding it to the arrays' dtype took away (see ``means``). Where a published form adds
-eps under the root and another adds it to the root, the kernel has both and the rule passes 0 for one of them.
+in every kernel because a pass of its own would read and write the parameters once more. Memory comes as what is
+forgotten, ``rest`` = 1 - rho or 1 - mu (see ``means``). Where a published form adds eps under the root and another adds
+it to the root, the kernel has both and the rule passes 0 for one of them.
 
 Kernels that square the gradient leave out elements whose squares would overflow, as if their gradient were 0, and
 return how many these were.
@@ -17,7 +17,7 @@ from numba import prange
 
 from .chunks import SERIAL, bounds, chunks
 from .compile import helper, parallel_kernel
-from .means import decayed, largest_slope, mean, taken
+from .means import decayed, kept, largest_slope, mean, taken
 
 
 @helper
@@ -38,62 +38,62 @@ def sgd(p, g, lr, decay):
 
 
 @helper
-def _momentum(p, g, v, mu, lost, gain, rate, decay):
+def _momentum(p, g, v, rest, gain, rate, decay):
     for i in range(p.size):
-        velocity = mean(v[i], g[i], mu, lost, gain)
+        velocity = mean(v[i], g[i], rest, gain)
         v[i] = velocity
         p[i] = decayed(p[i], decay, -rate * velocity)
 
 
 @parallel_kernel
-def momentum(p, g, v, mu, lost, gain, rate, decay):
+def momentum(p, g, v, rest, gain, rate, decay):
     """v = mu * v + gain * g; p = (1 - decay) * p + rate * v."""
     if p.size <= SERIAL:
-        _momentum(p, g, v, mu, lost, gain, rate, decay)
+        _momentum(p, g, v, rest, gain, rate, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _momentum(p[a:b], g[a:b], v[a:b], mu, lost, gain, rate, decay)
+            _momentum(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
 
 
 @helper
-def _nesterov(p, g, v, mu, lost, gain, rate, decay):
+def _nesterov(p, g, v, rest, gain, rate, decay):
     for i in range(p.size):
-        velocity = mean(v[i], g[i], mu, lost, gain)
+        velocity = mean(v[i], g[i], rest, gain)
         v[i] = velocity
-        p[i] = decayed(p[i], decay, -rate * (mu * velocity + gain * g[i]))
+        p[i] = decayed(p[i], decay, -rate * mean(velocity, g[i], rest, gain))
 
 
 @parallel_kernel
-def nesterov(p, g, v, mu, lost, gain, rate, decay):
+def nesterov(p, g, v, rest, gain, rate, decay):
     """v = mu * v + gain * g; p = (1 - decay) * p + rate * (mu * v + gain * g)."""
     if p.size <= SERIAL:
-        _nesterov(p, g, v, mu, lost, gain, rate, decay)
+        _nesterov(p, g, v, rest, gain, rate, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nesterov(p[a:b], g[a:b], v[a:b], mu, lost, gain, rate, decay)
+            _nesterov(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
 
 
 @helper
-def _nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay):
+def _nesterov_look_ahead(p, g, v, x, rest, lr, decay):
     for i in range(p.size):
-        velocity = mean(v[i], g[i], mu, lost, -lr)
+        velocity = mean(v[i], g[i], rest, -lr)
         position = decayed(x[i], decay, -velocity)
         v[i] = velocity
         x[i] = position
-        p[i] = position + mu * velocity
+        p[i] = position + kept(velocity, rest)
 
 
 @parallel_kernel
-def nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay):
+def nesterov_look_ahead(p, g, v, x, rest, lr, decay):
     """v = mu * v - lr * g; x = (1 - decay) * x + v; p = x + mu * v, the point where the next gradient is taken."""
     if p.size <= SERIAL:
-        _nesterov_look_ahead(p, g, v, x, mu, lost, lr, decay)
+        _nesterov_look_ahead(p, g, v, x, rest, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], mu, lost, lr, decay)
+            _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], rest, lr, decay)
 
 
 @helper
@@ -122,38 +122,38 @@ def adagrad(p, g, s, lr, eps_root, eps, decay):
 
 
 @helper
-def _rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay):
+def _rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        squares = mean(s[i], slope * slope, rho, lost, rest)
+        squares = mean(s[i], slope * slope, rest, rest)
         s[i] = squares
         p[i] = decayed(p[i], decay, lr * slope / (math.sqrt(squares + eps_root) + eps))
     return refused
 
 
 @parallel_kernel
-def rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay):
+def rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
     """s = rho * s + rest * g^2; p = (1 - decay) * p - lr * g / (sqrt(s + eps_root) + eps)."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _rmsprop(p, g, s, rho, lost, rest, lr, eps_root, eps, decay)
+        refused += _rmsprop(p, g, s, rest, lr, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _rmsprop(p[a:b], g[a:b], s[a:b], rho, lost, rest, lr, eps_root, eps, decay)
+            refused += _rmsprop(p[a:b], g[a:b], s[a:b], rest, lr, eps_root, eps, decay)
     return refused
 
 
 @helper
-def _rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+def _rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        squares = mean(s[i], slope * slope, rho, lost, rest)
-        velocity = mean(v[i], slope / (math.sqrt(squares + eps_root) + eps), mu, mu_lost, gain)
+        squares = mean(s[i], slope * slope, rest, rest)
+        velocity = mean(v[i], slope / (math.sqrt(squares + eps_root) + eps), mu_rest, gain)
         s[i] = squares
         v[i] = velocity
         p[i] = decayed(p[i], decay, -rate * velocity)
@@ -161,57 +161,57 @@ def _rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_
 
 
 @parallel_kernel
-def rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+def rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     """s = rho * s + rest * g^2; v = mu * v + gain * g / (sqrt(s + eps_root) + eps); p = (1 - decay) * p + rate * v."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _rmsprop_momentum(p, g, s, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay)
+        refused += _rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _rmsprop_momentum(
-                p[a:b], g[a:b], s[a:b], v[a:b], rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay
+                p[a:b], g[a:b], s[a:b], v[a:b], rest, mu_rest, gain, rate, eps_root, eps, decay
             )
     return refused
 
 
 @helper
-def _rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay):
+def _rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
         away = slope - m[i]
-        variance = mean(s[i], rho * away * away, rho, lost, rest)
-        m[i] = mean(m[i], slope, rho, lost, rest)
+        variance = mean(s[i], kept(away, rest) * away, rest, rest)
+        m[i] = mean(m[i], slope, rest, rest)
         s[i] = variance
         p[i] = decayed(p[i], decay, lr * slope / (math.sqrt(variance + eps_root) + eps))
     return refused
 
 
 @parallel_kernel
-def rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay):
+def rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
     """Centred by m: s = rho * (s + rest * (g - m)^2); m = rho * m + rest * g; p as in rmsprop."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _rmsprop_centred(p, g, s, m, rho, lost, rest, lr, eps_root, eps, decay)
+        refused += _rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _rmsprop_centred(p[a:b], g[a:b], s[a:b], m[a:b], rho, lost, rest, lr, eps_root, eps, decay)
+            refused += _rmsprop_centred(p[a:b], g[a:b], s[a:b], m[a:b], rest, lr, eps_root, eps, decay)
     return refused
 
 
 @helper
-def _rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+def _rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
         away = slope - m[i]
-        variance = mean(s[i], rho * away * away, rho, lost, rest)
-        velocity = mean(v[i], slope / (math.sqrt(variance + eps_root) + eps), mu, mu_lost, gain)
-        m[i] = mean(m[i], slope, rho, lost, rest)
+        variance = mean(s[i], kept(away, rest) * away, rest, rest)
+        velocity = mean(v[i], slope / (math.sqrt(variance + eps_root) + eps), mu_rest, gain)
+        m[i] = mean(m[i], slope, rest, rest)
         s[i] = variance
         v[i] = velocity
         p[i] = decayed(p[i], decay, -rate * velocity)
@@ -219,44 +219,42 @@ def _rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain,
 
 
 @parallel_kernel
-def rmsprop_centred_momentum(p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay):
+def rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     """s, m as in rmsprop_centred; v and p as in rmsprop_momentum."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _rmsprop_centred_momentum(
-            p, g, s, m, v, rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay
-        )
+        refused += _rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _rmsprop_centred_momentum(
-                p[a:b], g[a:b], s[a:b], m[a:b], v[a:b], rho, lost, rest, mu, mu_lost, gain, rate, eps_root, eps, decay
+                p[a:b], g[a:b], s[a:b], m[a:b], v[a:b], rest, mu_rest, gain, rate, eps_root, eps, decay
             )
     return refused
 
 
 @helper
-def _adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay):
+def _adadelta(p, g, s, d, rest, lr, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        squares = mean(s[i], slope * slope, rho, lost, rest)
+        squares = mean(s[i], slope * slope, rest, rest)
         update = math.sqrt((d[i] + eps) / (squares + eps)) * slope
         s[i] = squares
-        d[i] = mean(d[i], update * update, rho, lost, rest)
+        d[i] = mean(d[i], update * update, rest, rest)
         p[i] = decayed(p[i], decay, lr * update)
     return refused
 
 
 @parallel_kernel
-def adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay):
+def adadelta(p, g, s, d, rest, lr, eps, decay):
     """s = rho * s + rest * g^2; u = g * sqrt((d + eps) / (s + eps)); d = rho * d + rest * u^2; p -= lr * u."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _adadelta(p, g, s, d, rho, lost, rest, lr, eps, decay)
+        refused += _adadelta(p, g, s, d, rest, lr, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rho, lost, rest, lr, eps, decay)
+            refused += _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rest, lr, eps, decay)
     return refused

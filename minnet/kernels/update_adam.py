@@ -1,9 +1,9 @@
 """Update rules with Adam's moments: running means of the gradient and of its square, or of its size.
 
 In place, one pass over flat arrays of one size and dtype. ``decay`` is the share of p that decoupled weight decay
-takes, lr * weight_decay. ``rest1`` is 1 - beta1 and ``lost1`` what rounding took from beta1; ``rest2`` and ``lost2``
-are the same of beta2. Corrections for the start at 0 are numbers of the step, and come inside ``rate`` and
-``root_fix``. What is returned, and what becomes of gradients whose squares would overflow, is as in ``update``.
+takes, lr * weight_decay. Memory comes as what is forgotten, ``rest1`` = 1 - beta1 and ``rest2`` = 1 - beta2.
+Corrections for the start at 0 are numbers of the step, and come inside ``rate`` and ``root_fix``. What is returned,
+and what becomes of gradients whose squares would overflow, is as in ``update``.
 """
 
 import math
@@ -16,13 +16,13 @@ from .means import decayed, kept, largest_slope, mean, taken
 
 
 @helper
-def _adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+def _adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        first = mean(m[i], slope, beta1, lost1, rest1)
-        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        first = mean(m[i], slope, rest1, rest1)
+        second = mean(v[i], slope * slope, rest2, rest2)
         m[i] = first
         v[i] = second
         p[i] = decayed(p[i], decay, rate * first / (root_fix * math.sqrt(second) + eps))
@@ -30,28 +30,26 @@ def _adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, 
 
 
 @parallel_kernel
-def adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+def adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
     """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = (1 - decay) p - rate * m / (root_fix * sqrt(v) + eps)."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _adam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay)
+        refused += _adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _adam(
-                p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay
-            )
+            refused += _adam(p[a:b], g[a:b], m[a:b], v[a:b], rest1, rest2, rate, root_fix, eps, decay)
     return refused
 
 
 @helper
-def _amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+def _amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        first = mean(m[i], slope, beta1, lost1, rest1)
-        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        first = mean(m[i], slope, rest1, rest1)
+        second = mean(v[i], slope * slope, rest2, rest2)
         largest = max(w[i], second)
         m[i] = first
         v[i] = second
@@ -61,11 +59,11 @@ def _amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root
 
 
 @parallel_kernel
-def amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay):
+def amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     """m, v as in adam; w = max(w, v); p = (1 - decay) p - rate * m / (root_fix * sqrt(w) + eps)."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_fix, eps, decay)
+        refused += _amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
@@ -75,11 +73,7 @@ def amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_
                 m[a:b],
                 v[a:b],
                 w[a:b],
-                beta1,
-                lost1,
                 rest1,
-                beta2,
-                lost2,
                 rest2,
                 rate,
                 root_fix,
@@ -90,34 +84,34 @@ def amsgrad(p, g, m, v, w, beta1, lost1, rest1, beta2, lost2, rest2, rate, root_
 
 
 @helper
-def _adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay):
+def _adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
     for i in range(p.size):
-        first = mean(m[i], g[i], beta1, lost1, rest1)
-        norm = max(kept(u[i], beta2, lost2), abs(g[i]) + eps_norm)
+        first = mean(m[i], g[i], rest1, rest1)
+        norm = max(kept(u[i], rest2), abs(g[i]) + eps_norm)
         m[i] = first
         u[i] = norm
         p[i] = decayed(p[i], decay, rate * first / (norm + eps))
 
 
 @parallel_kernel
-def adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay):
+def adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
     """m = beta1 m + rest1 g; u = max(beta2 u, |g| + eps_norm); p = (1 - decay) p - rate * m / (u + eps)."""
     if p.size <= SERIAL:
-        _adamax(p, g, m, u, beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay)
+        _adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _adamax(p[a:b], g[a:b], m[a:b], u[a:b], beta1, lost1, rest1, beta2, lost2, rate, eps_norm, eps, decay)
+            _adamax(p[a:b], g[a:b], m[a:b], u[a:b], rest1, rest2, rate, eps_norm, eps, decay)
 
 
 @helper
-def _nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay):
+def _nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        first = mean(m[i], slope, beta1, lost1, rest1)
-        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        first = mean(m[i], slope, rest1, rest1)
+        second = mean(v[i], slope * slope, rest2, rest2)
         m[i] = first
         v[i] = second
         p[i] = decayed(p[i], decay, (rate_m * first + rate_g * slope) / (root_fix * math.sqrt(second) + eps))
@@ -125,11 +119,11 @@ def _nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g,
 
 
 @parallel_kernel
-def nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay):
+def nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
     """m, v as in adam; p = (1 - decay) p - (rate_m * m + rate_g * g) / (root_fix * sqrt(v) + eps)."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, root_fix, eps, decay)
+        refused += _nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
@@ -138,11 +132,7 @@ def nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, 
                 g[a:b],
                 m[a:b],
                 v[a:b],
-                beta1,
-                lost1,
                 rest1,
-                beta2,
-                lost2,
                 rest2,
                 rate_m,
                 rate_g,
@@ -154,21 +144,21 @@ def nadam(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, rate_m, rate_g, 
 
 
 @helper
-def _lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay):
+def _lion(p, g, m, rest1, rest2, lr, decay):
     zero, one = p.dtype.type(0), p.dtype.type(1)
     for i in range(p.size):
-        c = mean(m[i], g[i], beta1, lost1, rest1)
+        c = mean(m[i], g[i], rest1, rest1)
         sign = one if c > zero else (-one if c < zero else c)
-        m[i] = mean(m[i], g[i], beta2, lost2, rest2)
+        m[i] = mean(m[i], g[i], rest2, rest2)
         p[i] = decayed(p[i], decay, lr * sign)
 
 
 @parallel_kernel
-def lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay):
+def lion(p, g, m, rest1, rest2, lr, decay):
     """p = (1 - decay) p - lr * sign(beta1 m + rest1 g); m = beta2 m + rest2 g. Signs of 0 and NaN are 0 and NaN."""
     if p.size <= SERIAL:
-        _lion(p, g, m, beta1, lost1, rest1, beta2, lost2, rest2, lr, decay)
+        _lion(p, g, m, rest1, rest2, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _lion(p[a:b], g[a:b], m[a:b], beta1, lost1, rest1, beta2, lost2, rest2, lr, decay)
+            _lion(p[a:b], g[a:b], m[a:b], rest1, rest2, lr, decay)

@@ -35,12 +35,12 @@ def schedule_free_sgd(p, g, z, rate, pull, push, decay):
 
 
 @helper
-def _schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay):
+def _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
     top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        second = mean(v[i], slope * slope, rest2, rest2)
         step = slope / (root_fix * math.sqrt(second) + eps) + decay * p[i]
         base = z[i]
         v[i] = second
@@ -50,15 +50,15 @@ def _schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root
 
 
 @parallel_kernel
-def schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay):
+def schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
     """v = beta2 v + rest2 g^2; d = g / (root_fix * sqrt(v) + eps) + decay * p; p and z as above."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _schedule_free_adamw(p, g, z, v, beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay)
+        refused += _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _schedule_free_adamw(
-                p[a:b], g[a:b], z[a:b], v[a:b], beta2, lost2, rest2, rate, pull, push, root_fix, eps, decay
+                p[a:b], g[a:b], z[a:b], v[a:b], rest2, rate, pull, push, root_fix, eps, decay
             )
     return refused

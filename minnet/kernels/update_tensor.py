@@ -79,35 +79,35 @@ def norms(p, g, decay, partial):
 
 
 @helper
-def _lars(p, g, v, mu, lost, rate, decay):
+def _lars(p, g, v, rest, rate, decay):
     for i in range(p.size):
-        velocity = mean(v[i], g[i] + decay * p[i], mu, lost, rate)
+        velocity = mean(v[i], g[i] + decay * p[i], rest, rate)
         v[i] = velocity
         p[i] -= velocity
 
 
 @parallel_kernel
-def lars(p, g, v, mu, lost, rate, decay):
-    """v = mu * v + rate * (g + decay * p); p -= v."""
+def lars(p, g, v, rest, rate, decay):
+    """v = (1 - rest) * v + rate * (g + decay * p); p -= v."""
     if p.size <= SERIAL:
-        _lars(p, g, v, mu, lost, rate, decay)
+        _lars(p, g, v, rest, rate, decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _lars(p[a:b], g[a:b], v[a:b], mu, lost, rate, decay)
+            _lars(p[a:b], g[a:b], v[a:b], rest, rate, decay)
 
 
 # LAMB --------------------------------------------------------------------------------------------------------
 
 
 @helper
-def _block_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay):
+def _block_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay):
     pp, uu, refused, top = p.dtype.type(0), p.dtype.type(0), p.dtype.type(0), largest_slope(g)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused += over
-        first = mean(m[i], slope, beta1, lost1, rest1)
-        second = mean(v[i], slope * slope, beta2, lost2, rest2)
+        first = mean(m[i], slope, rest1, rest1)
+        second = mean(v[i], slope * slope, rest2, rest2)
         m[i] = first
         v[i] = second
         u = mean_fix * first / (root_fix * math.sqrt(second) + eps) + decay * p[i]
@@ -117,13 +117,11 @@ def _block_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fi
 
 
 @helper
-def _lamb_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay, sums):
+def _lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, sums):
     first, second, refused = 0.0, 0.0, 0.0
     for a in range(0, p.size, _BLOCK):
         b = min(a + _BLOCK, p.size)
-        pp, uu, over = _block_moments(
-            p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay
-        )  # fmt: skip
+        pp, uu, over = _block_moments(p[a:b], g[a:b], m[a:b], v[a:b], rest1, rest2, mean_fix, root_fix, eps, decay)
         first += pp
         second += uu
         refused += over
@@ -131,9 +129,7 @@ def _lamb_moments(p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix
 
 
 @parallel_kernel
-def lamb_moments(
-    p, g, m, v, beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps, decay, partial
-):  # fmt: skip
+def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, partial):
     """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; returns (|p|, |u|, refused), partial is (flat_parts(n), 3).
 
     u = mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p is what ``lamb`` moves by.
@@ -143,16 +139,34 @@ def lamb_moments(
         for part in range(parts):
             a, b = bounds(part, p.size)
             _lamb_moments(
-                p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps,
-                decay, partial[part],
-            )  # fmt: skip
+                p[a:b],
+                g[a:b],
+                m[a:b],
+                v[a:b],
+                rest1,
+                rest2,
+                mean_fix,
+                root_fix,
+                eps,
+                decay,
+                partial[part],
+            )
     else:
         for part in prange(parts):
             a, b = bounds(part, p.size)
             _lamb_moments(
-                p[a:b], g[a:b], m[a:b], v[a:b], beta1, lost1, rest1, beta2, lost2, rest2, mean_fix, root_fix, eps,
-                decay, partial[part],
-            )  # fmt: skip
+                p[a:b],
+                g[a:b],
+                m[a:b],
+                v[a:b],
+                rest1,
+                rest2,
+                mean_fix,
+                root_fix,
+                eps,
+                decay,
+                partial[part],
+            )
     return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1)), _total(partial, parts, 2)
 
 
@@ -186,8 +200,8 @@ def _task_rows(task, each, rows):
 
 
 @helper
-def _factor_sums(p, g, keep, lost, rest, eps, rows, partial):
-    """Some rows of a matrix: rows[i] = keep * rows[i] + rest * mean of its g^2; sums by column, then of p^2."""
+def _factor_sums(p, g, rest, eps, rows, partial):
+    """Some rows of a matrix: rows[i] = (1 - rest) * rows[i] + rest * mean of its g^2; sums by column, then of p^2."""
     n, m = g.shape
     for j in range(m + 1):
         partial[j] = g.dtype.type(0)
@@ -198,7 +212,7 @@ def _factor_sums(p, g, keep, lost, rest, eps, rows, partial):
             row += square
             partial[j] += square
             pp += p[i, j] * p[i, j]
-        rows[i] = mean(rows[i], row / g.dtype.type(m) + eps, keep, lost, rest)
+        rows[i] = mean(rows[i], row / g.dtype.type(m) + eps, rest, rest)
         partial[m] += pp
 
 
@@ -210,24 +224,24 @@ def _inverse_roots(values, scale, roots):
 
 
 @parallel_kernel
-def factor_sums(p, g, keep, lost, rest, eps, least, rows, cols, row_roots, col_roots, partial):
+def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partial):
     """Moving means of g^2 along rows and columns of matrices p and g (k, n, m): rows (k, n), cols (k, m).
 
-    rows = keep * rows + rest * mean over columns of (g^2 + eps), cols likewise. row_roots (k, n) = sqrt(max(mean of
-    rows, least) / rows) and col_roots (k, m) = 1 / sqrt(cols): 1 / sqrt(V) is the product of both, which are kept apart
-    since V itself may be smaller than the dtype's smallest number. Returns the sum of p^2, and that of all rows, which
-    is not finite if a square or the gradient was not. partial is (k * row_parts(n), m + 1).
+    rows = (1 - rest) * rows + rest * mean over columns of (g^2 + eps), cols likewise. row_roots (k, n) =
+    sqrt(max(mean of rows, least) / rows) and col_roots (k, m) = 1 / sqrt(cols): 1 / sqrt(V) is the product of both,
+    which are kept apart since V itself may be smaller than the dtype's smallest number. Returns the sum of p^2, and
+    that of all rows, which is not finite if a square or the gradient was not. partial is (k * row_parts(n), m + 1).
     """
     k, n, m = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, lost, rest, eps, rows[matrix, a:b], partial[task])
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], rest, eps, rows[matrix, a:b], partial[task])
     else:
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factor_sums(p[matrix, a:b], g[matrix, a:b], keep, lost, rest, eps, rows[matrix, a:b], partial[task])
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], rest, eps, rows[matrix, a:b], partial[task])
     whole = 0.0
     for matrix in range(k):
         sums = partial[matrix * each]
@@ -236,7 +250,7 @@ def factor_sums(p, g, keep, lost, rest, eps, least, rows, cols, row_roots, col_r
                 sums[j] += partial[task, j]
         total = 0.0
         for j in range(m):
-            cols[matrix, j] = mean(cols[matrix, j], sums[j] / g.dtype.type(n) + eps, keep, lost, rest)
+            cols[matrix, j] = mean(cols[matrix, j], sums[j] / g.dtype.type(n) + eps, rest, rest)
             whole += cols[matrix, j]
         for i in range(n):
             total += rows[matrix, i]
@@ -298,11 +312,11 @@ def factored(p, g, row_roots, col_roots, top, rate, decay):
 
 
 @helper
-def _block_squares(p, g, v, keep, lost, rest, eps, floor):
+def _block_squares(p, g, v, rest, eps, floor):
     pp, uu = p.dtype.type(0), p.dtype.type(0)
     for i in range(p.size):
         square = g[i] * g[i]
-        squares = mean(v[i], square + eps, keep, lost, rest)
+        squares = mean(v[i], square + eps, rest, rest)
         v[i] = squares
         pp += p[i] * p[i]
         uu += square / max(squares, floor)
@@ -310,19 +324,19 @@ def _block_squares(p, g, v, keep, lost, rest, eps, floor):
 
 
 @helper
-def _whole_squares(p, g, v, keep, lost, rest, eps, floor, sums):
+def _whole_squares(p, g, v, rest, eps, floor, sums):
     first, second = 0.0, 0.0
     for a in range(0, p.size, _BLOCK):
         b = min(a + _BLOCK, p.size)
-        pp, uu = _block_squares(p[a:b], g[a:b], v[a:b], keep, lost, rest, eps, floor)
+        pp, uu = _block_squares(p[a:b], g[a:b], v[a:b], rest, eps, floor)
         first += pp
         second += uu
     sums[0], sums[1] = first, second
 
 
 @parallel_kernel
-def whole_squares(p, g, v, keep, lost, rest, eps, floor, partial):
-    """v = keep * v + rest * (g^2 + eps); returns the sums of p^2 and of g^2 / max(v, floor).
+def whole_squares(p, g, v, rest, eps, floor, partial):
+    """v = (1 - rest) * v + rest * (g^2 + eps); returns the sums of p^2 and of g^2 / max(v, floor).
 
     partial is (flat_parts(n), 2).
     """
@@ -330,11 +344,11 @@ def whole_squares(p, g, v, keep, lost, rest, eps, floor, partial):
     if p.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, p.size)
-            _whole_squares(p[a:b], g[a:b], v[a:b], keep, lost, rest, eps, floor, partial[part])
+            _whole_squares(p[a:b], g[a:b], v[a:b], rest, eps, floor, partial[part])
     else:
         for part in prange(parts):
             a, b = bounds(part, p.size)
-            _whole_squares(p[a:b], g[a:b], v[a:b], keep, lost, rest, eps, floor, partial[part])
+            _whole_squares(p[a:b], g[a:b], v[a:b], rest, eps, floor, partial[part])
     return _total(partial, parts, 0), _total(partial, parts, 1)
 
 
@@ -359,10 +373,10 @@ def whole(p, g, v, floor, rate, decay):
 
 
 @helper
-def _block_smooth(g, m, keep, lost, rest, of_mean, of_gradient, x):
+def _block_smooth(g, m, rest, of_mean, of_gradient, x):
     squares = g.dtype.type(0)
     for i in range(g.size):
-        smoothed = mean(m[i], g[i], keep, lost, rest)
+        smoothed = mean(m[i], g[i], rest, rest)
         mixed = of_mean * smoothed + of_gradient * g[i]
         m[i] = smoothed
         x[i] = mixed
@@ -371,26 +385,26 @@ def _block_smooth(g, m, keep, lost, rest, of_mean, of_gradient, x):
 
 
 @helper
-def _smooth(g, m, keep, lost, rest, of_mean, of_gradient, x):
+def _smooth(g, m, rest, of_mean, of_gradient, x):
     total = 0.0
     for a in range(0, g.size, _BLOCK):
         b = min(a + _BLOCK, g.size)
-        total += _block_smooth(g[a:b], m[a:b], keep, lost, rest, of_mean, of_gradient, x[a:b])
+        total += _block_smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
     return total
 
 
 @parallel_kernel
-def smooth(g, m, keep, lost, rest, of_mean, of_gradient, x, partial):
-    """m = keep * m + rest * g; x = of_mean * m + of_gradient * g; returns |x|. partial is (flat_parts(n), 1)."""
+def smooth(g, m, rest, of_mean, of_gradient, x, partial):
+    """m = (1 - rest) * m + rest * g; x = of_mean * m + of_gradient * g; returns |x|. partial is (flat_parts(n), 1)."""
     parts = chunks(g.size)
     if g.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, g.size)
-            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, lost, rest, of_mean, of_gradient, x[a:b])
+            partial[part, 0] = _smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
     else:
         for part in prange(parts):
             a, b = bounds(part, g.size)
-            partial[part, 0] = _smooth(g[a:b], m[a:b], keep, lost, rest, of_mean, of_gradient, x[a:b])
+            partial[part, 0] = _smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
     return math.sqrt(_total(partial, parts, 0))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_tensor as kernels
-from ..kernels.means import squares_fit, weights
+from ..kernels.means import squares_fit
 from .base import Hyper, State
 from .scratch import scratch
 from .squares import SquaringRule
@@ -70,8 +70,8 @@ class Adafactor(SquaringRule):
             self.refuse(g)
         inside, _, floor = self._places_of_eps(params.dtype)
         (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
-        means = weights(cast, 1 - t**-self.decay_power)
-        size, length = kernels.whole_squares(p, g, squares, *means, cast(inside), cast(floor), partial)
+        share = cast(t**-self.decay_power)
+        size, length = kernels.whole_squares(p, g, squares, share, cast(inside), cast(floor), partial)
         kernels.whole(p, g, squares, cast(floor), cast(self._rate(rate, size, length, p.size)), cast(decay))
 
     def _factored(
@@ -91,8 +91,8 @@ class Adafactor(SquaringRule):
         C = squares[used - k * columns : used].reshape(k, columns) if columns > 1 or rows == 1 else single
         if 1 in (rows, columns):
             np.mean(C if rows == 1 else R, axis=1, keepdims=True, out=single)
-        means = weights(cast, 1 - t**-self.decay_power)
-        size, seen = kernels.factor_sums(p, g, *means, cast(inside), cast(least), R, C, row_roots, col_roots, partial)
+        share = cast(t**-self.decay_power)
+        size, seen = kernels.factor_sums(p, g, share, cast(inside), cast(least), R, C, row_roots, col_roots, partial)
         if not math.isfinite(seen):
             np.copyto(squares[:used], kept)
             self.refuse(g)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_adam as kernels
-from ..kernels.means import new_weights, weights
+from ..kernels.means import new_rest, rest
 from .base import Hyper, Rule, State
 from .squares import SquaringRule
 
@@ -46,7 +46,7 @@ class Adam(SquaringRule):
         rate, root_fix = _corrected(self, lr, t)
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
-        if kernels.adam(params, grads, *state, *weights(cast, self.beta1), *weights(cast, self.beta2), *scalars):
+        if kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
@@ -78,7 +78,7 @@ class AMSGrad(SquaringRule):
         rate, root_fix = _corrected(self, lr, t)
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
-        if kernels.amsgrad(params, grads, *state, *weights(cast, self.beta1), *weights(cast, self.beta2), *scalars):
+        if kernels.amsgrad(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
@@ -106,9 +106,8 @@ class AdaMax(Rule):
         eps_norm, eps = (self.eps, 0.0) if self.eps_in_norm else (0.0, self.eps)
         rate = lr / (1 - self.beta1**t)
         cast = params.dtype.type
-        keep, lost, _ = weights(cast, self.beta2)
         scalars = map(cast, (rate, eps_norm, eps, lr * decay))
-        kernels.adamax(params, grads, *state, *weights(cast, self.beta1), keep, lost, *scalars)
+        kernels.adamax(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +149,7 @@ class NAdam(SquaringRule):
         cast = params.dtype.type
         rates = lr * following / (1 - product * following), lr * (1 - mu) / (1 - product)
         scalars = map(cast, (*rates, 1 / math.sqrt(1 - self.beta2**t), self.eps, lr * decay))
-        memories = (*new_weights(cast, kept), *weights(cast, self.beta2))
+        memories = new_rest(cast, kept), rest(cast, self.beta2)
         if kernels.nadam(params, grads, mean, squares, *memories, *scalars):
             self.refuse(grads)
 
@@ -190,7 +189,7 @@ class RAdam(SquaringRule):
             rate, root_fix, eps = rate * math.sqrt(gain * unbias), 1.0, self.eps
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, eps, lr * decay))
-        if kernels.adam(params, grads, *state, *weights(cast, self.beta1), *weights(cast, self.beta2), *scalars):
+        if kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 

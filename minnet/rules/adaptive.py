@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from .base import Hyper, State
 from .squares import SquaringRule
 
@@ -62,5 +62,5 @@ class Adadelta(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, self.eps, lr * decay))
-        if kernels.adadelta(params, grads, state[0], state[1], *weights(cast, self.rho), *scalars):
+        if kernels.adadelta(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
             self.refuse(grads)

@@ -15,7 +15,7 @@ import numpy as np
 from .. import checks, streams
 from ..kernels import gradients as kernels
 from ..kernels.flat import scale
-from ..kernels.means import squares_fit, weights
+from ..kernels.means import squares_fit
 from ..spec import Tensor
 from .base import Hyper, Rule, Run, State, inside
 from .sgd import NesterovLookAhead
@@ -118,7 +118,7 @@ class LookAhead(Around):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         super().apply(params, grads, state, lr=lr, t=t, decay=decay)
         if t % self.k == 0:
-            kernels.mix(state[0].reshape(-1), params.reshape(-1), *weights(params.dtype.type, 1 - self.alpha))
+            kernels.mix(state[0].reshape(-1), params.reshape(-1), params.dtype.type(self.alpha))
             np.copyto(params, state[0])
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray | None:

@@ -262,6 +262,9 @@ NOTES = (
     "and gains. The same elsewhere, for all parameters: PyTorch's weight_decay of AdamW, Adafactor and Muon; Keras' "
     "weight_decay of every optimizer. PyTorch's weight_decay of all others adds d * p to the gradient, again for all "
     "parameters: CoupledDecay(rule, d, spare=False).",
+    "Decay in float32. Where the gradient moves a parameter, decay is exact to the rounding of the sum. Where the "
+    "gradient is 0, a decay lr * d of less than 3e-8 is below half a unit in the parameter's last place and is lost; "
+    "one of more than 6e-8 never is. PyTorch rounds 1 - lr * d itself, so there it is lost beside a gradient as well.",
     "L2 and clipping. The net's l2=d is a penalty of the objective: its gradient d * p, which spares biases and "
     "gains, is clipped with the rest. PyTorch clips the gradient of the loss (clip_grad_norm_) and adds "
     "weight_decay * p after that, in the optimizer: clip_norm and CoupledDecay here. Without clipping the two "

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_adam as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from .base import Hyper, Rule, State
 
 
@@ -31,5 +31,5 @@ class Lion(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        memories = (*weights(cast, self.beta1), *weights(cast, self.beta2))
+        memories = rest(cast, self.beta1), rest(cast, self.beta2)
         kernels.lion(params, grads, state[0], *memories, cast(lr), cast(lr * decay))

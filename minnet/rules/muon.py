@@ -9,7 +9,7 @@ import numpy as np
 from .. import checks
 from ..kernels import flat
 from ..kernels import update_tensor as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from ..kernels.product import multiply
 from ..kernels.update import sgd
 from ..spec import Tensor
@@ -86,7 +86,7 @@ class Muon(Rule):
         X = memory[0].reshape(-1)
         mu = self.momentum
         mixture = map(cast, (mu, 1 - mu) if self.nesterov else (1.0, 0.0))
-        norm = kernels.smooth(grads.reshape(-1), state[0].reshape(-1), *weights(cast, mu), *mixture, X, partial)
+        norm = kernels.smooth(grads.reshape(-1), state[0].reshape(-1), rest(cast, mu), *mixture, X, partial)
         if norm == math.inf:  # the squares overflowed, not X itself
             X /= cast(largest_size([X]))
             norm = euclidean([X])

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from .base import Hyper, State
 from .squares import SquaringRule
 
@@ -39,7 +39,7 @@ class RMSprop(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
-        if kernels.rmsprop(params, grads, state[0], *weights(cast, self.rho), *scalars):
+        if kernels.rmsprop(params, grads, state[0], rest(cast, self.rho), *scalars):
             self.refuse(grads)
 
 
@@ -69,7 +69,7 @@ class RMSpropMomentum(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        memories = (*weights(cast, self.rho), *weights(cast, self.momentum)[:2])
+        memories = rest(cast, self.rho), rest(cast, self.momentum)
         scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
         if kernels.rmsprop_momentum(params, grads, state[0], state[1], *memories, *scalars):
             self.refuse(grads)
@@ -97,7 +97,7 @@ class RMSpropCentred(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
-        if kernels.rmsprop_centred(params, grads, state[0], state[1], *weights(cast, self.rho), *scalars):
+        if kernels.rmsprop_centred(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
             self.refuse(grads)
 
 
@@ -128,7 +128,7 @@ class RMSpropCentredMomentum(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        memories = (*weights(cast, self.rho), *weights(cast, self.momentum)[:2])
+        memories = rest(cast, self.rho), rest(cast, self.momentum)
         scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
         if kernels.rmsprop_centred_momentum(params, grads, *state, *memories, *scalars):
             self.refuse(grads)

@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_schedule_free as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from .base import Hyper, Rule, State
 from .squares import SquaringRule
 
@@ -115,7 +115,7 @@ class ScheduleFreeAdamW(SquaringRule):
         pull, push = _advance(numbers, self.beta1, rate)
         cast = params.dtype.type
         scalars = map(cast, (rate, pull, push, root_fix, self.eps, decay))
-        if kernels.schedule_free_adamw(params, grads, base, squares, *weights(cast, self.beta2), *scalars):
+        if kernels.schedule_free_adamw(params, grads, base, squares, rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from .base import Hyper, Rule, State
 
 
@@ -53,8 +53,7 @@ class Momentum(Rule):
         if t > 1:
             gain *= 1 - self.dampening
         cast = params.dtype.type
-        keep, lost, _ = weights(cast, self.momentum)
-        kernels.momentum(params, grads, state[0], keep, lost, cast(gain), cast(rate), cast(lr * decay))
+        kernels.momentum(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,7 @@ class Nesterov(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        keep, lost, _ = weights(cast, self.momentum)
-        kernels.nesterov(params, grads, state[0], keep, lost, cast(gain), cast(rate), cast(lr * decay))
+        kernels.nesterov(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay))
 
 
 @dataclass(frozen=True)
@@ -108,5 +106,4 @@ class NesterovLookAhead(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        keep, lost, _ = weights(cast, self.momentum)
-        kernels.nesterov_look_ahead(params, grads, *state, keep, lost, cast(lr), cast(lr * decay))
+        kernels.nesterov_look_ahead(params, grads, *state, rest(cast, self.momentum), cast(lr), cast(lr * decay))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels import update_tensor as kernels
-from ..kernels.means import weights
+from ..kernels.means import rest
 from ..spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
@@ -66,8 +66,7 @@ class LARS(Rule):
             slope = euclidean([g + cast(decay) * p if self.joint_norm else g])
         below = slope if self.joint_norm else slope + decay * size
         ratio = _ratio(self.trust * size, below + self.eps) if slope > 0 else 1.0
-        keep, lost, _ = weights(cast, self.momentum)
-        kernels.lars(p, g, v, keep, lost, cast(lr * ratio), cast(decay))
+        kernels.lars(p, g, v, rest(cast, self.momentum), cast(lr * ratio), cast(decay))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +116,7 @@ class LAMB(SquaringRule):
         inside, before = (decay, 0.0) if self.decay_in_ratio else (0.0, lr * decay)
         form = tuple(map(cast, (mean_fix, root_fix, self.eps, inside)))
         (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 3))
-        memories = (*weights(cast, self.beta1), *weights(cast, self.beta2))
+        memories = rest(cast, self.beta1), rest(cast, self.beta2)
         size, length, refused = kernels.lamb_moments(p, g, m, v, *memories, *form, partial)
         if refused:
             self.refuse(grads)
