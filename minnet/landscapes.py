@@ -245,7 +245,10 @@ def descend(
             loss = evaluate(step)
             if not np.isfinite(grads).all():
                 break
-            optimizer.step(lr, loss=loss, evaluate=partial(evaluate, step))
+            try:
+                optimizer.step(lr, loss=loss, evaluate=partial(evaluate, step))
+            except FloatingPointError:  # a gradient that the rule refuses
+                break
             if not np.isfinite(params).all():
                 break
             path[step + 1] = params

@@ -14,7 +14,7 @@ from .net import Net
 from .rules import Hyper, Rule, Run, State
 from .rules.base import by_choice
 from .rules.clipping import limit_norm
-from .rules.squares import SHORT, refuse
+from .rules.spikes import SHORT, refusal, too_large
 from .schedules import Schedule
 from .schedules.base import telling_steps
 from .spec import Layout, Shape, Tensor
@@ -65,6 +65,13 @@ class _Part:
             else:
                 found.append((tensor.start, tensor.stop, decays, (tensor,)))
         return [span for span in found if span[0] < span[1]]
+
+    def named(self, error: FloatingPointError) -> FloatingPointError:
+        """The error of ``apply``, or one that names the tensors if a gradient was too large: a rule knows no names."""
+        for run in self.runs if self.rule.refuses_spikes() else ():
+            if too_large(run.grads).any():
+                return refusal(type(self.rule).__name__, run.grads, run.tensors)
+        return error
 
     def add_run(self, run: Run, decays: bool) -> None:
         """Start the rule's state for a run."""
@@ -252,10 +259,13 @@ class Optimizer:
                 f"clip_norm {self.clip_norm}"
             )
         self._varying = [part for part in self._parts if part.varies]
-        # Gradients to look at before a rule squares them; of longer ones the kernels see as they go.
-        squaring = [part for part in self._parts if part.rule.takes_squares()]
-        squared = [(type(part.rule).__name__, run.grads.reshape(-1)) for part in squaring for run in part.runs]
-        self._squared = [(name, grads) for name, grads in squared if grads.size <= SHORT]
+        # Gradients to look at for spikes before any rule moves; of longer ones the kernels see as they go.
+        guarded = [(part.rule, run) for part in self._parts if part.rule.refuses_spikes() for run in part.runs]
+        self._looked_at = [
+            (run.grads.reshape(-1), type(rule).__name__, run.tensors)
+            for rule, run in guarded
+            if run.grads.size <= SHORT
+        ]
         self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
         # What clipping looks at: all, but for frozen tensors.
         trained = sorted((start, stop) for _, (start, stop, _, _) in spans)
@@ -354,7 +364,8 @@ class Optimizer:
 
         ValueError for a rate or hyper-parameter out of its range changes nothing. FloatingPointError if clipping meets
         a gradient that is not finite changes neither parameters nor state, and the gradient itself only if combinators
-        had changed it before.
+        had changed it before. FloatingPointError if a rule meets a gradient that is too large to be squared or not
+        finite: of tensors with more than 8,192 elements, others may have moved by then.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         if lr_factor != 1.0:
@@ -369,9 +380,9 @@ class Optimizer:
             self.grad_norm = limit_norm("Optimizer", self._clipped, bound)
         for source, varies, runs in self._changers:
             (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
-        for name, grads in self._squared:
+        for grads, name, tensors in self._looked_at:
             if not squares_fit(grads):
-                refuse(name, grads)
+                raise refusal(name, grads, tensors)
         if self._prepares:
             for part in self._parts:
                 part.rule.prepare(part.runs, lr=part.rate(rate, lr_factor), t=t)
@@ -381,8 +392,11 @@ class Optimizer:
                 for run in part.runs:
                     rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # seen to above
             else:
-                for params, grads, state, decays in part.calls:
-                    rule.apply(params, grads, state, lr=own, t=t, decay=decay if decays else 0.0)
+                try:
+                    for params, grads, state, decays in part.calls:
+                        rule.apply(params, grads, state, lr=own, t=t, decay=decay if decays else 0.0)
+                except FloatingPointError as error:
+                    raise part.named(error) from None
             if self._limit is not None and own > 0:  # what stands still may lie beyond the bound
                 self._limit(part.tensors)
         self.steps += 1

@@ -1263,6 +1263,7 @@ def make_update(*kinds):
 def sgd(p, g, lr, decay):
     for i in range(p.size):
         p[i] = (1 - decay) * p[i] - lr * g[i]
+    return True
 
 
 @twin_of(update.momentum, make_update("any", 0.2, -0.1, 0.5, 0.01), [*FLAT, LARGE])
@@ -1270,6 +1271,7 @@ def momentum(p, g, v, rest, gain, rate, decay):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + gain * g[i]
         p[i] = (1 - decay) * p[i] + rate * v[i]
+    return True
 
 
 @twin_of(update.nesterov, make_update("any", 0.2, -0.1, 0.5, 0.01), [*FLAT, LARGE])
@@ -1277,6 +1279,7 @@ def nesterov(p, g, v, rest, gain, rate, decay):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + gain * g[i]
         p[i] = (1 - decay) * p[i] + rate * ((1 - rest) * v[i] + gain * g[i])
+    return True
 
 
 @twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.2, 0.1, 0.01), [*FLAT, LARGE])
@@ -1285,6 +1288,7 @@ def nesterov_look_ahead(p, g, v, x, rest, lr, decay):
         v[i] = (1 - rest) * v[i] - lr * g[i]
         x[i] = (1 - decay) * x[i] + v[i]
         p[i] = x[i] + (1 - rest) * v[i]
+    return True
 
 
 @twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
@@ -1292,7 +1296,7 @@ def adagrad(p, g, s, lr, eps_root, eps, decay):
     for i in range(p.size):
         s[i] = s[i] + g[i] ** 2
         p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
-    return 0
+    return True
 
 
 @twin_of(update.rmsprop, make_update("positive", 0.2, 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
@@ -1300,7 +1304,7 @@ def rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
         s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
         p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
-    return 0
+    return True
 
 
 @twin_of(update.adadelta, make_update("positive", "positive", 0.2, 0.5, 0.02, 0.01), [*FLAT, LARGE])
@@ -1310,7 +1314,7 @@ def adadelta(p, g, s, d, rest, lr, eps, decay):
         change = math.sqrt(d[i] + eps) / math.sqrt(s[i] + eps) * g[i]
         d[i] = (1 - rest) * d[i] + rest * change**2
         p[i] = (1 - decay) * p[i] - lr * change
-    return 0
+    return True
 
 
 @twin_of(
@@ -1323,7 +1327,7 @@ def adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
         m[i] = (1 - rest1) * m[i] + rest1 * g[i]
         v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         p[i] = (1 - decay) * p[i] - rate * m[i] / (root_fix * math.sqrt(v[i]) + eps)
-    return 0
+    return True
 
 
 @twin_of(
@@ -1336,7 +1340,7 @@ def rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay
         s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
         v[i] = (1 - mu_rest) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
         p[i] = (1 - decay) * p[i] + rate * v[i]
-    return 0
+    return True
 
 
 @twin_of(
@@ -1349,7 +1353,7 @@ def rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
         s[i] = (1 - rest) * s[i] + (1 - rest) * rest * (g[i] - m[i]) ** 2
         m[i] = (1 - rest) * m[i] + rest * g[i]
         p[i] = (1 - decay) * p[i] - lr * g[i] / (math.sqrt(s[i] + eps_root) + eps)
-    return 0
+    return True
 
 
 @twin_of(
@@ -1363,7 +1367,7 @@ def rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root,
         m[i] = (1 - rest) * m[i] + rest * g[i]
         v[i] = (1 - mu_rest) * v[i] + gain * g[i] / (math.sqrt(s[i] + eps_root) + eps)
         p[i] = (1 - decay) * p[i] + rate * v[i]
-    return 0
+    return True
 
 
 @twin_of(
@@ -1377,7 +1381,7 @@ def amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
         v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         w[i] = v[i] if v[i] > w[i] else w[i]
         p[i] = (1 - decay) * p[i] - rate * m[i] / (root_fix * math.sqrt(w[i]) + eps)
-    return 0
+    return True
 
 
 @twin_of(update_adam.adamax, make_update("any", "positive", 0.1, 0.2, 0.1, 0.02, 0.03, 0.02), [*FLAT, LARGE])
@@ -1387,6 +1391,7 @@ def adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
         size = math.fabs(g[i]) + eps_norm
         u[i] = max(size, (1 - rest2) * u[i])
         p[i] = (1 - decay) * p[i] - rate * m[i] / (u[i] + eps)
+    return True
 
 
 @twin_of(
@@ -1399,7 +1404,7 @@ def nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
         m[i] = (1 - rest1) * m[i] + rest1 * g[i]
         v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
         p[i] = (1 - decay) * p[i] - (rate_m * m[i] + rate_g * g[i]) / (root_fix * math.sqrt(v[i]) + eps)
-    return 0
+    return True
 
 
 @twin_of(update_adam.lion, make_update("any", 0.1, 0.3, 0.1, 0.02), [*FLAT, LARGE])
@@ -1407,6 +1412,7 @@ def lion(p, g, m, rest1, rest2, lr, decay):
     for i in range(p.size):
         p[i] = (1 - decay) * p[i] - lr * np.sign((1 - rest1) * m[i] + rest1 * g[i])
         m[i] = (1 - rest2) * m[i] + rest2 * g[i]
+    return True
 
 
 @twin_of(update_schedule_free.schedule_free_sgd, make_update("any", 0.1, 0.2, 0.05, 0.3), [*FLAT, LARGE])
@@ -1415,6 +1421,7 @@ def schedule_free_sgd(p, g, z, rate, pull, push, decay):
         d = g[i] + decay * p[i]
         p[i] = (1 - pull) * p[i] + pull * z[i] - push * d
         z[i] = z[i] - rate * d
+    return True
 
 
 @twin_of(
@@ -1428,7 +1435,7 @@ def schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, deca
         d = g[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i]
         p[i] = (1 - pull) * p[i] + pull * z[i] - push * d
         z[i] = z[i] - rate * d
-    return 0
+    return True
 
 
 # What combinators do -----------------------------------------------------------------------------------------
@@ -1448,6 +1455,36 @@ def combine(x, a, y, b):
 def mix(average, values, share):
     for i in range(average.size):
         average[i] = (1 - share) * average[i] + share * values[i]
+
+
+@twin_of(gradients.look_ahead, make_update(0.3), [*FLAT, LARGE])
+def look_ahead(p, slow, share):
+    slow[:] = (1 - share) * slow + share * p
+    p[:] = slow
+
+
+@twin_of(gradients.scaled, lambda rng, s: [rng.standard_normal(s), 0.3, empty(s)], [*FLAT, LARGE])
+def scaled(x, factor, y):
+    y[:] = factor * x
+
+
+@twin_of(gradients.clip_values, lambda rng, s: [rng.standard_normal(s), 0.3], [*FLAT, LARGE])
+def clip_values(x, bound):
+    for i in range(x.size):
+        x[i] = min(max(x[i], -bound), bound)
+
+
+@twin_of(gradients.add_norm, lambda rng, s: [rng.standard_normal(s), np.zeros(3)], FLAT, sums=True)
+def add_norm(x, sums):
+    sums[0] = math.fsum(x**2)
+    sums[2] = math.sqrt(sums[0])
+    sums[1] = sums[0] * (2.0**-80) ** 2  # tiny beside the bound, in either precision
+    return True
+
+
+@twin_of(gradients.limit, lambda rng, s: [rng.standard_normal(s), np.full(3, 0.8), np.float64(0.3)], FLAT)
+def limit(x, sums, bound):
+    x *= bound / sums[2]
 
 
 @twin_of(means.squares_fit, lambda rng, s: [rng.standard_normal(s)], FLAT)
@@ -1513,15 +1550,24 @@ def norm(x):
     return math.sqrt(math.fsum(float(v) ** 2 for v in x))
 
 
-@twin_of(update_tensor.norms, make_tensor_update(0.3, columns=2), [*FLAT, LARGE], sums=True)
-def norms(p, g, decay, partial):
-    return norm(p), norm(g + decay * p)
+def with_rate(make):
+    """``make``, with an array of one element behind: a rate or a factor for the next kernel."""
+    return lambda rng, shape: [*make(rng, shape), empty((1,))]
 
 
-@twin_of(update_tensor.lars, make_update("any", 0.2, 0.1, 0.3), [*FLAT, LARGE])
+RATES = tuple(map(np.float64, (0.7, 0.3, 0.2, 0.1)))  # in double precision for any arrays
+
+
+@twin_of(update_tensor.lars_rate, with_rate(make_tensor_update(0.3, *RATES, columns=3)), [*FLAT, LARGE], sums=True)
+def lars_rate(p, g, inside, beside, lr, trust, eps, partial, rate):
+    rate[0] = lr * trust * norm(p) / (norm(g + inside * p) + beside * norm(p) + eps)
+    return True
+
+
+@twin_of(update_tensor.lars, make_update("any", 0.2, np.full(1, 0.1), 0.3), [*FLAT, LARGE])
 def lars(p, g, v, rest, rate, decay):
     for i in range(p.size):
-        v[i] = (1 - rest) * v[i] + rate * (g[i] + decay * p[i])
+        v[i] = (1 - rest) * v[i] + rate[0] * (g[i] + decay * p[i])
         p[i] = p[i] - v[i]
 
 
@@ -1532,24 +1578,27 @@ def lamb_direction(p, m, v, mean_fix, root_fix, eps, decay):
     return [mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i] for i in range(p.size)]
 
 
-@twin_of(update_tensor.lamb_moments, make_tensor_update(*LAMB, columns=3), [*FLAT, LARGE], sums=True)
-def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, partial):
+@twin_of(
+    update_tensor.lamb_moments, with_rate(make_tensor_update(*LAMB, *RATES[:2], columns=3)), [*FLAT, LARGE], sums=True
+)
+def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, shrunk, lr, partial, rate):
     for i in range(p.size):
         m[i] = (1 - rest1) * m[i] + rest1 * g[i]
         v[i] = (1 - rest2) * v[i] + rest2 * g[i] ** 2
-    return norm(p), norm(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay)), 0.0
+    rate[0] = lr * shrunk * norm(p) / norm(lamb_direction(p, m, v, mean_fix, root_fix, eps, decay))
+    return True
 
 
 @twin_of(
     update_tensor.lamb,
     lambda rng, shape: (
         [array for i, array in enumerate(make_update(*LAMB[:2])(rng, shape)) if i != 1]
-        + [1.2, 1.5, 0.02, 0.3, 0.1, 0.02]
+        + [1.2, 1.5, 0.02, 0.3, np.full(1, 0.1), 0.02]
     ),
     [*FLAT, LARGE],
 )
 def lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
-    p[:] = (1 - decay) * p - rate * np.array(lamb_direction(p, m, v, mean_fix, root_fix, eps, inside))
+    p[:] = (1 - decay) * p - rate[0] * np.array(lamb_direction(p, m, v, mean_fix, root_fix, eps, inside))
 
 
 def make_factor_sums(rng, shape):
@@ -1569,7 +1618,7 @@ def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partia
             cols[matrix, j] = (1 - rest) * cols[matrix, j] + rest * (math.fsum(g[matrix, :, j] ** 2) / n + eps)
         row_roots[matrix] = np.sqrt(max(math.fsum(rows[matrix]) / n, least) / rows[matrix])
         col_roots[matrix] = 1 / np.sqrt(cols[matrix])
-    return math.fsum((p**2).reshape(-1)), math.fsum([*rows.reshape(-1), *cols.reshape(-1)])
+    return True
 
 
 def make_factored(*numbers):
@@ -1585,54 +1634,70 @@ def inverse_root(row_roots, col_roots, top):
     return np.minimum(row_roots[:, :, None] * col_roots[:, None, :], top)
 
 
-@twin_of(
-    update_tensor.factored_squares,
-    make_factored(lambda shape: empty((shape[0] * update_tensor.row_parts(shape[1]), shape[2] + 1))),
-    MATRICES,
-    sums=True,
-)
-def factored_squares(g, row_roots, col_roots, top, partial):
-    return math.fsum(((g * inverse_root(row_roots, col_roots, top)) ** 2).reshape(-1))
+def clipped_rate(lr, by_size, least, clip, p_squares, u_squares):
+    size, length = (math.sqrt(np.mean(squares)) for squares in (p_squares, u_squares))
+    return lr * max(least, by_size * size) / max(1, length / clip)
+
+
+def squares_of_p(shape):
+    return np.full((shape[0] * update_tensor.row_parts(shape[1]), shape[2] + 1), 0.4)
+
+
+@twin_of(update_tensor.factored_rate, with_rate(make_factored(*RATES, squares_of_p)), MATRICES, sums=True)
+def factored_rate(g, row_roots, col_roots, top, lr, by_size, least, clip, partial, rate):
+    u = g * inverse_root(row_roots, col_roots, top)
+    rate[0] = clipped_rate(lr, by_size, least, clip, partial[:, -1].sum() / g.size, u**2)
+
+
+@twin_of(update_tensor.row_means, lambda rng, s: [rng.standard_normal(s[:2]), empty((s[0], 1))], MATRICES, sums=True)
+def row_means(x, means):
+    means[:, 0] = [math.fsum(row) / row.size for row in x]
 
 
 @twin_of(
     update_tensor.factored,
-    lambda rng, shape: [rng.standard_normal(shape), *make_factored(0.1, 0.02)(rng, shape)],
+    lambda rng, shape: [rng.standard_normal(shape), *make_factored(np.full(1, 0.1), 0.02)(rng, shape)],
     MATRICES,
 )
 def factored(p, g, row_roots, col_roots, top, rate, decay):
-    p[:] = (1 - decay) * p - rate * g * inverse_root(row_roots, col_roots, top)
+    p[:] = (1 - decay) * p - rate[0] * g * inverse_root(row_roots, col_roots, top)
 
 
 @twin_of(
     update_tensor.whole_squares,
-    make_tensor_update("positive", 0.2, 0.05, 0.3, columns=2),
+    with_rate(make_tensor_update("positive", 0.2, 0.05, 0.3, *RATES, columns=2)),
     [*FLAT, LARGE],
     sums=True,
 )
-def whole_squares(p, g, v, rest, eps, floor, partial):
+def whole_squares(p, g, v, rest, eps, floor, lr, by_size, least, clip, partial, rate):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + rest * (g[i] ** 2 + eps)
-    return math.fsum(p**2), math.fsum(g**2 / np.maximum(v, floor))
+    rate[0] = clipped_rate(lr, by_size, least, clip, p**2, g**2 / np.maximum(v, floor))
 
 
-@twin_of(update_tensor.whole, make_update("positive", 0.3, 0.1, 0.02), [*FLAT, LARGE])
+@twin_of(update_tensor.whole, make_update("positive", 0.3, np.full(1, 0.1), 0.02), [*FLAT, LARGE])
 def whole(p, g, v, floor, rate, decay):
     for i in range(p.size):
-        p[i] = (1 - decay) * p[i] - rate * g[i] / math.sqrt(max(v[i], floor))
+        p[i] = (1 - decay) * p[i] - rate[0] * g[i] / math.sqrt(max(v[i], floor))
 
 
 def make_smooth(rng, shape):
     arrays = [rng.standard_normal(shape), rng.standard_normal(shape)]
-    return [*arrays, 0.2, 0.7, 0.3, empty(shape), flat_scratch(shape, 1)]
+    return [*arrays, 0.2, 0.7, 0.3, *RATES[2:], empty(shape), flat_scratch(shape, 2), empty((1,))]
 
 
 @twin_of(update_tensor.smooth, make_smooth, [*FLAT, LARGE], sums=True)
-def smooth(g, m, rest, of_mean, of_gradient, x, partial):
+def smooth(g, m, rest, of_mean, of_gradient, least, beside, x, partial, factor):
     for i in range(g.size):
         m[i] = (1 - rest) * m[i] + rest * g[i]
         x[i] = of_mean * m[i] + of_gradient * g[i]
-    return norm(x)
+    factor[0] = 1 / (max(norm(x), least) + beside)
+    return True
+
+
+@twin_of(update_tensor.scale_by, lambda rng, shape: [rng.standard_normal(shape), np.full(1, 0.3)], FLAT)
+def scale_by(x, factor):
+    x *= factor[0]
 
 
 @twin_of(

@@ -18,7 +18,6 @@ import pytest
 
 import minnet as mn
 from minnet.kernels import update, update_adam, update_schedule_free
-from minnet.rules.squares import SquaringRule
 
 # Forms -------------------------------------------------------------------------------------------------------
 
@@ -503,17 +502,6 @@ def test_with_no_gradient_and_no_decay_a_schedule_free_rule_stands_still(rule):
     still, (base, *_) = run(rule, start, np.zeros((10, SIZE)), 0.1 * np.arange(10))
     np.testing.assert_array_equal(still, start)
     np.testing.assert_array_equal(base, start)
-
-
-@pytest.mark.parametrize("rule", [rule for rule in RULES if not isinstance(rule, SquaringRule)], ids=repr)
-@both_dtypes
-def test_a_gradient_that_is_not_a_number_shows_in_its_parameter_and_in_no_other(rule, dtype):
-    start, grads, rates = sequence(dtype)
-    clean, _ = run(rule, start, grads[:2], rates[:2])
-    grads[0, 7] = np.nan
-    params, _ = run(rule, start, grads[:2], rates[:2])
-    np.testing.assert_array_equal(np.flatnonzero(np.isnan(params)), [7])
-    np.testing.assert_array_equal(np.delete(params, 7), np.delete(clean, 7))
 
 
 def test_decoupled_decay_is_not_an_l2_penalty_under_adam():

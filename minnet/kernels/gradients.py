@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from .chunks import CHUNK, SERIAL, bounds, chunks
-from .compile import helper, kernel, parallel_kernel
+from .compile import exact_helper, helper, kernel, parallel_kernel
 from .elementary import log, polynomial
 from .means import mean
 from .noise import at_step, draw
@@ -44,6 +44,42 @@ def mix(average, values, share):
         for chunk in prange(chunks(average.size)):
             start, stop = bounds(chunk, average.size)
             _mix(average[start:stop], values[start:stop], share)
+
+
+@helper
+def _look_ahead(p, slow, share):
+    for i in range(p.size):
+        moved = mean(slow[i], p[i], share, share)
+        slow[i] = moved
+        p[i] = moved
+
+
+@parallel_kernel
+def look_ahead(p, slow, share):
+    """slow = (1 - share) * slow + share * p; p = slow, for flat arrays."""
+    if p.size <= SERIAL:
+        _look_ahead(p, slow, share)
+    else:
+        for chunk in prange(chunks(p.size)):
+            start, stop = bounds(chunk, p.size)
+            _look_ahead(p[start:stop], slow[start:stop], share)
+
+
+@helper
+def _scaled(x, factor, y):
+    for i in range(x.size):
+        y[i] = factor * x[i]
+
+
+@parallel_kernel
+def scaled(x, factor, y):
+    """y = factor * x, for flat x and y."""
+    if x.size <= SERIAL:
+        _scaled(x, factor, y)
+    else:
+        for chunk in prange(chunks(x.size)):
+            start, stop = bounds(chunk, x.size)
+            _scaled(x[start:stop], factor, y[start:stop])
 
 
 @helper
@@ -102,6 +138,69 @@ def add_noise(g, stream, step, first, scale):
         for chunk in prange(chunks(g.size)):
             start, stop = bounds(chunk, g.size)
             _add_noise(g[start:stop], base, first + start, scale)
+
+
+@helper
+def _clip_values(x, bound):
+    for i in range(x.size):
+        value = x[i]
+        x[i] = bound if value > bound else (-bound if value < -bound else value)
+
+
+@parallel_kernel
+def clip_values(x, bound):
+    """x = min(max(x, -bound), bound), for flat x; NaN stays NaN."""
+    if x.size <= SERIAL:
+        _clip_values(x, bound)
+    else:
+        for chunk in prange(chunks(x.size)):
+            start, stop = bounds(chunk, x.size)
+            _clip_values(x[start:stop], bound)
+
+
+# Elements whose squares are added up in the arrays' own precision; a block is a view, counted from 0 (see ``flat``).
+_BLOCK = 4096
+
+
+@exact_helper
+def _shrunk(squares, small):
+    return squares * small * small
+
+
+@kernel
+def add_norm(x, sums):
+    """Take flat x into the Euclidean norm of several arrays, and return whether that is finite.
+
+    sums, (3,) in double precision and 0 before the first array, are the sum of squares, the sum of the squares of x
+    times a small number, which is finite for every finite x, and the norm.
+    """
+    small, zero = 2.0**-80 if x.itemsize == 4 else 2.0**-540, x.dtype.type(0)
+    factor = x.dtype.type(small)
+    for start in range(0, x.size, _BLOCK):
+        block, squares = x[start : start + _BLOCK], zero
+        for i in range(block.size):
+            squares += block[i] * block[i]
+        sums[0] += squares
+        if math.isfinite(squares):
+            sums[1] += _shrunk(np.float64(squares), small)
+        else:
+            squares = zero
+            for i in range(block.size):
+                value = factor * block[i]
+                squares += value * value
+            sums[1] += squares
+    sums[2] = math.sqrt(sums[0]) if math.isfinite(sums[0]) else math.sqrt(sums[1]) / small
+    return math.isfinite(sums[2])
+
+
+@kernel
+def limit(x, sums, bound):
+    """x *= bound / norm where the norm in ``sums``, as ``add_norm`` leaves them, is above bound; for flat x."""
+    norm = sums[2]
+    if norm > bound:
+        factor = x.dtype.type(bound / norm)
+        for i in range(x.size):
+            x[i] *= factor
 
 
 @kernel

@@ -64,14 +64,19 @@ def taken(slope, top):
     return (slope, zero) if abs(slope) <= top else (zero, one)
 
 
-@kernel
-def squares_fit(g):
-    """Whether the square of each element of g, and the sum of a million such squares, is a finite number."""
-    top, total, refused = largest_slope(g), g.dtype.type(0), g.dtype.type(0)
-    for i in range(g.size):
-        total += g[i] * g[i]
-    if total <= top * top:  # as it is but for spikes
-        return True
+@helper
+def all_fit(g):
+    """Whether no element of a flat g is larger than ``largest_slope`` or NaN."""
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(g.size):
         refused += taken(g[i], top)[1]
     return refused == 0
+
+
+@kernel
+def squares_fit(g):
+    """Whether the square of each element of a flat g, and the sum of a million such squares, is a finite number."""
+    top, total = largest_slope(g), g.dtype.type(0)
+    for i in range(g.size):
+        total += g[i] * g[i]
+    return total <= top * top or all_fit(g)  # the sum is small but for spikes

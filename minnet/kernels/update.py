@@ -5,8 +5,9 @@ in every kernel because a pass of its own would read and write the parameters on
 forgotten, ``rest`` = 1 - rho or 1 - mu (see ``means``). Where a published form adds eps under the root and another adds
 it to the root, the kernel has both and the rule passes 0 for one of them.
 
-Kernels that square the gradient leave out elements whose squares would overflow, as if their gradient were 0, and
-return how many these were.
+Every kernel leaves out elements of the gradient whose squares would overflow or that are not finite, as if they were 0,
+and returns whether there were none: True if the step may go on. Sums of squares would stay infinite for ever, and a
+mean would remember such a spike for thousands of steps.
 
 Rules with Adam's two moments are in ``update_adam``, those that average their iterates in ``update_schedule_free``.
 """
@@ -22,78 +23,102 @@ from .means import decayed, kept, largest_slope, mean, taken
 
 @helper
 def _sgd(p, g, lr, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        p[i] = decayed(p[i], decay, lr * g[i])
+        slope, over = taken(g[i], top)
+        refused += over
+        p[i] = decayed(p[i], decay, lr * slope)
+    return refused
 
 
 @parallel_kernel
 def sgd(p, g, lr, decay):
     """p = (1 - decay) * p - lr * g."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _sgd(p, g, lr, decay)
+        refused += _sgd(p, g, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _sgd(p[a:b], g[a:b], lr, decay)
+            refused += _sgd(p[a:b], g[a:b], lr, decay)
+    return refused == 0
 
 
 @helper
 def _momentum(p, g, v, rest, gain, rate, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        velocity = mean(v[i], g[i], rest, gain)
+        slope, over = taken(g[i], top)
+        refused += over
+        velocity = mean(v[i], slope, rest, gain)
         v[i] = velocity
         p[i] = decayed(p[i], decay, -rate * velocity)
+    return refused
 
 
 @parallel_kernel
 def momentum(p, g, v, rest, gain, rate, decay):
     """v = mu * v + gain * g; p = (1 - decay) * p + rate * v."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _momentum(p, g, v, rest, gain, rate, decay)
+        refused += _momentum(p, g, v, rest, gain, rate, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _momentum(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
+            refused += _momentum(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
+    return refused == 0
 
 
 @helper
 def _nesterov(p, g, v, rest, gain, rate, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        velocity = mean(v[i], g[i], rest, gain)
+        slope, over = taken(g[i], top)
+        refused += over
+        velocity = mean(v[i], slope, rest, gain)
         v[i] = velocity
-        p[i] = decayed(p[i], decay, -rate * mean(velocity, g[i], rest, gain))
+        p[i] = decayed(p[i], decay, -rate * mean(velocity, slope, rest, gain))
+    return refused
 
 
 @parallel_kernel
 def nesterov(p, g, v, rest, gain, rate, decay):
     """v = mu * v + gain * g; p = (1 - decay) * p + rate * (mu * v + gain * g)."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _nesterov(p, g, v, rest, gain, rate, decay)
+        refused += _nesterov(p, g, v, rest, gain, rate, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nesterov(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
+            refused += _nesterov(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
+    return refused == 0
 
 
 @helper
 def _nesterov_look_ahead(p, g, v, x, rest, lr, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        velocity = mean(v[i], g[i], rest, -lr)
+        slope, over = taken(g[i], top)
+        refused += over
+        velocity = mean(v[i], slope, rest, -lr)
         position = decayed(x[i], decay, -velocity)
         v[i] = velocity
         x[i] = position
         p[i] = position + kept(velocity, rest)
+    return refused
 
 
 @parallel_kernel
 def nesterov_look_ahead(p, g, v, x, rest, lr, decay):
     """v = mu * v - lr * g; x = (1 - decay) * x + v; p = x + mu * v, the point where the next gradient is taken."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _nesterov_look_ahead(p, g, v, x, rest, lr, decay)
+        refused += _nesterov_look_ahead(p, g, v, x, rest, lr, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], rest, lr, decay)
+            refused += _nesterov_look_ahead(p[a:b], g[a:b], v[a:b], x[a:b], rest, lr, decay)
+    return refused == 0
 
 
 @helper
@@ -118,7 +143,7 @@ def adagrad(p, g, s, lr, eps_root, eps, decay):
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _adagrad(p[a:b], g[a:b], s[a:b], lr, eps_root, eps, decay)
-    return refused
+    return refused == 0
 
 
 @helper
@@ -143,7 +168,7 @@ def rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _rmsprop(p[a:b], g[a:b], s[a:b], rest, lr, eps_root, eps, decay)
-    return refused
+    return refused == 0
 
 
 @helper
@@ -172,7 +197,7 @@ def rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay
             refused += _rmsprop_momentum(
                 p[a:b], g[a:b], s[a:b], v[a:b], rest, mu_rest, gain, rate, eps_root, eps, decay
             )
-    return refused
+    return refused == 0
 
 
 @helper
@@ -199,7 +224,7 @@ def rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _rmsprop_centred(p[a:b], g[a:b], s[a:b], m[a:b], rest, lr, eps_root, eps, decay)
-    return refused
+    return refused == 0
 
 
 @helper
@@ -230,7 +255,7 @@ def rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root,
             refused += _rmsprop_centred_momentum(
                 p[a:b], g[a:b], s[a:b], m[a:b], v[a:b], rest, mu_rest, gain, rate, eps_root, eps, decay
             )
-    return refused
+    return refused == 0
 
 
 @helper
@@ -257,4 +282,4 @@ def adadelta(p, g, s, d, rest, lr, eps, decay):
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
             refused += _adadelta(p[a:b], g[a:b], s[a:b], d[a:b], rest, lr, eps, decay)
-    return refused
+    return refused == 0

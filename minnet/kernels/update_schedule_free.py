@@ -2,7 +2,8 @@
 
 The parameters p are the point y where gradients are taken; z steps, and x averages it. y and z say together what x is,
 so it is kept nowhere: ``pull`` and ``push`` are numbers of the step that bring y where the new x and z have it. Weight
-decay is taken at y, inside the step d. Gradients whose squares would overflow are left out as in ``update``.
+decay is taken at y, inside the step d. What is returned, and what becomes of
+gradients that are too large, is as in ``update``.
 """
 
 import math
@@ -16,22 +17,28 @@ from .means import largest_slope, mean, taken
 
 @helper
 def _schedule_free_sgd(p, g, z, rate, pull, push, decay):
+    top, refused = largest_slope(g), g.dtype.type(0)
     for i in range(p.size):
-        step = g[i] + decay * p[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        step = slope + decay * p[i]
         base = z[i]
         p[i] += pull * (base - p[i]) - push * step
         z[i] = base - rate * step
+    return refused
 
 
 @parallel_kernel
 def schedule_free_sgd(p, g, z, rate, pull, push, decay):
     """d = g + decay * p; p += pull * (z - p) - push * d; z -= rate * d."""
+    refused = 0.0
     if p.size <= SERIAL:
-        _schedule_free_sgd(p, g, z, rate, pull, push, decay)
+        refused += _schedule_free_sgd(p, g, z, rate, pull, push, decay)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            _schedule_free_sgd(p[a:b], g[a:b], z[a:b], rate, pull, push, decay)
+            refused += _schedule_free_sgd(p[a:b], g[a:b], z[a:b], rate, pull, push, decay)
+    return refused == 0
 
 
 @helper
@@ -61,4 +68,4 @@ def schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, deca
             refused += _schedule_free_adamw(
                 p[a:b], g[a:b], z[a:b], v[a:b], rest2, rate, pull, push, root_fix, eps, decay
             )
-    return refused
+    return refused == 0

@@ -1,8 +1,10 @@
 """Update rules that look at a whole tensor: its norms, rows and columns, products of it, or lines through it.
 
-Sums are taken chunk by chunk into ``partial``, then over the chunks in their order in float64: their bits depend on
-the size alone. Numbers of a step, and what becomes of gradients whose squares would overflow, are as in ``update``. In
-``lars``, ``norms`` and ``lamb_moments``, ``decay`` is a part of the update itself, not multiplied by the rate.
+A first kernel takes the sums and writes what follows from them, a rate or a factor, into an array of one element, which
+the next kernel reads. Sums are taken chunk by chunk into ``partial``, then over the chunks in their order in float64:
+their bits depend on the size alone. Rates and what becomes a factor of them come in double precision, all other numbers
+in the arrays' dtype. The first kernel returns whether the step may go on, as in ``update``. In ``lars``, ``lars_rate``
+and ``lamb_moments``, ``decay`` is a part of the update itself, not multiplied by the rate.
 """
 
 import math
@@ -11,8 +13,8 @@ import numpy as np
 from numba import prange
 
 from .chunks import CHUNK, SERIAL, bounds, chunks
-from .compile import helper, kernel, parallel_kernel
-from .means import decayed, largest_slope, mean, taken
+from .compile import exact_helper, helper, kernel, parallel_kernel
+from .means import all_fit, decayed, largest_slope, mean, taken
 
 # Elements whose sum is taken in the arrays' own precision. Loops run over slices of so many: an index that does not
 # start at 0 might be negative, and what Python makes of those keeps a loop from becoming vector code.
@@ -38,44 +40,63 @@ def _total(partial, parts, column):
     return total
 
 
+@exact_helper
+def _ratio(above, below):
+    """above / below; 1 where either is 0, so that a tensor of zeros can leave them."""
+    return above / below if above > 0 and below > 0 else 1.0
+
+
 # LARS --------------------------------------------------------------------------------------------------------
 
 
 @helper
-def _block_norms(p, g, decay):
-    pp, gg = p.dtype.type(0), p.dtype.type(0)
+def _block_norms(p, g, inside):
+    pp, gg, refused, top = p.dtype.type(0), p.dtype.type(0), p.dtype.type(0), largest_slope(g)
     for i in range(p.size):
-        joint = g[i] + decay * p[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        joint = slope + inside * p[i]
         pp += p[i] * p[i]
         gg += joint * joint
-    return pp, gg
+    return pp, gg, refused
 
 
 @helper
-def _norms(p, g, decay, sums):
-    """sums[0] = sum p^2; sums[1] = sum (g + decay * p)^2."""
-    first, second = 0.0, 0.0
+def _norms(p, g, inside, sums):
+    """sums[0] = sum p^2; sums[1] = sum (g + inside * p)^2; sums[2] counts gradients that are too large."""
+    first, second, refused = 0.0, 0.0, 0.0
     for a in range(0, p.size, _BLOCK):
         b = min(a + _BLOCK, p.size)
-        pp, gg = _block_norms(p[a:b], g[a:b], decay)
+        pp, gg, over = _block_norms(p[a:b], g[a:b], inside)
         first += pp
         second += gg
-    sums[0], sums[1] = first, second
+        refused += over
+    sums[0], sums[1], sums[2] = first, second, refused
+
+
+@exact_helper
+def _lars_rate(size, slope, beside, lr, trust, eps):
+    return lr * _ratio(trust * size, slope + beside * size + eps) if slope > 0 else lr
 
 
 @parallel_kernel
-def norms(p, g, decay, partial):
-    """(|p|, |g + decay * p|), Euclidean; partial is (flat_parts(n), 2)."""
+def lars_rate(p, g, inside, beside, lr, trust, eps, partial, rate):
+    """rate[0] = lr * trust * |p| / (|g + inside * p| + beside * |p| + eps), or lr where a norm is 0.
+
+    Returns whether the step may go on. partial is (flat_parts(n), 3).
+    """
     parts = chunks(p.size)
     if p.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, p.size)
-            _norms(p[a:b], g[a:b], decay, partial[part])
+            _norms(p[a:b], g[a:b], inside, partial[part])
     else:
         for part in prange(parts):
             a, b = bounds(part, p.size)
-            _norms(p[a:b], g[a:b], decay, partial[part])
-    return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1))
+            _norms(p[a:b], g[a:b], inside, partial[part])
+    size, slope = math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1))
+    rate[0] = _lars_rate(size, slope, beside, lr, trust, eps)
+    return _total(partial, parts, 2) == 0
 
 
 @helper
@@ -88,13 +109,13 @@ def _lars(p, g, v, rest, rate, decay):
 
 @parallel_kernel
 def lars(p, g, v, rest, rate, decay):
-    """v = (1 - rest) * v + rate * (g + decay * p); p -= v."""
+    """v = (1 - rest) * v + rate[0] * (g + decay * p); p -= v."""
     if p.size <= SERIAL:
-        _lars(p, g, v, rest, rate, decay)
+        _lars(p, g, v, rest, rate[0], decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _lars(p[a:b], g[a:b], v[a:b], rest, rate, decay)
+            _lars(p[a:b], g[a:b], v[a:b], rest, rate[0], decay)
 
 
 # LAMB --------------------------------------------------------------------------------------------------------
@@ -128,46 +149,30 @@ def _lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, sums
     sums[0], sums[1], sums[2] = first, second, refused
 
 
-@parallel_kernel
-def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, partial):
-    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; returns (|p|, |u|, refused), partial is (flat_parts(n), 3).
+@exact_helper
+def _lamb_rate(size, length, shrunk, lr):
+    return lr * _ratio(shrunk * size, length)
 
-    u = mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p is what ``lamb`` moves by.
+
+@parallel_kernel
+def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, shrunk, lr, partial, rate):
+    """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; rate[0] = lr * shrunk * |p| / |u|, or lr where a norm is 0.
+
+    u = mean_fix * m / (root_fix * sqrt(v) + eps) + decay * p is what ``lamb`` moves by. Returns whether the step may go
+    on. partial is (flat_parts(n), 3).
     """
-    parts = chunks(p.size)
+    parts, fixes = chunks(p.size), (rest1, rest2, mean_fix, root_fix, eps, decay)
     if p.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, p.size)
-            _lamb_moments(
-                p[a:b],
-                g[a:b],
-                m[a:b],
-                v[a:b],
-                rest1,
-                rest2,
-                mean_fix,
-                root_fix,
-                eps,
-                decay,
-                partial[part],
-            )
+            _lamb_moments(p[a:b], g[a:b], m[a:b], v[a:b], *fixes, partial[part])
     else:
         for part in prange(parts):
             a, b = bounds(part, p.size)
-            _lamb_moments(
-                p[a:b],
-                g[a:b],
-                m[a:b],
-                v[a:b],
-                rest1,
-                rest2,
-                mean_fix,
-                root_fix,
-                eps,
-                decay,
-                partial[part],
-            )
-    return math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1)), _total(partial, parts, 2)
+            _lamb_moments(p[a:b], g[a:b], m[a:b], v[a:b], *fixes, partial[part])
+    size, length = math.sqrt(_total(partial, parts, 0)), math.sqrt(_total(partial, parts, 1))
+    rate[0] = _lamb_rate(size, length, shrunk, lr)
+    return _total(partial, parts, 2) == 0
 
 
 @helper
@@ -179,16 +184,23 @@ def _lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
 
 @parallel_kernel
 def lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
-    """p = (1 - decay) * p - rate * (mean_fix * m / (root_fix * sqrt(v) + eps) + inside * p)."""
+    """p = (1 - decay) * p - rate[0] * (mean_fix * m / (root_fix * sqrt(v) + eps) + inside * p)."""
     if p.size <= SERIAL:
-        _lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay)
+        _lamb(p, m, v, mean_fix, root_fix, eps, inside, rate[0], decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _lamb(p[a:b], m[a:b], v[a:b], mean_fix, root_fix, eps, inside, rate, decay)
+            _lamb(p[a:b], m[a:b], v[a:b], mean_fix, root_fix, eps, inside, rate[0], decay)
 
 
 # Adafactor ---------------------------------------------------------------------------------------------------
+
+
+@exact_helper
+def _clipped_rate(lr, by_size, least, clip, size, length, count):
+    """lr * max(least, by_size * rms(p)) / max(1, rms(u) / clip), given the sums of p^2 and u^2."""
+    scale = max(least, by_size * math.sqrt(size / count))
+    return scale * lr / max(1.0, math.sqrt(length / count) / clip)
 
 
 @helper
@@ -200,8 +212,8 @@ def _task_rows(task, each, rows):
 
 
 @helper
-def _factor_sums(p, g, rest, eps, rows, partial):
-    """Some rows of a matrix: rows[i] = (1 - rest) * rows[i] + rest * mean of its g^2; sums by column, then of p^2."""
+def _factor_sums(p, g, eps, means, partial):
+    """Some rows of a matrix: means[i] = mean of the row's g^2 + eps; sums of g^2 by column, then the sum of p^2."""
     n, m = g.shape
     for j in range(m + 1):
         partial[j] = g.dtype.type(0)
@@ -212,7 +224,7 @@ def _factor_sums(p, g, rest, eps, rows, partial):
             row += square
             partial[j] += square
             pp += p[i, j] * p[i, j]
-        rows[i] = mean(rows[i], row / g.dtype.type(m) + eps, rest, rest)
+        means[i] = row / g.dtype.type(m) + eps
         partial[m] += pp
 
 
@@ -223,41 +235,53 @@ def _inverse_roots(values, scale, roots):
         roots[i] = math.sqrt(scale / values[i]) if values[i] > 0 else 0.0
 
 
+@helper
+def _squares_fit(g, partial, each):
+    """Whether all squares of g are finite, given their sums; adds up the sums by column in each matrix's first row."""
+    k, _, m = g.shape
+    top, whole = np.float64(largest_slope(g)), 0.0
+    for matrix in range(k):
+        sums = partial[matrix * each]
+        for task in range(matrix * each + 1, (matrix + 1) * each):
+            for j in range(m):
+                sums[j] += partial[task, j]
+        for j in range(m):
+            whole += sums[j]
+    return whole <= top * top or (math.isfinite(whole) and all_fit(g.reshape(-1)))
+
+
 @parallel_kernel
 def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partial):
     """Moving means of g^2 along rows and columns of matrices p and g (k, n, m): rows (k, n), cols (k, m).
 
     rows = (1 - rest) * rows + rest * mean over columns of (g^2 + eps), cols likewise. row_roots (k, n) =
     sqrt(max(mean of rows, least) / rows) and col_roots (k, m) = 1 / sqrt(cols): 1 / sqrt(V) is the product of both,
-    which are kept apart since V itself may be smaller than the dtype's smallest number. Returns the sum of p^2, and
-    that of all rows, which is not finite if a square or the gradient was not. partial is (k * row_parts(n), m + 1).
+    which are kept apart since V itself may be smaller than the dtype's smallest number. partial, (k * row_parts(n),
+    m + 1), has sums of p^2 in its last column. Returns whether the step may go on; if not, rows and cols are unchanged.
     """
     k, n, m = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factor_sums(p[matrix, a:b], g[matrix, a:b], rest, eps, rows[matrix, a:b], partial[task])
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], eps, row_roots[matrix, a:b], partial[task])
     else:
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factor_sums(p[matrix, a:b], g[matrix, a:b], rest, eps, rows[matrix, a:b], partial[task])
-    whole = 0.0
+            _factor_sums(p[matrix, a:b], g[matrix, a:b], eps, row_roots[matrix, a:b], partial[task])
+    if not _squares_fit(g, partial, each):
+        return False
     for matrix in range(k):
-        sums = partial[matrix * each]
-        for task in range(matrix * each + 1, (matrix + 1) * each):
-            for j in range(m):
-                sums[j] += partial[task, j]
         total = 0.0
         for j in range(m):
-            cols[matrix, j] = mean(cols[matrix, j], sums[j] / g.dtype.type(n) + eps, rest, rest)
-            whole += cols[matrix, j]
+            column = partial[matrix * each, j] / g.dtype.type(n) + eps
+            cols[matrix, j] = mean(cols[matrix, j], column, rest, rest)
         for i in range(n):
+            rows[matrix, i] = mean(rows[matrix, i], row_roots[matrix, i], rest, rest)
             total += rows[matrix, i]
-        whole += total
         _inverse_roots(rows[matrix], max(total / n, least), row_roots[matrix])
         _inverse_roots(cols[matrix], 1.0, col_roots[matrix])
-    return _total(partial, k * each, m), whole
+    return True
 
 
 @helper
@@ -273,9 +297,12 @@ def _factored_squares(g, row_roots, col_roots, top):
 
 
 @parallel_kernel
-def factored_squares(g, row_roots, col_roots, top, partial):
-    """Sum of u^2 for u = g * min(row_roots * col_roots, top); g (k, n, m). partial is (k * row_parts(n), m + 1)."""
-    k, n, _ = g.shape
+def factored_rate(g, row_roots, col_roots, top, lr, by_size, least, clip, partial, rate):
+    """rate[0] = lr * max(least, by_size * rms(p)) / max(1, rms(u) / clip).
+
+    u = g * min(row_roots * col_roots, top), for matrices g (k, n, m). partial is as ``factor_sums`` leaves it.
+    """
+    k, n, m = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
@@ -285,7 +312,8 @@ def factored_squares(g, row_roots, col_roots, top, partial):
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
             partial[task, 0] = _factored_squares(g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top)
-    return _total(partial, k * each, 0)
+    size, length = _total(partial, k * each, m), _total(partial, k * each, 0)
+    rate[0] = _clipped_rate(lr, by_size, least, clip, size, length, g.size)
 
 
 @helper
@@ -298,17 +326,27 @@ def _factored(p, g, row_roots, col_roots, top, rate, decay):
 
 @parallel_kernel
 def factored(p, g, row_roots, col_roots, top, rate, decay):
-    """p = (1 - decay) * p - rate * g * min(row_roots * col_roots, top) for matrices p and g (k, n, m)."""
+    """p = (1 - decay) * p - rate[0] * g * min(row_roots * col_roots, top) for matrices p and g (k, n, m)."""
     k, n, _ = g.shape
     each = (n + _ROWS - 1) // _ROWS
     if g.size <= SERIAL:
         for task in range(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factored(p[matrix, a:b], g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top, rate, decay)
+            _factored(p[matrix, a:b], g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top, rate[0], decay)
     else:
         for task in prange(k * each):
             matrix, a, b = _task_rows(task, each, n)
-            _factored(p[matrix, a:b], g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top, rate, decay)
+            _factored(p[matrix, a:b], g[matrix, a:b], row_roots[matrix, a:b], col_roots[matrix], top, rate[0], decay)
+
+
+@kernel
+def row_means(x, means):
+    """means (k, 1) of the rows of x (k, n)."""
+    for row in range(len(x)):
+        total = 0.0
+        for i in range(x.shape[1]):
+            total += x[row, i]
+        means[row, 0] = total / x.shape[1]
 
 
 @helper
@@ -335,10 +373,10 @@ def _whole_squares(p, g, v, rest, eps, floor, sums):
 
 
 @parallel_kernel
-def whole_squares(p, g, v, rest, eps, floor, partial):
-    """v = (1 - rest) * v + rest * (g^2 + eps); returns the sums of p^2 and of g^2 / max(v, floor).
+def whole_squares(p, g, v, rest, eps, floor, lr, by_size, least, clip, partial, rate):
+    """v = (1 - rest) * v + rest * (g^2 + eps); rate[0] = lr * max(least, by_size * rms(p)) / max(1, rms(u) / clip).
 
-    partial is (flat_parts(n), 2).
+    u = g / sqrt(max(v, floor)). The gradient is one that ``squares_fit``. partial is (flat_parts(n), 2).
     """
     parts = chunks(p.size)
     if p.size <= SERIAL:
@@ -349,7 +387,8 @@ def whole_squares(p, g, v, rest, eps, floor, partial):
         for part in prange(parts):
             a, b = bounds(part, p.size)
             _whole_squares(p[a:b], g[a:b], v[a:b], rest, eps, floor, partial[part])
-    return _total(partial, parts, 0), _total(partial, parts, 1)
+    size, length = _total(partial, parts, 0), _total(partial, parts, 1)
+    rate[0] = _clipped_rate(lr, by_size, least, clip, size, length, p.size)
 
 
 @helper
@@ -360,13 +399,13 @@ def _whole(p, g, v, floor, rate, decay):
 
 @parallel_kernel
 def whole(p, g, v, floor, rate, decay):
-    """p = (1 - decay) * p - rate * g / sqrt(max(v, floor))."""
+    """p = (1 - decay) * p - rate[0] * g / sqrt(max(v, floor))."""
     if p.size <= SERIAL:
-        _whole(p, g, v, floor, rate, decay)
+        _whole(p, g, v, floor, rate[0], decay)
     else:
         for part in prange(chunks(p.size)):
             a, b = bounds(part, p.size)
-            _whole(p[a:b], g[a:b], v[a:b], floor, rate, decay)
+            _whole(p[a:b], g[a:b], v[a:b], floor, rate[0], decay)
 
 
 # Muon --------------------------------------------------------------------------------------------------------
@@ -374,38 +413,54 @@ def whole(p, g, v, floor, rate, decay):
 
 @helper
 def _block_smooth(g, m, rest, of_mean, of_gradient, x):
-    squares = g.dtype.type(0)
+    squares, refused, top = g.dtype.type(0), g.dtype.type(0), largest_slope(g)
     for i in range(g.size):
-        smoothed = mean(m[i], g[i], rest, rest)
-        mixed = of_mean * smoothed + of_gradient * g[i]
+        slope, over = taken(g[i], top)
+        refused += over
+        smoothed = mean(m[i], slope, rest, rest)
+        mixed = of_mean * smoothed + of_gradient * slope
         m[i] = smoothed
         x[i] = mixed
         squares += mixed * mixed
-    return squares
+    return squares, refused
 
 
 @helper
-def _smooth(g, m, rest, of_mean, of_gradient, x):
-    total = 0.0
+def _smooth(g, m, rest, of_mean, of_gradient, x, sums):
+    total, refused = 0.0, 0.0
     for a in range(0, g.size, _BLOCK):
         b = min(a + _BLOCK, g.size)
-        total += _block_smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
-    return total
+        squares, over = _block_smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
+        total += squares
+        refused += over
+    sums[0], sums[1] = total, refused
 
 
 @parallel_kernel
-def smooth(g, m, rest, of_mean, of_gradient, x, partial):
-    """m = (1 - rest) * m + rest * g; x = of_mean * m + of_gradient * g; returns |x|. partial is (flat_parts(n), 1)."""
+def smooth(g, m, rest, of_mean, of_gradient, least, beside, x, partial, factor):
+    """m = (1 - rest) * m + rest * g; x = of_mean * m + of_gradient * g; factor[0] = 1 / (max(|x|, least) + beside).
+
+    Returns whether the step may go on. partial is (flat_parts(n), 2).
+    """
     parts = chunks(g.size)
     if g.size <= SERIAL:
         for part in range(parts):
             a, b = bounds(part, g.size)
-            partial[part, 0] = _smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
+            _smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b], partial[part])
     else:
         for part in prange(parts):
             a, b = bounds(part, g.size)
-            partial[part, 0] = _smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b])
-    return math.sqrt(_total(partial, parts, 0))
+            _smooth(g[a:b], m[a:b], rest, of_mean, of_gradient, x[a:b], partial[part])
+    factor[0] = 1.0 / (max(math.sqrt(_total(partial, parts, 0)), least) + beside)
+    return _total(partial, parts, 1) == 0
+
+
+@kernel
+def scale_by(x, factor):
+    """x *= factor[0], for flat x."""
+    share = factor[0]
+    for i in range(x.size):
+        x[i] *= share
 
 
 @kernel

@@ -11,13 +11,13 @@ from ..kernels import update_tensor as kernels
 from ..kernels.means import squares_fit
 from .base import Hyper, State
 from .scratch import scratch
-from .squares import SquaringRule
+from .spikes import GuardedRule
 
 _TINY = {np.dtype(dtype): float(np.finfo(dtype).tiny) for dtype in (np.float32, np.float64)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adafactor(SquaringRule):
+class Adafactor(GuardedRule):
     """Adam without a mean, its squares kept as a row and a column (Shazeer and Stern 2018, algorithms 4 and 5).
 
     Moving means of g^2 + eps, with beta_t = 1 - t^-decay_power: R over each row and C over each column of a matrix,
@@ -69,10 +69,10 @@ class Adafactor(SquaringRule):
         if not squares_fit(g):
             self.refuse(g)
         inside, _, floor = self._places_of_eps(params.dtype)
-        (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
-        share = cast(t**-self.decay_power)
-        size, length = kernels.whole_squares(p, g, squares, share, cast(inside), cast(floor), partial)
-        kernels.whole(p, g, squares, cast(floor), cast(self._rate(rate, size, length, p.size)), cast(decay))
+        partial, step = scratch(p.dtype, (kernels.flat_parts(p.size), 2), (1,))
+        eps = cast(inside), cast(floor)
+        kernels.whole_squares(p, g, squares, cast(t**-self.decay_power), *eps, *self._bounds(rate), partial, step)
+        kernels.whole(p, g, squares, cast(floor), step, cast(decay))
 
     def _factored(
         self, params: np.ndarray, grads: np.ndarray, squares: np.ndarray, rate: float, t: int, decay: float
@@ -82,24 +82,20 @@ class Adafactor(SquaringRule):
         p, g = params.reshape(-1, rows, columns), grads.reshape(-1, rows, columns)
         k, (inside, least, floor) = len(p), self._places_of_eps(params.dtype)
         used = k * (rows + columns if min(rows, columns) > 1 else max(rows, columns))
-        partial, row_roots, col_roots, single, kept = scratch(
-            p.dtype, (k * kernels.row_parts(rows), columns + 1), (k, rows), (k, columns), (k, 1), (used,)
+        partial, row_roots, col_roots, single, step = scratch(
+            p.dtype, (k * kernels.row_parts(rows), columns + 1), (k, rows), (k, columns), (k, 1), (1,)
         )
-        np.copyto(kept, squares[:used])
         # A single row or column is a factor itself, and the other one is its mean.
         R = squares[: k * rows].reshape(k, rows) if rows > 1 else single
         C = squares[used - k * columns : used].reshape(k, columns) if columns > 1 or rows == 1 else single
         if 1 in (rows, columns):
-            np.mean(C if rows == 1 else R, axis=1, keepdims=True, out=single)
+            kernels.row_means(C if rows == 1 else R, single)
         share = cast(t**-self.decay_power)
-        size, seen = kernels.factor_sums(p, g, share, cast(inside), cast(least), R, C, row_roots, col_roots, partial)
-        if not math.isfinite(seen):
-            np.copyto(squares[:used], kept)
+        if not kernels.factor_sums(p, g, share, cast(inside), cast(least), R, C, row_roots, col_roots, partial):
             self.refuse(g)
         top = cast(1 / math.sqrt(floor) if self.eps_as_floor else math.inf)
-        length = kernels.factored_squares(g, row_roots, col_roots, top, partial)
-        rate = self._rate(rate, size, length, p.size)
-        kernels.factored(p, g, row_roots, col_roots, top, cast(rate), cast(decay))
+        kernels.factored_rate(g, row_roots, col_roots, top, *self._bounds(rate), partial, step)
+        kernels.factored(p, g, row_roots, col_roots, top, step, cast(decay))
 
     def _places_of_eps(self, dtype: np.dtype) -> tuple[float, float, float]:
         """What is added to g^2, and the least values of mean(R) and of V: normal numbers of the dtype, or 0."""
@@ -108,7 +104,7 @@ class Adafactor(SquaringRule):
             return 0.0, max(self.eps, tiny), max(self.eps**2, tiny)
         return max(self.eps, tiny), 0.0, 0.0
 
-    def _rate(self, rate: float, size: float, length: float, count: int) -> float:
-        """Times u: the clipped relative step, given the sums of p^2 and u^2 over so many elements."""
-        scale = max(self.eps_scale, math.sqrt(size / count)) if self.scale_by_size else 1.0
-        return scale * rate / max(1.0, math.sqrt(length / count) / self.clip)
+    def _bounds(self, rate: float) -> tuple[float, float, float, float]:
+        """The rate, what rms(p) counts in it, the least value of that factor, and the bound of rms(u)."""
+        by_size, least = (1.0, float(self.eps_scale)) if self.scale_by_size else (0.0, 1.0)
+        return float(rate), by_size, least, float(self.clip)

@@ -14,16 +14,19 @@ import numpy as np
 from .. import checks
 from ..kernels import update_adam as kernels
 from ..kernels.means import new_rest, rest
-from .base import Hyper, Rule, State
-from .squares import SquaringRule
+from .base import Hyper, State
+from .spikes import GuardedRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adam(SquaringRule):
+class Adam(GuardedRule):
     """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p -= lr * m^ / (sqrt(v^) + eps).
 
     m^ = m / (1 - beta1^t) and v^ = v / (1 - beta2^t), or m and v themselves with ``bias_correction=False``.
     With the optimizer's ``weight_decay`` this is AdamW (Loshchilov and Hutter 2019).
+
+    A parameter with one gradient of 1e15 hardly moves for some 60,000 steps, until v has forgotten it, as in all
+    libraries; ``Optimizer(clip_norm=...)`` prevents it. One above 1.8e16 (in float32) is an error, as in all rules.
 
     Source: Kingma and Ba 2015, algorithm 1; lr 0.001.
     State: ``mean`` is m, ``squares`` is v. Moves 28 bytes a parameter in float32: p, g, m, v read; p, m, v written.
@@ -46,12 +49,12 @@ class Adam(SquaringRule):
         rate, root_fix = _corrected(self, lr, t)
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
-        if kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        if not kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AMSGrad(SquaringRule):
+class AMSGrad(GuardedRule):
     """Adam's m and v; w = max(w, v); p -= lr * m / (sqrt(w) + eps): no element's rate ever rises.
 
     Source: Reddi, Kale, Kumar 2018, algorithm 2, which has neither a correction nor eps; beta2 0.99 or 0.999 in its
@@ -78,12 +81,12 @@ class AMSGrad(SquaringRule):
         rate, root_fix = _corrected(self, lr, t)
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
-        if kernels.amsgrad(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        if not kernels.amsgrad(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaMax(Rule):
+class AdaMax(GuardedRule):
     """m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) * m / u.
 
     Source: Kingma and Ba 2015, algorithm 2; lr 0.002. It has no eps, and so 0 / 0 for an element that never had a
@@ -107,11 +110,12 @@ class AdaMax(Rule):
         rate = lr / (1 - self.beta1**t)
         cast = params.dtype.type
         scalars = map(cast, (rate, eps_norm, eps, lr * decay))
-        kernels.adamax(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars)
+        if not kernels.adamax(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class NAdam(SquaringRule):
+class NAdam(GuardedRule):
     """Adam with Nesterov's momentum, which rises: mu_t = beta1 * (1 - 0.5 * 0.96^(t * momentum_decay)).
 
     m = mu_t m + (1 - mu_t) g; v as in Adam; p -= lr * m' / (sqrt(v^) + eps), with v^ = v / (1 - beta2^t) and
@@ -150,12 +154,12 @@ class NAdam(SquaringRule):
         rates = lr * following / (1 - product * following), lr * (1 - mu) / (1 - product)
         scalars = map(cast, (*rates, 1 / math.sqrt(1 - self.beta2**t), self.eps, lr * decay))
         memories = new_rest(cast, kept), rest(cast, self.beta2)
-        if kernels.nadam(params, grads, mean, squares, *memories, *scalars):
+        if not kernels.nadam(params, grads, mean, squares, *memories, *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RAdam(SquaringRule):
+class RAdam(GuardedRule):
     """Adam whose first steps, when v rests on few gradients, are plain momentum, and whose next ones are shortened.
 
     With Adam's m, v and m^, rho = 2 / (1 - beta2) - 1 and rho_t = rho - 2 t beta2^t / (1 - beta2^t):
@@ -189,7 +193,7 @@ class RAdam(SquaringRule):
             rate, root_fix, eps = rate * math.sqrt(gain * unbias), 1.0, self.eps
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, eps, lr * decay))
-        if kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        if not kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 

@@ -9,11 +9,11 @@ from .. import checks
 from ..kernels import update as kernels
 from ..kernels.means import rest
 from .base import Hyper, State
-from .squares import SquaringRule
+from .spikes import GuardedRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adagrad(SquaringRule):
+class Adagrad(GuardedRule):
     """s += g^2; p -= lr * g / (sqrt(s) + eps).
 
     Source: Duchi, Hazan, Singer 2011, with a diagonal matrix; s starts at ``initial``.
@@ -37,12 +37,12 @@ class Adagrad(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         eps_root, eps = (self.eps, 0.0) if self.eps_in_root else (0.0, self.eps)
         scalars = map(params.dtype.type, (lr, eps_root, eps, lr * decay))
-        if kernels.adagrad(params, grads, state[0], *scalars):
+        if not kernels.adagrad(params, grads, state[0], *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adadelta(SquaringRule):
+class Adadelta(GuardedRule):
     """s = rho * s + (1 - rho) * g^2; u = g * sqrt(d + eps) / sqrt(s + eps); d = rho * d + (1 - rho) * u^2; p -= lr * u.
 
     Source: Zeiler 2012, algorithm 1, where lr is 1.
@@ -62,5 +62,5 @@ class Adadelta(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, self.eps, lr * decay))
-        if kernels.adadelta(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
+        if not kernels.adadelta(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
             self.refuse(grads)

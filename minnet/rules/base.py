@@ -114,8 +114,8 @@ class Rule:
         """Whether ``apply`` needs one whole tensor at a time; not only by ``shaped`` where a rule contains another."""
         return self.shaped
 
-    def takes_squares(self) -> bool:
-        """Whether the gradient must be small enough for its squares (see ``SquaringRule``)."""
+    def refuses_spikes(self) -> bool:
+        """Whether the gradient must be small enough for its squares, as for all of minnet's own (``GuardedRule``)."""
         return False
 
     def updates(self, steps: int) -> int:

@@ -4,18 +4,18 @@ They change the gradient in place, as ``Optimizer(clip_norm=...)`` does, which i
 but ``ClipValue`` raise FloatingPointError for a gradient that is not finite, before parameters or state change.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import checks
-from ..kernels import flat
-from ..kernels.gradients import clip_units
+from ..kernels import gradients as kernels
 from .base import Hyper, Run
 from .combinators import Around
-from .norms import euclidean
+from .scratch import scratch
+
+_DOUBLE = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class ClipValue(Around):
         super().check()
         checks.positive("ClipValue", "bound", self.bound)
 
-    def takes_squares(self) -> bool:
+    def refuses_spikes(self) -> bool:
         return False  # it has bounded the gradient
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
         for run in runs:
-            np.clip(run.grads, -self.bound, self.bound, out=run.grads)
+            kernels.clip_values(run.grads.reshape(-1), run.grads.dtype.type(self.bound))
         super().change_gradients(runs, t=t)
 
 
@@ -56,7 +56,7 @@ class ClipTensorNorm(Around):
         super().check()
         checks.positive("ClipTensorNorm", "bound", self.bound)
 
-    def takes_squares(self) -> bool:
+    def refuses_spikes(self) -> bool:
         return False  # it has bounded the gradient
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
@@ -83,7 +83,7 @@ class ClipNorm(Around):
         super().check()
         checks.positive("ClipNorm", "bound", self.bound)
 
-    def takes_squares(self) -> bool:
+    def refuses_spikes(self) -> bool:
         return False  # it has bounded the gradient
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
@@ -117,7 +117,7 @@ class AdaptiveClip(Around):
             for tensor in run.tensors:
                 by_unit = (-1, tensor.shape[-1]) if len(tensor.shape) > 1 and tensor.start < tensor.stop else (-1, 1)
                 W, G = (array[tensor.start : tensor.stop].reshape(by_unit) for array in (params, grads))
-                if not clip_units(W, G, float(self.clipping), float(self.eps)):
+                if not kernels.clip_units(W, G, float(self.clipping), float(self.eps)):
                     raise FloatingPointError(f"AdaptiveClip: expected finite weights and gradients; got {tensor.name}")
         super().change_gradients(runs, t=t)
 
@@ -127,10 +127,14 @@ def limit_norm(who: str, grads: Sequence[np.ndarray], bound: float) -> float:
 
     FloatingPointError, before anything changes, if it is not finite.
     """
-    norm = euclidean(grads)
-    if not math.isfinite(norm):
+    (sums,) = scratch(_DOUBLE, (3,))
+    sums.fill(0)
+    finite = True
+    for array in grads:
+        finite = kernels.add_norm(array, sums)
+    norm = float(sums[2])
+    if not finite:
         raise FloatingPointError(f"{who}: expected a finite gradient to clip; got norm {norm}")
-    if norm > bound:
-        for array in grads:
-            flat.scale(array, array.dtype.type(bound / norm))
+    for array in grads:
+        kernels.limit(array, sums, float(bound))
     return norm

@@ -265,6 +265,10 @@ NOTES = (
     "Decay in float32. Where the gradient moves a parameter, decay is exact to the rounding of the sum. Where the "
     "gradient is 0, a decay lr * d of less than 3e-8 is below half a unit in the parameter's last place and is lost; "
     "one of more than 6e-8 never is. PyTorch rounds 1 - lr * d itself, so there it is lost beside a gradient as well.",
+    "Spikes. A gradient that is not finite, or whose squares cannot be added up (above 1.8e16 in float32, 1.3e151 in "
+    "float64), is a FloatingPointError at its step in every rule but LBFGS, whose line search sees the loss first. A "
+    "smaller spike is taken as published: after one gradient of 1e15 a parameter of Adam hardly moves for some 60,000 "
+    "steps, as in all libraries. clip_norm prevents both.",
     "L2 and clipping. The net's l2=d is a penalty of the objective: its gradient d * p, which spares biases and "
     "gains, is clipped with the rest. PyTorch clips the gradient of the loss (clip_grad_norm_) and adds "
     "weight_decay * p after that, in the optimizer: clip_norm and CoupledDecay here. Without clipping the two "

@@ -8,11 +8,12 @@ import numpy as np
 from .. import checks
 from ..kernels import update_adam as kernels
 from ..kernels.means import rest
-from .base import Hyper, Rule, State
+from .base import Hyper, State
+from .spikes import GuardedRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lion(Rule):
+class Lion(GuardedRule):
     """p -= lr * sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g. Every element moves by lr, either way.
 
     Source: Chen et al. 2023, algorithm 2; rates a third to a tenth of AdamW's, with as much more weight decay. The sign
@@ -32,4 +33,5 @@ class Lion(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         memories = rest(cast, self.beta1), rest(cast, self.beta2)
-        kernels.lion(params, grads, state[0], *memories, cast(lr), cast(lr * decay))
+        if not kernels.lion(params, grads, state[0], *memories, cast(lr), cast(lr * decay)):
+            self.refuse(grads)

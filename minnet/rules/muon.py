@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from .. import checks
-from ..kernels import flat
 from ..kernels import update_tensor as kernels
 from ..kernels.means import rest
 from ..kernels.product import multiply
@@ -15,8 +14,8 @@ from ..kernels.update import sgd
 from ..spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
-from .norms import euclidean, largest_size
 from .scratch import product_work, scratch
+from .spikes import GuardedRule
 
 _SCALES = {
     "original": lambda inputs, outputs: math.sqrt(max(1.0, outputs / inputs)),
@@ -26,7 +25,7 @@ _SCALES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Muon(Rule):
+class Muon(GuardedRule):
     """Momentum made orthogonal by Newton-Schulz steps, for matrices; all else goes to ``fallback``. Jordan et al. 2024.
 
     m = momentum * m + (1 - momentum) * g; X = momentum * m + (1 - momentum) * g (``nesterov=False``: m); X /= |X| +
@@ -82,15 +81,16 @@ class Muon(Rule):
         cast, p, columns = params.dtype.type, params.reshape(-1), params.shape[-1]
         matrix = (p.size // columns, columns)
         square = (min(matrix), min(matrix))
-        partial, *memory = scratch(p.dtype, (kernels.flat_parts(p.size), 1), matrix, matrix, square, square)
-        X = memory[0].reshape(-1)
-        mu = self.momentum
+        partial, *memory, factor = scratch(
+            p.dtype, (kernels.flat_parts(p.size), 2), matrix, matrix, square, square, (1,)
+        )
+        X, mu, eps = memory[0].reshape(-1), self.momentum, float(self.eps)
         mixture = map(cast, (mu, 1 - mu) if self.nesterov else (1.0, 0.0))
-        norm = kernels.smooth(grads.reshape(-1), state[0].reshape(-1), rest(cast, mu), *mixture, X, partial)
-        if norm == math.inf:  # the squares overflowed, not X itself
-            X /= cast(largest_size([X]))
-            norm = euclidean([X])
-        flat.scale(X, cast(1 / (max(norm, self.eps) if self.eps_as_floor else norm + self.eps)))
+        places = (eps, 0.0) if self.eps_as_floor else (0.0, eps)
+        g, m = grads.reshape(-1), state[0].reshape(-1)
+        if not kernels.smooth(g, m, rest(cast, mu), *mixture, *places, X, partial, factor):
+            self.refuse(grads)
+        kernels.scale_by(X, factor)
         X = orthogonalize(self.steps, self.coefficients, *memory).reshape(-1)
         sgd(p, X, cast(lr * _SCALES[self.scale](*matrix)), cast(lr * decay))
 

@@ -15,11 +15,11 @@ from .. import checks
 from ..kernels import update as kernels
 from ..kernels.means import rest
 from .base import Hyper, State
-from .squares import SquaringRule
+from .spikes import GuardedRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMSprop(SquaringRule):
+class RMSprop(GuardedRule):
     """s = rho s + (1 - rho) g^2; p -= lr * g / (sqrt(s) + eps).
 
     Source: Tieleman and Hinton 2012, lecture 6e, where rho is 0.9.
@@ -39,12 +39,12 @@ class RMSprop(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
-        if kernels.rmsprop(params, grads, state[0], rest(cast, self.rho), *scalars):
+        if not kernels.rmsprop(params, grads, state[0], rest(cast, self.rho), *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMSpropMomentum(SquaringRule):
+class RMSpropMomentum(GuardedRule):
     """s as in RMSprop; v = momentum v + g / (sqrt(s) + eps); p -= lr * v.
 
     ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(s) + eps); p += v; see ``Momentum``.
@@ -71,12 +71,12 @@ class RMSpropMomentum(SquaringRule):
         cast = params.dtype.type
         memories = rest(cast, self.rho), rest(cast, self.momentum)
         scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
-        if kernels.rmsprop_momentum(params, grads, state[0], state[1], *memories, *scalars):
+        if not kernels.rmsprop_momentum(params, grads, state[0], state[1], *memories, *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMSpropCentred(SquaringRule):
+class RMSpropCentred(GuardedRule):
     """c = rho (c + (1 - rho) (g - m)^2); m = rho m + (1 - rho) g; p -= lr * g / (sqrt(c) + eps).
 
     Source: Graves 2013, equations 38 to 40, without the momentum of 40.
@@ -97,12 +97,12 @@ class RMSpropCentred(SquaringRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
-        if kernels.rmsprop_centred(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
+        if not kernels.rmsprop_centred(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
             self.refuse(grads)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RMSpropCentredMomentum(SquaringRule):
+class RMSpropCentredMomentum(GuardedRule):
     """c, m as in RMSpropCentred; v = momentum v + g / (sqrt(c) + eps); p -= lr * v.
 
     ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(c) + eps); p += v; see ``Momentum``.
@@ -130,7 +130,7 @@ class RMSpropCentredMomentum(SquaringRule):
         cast = params.dtype.type
         memories = rest(cast, self.rho), rest(cast, self.momentum)
         scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
-        if kernels.rmsprop_centred_momentum(params, grads, *state, *memories, *scalars):
+        if not kernels.rmsprop_centred_momentum(params, grads, *state, *memories, *scalars):
             self.refuse(grads)
 
 

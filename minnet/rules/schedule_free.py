@@ -25,8 +25,8 @@ import numpy as np
 from .. import checks
 from ..kernels import update_schedule_free as kernels
 from ..kernels.means import rest
-from .base import Hyper, Rule, State
-from .squares import SquaringRule
+from .base import Hyper, State
+from .spikes import GuardedRule
 
 _NUMBERS = ("weights", "beta")  # the sum of lr^2, and the beta by which y lies between z and x
 
@@ -47,7 +47,7 @@ def _average(params: np.ndarray, base: np.ndarray, numbers: np.ndarray) -> np.nd
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleFreeSGD(Rule):
+class ScheduleFreeSGD(GuardedRule):
     """The above with d = g + decay * y.
 
     Source: Defazio et al. 2024, equations 3 to 5, with the weights lr^2 of its algorithm 1; beta 0.9.
@@ -71,14 +71,15 @@ class ScheduleFreeSGD(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         base, numbers = state
         pull, push = _advance(numbers, self.beta, lr)
-        kernels.schedule_free_sgd(params, grads, base, *map(params.dtype.type, (lr, pull, push, decay)))
+        if not kernels.schedule_free_sgd(params, grads, base, *map(params.dtype.type, (lr, pull, push, decay))):
+            self.refuse(grads)
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray:
         return _average(params, *state)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleFreeAdamW(SquaringRule):
+class ScheduleFreeAdamW(GuardedRule):
     """The above with v = beta2 v + (1 - beta2) g^2 and d = g / (sqrt(v / (1 - beta2^t)) + eps) + decay * y.
 
     beta1 is what is beta above: the interpolation takes the place of Adam's mean.
@@ -115,7 +116,7 @@ class ScheduleFreeAdamW(SquaringRule):
         pull, push = _advance(numbers, self.beta1, rate)
         cast = params.dtype.type
         scalars = map(cast, (rate, pull, push, root_fix, self.eps, decay))
-        if kernels.schedule_free_adamw(params, grads, base, squares, rest(cast, self.beta2), *scalars):
+        if not kernels.schedule_free_adamw(params, grads, base, squares, rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray:

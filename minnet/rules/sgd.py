@@ -8,11 +8,12 @@ import numpy as np
 from .. import checks
 from ..kernels import update as kernels
 from ..kernels.means import rest
-from .base import Hyper, Rule, State
+from .base import Hyper, State
+from .spikes import GuardedRule
 
 
 @dataclass(frozen=True)
-class SGD(Rule):
+class SGD(GuardedRule):
     """p -= lr * g.
 
     Source: Robbins and Monro 1951, with rates that fall like 1 / t, as ``schedules.InverseTime`` does.
@@ -22,11 +23,12 @@ class SGD(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        kernels.sgd(params, grads, cast(lr), cast(lr * decay))
+        if not kernels.sgd(params, grads, cast(lr), cast(lr * decay)):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class Momentum(Rule):
+class Momentum(GuardedRule):
     """Heavy-ball momentum: v = momentum * v - lr * g; p += v.
 
     ``lr_in_velocity=False``: v = momentum * v + g; p -= lr * v. With a constant lr both take the same path; when lr
@@ -53,11 +55,14 @@ class Momentum(Rule):
         if t > 1:
             gain *= 1 - self.dampening
         cast = params.dtype.type
-        kernels.momentum(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay))
+        if not kernels.momentum(
+            params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay)
+        ):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class Nesterov(Rule):
+class Nesterov(GuardedRule):
     """Nesterov momentum in the rewritten form: v = momentum * v - lr * g; p += momentum * v - lr * g.
 
     The parameters are the look-ahead point.
@@ -79,11 +84,14 @@ class Nesterov(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
         cast = params.dtype.type
-        kernels.nesterov(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay))
+        if not kernels.nesterov(
+            params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay)
+        ):
+            self.refuse(grads)
 
 
 @dataclass(frozen=True)
-class NesterovLookAhead(Rule):
+class NesterovLookAhead(GuardedRule):
     """Nesterov momentum as first written: v = momentum * v - lr * g(x + momentum * v); x += v.
 
     The parameters *are* the look-ahead point, where the next gradient is taken. With constant momentum and no decay
@@ -106,4 +114,7 @@ class NesterovLookAhead(Rule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        kernels.nesterov_look_ahead(params, grads, *state, rest(cast, self.momentum), cast(lr), cast(lr * decay))
+        if not kernels.nesterov_look_ahead(
+            params, grads, *state, rest(cast, self.momentum), cast(lr), cast(lr * decay)
+        ):
+            self.refuse(grads)

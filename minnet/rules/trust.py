@@ -12,19 +12,13 @@ from ..kernels.means import rest
 from ..spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
-from .norms import euclidean
 from .scratch import scratch
 from .sgd import Momentum
-from .squares import SquaringRule
-
-
-def _ratio(above: float, below: float) -> float:
-    """above / below; 1 where either is 0, so that a tensor of zeros can leave them."""
-    return above / below if above > 0 and below > 0 else 1.0
+from .spikes import GuardedRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class LARS(Rule):
+class LARS(GuardedRule):
     """Layer-wise adaptive rate scaling: momentum whose step follows the size of each tensor (You et al. 2017, alg. 1).
 
     r = trust * |p| / (|g| + decay * |p| + eps); v = momentum * v + lr * r * (g + decay * p); p -= v, with Euclidean
@@ -60,17 +54,16 @@ class LARS(Rule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         p, g, v = params.reshape(-1), grads.reshape(-1), state[0].reshape(-1)
         cast = p.dtype.type
-        (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 2))
-        size, slope = kernels.norms(p, g, cast(decay if self.joint_norm else 0.0), partial)
-        if slope == math.inf:  # the squares overflowed, unless the gradient is infinite itself
-            slope = euclidean([g + cast(decay) * p if self.joint_norm else g])
-        below = slope if self.joint_norm else slope + decay * size
-        ratio = _ratio(self.trust * size, below + self.eps) if slope > 0 else 1.0
-        kernels.lars(p, g, v, rest(cast, self.momentum), cast(lr * ratio), cast(decay))
+        partial, rate = scratch(p.dtype, (kernels.flat_parts(p.size), 3), (1,))
+        inside, beside = (decay, 0.0) if self.joint_norm else (0.0, float(decay))
+        fixed = float(lr), float(self.trust), float(self.eps)
+        if not kernels.lars_rate(p, g, cast(inside), beside, *fixed, partial, rate):
+            self.refuse(grads)
+        kernels.lars(p, g, v, rest(cast, self.momentum), rate, cast(decay))
 
 
 @dataclass(frozen=True, kw_only=True)
-class LAMB(SquaringRule):
+class LAMB(GuardedRule):
     """Adam whose step is as long as the tensor is large: layer-wise adaptive moments (You et al. 2020, alg. 2).
 
     m and v as in ``Adam``; u = m^ / (sqrt(v^) + eps) + decay * p; p -= lr * |p| / |u| * u, with Euclidean norms of one
@@ -115,9 +108,8 @@ class LAMB(SquaringRule):
             mean_fix, root_fix = 1 / (1 - self.beta1**t), 1 / math.sqrt(1 - self.beta2**t)
         inside, before = (decay, 0.0) if self.decay_in_ratio else (0.0, lr * decay)
         form = tuple(map(cast, (mean_fix, root_fix, self.eps, inside)))
-        (partial,) = scratch(p.dtype, (kernels.flat_parts(p.size), 3))
+        partial, rate = scratch(p.dtype, (kernels.flat_parts(p.size), 3), (1,))
         memories = rest(cast, self.beta1), rest(cast, self.beta2)
-        size, length, refused = kernels.lamb_moments(p, g, m, v, *memories, *form, partial)
-        if refused:
+        if not kernels.lamb_moments(p, g, m, v, *memories, *form, float(1 - before), float(lr), partial, rate):
             self.refuse(grads)
-        kernels.lamb(p, m, v, *form, cast(lr * _ratio((1 - before) * size, length)), cast(before))
+        kernels.lamb(p, m, v, *form, rate, cast(before))
