@@ -159,7 +159,7 @@ def test_a_spike_is_an_error_at_its_step_and_changes_nothing(rule, dtype, spike)
 @pytest.mark.parametrize(
     "rule", [rule for rule in RULES if type(rule) not in (mn.Adafactor, mn.Muon) or rule == mn.Muon()], ids=repr
 )
-def test_a_spike_in_a_large_tensor_is_an_error_and_leaves_nothing_of_it(rule):
+def test_a_spike_in_a_large_tensor_is_an_error_and_leaves_no_trace(rule):
     shapes = {"W": (SERIAL // 64 + 1, 64), "V": (130, 64)}
     optimizer, params, grads = made(rule, np.float32, shapes)
     grads[:] = 1
@@ -168,8 +168,11 @@ def test_a_spike_in_a_large_tensor_is_an_error_and_leaves_nothing_of_it(rule):
         optimizer.step(1e-3)  # which takes the second
     with pytest.raises(FloatingPointError, match="in W, with 1 of "):
         optimizer.step(1e-3)
-    assert np.abs(params).max() < 10
-    assert np.abs(optimizer.state).max() < 10
+    assert np.isfinite(params).all()
+    assert np.isfinite(optimizer.state).all()
+    if not isinstance(rule, mn.Accumulate):  # whose sum begins anew with the next micro-batch
+        assert np.abs(params).max() < 100
+        assert np.abs(optimizer.state).max(initial=0) < 100
 
 
 def test_adafactor_keeps_its_factors_in_a_large_tensor_too():

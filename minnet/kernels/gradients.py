@@ -167,6 +167,11 @@ def _shrunk(squares, small):
     return squares * small * small
 
 
+@exact_helper
+def _shrunk_square(value, small):
+    return (value * small) * (value * small)
+
+
 @kernel
 def add_norm(x, sums):
     """Take flat x into the Euclidean norm of several arrays, and return whether that is finite.
@@ -186,8 +191,7 @@ def add_norm(x, sums):
         else:
             squares = zero
             for i in range(block.size):
-                value = factor * block[i]
-                squares += value * value
+                squares += _shrunk_square(block[i], factor)
             sums[1] += squares
     sums[2] = math.sqrt(sums[0]) if math.isfinite(sums[0]) else math.sqrt(sums[1]) / small
     return math.isfinite(sums[2])

@@ -284,6 +284,12 @@ def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partia
     return True
 
 
+@exact_helper
+def _times_square(sum_of_squares, factor):
+    """In this order, for the square of the factor alone may be infinite where the sum is 0."""
+    return (sum_of_squares * factor) * factor
+
+
 @helper
 def _factored_squares(g, row_roots, col_roots, top):
     total = 0.0
@@ -292,7 +298,7 @@ def _factored_squares(g, row_roots, col_roots, top):
         for j in range(g.shape[1]):
             u = g[i, j] * min(col_roots[j], bound)
             row += u * u
-        total += row * np.float64(row_roots[i]) ** 2
+        total += _times_square(np.float64(row), np.float64(row_roots[i]))
     return total
 
 
