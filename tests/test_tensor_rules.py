@@ -5,8 +5,8 @@ returns the new p and keeps what it likes in ``state``, a dict that starts empty
 """
 
 import dataclasses
-import itertools
 import inspect
+import itertools
 import math
 import pickle
 import tracemalloc

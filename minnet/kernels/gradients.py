@@ -168,8 +168,13 @@ def _shrunk(squares, small):
 
 
 @exact_helper
-def _shrunk_square(value, small):
-    return (value * small) * (value * small)
+def _shrunk_squares(block, small):
+    """Sum of the squares of small * block."""
+    total = block.dtype.type(0)
+    for i in range(block.size):
+        value = block[i] * small
+        total += value * value
+    return total
 
 
 @kernel
@@ -179,22 +184,18 @@ def add_norm(x, sums):
     sums, (3,) in double precision and 0 before the first array, are the sum of squares, the sum of the squares of x
     times a small number, which is finite for every finite x, and the norm.
     """
-    small, zero = 2.0**-80 if x.itemsize == 4 else 2.0**-540, x.dtype.type(0)
-    factor = x.dtype.type(small)
+    small = 2.0**-80 if x.itemsize == 4 else 2.0**-540
     for start in range(0, x.size, _BLOCK):
-        block, squares = x[start : start + _BLOCK], zero
+        block, squares = x[start : start + _BLOCK], x.dtype.type(0)
         for i in range(block.size):
             squares += block[i] * block[i]
         sums[0] += squares
-        if math.isfinite(squares):
+        if squares < math.inf:  # isfinite subtracts, and terms of a sum that may be rearranged would cancel
             sums[1] += _shrunk(np.float64(squares), small)
         else:
-            squares = zero
-            for i in range(block.size):
-                squares += _shrunk_square(block[i], factor)
-            sums[1] += squares
-    sums[2] = math.sqrt(sums[0]) if math.isfinite(sums[0]) else math.sqrt(sums[1]) / small
-    return math.isfinite(sums[2])
+            sums[1] += _shrunk_squares(block, x.dtype.type(small))
+    sums[2] = math.sqrt(sums[0]) if sums[0] < math.inf else math.sqrt(sums[1]) / small
+    return sums[2] < math.inf
 
 
 @kernel

@@ -231,8 +231,9 @@ def _factor_sums(p, g, eps, means, partial):
 @helper
 def _inverse_roots(values, scale, roots):
     """roots = sqrt(scale / values); 0 where a value is 0, since no gradient has been seen there."""
+    root = math.sqrt(scale)  # scale / values may be too large for a number
     for i in range(values.size):
-        roots[i] = math.sqrt(scale / values[i]) if values[i] > 0 else 0.0
+        roots[i] = root / math.sqrt(np.float64(values[i])) if values[i] > 0 else 0.0
 
 
 @helper
@@ -247,7 +248,7 @@ def _squares_fit(g, partial, each):
                 sums[j] += partial[task, j]
         for j in range(m):
             whole += sums[j]
-    return whole <= top * top or (math.isfinite(whole) and all_fit(g.reshape(-1)))
+    return whole <= top * top or (whole < math.inf and all_fit(g.reshape(-1)))
 
 
 @parallel_kernel
