@@ -4,6 +4,7 @@ They change the gradient in place, as ``Optimizer(clip_norm=...)`` does, which i
 but ``ClipValue`` raise FloatingPointError for a gradient that is not finite, before parameters or state change.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,9 +14,16 @@ from .. import checks
 from ..kernels import gradients as kernels
 from .base import Hyper, Run
 from .combinators import Around
-from .scratch import scratch
 
-_DOUBLE = np.dtype(np.float64)
+
+class _Sums(threading.local):
+    """Of one thread: what ``add_norm`` works in."""
+
+    def __init__(self) -> None:
+        self.array = np.zeros(3)
+
+
+_sums = _Sums()
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ def limit_norm(who: str, grads: Sequence[np.ndarray], bound: float) -> float:
 
     FloatingPointError, before anything changes, if it is not finite.
     """
-    (sums,) = scratch(_DOUBLE, (3,))
+    sums = _sums.array
     sums.fill(0)
     finite = True
     for array in grads:
