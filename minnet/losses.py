@@ -259,9 +259,12 @@ class SoftmaxCrossEntropy(_Classification):
         scale(out, out.dtype.type(1 / total))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        smoothing = scores.dtype.type(self.label_smoothing)
         per_class = _per_class(self.class_weights, scores.shape[1], scores.dtype)
-        run = kernels.softmax_cross_entropy if targets.ndim == 1 else kernels.soft_cross_entropy
-        return run(scores, targets, weights, per_class, scores.dtype.type(self.label_smoothing), dscores)
+        if targets.ndim == 2:
+            return kernels.soft_cross_entropy(scores, targets, weights, per_class, smoothing, dscores)
+        given = None if self.class_weights is None else per_class
+        return kernels.softmax_cross_entropy(scores, targets, weights, given, smoothing, dscores)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
         if targets.ndim == 2:

@@ -198,8 +198,6 @@ def test_logistic_keeps_the_digits_of_a_small_loss(sign, gap, dtype):
 SLOPES = {
     mn.ELU(0.7): lambda x: 1.0 if x > 0 else float(np.float32(0.7)) * math.exp(x),
     mn.SELU(): lambda x: 1.0507009873554805 * (1 if x > 0 else 1.6732632423543772 * math.exp(x)),
-    mn.Sigmoid(): lambda x: math.exp(-abs(x)) / (1 + math.exp(-abs(x))) ** 2,
-    mn.Tanh(): lambda x: 4 * math.exp(-2 * abs(x)) / (1 + math.exp(-2 * abs(x))) ** 2,
     mn.Softplus(): lambda x: math.exp(min(x, 0)) / (1 + math.exp(-abs(x))),
 }
 
@@ -212,3 +210,64 @@ def test_a_slope_keeps_its_digits_at_both_tails(layer, x):
     net.backward(np.ones((1, 5), np.float32), dx)
     tiny = float(np.finfo(np.float32).tiny)  # below it digits are lost
     np.testing.assert_allclose(dx, SLOPES[layer](float(np.float32(x))), rtol=6 * np.finfo(np.float32).eps, atol=tiny)
+
+
+# Rows around the size of a block ---------------------------------------------------------------------------------
+
+
+def softmax_in_double(scores, labels, smoothing):
+    s = scores.astype(float)
+    logs = s - s.max(axis=1, keepdims=True)
+    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+    q = (1 - smoothing) * np.eye(s.shape[1])[labels] + smoothing / s.shape[1]
+    return -(q * logs).sum(axis=1).mean(), (np.exp(logs) - q) / len(s)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("outputs", [2, 1024, 1025, 2500])
+def test_cross_entropy_is_right_whether_or_not_a_row_is_one_block(outputs, smoothing):
+    rng = np.random.default_rng(outputs)
+    scores = rng.standard_normal((3, outputs)).astype(np.float32)
+    labels = np.array([0, outputs - 1, outputs // 2])
+    value, gradient = softmax_in_double(scores, labels, smoothing)
+    for weights in (None, (1.0,) * outputs):  # two kernels
+        loss, dscores = mn.SoftmaxCrossEntropy(smoothing, class_weights=weights), np.empty_like(scores)
+        assert loss.value_and_gradient(scores, labels, dscores) == pytest.approx(value, rel=3e-7)
+        np.testing.assert_allclose(dscores, gradient, rtol=2e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("outputs", [1, 1024, 1025, 2500])
+def test_errors_are_right_whether_or_not_a_row_is_one_block(outputs):
+    rng = np.random.default_rng(outputs)
+    scores = rng.standard_normal((3, outputs)).astype(np.float32)
+    targets = rng.random((3, outputs)).astype(np.float32)
+    gap, s = scores.astype(float) - targets, scores.astype(float)
+    near = np.clip(gap, -1, 1)
+    expected = {
+        mn.SquaredError(): (gap**2, 2 * gap),
+        mn.AbsoluteError(): (np.abs(gap), np.sign(gap)),
+        mn.Huber(1.0): (near * (gap - near / 2), near),
+        mn.Logistic(): (np.logaddexp(0, s) - targets * s, 1 / (1 + np.exp(-s)) - targets),
+    }
+    weights = np.array([0.5, 0.0, 0.5])
+    for loss, (terms, slopes) in expected.items():
+        dscores = np.full_like(scores, np.nan)
+        value = loss.value_and_gradient(scores, targets, dscores, weights)
+        assert value == pytest.approx(weights @ terms.sum(axis=1), rel=1e-6), loss
+        np.testing.assert_allclose(dscores, weights[:, np.newaxis] * slopes, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("outputs", [2, 1024, 1025, 2500])
+def test_hinges_are_right_whether_or_not_a_row_is_one_block(outputs):
+    rng = np.random.default_rng(outputs)
+    scores = rng.standard_normal((3, outputs)).astype(np.float32)
+    labels, rows = np.array([0, outputs - 1, outputs // 2]), np.arange(3)
+    gap = np.maximum(scores.astype(float) - scores[rows, labels][:, np.newaxis] + 1, 0)
+    gap[rows, labels] = 0
+    for loss, terms, slopes in ((mn.MulticlassHinge(), gap, gap > 0), (mn.SquaredHinge(), gap**2, 2 * gap)):
+        slopes = slopes.astype(float)
+        slopes[rows, labels] = -slopes.sum(axis=1)
+        dscores = np.full_like(scores, np.nan)
+        assert loss.value_and_gradient(scores, labels, dscores) == pytest.approx(terms.sum(axis=1).mean(), rel=1e-6)
+        # A gap near 0 has the rounding errors of scores of a few units.
+        np.testing.assert_allclose(dscores, slopes / 3, rtol=2e-6, atol=5e-7)

@@ -11,7 +11,7 @@ from numba import prange
 
 from .chunks import SERIAL, bounds, chunks
 from .compile import helper, kernel, parallel_kernel
-from .elementary import exp, expm1, log1p, normal_cdf_and_density
+from .elementary import exp, exp_and_expm1_left, log1p, normal_cdf_and_density
 from .elementary import sigmoid as logistic_sigmoid
 from .elementary import tanh as hyperbolic_tangent
 from .sums import DEPTH, add_block, finish, start
@@ -136,7 +136,8 @@ def elu(x, alpha, scale, y):
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
-        ys[i] = scale * alpha * expm1(v) if v <= zero else scale * v
+        _, less = exp_and_expm1_left(v)
+        ys[i] = scale * alpha * less if v <= zero else scale * v
 
 
 @kernel
@@ -149,7 +150,8 @@ def elu_backward(x, alpha, scale, dy, dx):
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
-        slope = scale if v > zero else scale * alpha * exp(v)
+        e, _ = exp_and_expm1_left(v)
+        slope = scale if v > zero else scale * alpha * e
         dxs[i] = slope * dys[i]
 
 
@@ -174,32 +176,13 @@ def sigmoid_parallel(x, y):
         _sigmoid(xs[at:end], ys[at:end])
 
 
-@helper
-def _sigmoid_slope(x):
-    """Derivative of the sigmoid, e / (1 + e)^2 with e = exp(-|x|). y * (1 - y) has no digits left where y is near 1."""
-    e, one = exp(-abs(x)), type(x)(1)
-    return e / ((one + e) * (one + e))
-
-
-@helper
-def _sigmoid_backward(xs, dys, dxs):
-    for i in range(xs.size):
-        dxs[i] = _sigmoid_slope(xs[i]) * dys[i]
-
-
 @kernel
-def sigmoid_backward(x, dy, dx):
-    """dx = s * (1 - s) * dy with s = sigmoid(x)."""
-    _sigmoid_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
-
-
-@parallel_kernel
-def sigmoid_backward_parallel(x, dy, dx):
-    """``sigmoid_backward`` on all threads."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
-    for chunk in prange(chunks(x.size)):
-        at, end = bounds(chunk, x.size)
-        _sigmoid_backward(xs[at:end], dys[at:end], dxs[at:end])
+def sigmoid_backward(y, dy, dx):
+    """dx = y * (1 - y) * dy. Where y is near 1 the slope has few digits, as 1 - y has."""
+    ys, dys, dxs = y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    one = y.dtype.type(1)
+    for i in range(ys.size):
+        dxs[i] = ys[i] * (one - ys[i]) * dys[i]
 
 
 @helper
@@ -223,26 +206,13 @@ def tanh_parallel(x, y):
         _tanh(xs[at:end], ys[at:end])
 
 
-@helper
-def _tanh_backward(xs, dys, dxs):
-    two, four = xs.dtype.type(2), xs.dtype.type(4)
-    for i in range(xs.size):
-        dxs[i] = four * _sigmoid_slope(two * xs[i]) * dys[i]
-
-
 @kernel
-def tanh_backward(x, dy, dx):
-    """dx = (1 - tanh(x)^2) * dy, as 4 times the slope of the sigmoid at 2x."""
-    _tanh_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
-
-
-@parallel_kernel
-def tanh_backward_parallel(x, dy, dx):
-    """``tanh_backward`` on all threads."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
-    for chunk in prange(chunks(x.size)):
-        at, end = bounds(chunk, x.size)
-        _tanh_backward(xs[at:end], dys[at:end], dxs[at:end])
+def tanh_backward(y, dy, dx):
+    """dx = (1 - y) * (1 + y) * dy. Where |y| is near 1 the slope has few digits, as 1 - |y| has."""
+    ys, dys, dxs = y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    one = y.dtype.type(1)
+    for i in range(ys.size):
+        dxs[i] = (one - ys[i]) * (one + ys[i]) * dys[i]
 
 
 @kernel

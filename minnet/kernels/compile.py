@@ -14,14 +14,18 @@ from .denormals import FlushingCompiler
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
-# Helpers are not called from Python; ways to do so would only take time to compile.
-_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# No C code calls kernels, and Python calls no helpers: ways to do so would only take time to compile. What allocates
+# nothing needs no counts of references to its arrays either, which cost more than the work on a small batch does.
+_NO_COUNTS = {"no_cfunc_wrapper": True, "_nrt": False}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, **_NO_COUNTS}
 
 
-def _compile(function: Callable[..., Any], *, parallel: bool = False) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], *, parallel: bool = False, **options: bool) -> Callable[..., Any]:
     if config.DISABLE_JIT:
         return np.errstate(all="ignore")(function)  # as compiled code, which does not warn
-    compiled = njit(function, fastmath=FAST, error_model="numpy", pipeline_class=FlushingCompiler, parallel=parallel)
+    compiled = njit(
+        function, fastmath=FAST, error_model="numpy", pipeline_class=FlushingCompiler, parallel=parallel, **options
+    )
     cache.keep(compiled)
     calls.watch(compiled, parallel)
     return compiled
@@ -33,14 +37,17 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     Its arithmetic takes denormal numbers for zeros: see ``denormals``.
 
     ``error_model="numpy"``: a division by zero gives infinity; Python's check for it would stop a loop
-    from becoming vector code.
+    from becoming vector code. A kernel that allocates fails to compile.
     """
-    return _compile(function)
+    return _compile(function, **_NO_COUNTS)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel with a ``prange`` over tasks that write to places of their own."""
-    return _compile(function, parallel=True)
+    """A kernel with a ``prange`` over tasks that write to places of their own.
+
+    Numba allocates what the threads' sums need, if there are any, so it keeps the counts.
+    """
+    return _compile(function, parallel=True, no_cfunc_wrapper=True)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,7 +69,7 @@ def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The empty set must be said: a helper that says nothing takes over its caller's flags.
     """
-    return njit(function, fastmath=set(), error_model="numpy", forceinline=True)
+    return njit(function, fastmath=set(), error_model="numpy", forceinline=True, **_NO_WRAPPERS)
 
 
 def fused_helper(function: Callable[..., Any]) -> Callable[..., Any]:

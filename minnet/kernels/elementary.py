@@ -124,6 +124,7 @@ _LN2_HIGH = constant(0.693145751953125, 0.693147180559663)
 _LN2_LOW = constant(1.4286068e-06, 2.8235290563031577e-13)
 _EXP_LEAST, _EXP_MOST = constant(-105.0, -746.0), constant(89.0, 710.0)  # beyond: 0 and infinity
 _EXPM1_LEAST = constant(-18.0, -40.0)  # below: -1
+_EXP_LEFT_LEAST = constant(-88.0, -709.0)  # from here 2^k is 0 in _power_of_two: k is one below the normal exponents
 # (exp(r) - 1 - r) / r^2 for |r| up to log(2) / 2.
 _EXP_REST = polynomial(
     (0.5, 0.16666543, 0.04166628, 0.008366608, 0.0013946502),
@@ -184,6 +185,15 @@ def expm1(x):
     """e^x - 1, which keeps its digits near 0."""
     high, _ = _expm1_high_low(x)
     return math.copysign(high, x)
+
+
+@exact_helper
+def exp_and_expm1_left(x):
+    """(e^x, e^x - 1) for x of 0 or less, or NaN, with less to do than ``exp`` and ``expm1`` have."""
+    one, least = type(x)(1), _EXP_LEFT_LEAST(x)
+    k, r, _ = _reduced(least if x < least else x, type(x)(0))
+    power, p = _power_of_two(k), _expm1_reduced(r)
+    return fma(power, p, power), math.copysign(fma(power, p, power - one), x)
 
 
 @exact_helper
@@ -271,6 +281,15 @@ def log1p(x):
     f = fma(quarter * x, power, scale - one) if x > one else fma(x, scale, scale - one)
     # f is (1 + x) / 2^e - 1 from x itself: 1 + x has lost digits.
     return math.copysign(_log_at_the_ends(sum_, _log_assembled(f, e)), x)
+
+
+@exact_helper
+def log1p_of_moderate(x):
+    """``log1p`` for x from 0 to 2^100, or NaN, with less to do."""
+    one = type(x)(1)
+    e = _exponent(one + x)
+    scale = _power_of_two(-e)
+    return _log_assembled(fma(x, scale, scale - one), e)
 
 
 # The normal distribution -----------------------------------------------------------------------------------------

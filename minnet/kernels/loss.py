@@ -11,10 +11,11 @@ its label is none of the classes.
 import numpy as np
 
 from .compile import exact_helper, helper, kernel
-from .elementary import exp, larger, log, log1p, sigmoid
+from .elementary import exp, larger, log, log1p_of_moderate, sigmoid
 
 _BLOCK = 1024  # scores, in whole rows, whose exponentials are taken in one loop: rows may be short
-# A row is summed in blocks of as many outputs, and over blocks in double precision.
+# A row is summed in blocks of as many outputs, and over blocks in double precision. A row that is one block, as most
+# are, takes a path without the loop over blocks, which would cost more than the few outputs themselves.
 
 
 @helper
@@ -25,14 +26,37 @@ def _clear(row):
 
 
 @helper
-def _subtract_largest(row, out):
-    """out = row - (largest of row), which is returned. A NaN in row stays one."""
+def _largest(row):
+    """The largest number of a row, whatever NaN it has beside others."""
     top = row[0]
     for j in range(1, row.size):
         top = larger(top, row[j])
-    for j in range(row.size):
-        out[j] = row[j] - top
     return top
+
+
+@helper
+def _class_weight(class_weights, j, one):
+    return one if class_weights is None else class_weights[j]
+
+
+@helper
+def _some_class_weights(class_weights, start, end):
+    return None if class_weights is None else class_weights[start:end]
+
+
+@helper
+def _subtract(row, top, spread, class_weights, out):
+    """out = row - top. Returns the sum of spread * class_weights * out, in which out may be infinite at a weight of 0.
+
+    The sum of ``out`` alone may be more than float32 holds.
+    """
+    zero, one = out.dtype.type(0), out.dtype.type(1)
+    total = zero
+    for j in range(row.size):
+        own, gap = _class_weight(class_weights, j, one), row[j] - top
+        out[j] = gap
+        total += spread * own * gap if own > zero else zero
+    return total
 
 
 @helper
@@ -42,34 +66,128 @@ def _exponentials(flat):
 
 
 @helper
+def _sum_of_block(block):
+    total = block.dtype.type(0)
+    for j in range(block.size):
+        total += block[j]
+    return total
+
+
+@helper
 def _sum(row):
+    if row.size <= _BLOCK:
+        return np.float64(_sum_of_block(row))
     total = 0.0
     for start in range(0, row.size, _BLOCK):
-        block, part = row[start : start + _BLOCK], row.dtype.type(0)
-        for j in range(block.size):
-            part += block[j]
-        total += part
+        total += _sum_of_block(row[start : start + _BLOCK])
+    return total
+
+
+@helper
+def _sum_of_others(row, label):
+    """Sum of a row without its element ``label``."""
+    zero, own = row.dtype.type(0), np.int32(label)  # as many bits as a float32: both fill a vector alike
+    total = zero
+    for j in range(row.size):
+        total += row[j] if np.int32(j) != own else zero
     return total
 
 
 @exact_helper
 def _log_sum(one, others):
     """log(one + others) for a sum whose largest term is 1; small ``others``, in double precision, keep their digits."""
-    return log1p(type(one)(others + (np.float64(one) - 1.0)))
+    return log1p_of_moderate(type(one)(others + (np.float64(one) - 1.0)))
 
 
 @helper
-def _weighed_sum(class_weights, spread, logs):
-    """Sum of q * logs with q = spread * class_weights; where q is 0, logs may be -infinity."""
-    zero = logs.dtype.type(0)
+def _scale(row, scale, less, class_weights):
+    """row = row * scale - less * class_weights."""
+    if less > row.dtype.type(0):
+        for j in range(row.size):
+            row[j] = row[j] * scale - less * _class_weight(class_weights, j, row.dtype.type(1))
+    else:
+        for j in range(row.size):
+            row[j] *= scale
+
+
+@helper
+def _given(weight, own, score, top, shifted, smoothing):
+    """weight * sum of q * (s - top), from the label's score and shifted = smoothing's part of the sum."""
+    zero, right = type(weight)(0), (type(weight)(1) - smoothing) * own
     total = 0.0
-    for start in range(0, logs.size, _BLOCK):
-        own, log, part = class_weights[start : start + _BLOCK], logs[start : start + _BLOCK], zero
-        for j in range(log.size):
-            q = spread * own[j]
-            part += q * log[j] if q > zero else zero
-        total += part
+    if weight > zero and right > zero:
+        total += weight * right * (np.float64(score) - np.float64(top))
+    if weight > zero and smoothing > zero:
+        total += weight * shifted
     return total
+
+
+@helper
+def _finish(d, label, p, others, weight, class_weights, all_weights, smoothing, spread):
+    """Make the exponentials d of a row its gradient. Returns weight * (sum of q) * log(sum of the exponentials).
+
+    p is the exponential at the label, and ``others`` the sum of those of the other classes.
+    """
+    one, zero = d.dtype.type(1), d.dtype.type(0)
+    own = _class_weight(class_weights, label, one) if weight > zero else zero
+    # The sums of weight * q at the label and over the other classes.
+    wanted = weight * ((one - smoothing) * own + spread * own)
+    rest = weight * (spread * (all_weights - own))
+    mass = wanted + rest
+    if not mass > zero:
+        _clear(d)
+        return 0.0
+    value = mass * _log_sum(p, others)
+    share = one / d.dtype.type(p + others)
+    _scale(d, share * mass, weight * spread, class_weights)
+    # As wanted * (p - 1) + rest * p, without the difference, which would lose a small gradient.
+    d[label] = share * (rest * p - wanted * d.dtype.type(others))
+    return value
+
+
+@helper
+def _cross_entropy_of_short_rows(scores, labels, weights, class_weights, all_weights, smoothing, spread, dscores):
+    n, outputs = scores.shape
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    rows = _BLOCK // outputs
+    loss = 0.0
+    for first in range(0, n, rows):
+        s, d = scores[first : first + rows], dscores[first : first + rows]
+        label, weight = labels[first : first + rows], weights[first : first + rows]
+        for i in range(len(d)):
+            top = _largest(s[i])
+            shifted = _subtract(s[i], top, spread, class_weights, d[i])
+            own = _class_weight(class_weights, label[i], one) if weight[i] > zero else zero
+            loss -= _given(weight[i], own, s[i, label[i]], top, shifted, smoothing)
+        _exponentials(d.reshape(-1))
+        for i in range(len(d)):
+            p, others = d[i, label[i]], _sum_of_others(d[i], label[i])
+            loss += _finish(d[i], label[i], p, others, weight[i], class_weights, all_weights, smoothing, spread)
+    return loss
+
+
+@helper
+def _cross_entropy_of_long_rows(scores, labels, weights, class_weights, all_weights, smoothing, spread, dscores):
+    zero, one = scores.dtype.type(0), scores.dtype.type(1)
+    loss = 0.0
+    for i in range(len(scores)):
+        s, d, label, weight = scores[i], dscores[i], labels[i], weights[i]
+        if not weight > zero:
+            _clear(d)
+            continue
+        top, p, shifted, others = _largest(s), zero, 0.0, 0.0
+        for start in range(0, s.size, _BLOCK):
+            end = start + _BLOCK
+            block = d[start:end]
+            shifted += _subtract(s[start:end], top, spread, _some_class_weights(class_weights, start, end), block)
+            _exponentials(block)
+            if start <= label < end:
+                p, d[label] = d[label], zero
+            others += _sum_of_block(block)
+        own = _class_weight(class_weights, label, one)
+        loss -= _given(weight, own, s[label], top, shifted, smoothing)
+        loss += _finish(d, label, p, others, weight, class_weights, all_weights, smoothing, spread)
+    return loss
 
 
 @kernel
@@ -78,44 +196,16 @@ def softmax_cross_entropy(scores, labels, weights, class_weights, smoothing, dsc
 
     Subtracting the row's largest score first changes nothing but the range: the largest exponent is 0. A score of
     -infinity makes p = 0, where q * log p is 0 if q is, and else -infinity. A row of nothing else gives NaN.
+    class_weights may be None, for 1 each, for which a kernel of its own is compiled.
     """
-    n, outputs = scores.shape
-    zero, one = scores.dtype.type(0), scores.dtype.type(1)
-    spread = smoothing / scores.dtype.type(outputs)
-    all_weights = scores.dtype.type(_sum(class_weights))
-    rows = max(1, _BLOCK // outputs)
-    loss = 0.0
-    for first in range(0, n, rows):
-        s, d = scores[first : first + rows], dscores[first : first + rows]
-        label, weight = labels[first : first + rows], weights[first : first + rows]
-        for i in range(len(d)):
-            top = _subtract_largest(s[i], d[i])
-            right = (one - smoothing) * class_weights[label[i]] if weight[i] > zero else zero
-            if right > zero:
-                loss -= weight[i] * right * (np.float64(s[i, label[i]]) - np.float64(top))
-            if weight[i] > zero and spread > zero:
-                loss -= weight[i] * _weighed_sum(class_weights, spread, d[i])
-        _exponentials(d.reshape(-1))
-        for i in range(len(d)):
-            if not weight[i] > zero:
-                _clear(d[i])
-                continue
-            own = class_weights[label[i]]
-            wanted = (one - smoothing) * own + spread * own  # q at the label, and over the other classes
-            rest = spread * (all_weights - own)
-            if wanted + rest == zero:
-                _clear(d[i])
-                continue
-            p = d[i, label[i]]
-            d[i, label[i]] = zero
-            others = _sum(d[i])
-            loss += weight[i] * (wanted + rest) * _log_sum(p, others)
-            share = scores.dtype.type(1 / (p + others)) * weight[i]
-            for j in range(outputs):
-                d[i, j] = d[i, j] * (share * (wanted + rest)) - weight[i] * spread * class_weights[j]
-            # As wanted * (p - 1) + rest * p, without the difference, which would lose a small gradient.
-            d[i, label[i]] = share * (rest * p - wanted * scores.dtype.type(others))
-    return loss
+    outputs, number = scores.shape[1], scores.dtype.type
+    spread = smoothing / number(outputs)
+    all_weights = number(outputs) if class_weights is None else number(_sum(class_weights))
+    if outputs <= _BLOCK:
+        return _cross_entropy_of_short_rows(
+            scores, labels, weights, class_weights, all_weights, smoothing, spread, dscores
+        )
+    return _cross_entropy_of_long_rows(scores, labels, weights, class_weights, all_weights, smoothing, spread, dscores)
 
 
 @helper
@@ -153,7 +243,7 @@ def soft_cross_entropy(scores, targets, weights, class_weights, smoothing, dscor
     loss = 0.0
     for i in range(n):
         target, d = targets[i], dscores[i]
-        _subtract_largest(scores[i], d)
+        _subtract(scores[i], _largest(scores[i]), spread, class_weights, d)
         mass, part = _cross(target, class_weights, smoothing, spread, d)
         if not weights[i] * mass > zero:
             _clear(d)
@@ -167,56 +257,95 @@ def soft_cross_entropy(scores, targets, weights, class_weights, smoothing, dscor
     return loss
 
 
+@helper
+def _sum_of_hinges(of_block, scores, labels, weights, margin, dscores):
+    """Sum over the rows of weights[i] * (sum of a hinge over the wrong classes), with its gradient.
+
+    ``of_block(s, own, bar, weight, d)`` fills d with the gradient of a block of scores and returns the sums of the loss
+    and of d, where s[own] is the right class's score, if it lies in the block, and a wrong class counts from -bar on.
+    """
+    outputs, zero = scores.shape[1], scores.dtype.type(0)
+    loss = 0.0
+    for i in range(len(scores)):
+        weight, label = weights[i], labels[i]
+        if not weight > zero:
+            _clear(dscores[i])
+            continue
+        bar = margin - scores[i, label]
+        if outputs <= _BLOCK:
+            part, pushed = of_block(scores[i], label, bar, weight, dscores[i])
+            loss += weight * part
+            dscores[i, label] = -pushed
+            continue
+        pushes = 0.0
+        for start in range(0, outputs, _BLOCK):
+            end = start + _BLOCK
+            part, pushed = of_block(scores[i, start:end], label - start, bar, weight, dscores[i, start:end])
+            loss += weight * part
+            pushes += pushed
+        dscores[i, label] = -pushes
+    return loss
+
+
+@helper
+def _hinge(s, own, bar, weight, d):
+    zero, place = s.dtype.type(0), np.int32(own)  # as many bits as a float32: both fill a vector alike
+    part, pushed = zero, zero
+    for j in range(s.size):
+        gap = s[j] + bar
+        counts = not (gap <= zero) and np.int32(j) != place
+        push = weight if counts else zero
+        d[j] = push
+        part += gap if counts else zero
+        pushed += push
+    return part, pushed
+
+
 @kernel
 def multiclass_hinge(scores, labels, weights, margin, dscores):
     """Sum over the wrong classes j of max(0, s_j - s_y + margin)."""
-    outputs, zero = scores.shape[1], scores.dtype.type(0)
-    loss = 0.0
-    for i in range(scores.shape[0]):
-        if not weights[i] > zero:
-            _clear(dscores[i])
-            continue
-        label, pushed = labels[i], 0.0
-        bar = margin - scores[i, label]
-        for start in range(0, outputs, _BLOCK):
-            s, d = scores[i, start : start + _BLOCK], dscores[i, start : start + _BLOCK]
-            own, part, push = label - start, zero, zero
-            for j in range(s.size):
-                gap = s[j] + bar
-                counts = not (gap <= zero) and j != own
-                d[j] = weights[i] if counts else zero
-                part += gap if counts else zero
-                push += weights[i] if counts else zero
-            loss += weights[i] * part
-            pushed += push
-        dscores[i, label] = -pushed
-    return loss
+    return _sum_of_hinges(_hinge, scores, labels, weights, margin, dscores)
+
+
+@helper
+def _hinge_squared(s, own, bar, weight, d):
+    zero, two, place = s.dtype.type(0), s.dtype.type(2), np.int32(own)
+    part, pushed = zero, zero
+    for j in range(s.size):
+        gap = s[j] + bar
+        counts = not (gap <= zero) and np.int32(j) != place
+        push = two * weight * gap if counts else zero
+        d[j] = push
+        part += gap * gap if counts else zero
+        pushed += push
+    return part, pushed
 
 
 @kernel
 def squared_hinge(scores, labels, weights, margin, dscores):
     """Sum over the wrong classes j of max(0, s_j - s_y + margin)^2."""
-    outputs, zero, two = scores.shape[1], scores.dtype.type(0), scores.dtype.type(2)
+    return _sum_of_hinges(_hinge_squared, scores, labels, weights, margin, dscores)
+
+
+@helper
+def _sum_of_errors(of_block, scores, targets, weights, bound, dscores):
+    """Sum over the rows of weights[i] * (sum of an error over the outputs), with its gradient.
+
+    ``of_block(s, t, weight, bound, d)`` fills d with the gradient of a block of a row and returns the block's sum.
+    """
+    outputs, zero = scores.shape[1], scores.dtype.type(0)
     loss = 0.0
-    for i in range(scores.shape[0]):
-        if not weights[i] > zero:
+    for i in range(len(scores)):
+        weight = weights[i]
+        if not weight > zero:
             _clear(dscores[i])
-            continue
-        label, pushed = labels[i], 0.0
-        bar = margin - scores[i, label]
-        for start in range(0, outputs, _BLOCK):
-            s, d = scores[i, start : start + _BLOCK], dscores[i, start : start + _BLOCK]
-            own, part, push = label - start, zero, zero
-            for j in range(s.size):
-                gap = s[j] + bar
-                counts = not (gap <= zero) and j != own
-                slope = two * weights[i] * gap if counts else zero
-                d[j] = slope
-                push += slope
-                part += gap * gap if counts else zero
-            loss += weights[i] * part
-            pushed += push
-        dscores[i, label] = -pushed
+        elif outputs <= _BLOCK:
+            loss += weight * of_block(scores[i], targets[i], weight, bound, dscores[i])
+        else:
+            for start in range(0, outputs, _BLOCK):
+                end = start + _BLOCK
+                s, t, d = scores[i, start:end], targets[i, start:end], dscores[i, start:end]
+                loss += weight * of_block(s, t, weight, bound, d)
     return loss
 
 
@@ -226,7 +355,7 @@ def _logistic_loss(s, t):
     zero, one = type(s)(0), type(s)(1)
     wrong = one - t if s > zero else t
     size = abs(s)
-    return (wrong * size if wrong > zero else zero) + log1p(exp(-size))
+    return (wrong * size if wrong > zero else zero) + log1p_of_moderate(exp(-size))
 
 
 @exact_helper
@@ -237,12 +366,11 @@ def _logistic_slope(s, t):
     return (one - t) - tail if s > zero else tail - t
 
 
-@kernel
-def logistic(scores, targets, weights, dscores):
-    """Sum over outputs of log(1 + exp(s)) - t s."""
+@helper
+def _logistic_of_short_rows(scores, targets, weights, dscores):
     n, outputs = scores.shape
     zero = scores.dtype.type(0)
-    rows = max(1, _BLOCK // outputs)
+    rows = _BLOCK // outputs
     loss = 0.0
     for first in range(0, n, rows):
         d, weight = dscores[first : first + rows], weights[first : first + rows]
@@ -251,77 +379,80 @@ def logistic(scores, targets, weights, dscores):
             flat[place] = _logistic_loss(s[place], t[place])
         for i in range(len(d)):
             if weight[i] > zero:
-                loss += weight[i] * _sum(d[i])
+                loss += weight[i] * _sum_of_block(d[i])
         for place in range(flat.size):
             flat[place] = _logistic_slope(s[place], t[place])
         for i in range(len(d)):
-            if weight[i] > zero:
-                for j in range(outputs):
-                    d[i, j] *= weight[i]
-            else:
-                _clear(d[i])
+            for j in range(outputs):
+                d[i, j] = weight[i] * d[i, j] if weight[i] > zero else zero
     return loss
+
+
+@helper
+def _logistic_errors(s, t, weight, _, d):
+    part = s.dtype.type(0)
+    for j in range(s.size):
+        part += _logistic_loss(s[j], t[j])
+        d[j] = weight * _logistic_slope(s[j], t[j])
+    return part
+
+
+@kernel
+def logistic(scores, targets, weights, dscores):
+    """Sum over outputs of log(1 + exp(s)) - t s."""
+    if scores.shape[1] <= _BLOCK:
+        return _logistic_of_short_rows(scores, targets, weights, dscores)
+    return _sum_of_errors(_logistic_errors, scores, targets, weights, None, dscores)
+
+
+@helper
+def _squared_errors(s, t, weight, _, d):
+    part, two = s.dtype.type(0), s.dtype.type(2)
+    for j in range(s.size):
+        gap = s[j] - t[j]
+        part += gap * gap
+        d[j] = two * weight * gap
+    return part
 
 
 @kernel
 def squared_error(scores, targets, weights, dscores):
     """Sum over outputs of (s - t)^2."""
-    outputs, zero, two = scores.shape[1], scores.dtype.type(0), scores.dtype.type(2)
-    loss = 0.0
-    for i in range(scores.shape[0]):
-        if not weights[i] > zero:
-            _clear(dscores[i])
-            continue
-        for start in range(0, outputs, _BLOCK):
-            s, t = scores[i, start : start + _BLOCK], targets[i, start : start + _BLOCK]
-            d, part = dscores[i, start : start + _BLOCK], zero
-            for j in range(s.size):
-                gap = s[j] - t[j]
-                part += gap * gap
-                d[j] = two * weights[i] * gap
-            loss += weights[i] * part
-    return loss
+    return _sum_of_errors(_squared_errors, scores, targets, weights, None, dscores)
+
+
+@helper
+def _absolute_errors(s, t, weight, _, d):
+    zero = s.dtype.type(0)
+    part = zero
+    for j in range(s.size):
+        gap = s[j] - t[j]
+        part += abs(gap)
+        d[j] = weight if gap > zero else (-weight if gap < zero else zero)
+    return part
 
 
 @kernel
 def absolute_error(scores, targets, weights, dscores):
     """Sum over outputs of |s - t|; the gradient at 0 is 0."""
-    outputs, zero = scores.shape[1], scores.dtype.type(0)
-    loss = 0.0
-    for i in range(scores.shape[0]):
-        if not weights[i] > zero:
-            _clear(dscores[i])
-            continue
-        for start in range(0, outputs, _BLOCK):
-            s, t = scores[i, start : start + _BLOCK], targets[i, start : start + _BLOCK]
-            d, part = dscores[i, start : start + _BLOCK], zero
-            for j in range(s.size):
-                gap = s[j] - t[j]
-                part += abs(gap)
-                d[j] = weights[i] if gap > zero else (-weights[i] if gap < zero else zero)
-            loss += weights[i] * part
-    return loss
+    return _sum_of_errors(_absolute_errors, scores, targets, weights, None, dscores)
+
+
+@helper
+def _huber_errors(s, t, weight, delta, d):
+    part, half = s.dtype.type(0), s.dtype.type(0.5)
+    for j in range(s.size):
+        gap = s[j] - t[j]
+        near = min(max(gap, -delta), delta)
+        part += near * (gap - half * near)
+        d[j] = weight * near
+    return part
 
 
 @kernel
 def huber(scores, targets, weights, delta, dscores):
     """Sum over outputs of d^2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere, d = s - t."""
-    outputs, zero, half = scores.shape[1], scores.dtype.type(0), scores.dtype.type(0.5)
-    loss = 0.0
-    for i in range(scores.shape[0]):
-        if not weights[i] > zero:
-            _clear(dscores[i])
-            continue
-        for start in range(0, outputs, _BLOCK):
-            s, t = scores[i, start : start + _BLOCK], targets[i, start : start + _BLOCK]
-            d, part = dscores[i, start : start + _BLOCK], zero
-            for j in range(s.size):
-                gap = s[j] - t[j]
-                near = min(max(gap, -delta), delta)
-                part += near * (gap - half * near)
-                d[j] = weights[i] * near
-            loss += weights[i] * part
-    return loss
+    return _sum_of_errors(_huber_errors, scores, targets, weights, delta, dscores)
 
 
 @kernel

@@ -167,7 +167,7 @@ class Sigmoid(Elementwise):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.for_size(x.size, kernels.sigmoid_backward, kernels.sigmoid_backward_parallel)(x, dy, dx)
+            kernels.sigmoid_backward(y, dy, dx)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Tanh(Elementwise):
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.for_size(x.size, kernels.tanh_backward, kernels.tanh_backward_parallel)(x, dy, dx)
+            kernels.tanh_backward(y, dy, dx)
 
 
 @dataclass(frozen=True)
