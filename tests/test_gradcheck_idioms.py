@@ -641,6 +641,25 @@ def test_mistakes_in_such_a_class_are_found_and_named():
     assert "backward changes dout and x in place" in result.remark
 
 
+def test_an_entry_of_a_dict_of_parameters_without_a_gradient_is_named():
+    class Forgetful:
+        def __init__(self):
+            self.params, self.grads = {"W": W, "b": B}, {}
+
+        def forward(self, x):
+            self.x = x
+            return x @ self.params["W"] + self.params["b"]
+
+        def backward(self, dout):
+            self.grads["W"] = self.x.T @ dout
+            return dout @ self.params["W"].T
+
+    for layer, place in ((Forgetful(), ""), (Stack(Tanh(), Forgetful()), "layers.1.")):
+        result = mn.check_module(layer, X)
+        assert {t.name for t in result.tensors} == {f"{place}params.W", "input"}
+        assert f"{place}params.b was not checked: backward leaves no gradient of it." in result.remark
+
+
 def test_what_is_no_such_class_is_pointed_to_the_right_check():
     with pytest.raises(TypeError, match=r"give an instance, not the class"):
         mn.check_module(Affine, X)

@@ -33,12 +33,24 @@ def put(thing: Any, path: Path, value: Any) -> None:
         setattr(holder, str(path[-1]), value)
 
 
-def pairs_of(thing: Any) -> dict[str, tuple[Path, Path]]:
-    """The paths of each array of floats that has a gradient beside it, and of that, by the array's dotted path."""
-    return {".".join(map(str, where)): (where, gradient) for where, gradient in _pairs(thing, (), set())}
+def pairs_of(thing: Any) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
+    """Where parameters lie, by their dotted paths.
+
+    Returns:
+        (the paths of each array of floats that has a gradient beside it, and of that; the entries of dicts of
+        parameters that have none in the dict of gradients).
+    """
+    found, lacking = {}, []
+    for where, gradient in _pairs(thing, (), set()):
+        name = ".".join(map(str, where))
+        if gradient is None:
+            lacking.append(name)
+        else:
+            found[name] = where, gradient
+    return found, lacking
 
 
-def _pairs(thing: Any, path: Path, seen: set[int]) -> Iterator[tuple[Path, Path]]:
+def _pairs(thing: Any, path: Path, seen: set[int]) -> Iterator[tuple[Path, Path | None]]:
     if id(thing) in seen:
         return
     seen.add(id(thing))
@@ -54,8 +66,9 @@ def _pairs(thing: Any, path: Path, seen: set[int]) -> Iterator[tuple[Path, Path]
     for first, second in _DICTS:
         values, gradients = held.get(first), held.get(second)
         if isinstance(values, dict) and isinstance(gradients, dict):
-            both = [key for key in values if is_floats(values[key]) and is_floats(gradients.get(key))]
-            yield from (((*path, first, key), (*path, second, key)) for key in both)
+            for key in values:
+                if is_floats(values[key]):
+                    yield (*path, first, key), (*path, second, key) if is_floats(gradients.get(key)) else None
 
 
 def _entries(thing: Any) -> dict[Any, Any]:

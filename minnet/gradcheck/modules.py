@@ -99,7 +99,11 @@ class _Passes:
                             f"{_WHO}: expected {path[0]} of {name} as an array of floats after a backward pass"
                         )
         else:
-            found = {name: paths for name, paths in pairs_of(twin).items() if is_floats(find(self.module, paths[0]))}
+            pairs, lacking = pairs_of(twin)
+            found = {name: paths for name, paths in pairs.items() if is_floats(find(self.module, paths[0]))}
+            self.remarks.update(
+                dict.fromkeys(f"{name} was not checked: backward leaves no gradient of it." for name in lacking)
+            )
         values = {name: np.array(find(self.module, where), order="C") for name, (where, _) in found.items()}
         # A cache, such as self.x beside self.dx, is written anew in every forward pass; a parameter is not.
         self.pairs, self.values = found, {name: a + 1 for name, a in values.items()}
