@@ -227,6 +227,19 @@ def test_scales_far_apart_are_not_taken_for_noise(name):
     assert not slope(lambda x: f(x).sum(), 0, 1.01 * right).passed
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.02, 0.1])
+def test_waves_of_twice_the_spacing_are_not_taken_for_noise(phase):
+    """Noise is listened for at 20 places within 1e-2; this wave has a crest or a trough at each of them."""
+    omega = (np.pi + phase) * 19 / 2e-2
+
+    def f(x):
+        return (np.sin(omega * x) + 2.7 * np.tanh(1.1e5 * x - 0.8)).sum()
+
+    right = omega + 2.7 * 1.1e5 / np.cosh(0.8) ** 2
+    slope(f, 0, right).assert_passed()
+    assert slope(f, 0, 1.1 * right).verdict == "wrong"
+
+
 HIDDEN = {
     "tanh": (lambda t: 1e-3 * np.tanh(1e6 * t), 1e3),
     "clip": (lambda t: np.clip(1e4 * t, -1e-4, 1e-4), 1e4),

@@ -16,6 +16,7 @@ _SPREAD = 0.2  # of the largest second difference, what the median of noise exce
 _ALIKE = 2.5  # noise measured at two spacings, one a tenth of the other, that differ by more is the function's shape
 _AUDIBLE = 4.0  # noise below that many eps of the function's value is its own round-off
 _LOCAL = (1e-10, 1e-11)  # distances over which a steep function is a straight line, and rounding makes steps
+_SHIFTS = (0.0, 0.4)  # of the places of slopes, in units of their spacing; at 0.5 one would be x itself
 _STRAIGHT = 0.1  # by how much the slopes over those differ at most where the function is a line, as a share
 _EXPLAINS = 0.25  # of what is heard, the share that slopes have to explain for it not to be noise
 _JUMPS = 3  # places at which jumps of one size have to be found
@@ -50,10 +51,10 @@ def _values(f: Function, line: Line, width: float) -> np.ndarray:
     return np.array([move(f, line, t * line.scale)[1].terms.sum() for t in np.linspace(-width, width, _PLACES)])
 
 
-def _slopes(f: Function, line: Line, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes over both ``_LOCAL`` distances, at the places of ``_values``."""
+def _slopes(f: Function, line: Line, width: float, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes over both ``_LOCAL`` distances, at the places of ``_values`` shifted by that share of their spacing."""
     slopes = []
-    for place in np.linspace(-width, width, _PLACES):
+    for place in np.linspace(-width, width, _PLACES) + shift * 2 * width / (_PLACES - 1):
         here, *near = (move(f, line, (place + d) * line.scale) for d in (0.0, *_LOCAL))
         slopes.append([float((r.terms - here[1].terms).sum()) / (moved - here[0]) for moved, r in near])
     one, other = np.array(slopes).T
@@ -80,12 +81,14 @@ def _steep(f: Function, line: Line, level: float, heard: list[np.ndarray]) -> bo
     those closest to each other at which the noise is heard.
     """
     nearest = max(i for i, values in enumerate(heard) if _ALIKE * noise(values) >= level)
-    one, other = _slopes(f, line, _LISTEN[nearest])
-    if np.median(np.abs(one - other)) > _STRAIGHT * np.median(np.abs(one)):
-        return False
-    # Third differences of the values are second ones of the slopes times the spacing, where slopes are the reason.
     spacing = 2 * _LISTEN[nearest] * line.scale / (_PLACES - 1)
-    explained = spacing * np.median(np.abs(np.diff(one, 2)))
+    explained = 0.0
+    # A wave of twice the spacing may have its crests, where it is level, at all places; between them it is steep.
+    for shift in _SHIFTS:
+        one, other = _slopes(f, line, _LISTEN[nearest], shift)
+        if np.median(np.abs(one - other)) <= _STRAIGHT * np.median(np.abs(one)):
+            explained = max(explained, spacing * float(np.median(np.abs(np.diff(one, 2)))))
+    # Third differences of the values are second ones of the slopes times the spacing, where slopes are the reason.
     return bool(explained >= _EXPLAINS * np.median(np.abs(np.diff(heard[nearest], 3))))
 
 
