@@ -8,7 +8,7 @@ from importlib import import_module
 from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
 from .archive import CheckpointError
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
-from .callbacks import Callback, EarlyStopping, KeepBest
+from .callbacks import Callback, Record
 from .checkpoint import Checkpoint
 from .comparison import Comparison, calibration_error
 from .controllers import HalveOnStall, ReduceOnPlateau
@@ -115,8 +115,9 @@ from .rules import (
     ScheduleFreeSGD,
 )
 from .spec import Buffer, Param, Plan, Scratch, Tensor
+from .stopping import EarlyStopping, KeepBest
 from .threads import get_num_threads, set_num_threads
-from .train import DivergenceError, Record, Trainer, fit
+from .train import DivergenceError, Trainer, fit
 
 __version__ = "0.1.0"
 

@@ -3,16 +3,61 @@
 import inspect
 import zlib
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from . import checks
-from .direction import Direction
+from .data import Batches
+from .history import History
+from .net import Net
+from .optimizer import Optimizer
+from .schedules import Schedule
 
-if TYPE_CHECKING:
-    from .net import Net
-    from .train import Record, Trainer
+
+@dataclass(frozen=True)
+class Record:
+    """One training step: its number and epoch (both from 1), the objective before the update, and the rate."""
+
+    step: int
+    epoch: int
+    loss: float
+    lr: float
+
+
+class Run(Protocol):
+    """What a callback may read of a run, and do to it. ``Trainer`` says what each attribute means."""
+
+    net: Net
+    optimizer: Optimizer
+    batches: Batches
+    history: History
+    callbacks: "list[Callback]"
+    step: int
+    steps: int
+    lr_factor: float
+    leaving: str | None
+    ended: bool
+    identity: str
+    evaluate_training: int
+
+    @property
+    def lr(self) -> Schedule:
+        """The rate, as a schedule."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the rows of the history's epochs that do not come from callbacks."""
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current step."""
+
+    def leave(self, reason: str) -> None:
+        """Stop after the current step, so that the run can go on."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the state of the run into a file."""
 
 
 class Callback:
@@ -43,30 +88,30 @@ class Callback:
         shown = (f"{name}={_shown(kept.get(name, kept.get(f'_{name}')))}" for name in names)
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         """Before the first step: raise for what would only come to light in mid-run, and forget other runs.
 
         Also called in a run that is resumed, where ``trainer.step`` is above 0 and the state has been put back, and in
         one that ends before its first step. Raise first: then nothing has changed.
         """
 
-    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+    def before_update(self, trainer: Run, record: Record) -> None:
         """In each step, between the backward pass and the update; of those that override it only.
 
         ``net.grads`` holds the gradient, not clipped yet, and ``net.layer_passes()`` what the layers saw and made of
         the batch. The record is the one that ``on_step`` gets.
         """
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         """After each step."""
 
-    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         """After each epoch and its validation; ``row`` is the epoch's row of the history, which may be added to."""
 
-    def between_steps(self, trainer: "Trainer") -> None:
+    def between_steps(self, trainer: Run) -> None:
         """After each step, once every callback knows of it and of its epoch: ``trainer.save`` may be called here."""
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Run) -> None:
         """Once, when the run ends, for whatever reason; again if one that was left goes on."""
 
     def state(self) -> dict[str, Any]:
@@ -76,7 +121,7 @@ class Callback:
         """
         return {}
 
-    def check(self, state: dict[str, Any], net: "Net") -> None:
+    def check(self, state: dict[str, Any], net: Net) -> None:
         """ValueError for a state that is not one of a run of this net; asked of a file's before ``restore``."""
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -103,7 +148,7 @@ def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
         raise TypeError(f"{who}: expected numbers in column {monitor!r}; got {value!r}") from None
 
 
-def check_monitored(who: str, trainer: "Trainer", monitor: str) -> None:
+def check_monitored(who: str, trainer: Run, monitor: str) -> None:
     """ValueError for a column that the rows of the run's epochs will not have, as far as its callbacks tell."""
     known = list(trainer.columns)
     for callback in trainer.callbacks:
@@ -143,123 +188,3 @@ def check_arrays(
         if not isinstance(got, np.ndarray) or got.shape != shape or got.dtype != dtype:
             came = f"{got.dtype} {got.shape}" if isinstance(got, np.ndarray) else repr(got)
             raise ValueError(f"{callback!r}: expected {name} of {np.dtype(dtype)} {shape}; got {came}")
-
-
-class KeepBest(Callback):
-    """Put back the weights of the best epoch when the run ends, for whatever reason it ends. It stops no run.
-
-    Args:
-        monitor: a column of the epochs' rows.
-        mode: ``"max"`` if larger figures are better, ``"min"`` if smaller ones are; None for the columns whose names
-            tell: ``accuracy`` and ``loss``, ``val_accuracy``, ``val_loss``, ``val_data_loss``.
-
-    An epoch whose figure is NaN is never the best. If there is none but such, the net keeps the weights that it has.
-
-    Attributes:
-        best, best_epoch: best figure so far and its epoch (from 1); None before the first.
-
-    Raises:
-        ValueError: for a column whose name does not tell which figures are better, without ``mode``; before the first
-            step, for one that the run does not have.
-    """
-
-    columns: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, monitor: str = "val_loss", *, mode: str | None = None) -> None:
-        self.monitor = monitor
-        self._direction = Direction.of(type(self).__name__, monitor, mode)
-        self.mode = self._direction.mode
-        self._forget()
-
-    def _forget(self) -> None:
-        self.best: float | None = None
-        self.best_epoch: int | None = None
-        self._kept: tuple[np.ndarray, np.ndarray] | None = None
-
-    def on_start(self, trainer: "Trainer") -> None:
-        check_monitored(type(self).__name__, trainer, self.monitor)
-        if trainer.step == 0:
-            self._forget()
-
-    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
-        """Copy the weights if this epoch is the best so far."""
-        value = monitored(type(self).__name__, row, self.monitor)
-        if self._improves(value):
-            self.best, self.best_epoch = value, row["epoch"]
-            self._kept = trainer.net.params.copy(), trainer.net.buffers.copy()
-
-    def _improves(self, value: float) -> bool:
-        return self._direction.better(value, self.best)
-
-    def state(self) -> dict[str, Any]:
-        if self.best is None or self.best_epoch is None or self._kept is None:
-            return {}
-        params, buffers = self._kept
-        return {"best": self.best, "best_epoch": self.best_epoch, "params": params.copy(), "buffers": buffers.copy()}
-
-    def check(self, state: dict[str, Any], net: "Net") -> None:
-        if state:
-            check_arrays(self, state, {"params": net.params.shape, "buffers": net.buffers.shape}, net.dtype)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        check_state(self, state, ("best", "best_epoch", "params", "buffers"))
-        best, best_epoch, kept = None, None, None
-        if state:
-            best = float(state["best"])
-            best_epoch = checks.count(type(self).__name__, "best_epoch", state["best_epoch"])
-            kept = np.array(state["params"]), np.array(state["buffers"])
-        self.best, self.best_epoch, self._kept = best, best_epoch, kept
-
-    def on_end(self, trainer: "Trainer") -> None:
-        """Put back the best epoch's weights and buffers."""
-        if self._kept is not None:
-            trainer.net.params, trainer.net.buffers = self._kept
-
-
-class EarlyStopping(KeepBest):
-    """Stop when a figure has not improved for ``patience`` epochs; put back the weights of the best epoch at the end.
-
-    Args:
-        monitor, mode: a column of the epochs' rows and which of its figures are better, as in ``KeepBest``.
-        patience: epochs without improvement after which the run stops. A figure that is NaN is no improvement, also
-            not over nothing: a run that measures nothing but NaN stops after so many epochs.
-        min_delta: what counts as improvement is more than this.
-        restore: whether the net gets back parameters and buffers of the best epoch when the run ends, for
-            whatever reason it ends.
-
-    Attributes:
-        best, best_epoch: best value so far and its epoch (from 1); None before the first.
-
-    Raises:
-        ValueError, TypeError: as ``KeepBest`` does, and for ``patience`` below 1 or ``min_delta`` below 0.
-    """
-
-    columns: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(
-        self,
-        monitor: str = "val_loss",
-        patience: int = 5,
-        min_delta: float = 0.0,
-        restore: bool = True,
-        *,
-        mode: str | None = None,
-    ) -> None:
-        super().__init__(monitor, mode=mode)
-        self.patience = checks.count("EarlyStopping", "patience", patience)
-        self.min_delta = checks.non_negative("EarlyStopping", "min_delta", min_delta)
-        self._restore = restore
-
-    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
-        """Compare this epoch with the best so far, and stop if that is too long ago."""
-        super().on_epoch(trainer, row)
-        if row["epoch"] - (self.best_epoch or 0) >= self.patience:
-            trainer.stop(f"no better {self.monitor} in {self.patience} epochs")
-
-    def _improves(self, value: float) -> bool:
-        return self._direction.better(value, self.best, self.min_delta)
-
-    def on_end(self, trainer: "Trainer") -> None:
-        """Put back the best epoch's weights and buffers, unless told not to."""
-        if self._restore:
-            super().on_end(trainer)

@@ -7,21 +7,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import archive, checks
 from .archive import CheckpointError
-from .callbacks import Callback, check_monitored, monitored
+from .callbacks import Callback, Run, check_monitored, monitored
 from .direction import Direction
 from .files import temporary_name
 from .folderlock import FolderLock
 from .moments import Moments, When
 from .table import problem_of, rows_of
-
-if TYPE_CHECKING:
-    from .train import Trainer
 
 _NAME = re.compile(r"step-(\d{8,})\.ckpt")
 _BEST = "best.ckpt"
@@ -87,7 +84,7 @@ class Checkpoint(Callback):
         self._own: set[str] = set()  # names of the files that are known to be this run's
         self._lock: FolderLock | None = None
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         """Look whether the folder can be written in and has nobody else's files, and whether there is such a column."""
         if self.best is not None:
             check_monitored("Checkpoint", trainer, self.best)
@@ -107,7 +104,7 @@ class Checkpoint(Callback):
                 raise
             self._look_around(trainer)
 
-    def between_steps(self, trainer: "Trainer") -> None:
+    def between_steps(self, trainer: Run) -> None:
         """Save if it is time, or if the run is about to end."""
         epochs = trainer.history.epochs.rows
         if self.best is not None and self._direction and epochs and epochs[-1]["step"] == trainer.step:
@@ -120,11 +117,11 @@ class Checkpoint(Callback):
         if (due or last) and self._save(trainer, f"step-{trainer.step:08}.ckpt"):
             self._prune(trainer.step)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Run) -> None:
         """Leave the folder to others."""
         self._leave_folder()
 
-    def _take_folder(self, trainer: "Trainer") -> None:
+    def _take_folder(self, trainer: Run) -> None:
         """Keep other runs out and see what is there; FileExistsError if another run is, or has left its files."""
         self._leave_folder()
         try:
@@ -137,7 +134,7 @@ class Checkpoint(Callback):
             self._leave_folder()
             raise
 
-    def _keep_folder(self, trainer: "Trainer") -> None:
+    def _keep_folder(self, trainer: Run) -> None:
         """Make sure, before writing, that the folder is still this run's; take it where it is nobody's."""
         if self._lock is not None:
             try:
@@ -159,7 +156,7 @@ class Checkpoint(Callback):
             self._lock.release()
             self._lock = None
 
-    def _look_around(self, trainer: "Trainer") -> None:
+    def _look_around(self, trainer: Run) -> None:
         """Find this run's files in the folder; FileExistsError if there are any of another."""
         self._own, self._value, others = set(), None, []
         for path in [*files_of(self.folder), *self.folder.glob(_BEST)]:
@@ -192,7 +189,7 @@ class Checkpoint(Callback):
                 raise type(error)(error.errno, text, str(self.folder)) from error
             warnings.warn(f"{text}: {self.folder}", RuntimeWarning, stacklevel=4)
 
-    def _save(self, trainer: "Trainer", name: str) -> bool:
+    def _save(self, trainer: Run, name: str) -> bool:
         """Whether the run has been saved under this name; OSError if it must be and cannot."""
         try:
             self._keep_folder(trainer)

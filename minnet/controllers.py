@@ -5,14 +5,11 @@ too.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from . import checks
-from .callbacks import Callback, check_monitored, check_state, monitored
+from .callbacks import Callback, Run, check_monitored, check_state, monitored
 from .direction import Direction
-
-if TYPE_CHECKING:
-    from .train import Trainer
 
 
 class ReduceOnPlateau(Callback):
@@ -104,12 +101,12 @@ class ReduceOnPlateau(Callback):
         self.bad = self.cooling = 0
         self.lr_factor = 1.0
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         check_monitored(type(self).__name__, trainer, self.monitor)
         if trainer.step == 0:
             self._forget()
 
-    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         """Count this epoch, and reduce the run's rates if it is time."""
         trainer.lr_factor *= self._reduce(monitored(type(self).__name__, row, self.monitor), row["lr"])
 

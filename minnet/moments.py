@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from . import checks
-
-if TYPE_CHECKING:
-    from .schedules import Schedule
-    from .train import Trainer
+from .callbacks import Run
+from .schedules import Schedule
 
 EVENTS = ("boundary", "peak", "trough", "restart", "end")
 
@@ -59,14 +56,14 @@ class Moments:
         self._of: tuple[Schedule, int] | None = None
         self._steps: frozenset[int] = frozenset()
 
-    def find(self, trainer: "Trainer") -> None:
+    def find(self, trainer: Run) -> None:
         """Before a run's first step: ValueError if its schedule has no such event, or it ends before ``start``."""
         if self.start >= trainer.steps:
             raise ValueError(f"{self.who}: expected start within the run's {trainer.steps} steps; got {self.start}")
         if self.at in EVENTS:
             self._find(trainer.lr, trainer.steps)
 
-    def expect(self, trainer: "Trainer") -> None:
+    def expect(self, trainer: Run) -> None:
         """``find``, for a callback that would have nothing: ValueError also if no step of the run is its time."""
         self.find(trainer)
         at, steps = self.at, trainer.steps
@@ -76,7 +73,7 @@ class Moments:
         if first > steps:
             raise ValueError(f"{self.who}: expected at to come after step {self.start} of the run's {steps}; got {at}")
 
-    def now(self, trainer: "Trainer", step: int) -> bool:
+    def now(self, trainer: Run, step: int) -> bool:
         """Whether it is time, in or after this step of the run. ValueError if the run's schedule has no such event."""
         at = self.at
         if step <= self.start:
@@ -93,7 +90,7 @@ class Moments:
             self._find(trainer.lr, trainer.steps)
         return step in self._steps
 
-    def _find(self, schedule: "Schedule", steps: int) -> None:
+    def _find(self, schedule: Schedule, steps: int) -> None:
         # Events count steps from 0, records from 1.
         found = frozenset(event.step + 1 for event in schedule.events(steps) if event.kind == self.at)
         if not any(step > self.start for step in found):

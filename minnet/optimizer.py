@@ -16,7 +16,7 @@ from .rules.base import by_choice
 from .rules.clipping import limit_norm
 from .rules.spikes import SHORT, refusal, too_large
 from .schedules import Schedule
-from .schedules.base import telling_steps
+from .schedules.length import telling_steps
 from .spec import Layout, Shape, Tensor
 
 

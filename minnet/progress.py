@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .train import Record, Trainer
+from .callbacks import Record, Run
 
 # What ``progress`` may be. None is for the bar on a terminal, and for lines elsewhere.
 Progress = bool | str | None
@@ -28,7 +27,7 @@ def chosen(who: str, progress: Progress) -> str:
 
 
 @contextmanager
-def shown(trainer: "Trainer", progress: Progress) -> Iterator[Callable[["Record"], None]]:
+def shown(trainer: Run, progress: Progress) -> Iterator[Callable[[Record], None]]:
     """Within it the steps of a run are shown; yields what is to be called after each of them."""
     kind = chosen("Trainer.run", progress)
     if kind == "bar":
@@ -41,12 +40,12 @@ def shown(trainer: "Trainer", progress: Progress) -> Iterator[Callable[["Record"
 
 
 @contextmanager
-def _bar(trainer: "Trainer") -> Iterator[Callable[["Record"], None]]:
+def _bar(trainer: Run) -> Iterator[Callable[[Record], None]]:
     from tqdm import tqdm
 
     with tqdm(total=trainer.steps, initial=trainer.step, unit="step") as bar:
 
-        def advance(record: "Record") -> None:
+        def advance(record: Record) -> None:
             bar.update()
             if record.step % _BAR_EVERY == 0:
                 figures = {"epoch": record.epoch, "loss": f"{record.loss:.4g}", "lr": f"{record.lr:.3g}"}
@@ -58,11 +57,11 @@ def _bar(trainer: "Trainer") -> Iterator[Callable[["Record"], None]]:
 class _Lines:
     """Writes a line after each step that has ended an epoch."""
 
-    def __init__(self, trainer: "Trainer") -> None:
+    def __init__(self, trainer: Run) -> None:
         self.trainer, self.written, self.since = trainer, len(trainer.history), time.perf_counter()
         self.wanted = True
 
-    def __call__(self, record: "Record") -> None:
+    def __call__(self, record: Record) -> None:
         epochs = self.trainer.history.epochs.rows
         if len(epochs) == self.written or not self.wanted:
             return

@@ -6,21 +6,33 @@ again when a run is resumed; the file has its text or a checksum of it, to say w
 
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from . import archive
 from .archive import CheckpointError
+from .callbacks import Run
 from .checkpoint import newest_whole, offer_older
 from .data import Augment, Standardizer
 from .description import Document, describe_architecture, differences, short, words
 from .net import Net
 from .schedules import Constant, Schedule
+from .state import State
 from .table import problem_of, rows_of, table_of
 
-if TYPE_CHECKING:
-    from .train import Trainer
+
+class ResumableRun(Run, Protocol):
+    """A run with all that a file of it has to hold. ``Trainer`` is one."""
+
+    good: State  # what a divergence puts back
+    latest: State
+    unproven: bool
+    epoch_so_far: tuple[float, float, float | None]
+
+    @property
+    def fingerprints(self) -> dict[str, Any]:
+        """Shapes, dtypes and checksums of the training and validation data."""
 
 
 def hyper(value: Any) -> Any:
@@ -38,7 +50,7 @@ def describe_net(net: Net) -> Document:
     return {**describe_architecture(net), **{name: getattr(net, name) for name in ("l2", "l1", "max_norm", "seed")}}
 
 
-def describe_run(trainer: "Trainer") -> Document:
+def describe_run(trainer: ResumableRun) -> Document:
     """All that is given again when a run is resumed."""
     optimizer = trainer.optimizer
     return {
@@ -91,7 +103,7 @@ def compare(path: Any, what: str, file: Any, given: Any, *, advice: str = "") ->
         raise CheckpointError(f"expected what {path} was saved with; got another: {found}{advice}")
 
 
-def compare_run(saved: "Saved", trainer: "Trainer", trust_data: bool) -> None:
+def compare_run(saved: "Saved", trainer: ResumableRun, trust_data: bool) -> None:
     """``compare`` for all that is given again, with a word on how to go on with what differs."""
     file, given, advice = saved.get("run", kind=dict), describe_run(trainer), ""
     if trust_data:
@@ -107,7 +119,7 @@ def compare_run(saved: "Saved", trainer: "Trainer", trust_data: bool) -> None:
 # What moves --------------------------------------------------------------------------------------------------
 
 
-def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
+def state_of(trainer: ResumableRun) -> tuple[Document, dict[str, np.ndarray]]:
     """(document, weights and buffers by name): a run between two steps. Arrays are views; write them at once."""
     net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
     document = {
@@ -154,7 +166,7 @@ def state_of(trainer: "Trainer") -> tuple[Document, dict[str, np.ndarray]]:
     return document, net.named_parameters() | net.named_buffers()
 
 
-def _handed_out(trainer: "Trainer") -> np.ndarray | None:
+def _handed_out(trainer: ResumableRun) -> np.ndarray | None:
     """The weights to predict with, where the rule trains at others."""
     optimizer, net = trainer.optimizer, trainer.net
     if trainer.ended:  # and settled
@@ -267,7 +279,7 @@ class Saved:
         return table
 
 
-def put_back(trainer: "Trainer", saved: Saved) -> None:
+def put_back(trainer: ResumableRun, saved: Saved) -> None:
     """Make a new trainer the one that was saved. Nothing has moved if it raises CheckpointError."""
     net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
     # All questions first.
@@ -315,7 +327,7 @@ def put_back(trainer: "Trainer", saved: Saved) -> None:
     trainer.history.epochs.rows, trainer.history.steps.rows = rows_of(epochs), rows_of(rows)
 
 
-def _restore_callbacks(trainer: "Trainer", saved: Saved) -> None:
+def _restore_callbacks(trainer: ResumableRun, saved: Saved) -> None:
     """Give every callback its state, a bystander that of the first of its kind; none has changed if one refuses.
 
     What a file says may make any of them, also one of the user's own, fail in any way.

@@ -5,14 +5,13 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .train import Trainer
+from .callbacks import Run
 
 
 @contextmanager
-def leave_on_signals(trainer: "Trainer") -> Iterator[None]:
+def leave_on_signals(trainer: Run) -> Iterator[None]:
     """Let Ctrl-C and SIGTERM end the run after its current step; SIGTERM then takes its usual course.
 
     The second one is not waited with. Python hands signals to the main thread only; in others nothing is changed.

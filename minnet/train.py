@@ -4,7 +4,6 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -12,7 +11,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from . import archive, checks, resume, streams
-from .callbacks import Callback
+from .callbacks import Callback, Record
 from .checkpoint import offer_older
 from .data import Augment, Batches, Data, Standardizer, check_data, check_scales
 from .groups import Group
@@ -23,10 +22,11 @@ from .optimizer import Optimizer
 from .progress import Progress, shown
 from .rules import Hyper, Rule
 from .schedules import Schedule
-from .schedules.base import telling_steps
-from .schedules.given import as_schedule, resolved
-from .schedules.length import warn_of_length
+from .schedules.given import as_schedule
+from .schedules.length import telling_steps, warn_of_length
+from .schedules.schedule import resolved
 from .signals import leave_on_signals
+from .state import State
 
 # (x, y, sample_weight)
 WeightedData = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -112,16 +112,6 @@ def _rate_at(schedule: Schedule, step: int) -> float:
         raise ValueError(f"{error} at step {step} of {schedule!r}") from None
 
 
-@dataclass(frozen=True)
-class Record:
-    """One training step: its number and epoch (both from 1), the objective before the update, and the rate."""
-
-    step: int
-    epoch: int
-    loss: float
-    lr: float
-
-
 class DivergenceError(FloatingPointError):
     """A loss, gradient or parameter became NaN or infinite; ``history`` is that of the run so far."""
 
@@ -132,28 +122,6 @@ class DivergenceError(FloatingPointError):
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is built from ``args`` when it is copied or sent to another process, and these lack the history.
         return type(self), (str(self), self.history), self.__dict__
-
-
-class _State:
-    """A copy of all that a step changes in a net and an optimizer, in memory of its own."""
-
-    def __init__(self, net: Net, optimizer: Optimizer) -> None:
-        self.params, self.buffers, self.slots = net.params.copy(), net.buffers.copy(), optimizer.state.copy()
-        self.numbers = optimizer.numbers.copy()
-        self.net_step, self.steps = net.step, optimizer.steps
-
-    def take(self, net: Net, optimizer: Optimizer) -> None:
-        """Copy the state as it is now."""
-        np.copyto(self.params, net.params)
-        np.copyto(self.buffers, net.buffers)
-        np.copyto(self.slots, optimizer.state)
-        np.copyto(self.numbers, optimizer.numbers)
-        self.net_step, self.steps = net.step, optimizer.steps
-
-    def put_back(self, net: Net, optimizer: Optimizer) -> None:
-        """Make the state what it was."""
-        net.params, net.buffers, net.step = self.params, self.buffers, self.net_step
-        optimizer.state, optimizer.numbers, optimizer.steps = self.slots, self.numbers, self.steps
 
 
 class Trainer:
@@ -307,10 +275,10 @@ class Trainer:
         self.epoch_so_far: tuple[float, float, float | None] = 0.0, 0, 0
         # States at the start of an epoch, in two places that take turns: the one to go back to, and the latest,
         # which takes over once its first loss is known to be finite.
-        self.good, self.latest = _State(net, self.optimizer), _State(net, self.optimizer)
+        self.good, self.latest = State(net, self.optimizer), State(net, self.optimizer)
         self.unproven = False
         self.ended = False
-        self._left: _State | None = None  # of a run that was left: as it was before callbacks were told of its end
+        self._left: State | None = None  # of a run that was left: as it was before callbacks were told of its end
         self._begun = False  # whether callbacks have been told of the start
         self._amid = False  # whether a step has begun that has not ended
         # Most callbacks have nothing to do there, and a step of a small net takes some 10 us.
@@ -455,7 +423,7 @@ class Trainer:
 
     def _stop_for_now(self, reason: str) -> None:
         if self.history.stopped is None and not self._amid:
-            self._left = _State(self.net, self.optimizer)
+            self._left = State(self.net, self.optimizer)
         self.stop(reason)
 
     def end(self, reason: str) -> None:
@@ -583,7 +551,7 @@ class Trainer:
         if self._left is None:
             yield
             return
-        now, stopped = _State(self.net, self.optimizer), self.history.stopped
+        now, stopped = State(self.net, self.optimizer), self.history.stopped
         self._left.put_back(self.net, self.optimizer)
         self.history.stopped, self.ended = None, False
         try:

@@ -2,21 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, check_arrays, check_state
+from ..callbacks import Callback, Record, Run, check_arrays, check_state
 from ..data import Batches, Data
 from ..kernels import gradients as kernels
 from ..kernels.arrays import aligned_empty
 from ..moments import Moments, When
 from ..net import Net
 from .refresh import refreshed_buffers
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 Point = tuple[np.ndarray, np.ndarray]  # params (P,) and buffers (B,)
 
@@ -50,17 +47,17 @@ class Average(Callback):
         """Share of the point number ``count`` (from 1) in the new mean. That of the first is 1."""
         raise NotImplementedError(f"{type(self).__name__} must define share()")
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         self._moments.expect(trainer)
         self._standardized = trainer.batches.standardize is not None
         if trainer.step == 0:
             self.count, self._mean = 0, None
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         if self._is_time(trainer, record.step):
             self.update(trainer.net)
 
-    def _is_time(self, trainer: "Trainer", step: int) -> bool:
+    def _is_time(self, trainer: Run, step: int) -> bool:
         """Whether a step gives a point; every n-th one counts those that move the parameters, unlike micro-batches."""
         at, start = self._moments.at, self._moments.start
         if not isinstance(at, int) or step <= start:
@@ -68,7 +65,7 @@ class Average(Callback):
         updates = trainer.optimizer.updates
         return updates(step) > updates(step - 1) and (updates(step) - updates(start)) % at == 0
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Run) -> None:
         """Forget a mean that is not finite: the run has diverged, and its net was put back to a point before."""
         if self.count and not all(np.isfinite(array).all() for array in self._arrays().values()):
             self.count = 0

@@ -4,10 +4,10 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from .. import checks
-from ..callbacks import Callback, check_state
+from ..callbacks import Callback, Record, Run, check_state
 from ..files import check_folder, write_whole
 from ..history import History
 from ..net import Net
@@ -17,9 +17,6 @@ from .ratios import UpdateRatios
 from .statistics import Statistics
 from .units import DeadUnits, Saturation
 from .verdicts import Verdict, verdicts, worst
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 _Kind = TypeVar("_Kind", bound=Monitor)
 _REFRESH = 5  # seconds after which a browser reads the page of a running run again
@@ -71,28 +68,28 @@ class Dashboard(Callback):
                 raise TypeError(f"Dashboard: expected monitors such as UpdateRatios(); got {monitor!r}")
         self.verdicts: list[Verdict] = []
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         for monitor in self.monitors:
             monitor.on_start(trainer)
         self.verdicts = []
 
-    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+    def before_update(self, trainer: Run, record: Record) -> None:
         """Ask the monitors."""
         for monitor in self.monitors:
             monitor.before_update(trainer, record)
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         """Ask the monitors."""
         for monitor in self.monitors:
             monitor.on_step(trainer, record)
 
-    def on_epoch(self, trainer: "Trainer", row: dict[str, Any]) -> None:
+    def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         """Write the page, if it is time."""
         due = row["epoch"] == 1 or row["epoch"] % self.every == 0
         if due and trainer.step < trainer.steps:
             self._write(trainer)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Run) -> None:
         """Write the page for the last time."""
         self._write(trainer)
 
@@ -123,7 +120,7 @@ class Dashboard(Callback):
             parts[int(number)][name] = value
         return parts
 
-    def _write(self, trainer: "Trainer") -> None:
+    def _write(self, trainer: Run) -> None:
         history = trainer.history
         if not len(history.steps):
             return

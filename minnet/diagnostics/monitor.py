@@ -11,20 +11,17 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, check_state
+from ..callbacks import Callback, Run, check_state
 from ..data import Data
 from ..files import plain, write_whole
 from ..layers.base import Pass
 from ..moments import Moments, When, log_spaced
 from ..net import Net
-
-if TYPE_CHECKING:
-    from ..train import Trainer
 
 # When a monitor records unless told otherwise: one that reads what the step left, and one that makes passes of its own.
 # Both have the first step, with which a run's course is compared.
@@ -55,7 +52,7 @@ class Monitor(Callback):
         self.due, self._at = self._moments.now, self._moments.at  # the latter for repr
         self._clear()
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         self._moments.find(trainer)
         if trainer.step == 0:
             self._clear()
@@ -179,13 +176,13 @@ def a_pass(net: Net) -> Iterator[Pass]:
     return twin.layer_passes()
 
 
-def chunks(trainer: "Trainer", data: Data | None) -> Iterator[Data]:
+def chunks(trainer: Run, data: Data | None) -> Iterator[Data]:
     """All of ``data``, or of the training data where that is None, standardised but not augmented, by parts."""
     size = trainer.batches.size if data is None else len(data[0])
     for start in range(0, size, _CHUNK):
         yield samples(trainer, data, np.arange(start, min(start + _CHUNK, size)))
 
 
-def samples(trainer: "Trainer", data: Data | None, places: np.ndarray) -> Data:
+def samples(trainer: Run, data: Data | None, places: np.ndarray) -> Data:
     """Some samples of ``data``, or of the training data where that is None, in new arrays."""
     return trainer.batches.samples(places) if data is None else (data[0][places], data[1][places])

@@ -1,18 +1,14 @@
 """How noisy the gradient of a batch is."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .. import checks, streams
+from ..callbacks import Record, Run
 from ..data import Data, check_data
 from ..lr_finder import moving_average
 from ..moments import When
 from ..net import Net
 from .monitor import SELDOM, Monitor, Twin, samples
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 
 class NoiseScale(Monitor):
@@ -50,7 +46,7 @@ class NoiseScale(Monitor):
         self.seed = checks.count("NoiseScale", "seed", seed, least=0)
         self._twin = Twin()
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         """Draw the samples and compare the gradients of the copy."""
         if not self.due(trainer, record.step):
             return

@@ -1,16 +1,13 @@
 """How large an update is beside what it updates."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..callbacks import Record, Run
 from ..moments import When
 from ..net import Net
 from .monitor import OFTEN, Monitor
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 TARGET = 1e-3  # CS231n
 _PART = 1 << 15  # elements
@@ -31,7 +28,7 @@ class UpdateRatios(Monitor):
         super().__init__(at)
         self._before = np.empty(0)
 
-    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+    def before_update(self, trainer: Run, record: Record) -> None:
         """Keep the weights."""
         if self.due(trainer, record.step):
             params = trainer.net.params
@@ -39,7 +36,7 @@ class UpdateRatios(Monitor):
                 self._before = np.empty_like(params)
             np.copyto(self._before, params)
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         """Compare them with what they have become."""
         if not self.due(trainer, record.step):
             return

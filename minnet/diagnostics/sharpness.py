@@ -1,18 +1,15 @@
 """How sharply the loss curves: products with the Hessian, and its largest eigenvalue."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import checks, streams
+from ..callbacks import Record, Run
 from ..data import Data, check_data
 from ..moments import When
 from ..net import Net
 from .monitor import SELDOM, Monitor, Twin, samples
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 # Of a central difference of gradients: the error of both its parts, h^2 and eps / h, is small in double precision, and
 # few ReLUs change sides over so short a way.
@@ -57,7 +54,7 @@ class Sharpness(Monitor):
         self.seed = checks.count("Sharpness", "seed", seed, least=0)
         self._twin = Twin(np.float64)
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         """Iterate on the copy."""
         if self.due(trainer, record.step):
             size = trainer.batches.size if self.data is None else len(self.data[0])

@@ -1,16 +1,12 @@
 """Statistics and histograms of weights, gradients and activations."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .. import checks
+from ..callbacks import Record, Run
 from ..moments import When
 from ..net import Net
 from .monitor import OFTEN, Monitor, a_pass
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 KINDS = ("weights", "gradients", "activations")
 STATISTICS = ("mean", "std", "min", "max", "zeros")
@@ -37,7 +33,7 @@ class Statistics(Monitor):
         super().__init__(at)
         self.bins = checks.count("Statistics", "bins", bins)
 
-    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+    def before_update(self, trainer: Run, record: Record) -> None:
         """Record what forward and backward pass left."""
         if not self.due(trainer, record.step):
             return

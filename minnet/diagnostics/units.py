@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import checks
+from ..callbacks import Record, Run
 from ..data import Data, check_data
 from ..layers import ELU, SELU, Layer, LeakyReLU, PReLU, ReLU, Sigmoid, Tanh
 from ..moments import When
 from ..net import Net
 from .monitor import OFTEN, SELDOM, Monitor, Twin, a_pass, chunks
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 _RELUS = (ReLU, LeakyReLU, PReLU, ELU, SELU)
 
@@ -36,7 +33,7 @@ class Saturation(Monitor):
         super().__init__(at)
         self.slope = checks.share("Saturation", "slope", slope)
 
-    def before_update(self, trainer: "Trainer", record: "Record") -> None:
+    def before_update(self, trainer: Run, record: Record) -> None:
         """Record what the forward pass left."""
         if self.due(trainer, record.step):
             seen = {place: (layer, y) for place, layer, _, y in trainer.net.layer_passes()}
@@ -87,7 +84,7 @@ class DeadUnits(Monitor):
         self.data = None if data is None else check_data("DeadUnits", data)
         self._twin = Twin()
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         """Run the copy over the data."""
         if self.due(trainer, record.step):
             twin = self._twin.of(trainer.net)

@@ -1,17 +1,14 @@
 """Members from one run."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, check_arrays, check_state
+from ..callbacks import Callback, Record, Run, check_arrays, check_state
 from ..moments import Moments, When
 from ..net import Net
 from .members import Ensemble
-
-if TYPE_CHECKING:
-    from ..train import Record, Trainer
 
 
 class Snapshots(Callback):
@@ -38,12 +35,12 @@ class Snapshots(Callback):
         self.members: list[tuple[np.ndarray, np.ndarray]] = []
         self.steps: list[int] = []
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Run) -> None:
         self._moments.expect(trainer)
         if trainer.step == 0:
             self.members, self.steps = [], []
 
-    def on_step(self, trainer: "Trainer", record: "Record") -> None:
+    def on_step(self, trainer: Run, record: Record) -> None:
         if not self._moments.now(trainer, record.step):
             return
         if len(self.steps) == self.last:
@@ -52,7 +49,7 @@ class Snapshots(Callback):
             self.members.append((trainer.net.params.copy(), trainer.net.buffers.copy()))
         self.steps.append(record.step)
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Run) -> None:
         """Drop what is not finite: the run has diverged, and its net was put back to a point before."""
         whole = [all(np.isfinite(part).all() for part in member) for member in self.members]
         self.members = [member for member, is_whole in zip(self.members, whole, strict=True) if is_whole]

@@ -1,13 +1,11 @@
 """Figures of gradient checks."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .style import COLOURS, Place, figure, save, save_rows
-
-if TYPE_CHECKING:
-    from ..gradcheck import StepCurve, StepSweep
+from .subjects import StepCurve, StepSweep
 
 # What an error at a step is, by the look of its mark.
 _MARKS: dict[str, dict[str, Any]] = {
@@ -21,7 +19,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 _FLOOR = 1e-17  # where an error of 0 is drawn
 
 
-def step_sweep(sweep: "StepSweep", path: Place = None, *, title: str = "Error of the gradient against the step") -> Any:
+def step_sweep(sweep: StepSweep, path: Place = None, *, title: str = "Error of the gradient against the step") -> Any:
     """Draw the relative error of each tensor against h, each mark with what explains it; a CSV file holds the numbers.
 
     Grey lines are the thresholds of the CS231n notes, 1e-7 and 1e-2; the dashed line is the bound on the round-off.
@@ -57,7 +55,7 @@ def step_sweep(sweep: "StepSweep", path: Place = None, *, title: str = "Error of
     return save(drawn, path)
 
 
-def _draw(axis: Any, sweep: "StepSweep", curve: "StepCurve", colour: str) -> None:
+def _draw(axis: Any, sweep: StepSweep, curve: StepCurve, colour: str) -> None:
     errors = np.maximum(curve.errors, _FLOOR)
     shown = np.isfinite(errors)
     axis.plot(np.array(sweep.steps)[shown], errors[shown], color=colour, linewidth=1.0, zorder=2)

@@ -1,21 +1,18 @@
 """Variances by layer, and what units of the first layer look for."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .grid import image_grid
 from .style import COLOURS, Place, figure, save, save_rows
-
-if TYPE_CHECKING:
-    from ..diagnostics import VarianceByLayer
-    from ..net import Net
+from .subjects import LayerTable, Net
 
 
 def variance_by_layer(
     path: Place,
-    panels: Mapping[str, Sequence["VarianceByLayer"]],
+    panels: Mapping[str, Sequence[LayerTable]],
     *,
     published: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Any:
@@ -72,7 +69,7 @@ def variance_by_layer(
     return save(drawn, path)
 
 
-def _expected(run: "VarianceByLayer") -> list[float]:
+def _expected(run: LayerTable) -> list[float]:
     """Mean square that theory expects of each layer's output, less the mean's square; NaN where it has no say."""
     return [
         np.nan
@@ -82,7 +79,7 @@ def _expected(run: "VarianceByLayer") -> list[float]:
     ]
 
 
-def first_layer_filters(path: Place, net: "Net", *, count: int = 40, columns: int = 10, title: str = "") -> Any:
+def first_layer_filters(path: Place, net: Net, *, count: int = 40, columns: int = 10, title: str = "") -> Any:
     """The weights of the first Dense or convolution as images, each stretched from its smallest to its largest value.
 
     A unit of a Dense layer behind images (H, W, C), flattened or not, is shown as such an image; so is a filter of a
@@ -92,7 +89,7 @@ def first_layer_filters(path: Place, net: "Net", *, count: int = 40, columns: in
     return filter_grid(path, {title: filters}, columns=columns)
 
 
-def filters_of(net: "Net") -> np.ndarray:
+def filters_of(net: Net) -> np.ndarray:
     """Weights of the first layer that has a W, as images (units, H, W, channels)."""
     name, W = next(((name, W) for name, W in net.named_parameters().items() if name.endswith(".W")), ("", None))
     if W is None or W.ndim not in (2, 4):

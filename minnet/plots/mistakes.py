@@ -1,14 +1,12 @@
 """What a classifier gets wrong: the confusion matrix, and the worst mistakes as images."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .style import Place, figure, save, save_rows
-
-if TYPE_CHECKING:
-    from ..diagnostics import Mistake
+from .subjects import Mistake
 
 
 def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: str = "Confusion matrix") -> Any:
@@ -38,7 +36,7 @@ def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: s
 
 def worst_mistakes(
     path: Place,
-    mistakes: Sequence["Mistake"],
+    mistakes: Sequence[Mistake],
     x: np.ndarray,
     *,
     names: Sequence[str] | None = None,

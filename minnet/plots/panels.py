@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .grid import image_grid
 from .style import COLOURS, Place, check_place, figure, legend, save, save_arrays, save_rows
-
-if TYPE_CHECKING:
-    from ..history import History
-    from ..lr_finder import RangeTest
-    from ..schedules import Schedule
+from .subjects import History, RangeTest, Schedule
 
 
-def learning_curves(history: "History", path: Place = None) -> Any:
+def learning_curves(history: History, path: Place = None) -> Any:
     """Loss of every step with each epoch's validation loss; accuracy of training and validation; learning rate.
 
     A CSV file beside the figure holds the history, as ``History.save`` writes it.
@@ -52,7 +48,7 @@ def learning_curves(history: "History", path: Place = None) -> Any:
     return save(drawn, path)
 
 
-def range_test(result: "RangeTest", path: Place = None) -> Any:
+def range_test(result: RangeTest, path: Place = None) -> Any:
     """What a range test read against the rate, with its regimes as shades and its suggestions as vertical lines.
 
     A CSV file beside the figure holds the readings of each seed.
@@ -68,7 +64,7 @@ def range_test(result: "RangeTest", path: Place = None) -> Any:
     return save(drawn, path)
 
 
-def range_test_panel(axis: Any, result: "RangeTest") -> None:
+def range_test_panel(axis: Any, result: RangeTest) -> None:
     """The same in one panel of a figure. Readings far above where the loss began are cut off."""
     unit = 100 if "accuracy" in result.monitor else 1
     rates, median = result.curve_rates, unit * result.median
@@ -139,7 +135,7 @@ _EVENTS: dict[str, dict[str, Any]] = {
 
 def schedules(
     path: Place,
-    series: Mapping[str, "Schedule"],
+    series: Mapping[str, Schedule],
     steps: int,
     *,
     together: bool = True,

@@ -4,17 +4,15 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..files import write_whole
 from .style import COLOURS, Place, figure, look, save, save_rows, shared_legend
+from .subjects import Landscape
 
-if TYPE_CHECKING:
-    from ..landscapes import Landscape
-
-    Panels = Mapping[str, tuple[Landscape, Mapping[str, Sequence[np.ndarray]]]]
+Panels = Mapping[str, tuple[Landscape, Mapping[str, Sequence[np.ndarray]]]]
 
 _COLUMNS = 3
 _HEIGHTS = (3.5, 2.2)  # inches, of the contour lines and of the values
@@ -22,7 +20,7 @@ _RESOLUTION = 201  # points of the contour grid along an axis
 _DEPTH = 1e-10  # lowest value drawn, as a share of that at the start
 
 
-def trajectories(path: Place, panels: "Panels", *, title: str = "") -> Any:
+def trajectories(path: Place, panels: Panels, *, title: str = "") -> Any:
     """Draw paths, such as ``landscapes.descend`` gives, on their landscapes.
 
     Each panel shows contour lines, each path from its start (circle) to its last point (dot), and the minimum (star);
@@ -43,9 +41,7 @@ def trajectories(path: Place, panels: "Panels", *, title: str = "") -> Any:
     return save(drawn, path)
 
 
-def animation(
-    path: str | Path | BinaryIO, panels: "Panels", *, title: str = "", frames: int = 50, fps: int = 10
-) -> None:
+def animation(path: str | Path | BinaryIO, panels: Panels, *, title: str = "", frames: int = 50, fps: int = 10) -> None:
     """The figure of ``trajectories`` as a GIF in which the paths grow, with its points in a CSV file beside it.
 
     The frames are spread evenly over the steps; the last one stays for two seconds.
@@ -103,7 +99,7 @@ class _Line:
         self.head.set_data(self.x[last], self.y[last])
 
 
-def _draw(panels: "Panels", title: str) -> tuple[Any, list[_Line]]:
+def _draw(panels: Panels, title: str) -> tuple[Any, list[_Line]]:
     """The figure with all lines still empty, and the lines."""
     columns = min(_COLUMNS, len(panels))
     blocks = -(-len(panels) // columns)
@@ -148,7 +144,7 @@ def _line(axis: Any, points: np.ndarray, style: Mapping[str, Any]) -> _Line:
     return _Line(line, head, *points.T)
 
 
-def _contours(axis: Any, landscape: "Landscape") -> None:
+def _contours(axis: Any, landscape: Landscape) -> None:
     """Contour lines in the landscape's window, and its minima."""
     (left, right), (bottom, top) = landscape.window
     grid = np.stack(np.meshgrid(np.linspace(left, right, _RESOLUTION), np.linspace(bottom, top, _RESOLUTION)), axis=-1)
@@ -162,7 +158,7 @@ def _contours(axis: Any, landscape: "Landscape") -> None:
     axis.grid(False)
 
 
-def _value_axis(axis: Any, landscape: "Landscape", paths: Mapping[str, Sequence[np.ndarray]]) -> None:
+def _value_axis(axis: Any, landscape: Landscape, paths: Mapping[str, Sequence[np.ndarray]]) -> None:
     """Limits that a diverging path cannot stretch, and a word on which paths diverged."""
     heights = [_heights(landscape, runs[0]) for runs in paths.values()]
     top = 10 * max(max(h[0] for h in heights), np.finfo(float).tiny)
@@ -174,20 +170,20 @@ def _value_axis(axis: Any, landscape: "Landscape", paths: Mapping[str, Sequence[
         axis.set_title(f"diverged: {', '.join(lost)}", fontsize=8)
 
 
-def _heights(landscape: "Landscape", run: np.ndarray) -> np.ndarray:
+def _heights(landscape: Landscape, run: np.ndarray) -> np.ndarray:
     """Values above the minimum, NaN where they overflow or the path has ended."""
     with np.errstate(over="ignore", invalid="ignore"):
         heights = landscape.value(run) - landscape.lowest
     return np.where(np.isfinite(heights), heights, np.nan)
 
 
-def _nearby(landscape: "Landscape", run: np.ndarray) -> np.ndarray:
+def _nearby(landscape: Landscape, run: np.ndarray) -> np.ndarray:
     """The path with what lies far outside of the window drawn in, since no canvas has coordinates of 1e200."""
     low, high = np.array(landscape.window).T
     return np.clip(run, low - 1000 * (high - low), high + 1000 * (high - low))
 
 
-def _save_points(path: Place, panels: "Panels") -> None:
+def _save_points(path: Place, panels: Panels) -> None:
     """All finite points of all paths, with their values."""
 
     def rows() -> Iterator[tuple[Any, ...]]:

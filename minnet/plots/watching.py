@@ -5,15 +5,12 @@ with its data in a CSV file beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .style import COLOURS, Place, as_png, figure, legend, look, save, save_rows, shared_legend
-
-if TYPE_CHECKING:
-    from ..diagnostics import DeadUnits, Saturation, Statistics, UpdateRatios
-    from ..history import History
+from .subjects import DeadUnits, History, Monitor, Statistics
 
 _TARGET = 1e-3  # of |update| / |weights|
 _PANELS = 4  # histograms of one kind; a deeper net shows that many layers, spread evenly
@@ -38,7 +35,7 @@ def epoch_axis(axis: Any) -> None:
 # Curves --------------------------------------------------------------------------------------------------------------
 
 
-def loss_panel(axis: Any, history: "History") -> None:
+def loss_panel(axis: Any, history: History) -> None:
     """Loss of every step, that of each epoch in training, and validation, against the epoch."""
     losses, epochs = np.array(history.steps["loss"]), np.array(history.steps["epoch"])
     per_epoch = max(1, int((epochs == 1).sum()))
@@ -53,7 +50,7 @@ def loss_panel(axis: Any, history: "History") -> None:
     legend(axis)
 
 
-def accuracy_panel(axis: Any, history: "History") -> None:
+def accuracy_panel(axis: Any, history: History) -> None:
     """Accuracy in training and validation against the epoch, with the gap between them shaded and named."""
     lines = {}
     for column, label in ((history.training("accuracy"), _of_training(history)), ("val_accuracy", "validation")):
@@ -69,28 +66,28 @@ def accuracy_panel(axis: Any, history: "History") -> None:
     legend(axis)
 
 
-def _of_training(history: "History") -> str:
+def _of_training(history: History) -> str:
     """What the curve of the training data is: evaluated after each epoch, or its mean."""
     return "training" if "train_loss" in history else "training, epoch mean"
 
 
-def rate_panel(axis: Any, history: "History") -> None:
+def rate_panel(axis: Any, history: History) -> None:
     """Learning rate of every step against the step."""
     axis.plot(history.steps["step"], history.steps["lr"])
     axis.set(title="Learning rate", xlabel="step", ylabel="rate")
     axis.set_ylim(bottom=0)
 
 
-def _ends(history: "History") -> np.ndarray:
+def _ends(history: History) -> np.ndarray:
     """The epochs' ends on an axis of epochs."""
     return np.array(history["epoch"], float)
 
 
-def _marker(history: "History") -> str | None:
+def _marker(history: History) -> str | None:
     return "." if len(history) <= 40 else None
 
 
-def training_curves(path: Place, history: "History") -> Any:
+def training_curves(path: Place, history: History) -> Any:
     """Loss and accuracy, training and validation, with the gap between them."""
     has_accuracy = "accuracy" in history
     drawn, axes = figure(2 if has_accuracy else 1, width=4.6)
@@ -102,7 +99,7 @@ def training_curves(path: Place, history: "History") -> Any:
     return save(drawn, path)
 
 
-def compare_rates(path: Place, runs: Mapping[str, "History"], *, title: str = "Learning rates") -> Any:
+def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Learning rates") -> Any:
     """Mean loss of each epoch of labelled runs, such as of rates that are low, good, high and very high.
 
     A run that ends early, because it diverged, is marked with a cross. Losses above 1.5 times where the first run began
@@ -127,7 +124,7 @@ def compare_rates(path: Place, runs: Mapping[str, "History"], *, title: str = "L
     return save(drawn, path)
 
 
-def compare_batch_sizes(path: Place, runs: Mapping[str, "History"]) -> Any:
+def compare_batch_sizes(path: Place, runs: Mapping[str, History]) -> Any:
     """Loss of every step of labelled runs, a panel each, on one scale: the smaller the batch, the more it jumps."""
     drawn, axes = figure(len(runs), width=3.2, height=2.8)
     highest = max(max(history.steps["loss"]) for history in runs.values())
@@ -142,7 +139,7 @@ def compare_batch_sizes(path: Place, runs: Mapping[str, "History"]) -> Any:
     return save(drawn, path)
 
 
-def _save_runs(path: Place, runs: Mapping[str, "History"]) -> None:
+def _save_runs(path: Place, runs: Mapping[str, History]) -> None:
     rows = (
         (label, row["step"], row["epoch"], row["loss"], row["lr"])
         for label, history in runs.items()
@@ -154,7 +151,7 @@ def _save_runs(path: Place, runs: Mapping[str, "History"]) -> None:
 # Monitors ------------------------------------------------------------------------------------------------------------
 
 
-def ratio_panel(axis: Any, monitor: "UpdateRatios") -> None:
+def ratio_panel(axis: Any, monitor: Monitor) -> None:
     """|update| / |weights| of every tensor of weights, with the target and a factor of 10 around it."""
     aim = f"{_TARGET:.0e}, and a factor of 10"
     axis.axhspan(_TARGET / 10, 10 * _TARGET, color=COLOURS[2], alpha=0.12, linewidth=0, label=aim)
@@ -167,7 +164,7 @@ def ratio_panel(axis: Any, monitor: "UpdateRatios") -> None:
         legend(axis)
 
 
-def update_ratios(path: Place, runs: Mapping[str, "UpdateRatios"]) -> Any:
+def update_ratios(path: Place, runs: Mapping[str, Monitor]) -> Any:
     """Ratio series of labelled runs, a panel each, on one scale; what is below 1e-7 is cut off."""
     drawn, axes = figure(len(runs), width=3.2)
     for i, (axis, (label, monitor)) in enumerate(zip(axes, runs.items(), strict=True)):
@@ -191,7 +188,7 @@ def update_ratios(path: Place, runs: Mapping[str, "UpdateRatios"]) -> Any:
     return save(drawn, path)
 
 
-def units_panel(axis: Any, dead: "DeadUnits | None", saturation: "Saturation | None") -> None:
+def units_panel(axis: Any, dead: DeadUnits | None, saturation: Monitor | None) -> None:
     """Share of dead units, and of saturated outputs, by layer."""
     series = []
     if dead is not None:
@@ -207,7 +204,7 @@ def units_panel(axis: Any, dead: "DeadUnits | None", saturation: "Saturation | N
         legend(axis)
 
 
-def histogram_panel(axis: Any, statistics: "Statistics", name: str) -> None:
+def histogram_panel(axis: Any, statistics: Statistics, name: str) -> None:
     """An array's histogram at each record, upright, its bins as shades; values beyond 99 % of all are cut off."""
     from matplotlib.colors import PowerNorm
 
@@ -220,7 +217,7 @@ def histogram_panel(axis: Any, statistics: "Statistics", name: str) -> None:
     axis.grid(False)
 
 
-def rebinned(statistics: "Statistics", name: str, bins: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rebinned(statistics: Statistics, name: str, bins: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(steps (records,), share of the values in each bin (records, bins), borders (bins + 1,)), the same bins for all.
 
     The bins span the middle 99 % of all records together. Within a bin of its own, a record counts as evenly spread.
@@ -252,7 +249,7 @@ def _borders(steps: np.ndarray) -> np.ndarray:
     return np.concatenate([[max(steps[0] - 0.5, 0.5)], middles, [steps[-1] + (steps[-1] - middles[-1])]])
 
 
-def histogram_names(statistics: "Statistics") -> dict[str, list[str]]:
+def histogram_names(statistics: Statistics) -> dict[str, list[str]]:
     """Which histograms to draw: of weights, their gradients, and activations, a few layers of each."""
     found = {}
     for kind in ("weights", "gradients", "activations"):
@@ -263,7 +260,7 @@ def histogram_names(statistics: "Statistics") -> dict[str, list[str]]:
     return found
 
 
-def histogram_panels(statistics: "Statistics") -> Any:
+def histogram_panels(statistics: Statistics) -> Any:
     """A figure with a row of histograms over time for weights, gradients and activations."""
     rows = {kind: names for kind, names in histogram_names(statistics).items() if names}
     width = max(len(names) for names in rows.values())
@@ -279,7 +276,7 @@ def histogram_panels(statistics: "Statistics") -> Any:
     return drawn
 
 
-def histograms(path: Place, statistics: "Statistics") -> Any:
+def histograms(path: Place, statistics: Statistics) -> Any:
     """Histograms over time of a few layers' weights, gradients and activations."""
     rows: Sequence[Any] = [
         (name, int(step), f"{border:.6g}", f"{share:.6g}")
@@ -297,11 +294,11 @@ def histograms(path: Place, statistics: "Statistics") -> Any:
 
 
 def run_figures(
-    history: "History",
-    ratios: "UpdateRatios | None",
-    dead: "DeadUnits | None",
-    saturation: "Saturation | None",
-    statistics: "Statistics | None",
+    history: History,
+    ratios: Monitor | None,
+    dead: DeadUnits | None,
+    saturation: Monitor | None,
+    statistics: Statistics | None,
 ) -> dict[str, bytes]:
     """The figures of a dashboard as PNG files by title; of monitors that are None or empty there are none."""
     has_epochs = len(history) > 0

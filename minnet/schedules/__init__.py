@@ -14,15 +14,13 @@ Schedules compose: ``Warmup``, ``Join``, ``Repeat``, ``Offset``, ``first * secon
 ``.staircase(every)``. What listens to a metric is no schedule but a controller: see ``ReduceOnPlateau``.
 """
 
-from .arithmetic import Product, Scaled, Sum
-from .base import Event, Schedule
 from .cyclic import Cyclic, Cyclical, ExpRange, Mirrored, Triangular, Triangular2
 from .decay import Cosine, Exponential, InverseSqrt, InverseTime, Linear, Noam, Polynomial
 from .one_cycle import OneCycle
-from .order import Join, Offset, Repeat, Warmup
-from .pieces import Constant, Piecewise, PiecewiseLinear, Step
+from .order import Join, Repeat, Warmup
+from .pieces import Piecewise, PiecewiseLinear, Step
 from .restarts import WarmRestarts
-from .time import InEpochs, Staircase
+from .schedule import Constant, Event, InEpochs, Offset, Product, Scaled, Schedule, Staircase, Sum
 from .trapezoid import Trapezoid
 
 __all__ = [

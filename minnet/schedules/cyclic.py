@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from .. import checks
-from .base import Schedule, check_range, mix
+from .schedule import Schedule
+from .times import check_range, mix
 
 
 class Cyclic(Schedule):

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import checks
-from .base import Schedule, check_range, mix, once
+from .schedule import Schedule
 from .shapes import cosine, linear
+from .times import check_range, mix, once
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Whether a schedule's length suits a run's: lengths in epochs are easily taken for steps."""
 
+import itertools
 import math
 import warnings
 
-from .base import Schedule, starts_too_late
+from .schedule import Schedule
+from .times import step_of
 
 
 def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) -> None:
@@ -16,7 +18,7 @@ def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) ->
         came = f"one of {length:g} steps, fewer than the run has epochs"
     elif steps < length * (1 - 1e-9) and math.isfinite(length):
         came = f"one of {length:g} steps, of which the run leaves out the last"
-    elif starts_too_late(schedule, steps):
+    elif _starts_too_late(schedule, steps):
         came = "one whose first event comes after the run's last step"
     else:
         return
@@ -27,3 +29,22 @@ def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) ->
         UserWarning,
         stacklevel=3,
     )
+
+
+def _starts_too_late(schedule: Schedule, steps: int) -> bool:
+    """Whether a schedule without an end has events, but none of them in the first ``steps`` steps."""
+    if schedule.length < math.inf or any(step_of(*mark) < steps for mark in schedule.marks(steps + 1)):
+        return False
+    far = max(1_000 * steps, 1_000_000)
+    return any(True for _ in schedule.marks(far))
+
+
+def telling_steps(schedule: Schedule, steps: int) -> list[int]:
+    """Those of the first ``steps`` steps whose values show how far the schedule reaches: ends, events and neighbours.
+
+    Of what repeats, the first thousand events stand for all.
+    """
+    found = {0, steps - 1}
+    for time, _ in itertools.islice(schedule.marks(steps + 1), 1_000):
+        found.update(range(math.floor(time) - 1, math.ceil(time) + 2))
+    return sorted(step for step in found if 0 <= step < steps)

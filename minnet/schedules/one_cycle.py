@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import checks
-from .base import late, mix, once
 from .cyclic import Cyclic
 from .shapes import SHAPES, check_shape
+from .times import late, mix, once
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import checks
-from .base import HAIR, Schedule, check_schedule, late, once
+from .schedule import Schedule, check_schedule
+from .times import late, once
 
 
 @dataclass(frozen=True)
@@ -153,38 +154,6 @@ class Repeat(Schedule):
 
     def _stretched(self, factor: int) -> Schedule:
         return Repeat(self.schedule.in_epochs(factor), self._period * factor, self.times)
-
-
-@dataclass(frozen=True)
-class Offset(Schedule):
-    """schedule(max(0, t - steps)): its origin moved by ``steps``, never its values; also ``schedule.offset(steps)``.
-
-    A positive offset holds the first value until the schedule starts, a negative one enters it in its course: a run
-    that goes on where one of 500 steps ended has ``schedule.offset(-500)``. What adds to values is ``schedule + 0.01``.
-    """
-
-    schedule: Schedule
-    steps: float
-
-    def __post_init__(self) -> None:
-        check_schedule("Offset", self.schedule)
-        checks.number("Offset", "steps", self.steps)
-
-    @property
-    def length(self) -> float:
-        return 0.0 if self.schedule.length == 0 else max(0.0, self.schedule.length + self.steps)
-
-    def at(self, t: float) -> float:
-        return self.schedule.at(max(0.0, t - self.steps))
-
-    def marks(self, until: float) -> Iterable[tuple[float, str]]:
-        yield from once(self.steps, "boundary", until)
-        for time, kind in self.schedule.marks(until - self.steps):
-            if time * (1 - HAIR) + self.steps > -1:  # what happens between two steps shows at the second
-                yield max(0.0, time + self.steps), kind
-
-    def _stretched(self, factor: int) -> Schedule:
-        return Offset(self.schedule.in_epochs(factor), self.steps * factor)
 
 
 def _marks_of_part(schedule: Schedule, steps: float, until: float) -> Iterable[tuple[float, str]]:

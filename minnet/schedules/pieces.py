@@ -5,24 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import checks
-from .base import Schedule, check_rising, late, listed, mix, piece
-
-
-@dataclass(frozen=True)
-class Constant(Schedule):
-    """The same value for ever."""
-
-    value: float
-
-    def __post_init__(self) -> None:
-        checks.non_negative("Constant", "value", self.value)
-
-    @property
-    def length(self) -> float:
-        return 0.0
-
-    def at(self, t: float) -> float:
-        return float(self.value)
+from .schedule import Schedule
+from .times import check_rising, late, listed, mix, piece
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import checks
-from .base import Schedule, check_range, late, mix
+from .schedule import Schedule
 from .shapes import cosine
+from .times import check_range, late, mix
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import checks
-from .base import Schedule, check_range, late, mix, once
+from .schedule import Schedule
 from .shapes import SHAPES, check_shape
+from .times import check_range, late, mix, once
 
 
 @dataclass(frozen=True)

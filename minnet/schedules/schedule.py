@@ -1,0 +1,367 @@
+"""A schedule, and those that its operators and methods make: sums, products, other starts and other clocks."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, NoReturn, Union
+
+import numpy as np
+
+from .. import checks
+from .times import HAIR, late, once, step_of
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """Something that happens at a step: ``"boundary"``, ``"peak"``, ``"trough"``, ``"restart"`` or ``"end"``."""
+
+    step: int
+    kind: str
+
+
+class Schedule:
+    """A frozen dataclass that gives a value for any time t >= 0, measured in steps.
+
+    Subclasses define ``at(t)``, where t may fall between steps (``in_epochs`` needs that), ``marks(until)``, the
+    times below ``until`` at which something happens, and ``length``. ``at`` alone is enough.
+    """
+
+    @property
+    def length(self) -> float:
+        """Steps after which the value is constant for ever: 0 if it always is, infinity if it never is."""
+        return math.inf
+
+    def at(self, t: float) -> float:
+        """The value at time t >= 0."""
+        raise NotImplementedError(f"{type(self).__name__} must define at(t)")
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        """(time, kind) of all that happens from 0 to ``until``, without it."""
+        return ()
+
+    def events(self, steps: int) -> list[Event]:
+        """All events of the first ``steps`` steps, in order.
+
+        A mark between two steps shows at the first step at or after it, a trough at the last step before its restart.
+        """
+        checks.count(type(self).__name__, "steps", steps, least=0)
+        found = set()
+        for time, kind in self.marks(steps + 1):
+            step = step_of(time, kind)
+            if 0 <= step < steps:
+                found.add(Event(step, kind))
+        return sorted(found)
+
+    def preview(self, steps: int) -> np.ndarray:
+        """The values of the first ``steps`` steps, a float64 array of shape (steps,)."""
+        checks.count(type(self).__name__, "steps", steps, least=0)
+        return np.array([self(step) for step in range(steps)], np.float64)
+
+    def plot(self, path: Any = None, steps: int | None = None) -> Any:
+        """Draw the first ``steps`` steps, with their events. ``plots.schedules`` draws several schedules.
+
+        Args:
+            path: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+            steps: how many steps to draw; the schedule's length and a tenth if None. ValueError if it has no end.
+        """
+        from .. import plots
+
+        if steps is None:
+            if not 0 < self.length < math.inf:
+                raise ValueError(
+                    f"{type(self).__name__}.plot: expected steps=..., as the schedule has no end; got None"
+                )
+            steps = math.ceil(1.1 * self.length) + 1
+        return plots.schedules(path, {type(self).__name__: self}, steps)
+
+    def in_epochs(self, steps_per_epoch: int | None = None, staircase: bool = False) -> "Schedule":
+        """This schedule with its lengths read as epochs.
+
+        Args:
+            steps_per_epoch: how many steps an epoch has. If None, the ``Trainer`` (or ``fit``) that the schedule is
+                given to, for a rate or any other hyper-parameter, puts the number of its own epochs in.
+            staircase: whether each epoch's first value is held throughout it.
+
+        Raises:
+            ValueError: if a part of this schedule is in epochs of a run already.
+        """
+        if resolved(self, 1) is not self:
+            raise ValueError(f"in_epochs: expected lengths that are steps so far; got some that are epochs in {self!r}")
+        if steps_per_epoch is None:
+            return InEpochsOfRun(self, staircase)
+        checks.count("InEpochs", "steps_per_epoch", steps_per_epoch)
+        return InEpochs(self.staircase(1), steps_per_epoch) if staircase else self._stretched(steps_per_epoch)
+
+    def _stretched(self, factor: int) -> "Schedule":
+        """All lengths times ``factor``. Where a single step has a meaning of its own, it stays a single step."""
+        return InEpochs(self, factor)
+
+    def staircase(self, every: float) -> "Staircase":
+        """This schedule in stairs: each value is held for ``every`` steps. See ``Staircase``."""
+        return Staircase(self, every)
+
+    def offset(self, steps: float) -> "Offset":
+        """This schedule, started ``steps`` steps later, or inside it if ``steps`` is negative. See ``Offset``."""
+        return Offset(self, steps)
+
+    def __call__(self, step: float) -> float:
+        if not step >= 0:
+            raise ValueError(f"{type(self).__name__}: expected a step of at least 0; got {step}")
+        if step == math.inf:
+            raise ValueError(f"{type(self).__name__}: expected a finite step; got {step}")
+        return self.at(float(step))  # NumPy's integers overflow, and its powers have other last bits
+
+    def __mul__(self, factor: "Schedule | float") -> Union["Product", "Scaled"]:
+        return Product(self, factor) if isinstance(factor, Schedule) else Scaled(self, factor)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: "Schedule | float") -> "Sum":
+        return Sum(self, other if isinstance(other, Schedule) else Constant(other))
+
+    __radd__ = __add__
+
+
+def check_schedule(who: str, schedule: object) -> None:
+    """TypeError unless ``schedule`` is one."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"{who}: expected a schedule; got {schedule!r}")
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same value for ever."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        checks.non_negative("Constant", "value", self.value)
+
+    @property
+    def length(self) -> float:
+        return 0.0
+
+    def at(self, t: float) -> float:
+        return float(self.value)
+
+
+@dataclass(frozen=True)
+class Scaled(Schedule):
+    """factor * schedule; also written ``factor * schedule``."""
+
+    schedule: Schedule
+    factor: float
+
+    def __post_init__(self) -> None:
+        check_schedule("Scaled", self.schedule)
+        checks.non_negative("Scaled", "factor", self.factor)
+
+    @property
+    def length(self) -> float:
+        return 0.0 if self.factor == 0 else self.schedule.length
+
+    def at(self, t: float) -> float:
+        return self.factor * self.schedule.at(t)
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        return self.schedule.marks(until)
+
+    def _stretched(self, factor: int) -> Schedule:
+        return Scaled(self.schedule.in_epochs(factor), self.factor)
+
+
+@dataclass(frozen=True)
+class Product(Schedule):
+    """first(t) * second(t); also written ``first * second``. PyTorch's ChainedScheduler."""
+
+    first: Schedule
+    second: Schedule
+
+    def __post_init__(self) -> None:
+        check_schedule("Product", self.first)
+        check_schedule("Product", self.second)
+
+    @property
+    def length(self) -> float:
+        both = (self.first, self.second)
+        # What has come down to 0 for ever keeps the product there, whatever the other does.
+        nothing = [part.length for part in both if part.length < math.inf and part.at(part.length) == 0]
+        return min([max(part.length for part in both), *nothing])
+
+    def at(self, t: float) -> float:
+        return self.first.at(t) * self.second.at(t)
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        yield from self.first.marks(until)
+        yield from self.second.marks(until)
+
+    def _stretched(self, factor: int) -> Schedule:
+        return Product(self.first.in_epochs(factor), self.second.in_epochs(factor))
+
+
+@dataclass(frozen=True)
+class Sum(Schedule):
+    """first(t) + second(t); also written ``first + second``, or ``schedule + number`` for a floor below it."""
+
+    first: Schedule
+    second: Schedule
+
+    def __post_init__(self) -> None:
+        check_schedule("Sum", self.first)
+        check_schedule("Sum", self.second)
+
+    @property
+    def length(self) -> float:
+        return max(self.first.length, self.second.length)
+
+    def at(self, t: float) -> float:
+        return self.first.at(t) + self.second.at(t)
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        yield from self.first.marks(until)
+        yield from self.second.marks(until)
+
+    def _stretched(self, factor: int) -> Schedule:
+        return Sum(self.first.in_epochs(factor), self.second.in_epochs(factor))
+
+
+@dataclass(frozen=True)
+class Offset(Schedule):
+    """schedule(max(0, t - steps)): its origin moved by ``steps``, never its values; also ``schedule.offset(steps)``.
+
+    A positive offset holds the first value until the schedule starts, a negative one enters it in its course: a run
+    that goes on where one of 500 steps ended has ``schedule.offset(-500)``. What adds to values is ``schedule + 0.01``.
+    """
+
+    schedule: Schedule
+    steps: float
+
+    def __post_init__(self) -> None:
+        check_schedule("Offset", self.schedule)
+        checks.number("Offset", "steps", self.steps)
+
+    @property
+    def length(self) -> float:
+        return 0.0 if self.schedule.length == 0 else max(0.0, self.schedule.length + self.steps)
+
+    def at(self, t: float) -> float:
+        return self.schedule.at(max(0.0, t - self.steps))
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        yield from once(self.steps, "boundary", until)
+        for time, kind in self.schedule.marks(until - self.steps):
+            if time * (1 - HAIR) + self.steps > -1:  # what happens between two steps shows at the second
+                yield max(0.0, time + self.steps), kind
+
+    def _stretched(self, factor: int) -> Schedule:
+        return Offset(self.schedule.in_epochs(factor), self.steps * factor)
+
+
+@dataclass(frozen=True)
+class InEpochs(Schedule):
+    """A schedule whose lengths are read as epochs of ``steps_per_epoch`` steps; see ``Schedule.in_epochs``."""
+
+    schedule: Schedule
+    steps_per_epoch: int
+
+    def __post_init__(self) -> None:
+        check_schedule("InEpochs", self.schedule)
+        checks.count("InEpochs", "steps_per_epoch", self.steps_per_epoch)
+
+    @property
+    def length(self) -> float:
+        return self.schedule.length * self.steps_per_epoch
+
+    def at(self, t: float) -> float:
+        return self.schedule.at(t / self.steps_per_epoch)
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        for epoch, kind in self.schedule.marks(until / self.steps_per_epoch):
+            yield epoch * self.steps_per_epoch, kind
+
+
+@dataclass(frozen=True)
+class Staircase(Schedule):
+    """schedule(every * floor(t / every)): each value held for ``every`` steps; also ``schedule.staircase(every)``.
+
+    Keras's ``staircase=True``: ``Exponential(a, -log(rate) / decay_steps).staircase(decay_steps)``. What the schedule
+    does within a stair happens at the next one, and a stair on which the value changes is a boundary.
+    """
+
+    schedule: Schedule
+    every: float
+
+    def __post_init__(self) -> None:
+        check_schedule("Staircase", self.schedule)
+        checks.positive("Staircase", "every", self.every)
+
+    @property
+    def length(self) -> float:
+        length = self.schedule.length
+        return length if length == math.inf else self._next_stair(length)
+
+    def _next_stair(self, t: float) -> float:
+        return math.ceil(t / self.every * (1 - HAIR)) * self.every
+
+    def at(self, t: float) -> float:
+        return self.schedule.at(math.floor(late(t) / self.every) * self.every)
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        for time, kind in self.schedule.marks(until):
+            if (stair := self._next_stair(time)) < until and kind != "boundary":
+                yield stair, kind
+        for k in range(1, math.ceil(until / self.every)):
+            if self.schedule.at(k * self.every) != self.schedule.at((k - 1) * self.every):
+                yield k * self.every, "boundary"
+
+    def _stretched(self, factor: int) -> Schedule:
+        return Staircase(self.schedule.in_epochs(factor), self.every * factor)
+
+
+@dataclass(frozen=True)
+class InEpochsOfRun(Schedule):
+    """A schedule whose lengths are epochs of whichever run it is given to; see ``Schedule.in_epochs``.
+
+    Until then its first value alone is known.
+    """
+
+    schedule: Schedule
+    in_stairs: bool = False
+
+    def __post_init__(self) -> None:
+        check_schedule("InEpochsOfRun", self.schedule)
+
+    @property
+    def length(self) -> float:
+        return 0.0 if self.schedule.length == 0 else self._unknown()
+
+    def at(self, t: float) -> float:
+        return self.schedule.at(0.0) if t == 0 else self._unknown()
+
+    def marks(self, until: float) -> Iterable[tuple[float, str]]:
+        self._unknown()
+
+    def _unknown(self) -> NoReturn:
+        raise ValueError(
+            "in_epochs: expected the number of steps in an epoch, as in in_epochs(100), where no Trainer or fit tells "
+            f"it; got none for {self.schedule!r}"
+        )
+
+
+def resolved(value: Any, steps_per_epoch: int) -> Any:
+    """``value`` with the steps of an epoch put into every ``schedule.in_epochs()`` inside it.
+
+    It may be a schedule, a rule, a group, or a list or tuple of them, and is itself what is returned if there is
+    nothing to resolve; anything else is.
+    """
+    if isinstance(value, InEpochsOfRun):
+        return value.schedule.in_epochs(steps_per_epoch, value.in_stairs)
+    if isinstance(value, tuple | list):
+        parts = tuple(resolved(part, steps_per_epoch) for part in value)
+        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        found = {name: resolved(part, steps_per_epoch) for name, part in own.items()}
+        changes = {name: part for name, part in found.items() if part is not own[name]}
+        return replace(value, **changes) if changes else value
+    return value

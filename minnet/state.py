@@ -1,0 +1,28 @@
+"""What a run goes back to when it diverges, and goes on from when it was left."""
+
+import numpy as np
+
+from .net import Net
+from .optimizer import Optimizer
+
+
+class State:
+    """A copy of all that a step changes in a net and an optimizer, in memory of its own."""
+
+    def __init__(self, net: Net, optimizer: Optimizer) -> None:
+        self.params, self.buffers, self.slots = net.params.copy(), net.buffers.copy(), optimizer.state.copy()
+        self.numbers = optimizer.numbers.copy()
+        self.net_step, self.steps = net.step, optimizer.steps
+
+    def take(self, net: Net, optimizer: Optimizer) -> None:
+        """Copy the state as it is now."""
+        np.copyto(self.params, net.params)
+        np.copyto(self.buffers, net.buffers)
+        np.copyto(self.slots, optimizer.state)
+        np.copyto(self.numbers, optimizer.numbers)
+        self.net_step, self.steps = net.step, optimizer.steps
+
+    def put_back(self, net: Net, optimizer: Optimizer) -> None:
+        """Make the state what it was."""
+        net.params, net.buffers, net.step = self.params, self.buffers, self.net_step
+        optimizer.state, optimizer.numbers, optimizer.steps = self.slots, self.numbers, self.steps
