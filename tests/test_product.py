@@ -158,16 +158,15 @@ def test_narrower_vectors_give_the_same_networks(vector_bytes, tmp_path):
     program = (
         "import numpy as np, minnet as mn\n"
         "x, y = mn.datasets.digits()\n"
-        "layers = [mn.Flatten(), mn.Dense(50), mn.Tanh(), mn.Dense(10)]\n"
-        "net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype='f8')\n"
-        "net.loss_and_grads(x[:37], y[:37])\n"
+        "net = mn.Net([mn.Flatten(), mn.Dense(50), mn.Dense(10)], (8, 8, 1), mn.SquaredError(), dtype='f8')\n"
+        "net.loss_and_grads(x[:37], np.eye(10)[y[:37]])\n"
         "print(repr(float(np.abs(net.grads).sum())))\n"
     )
     environment = os.environ | {"MINNET_VECTOR_BYTES": str(vector_bytes), "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     x, y = mn.datasets.digits()
-    net = mn.Net([mn.Flatten(), mn.Dense(50), mn.Tanh(), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy(), dtype="f8")
-    net.loss_and_grads(x[:37], y[:37])
+    net = mn.Net([mn.Flatten(), mn.Dense(50), mn.Dense(10)], (8, 8, 1), mn.SquaredError(), dtype="f8")
+    net.loss_and_grads(x[:37], np.eye(10)[y[:37]])
     assert float(done.stdout) == pytest.approx(float(np.abs(net.grads).sum()), rel=1e-12)
 
 
@@ -213,8 +212,8 @@ def test_a_process_that_compiles_and_one_that_loads_give_the_same_bits(tmp_path)
     program = (
         "import hashlib, numpy as np, minnet as mn\n"
         "x, y = mn.datasets.digits()\n"
-        "layers = [mn.GroupNorm(1), mn.Conv2D(16, 3), mn.BatchNorm(), mn.ReLU(), mn.GroupNorm(4), mn.Conv2D(16, 3)]\n"
-        "net = mn.Net([*layers, mn.Flatten(), mn.Dense(35), mn.Dense(10)], (8, 8, 1), mn.SoftmaxCrossEntropy())\n"
+        "layers = [mn.Flatten(), mn.Dense(35), mn.BatchNorm(), mn.Tanh(), mn.LayerNorm(), mn.Dense(10)]\n"
+        "net = mn.Net(layers, (8, 8, 1), mn.SoftmaxCrossEntropy())\n"
         "net.loss_and_grads(x[:300], y[:300])\n"
         "print(hashlib.md5(net.grads).hexdigest())\n"
     )
