@@ -20,7 +20,7 @@ import numpy as np
 from workloads import WORKLOADS
 
 import minnet as mn
-from minnet import archive
+from minnet.storage import archive
 
 SAMPLES = 46_900  # an epoch of 469 steps of 100, as MNIST has
 

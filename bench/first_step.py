@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 OUT = Path(__file__).parent / "out"
 LIMITS = {"dense": 15.0, "convolutional": 40.0}  # cold; what minnet promises

@@ -33,7 +33,7 @@ from plain import CASES
 from tqdm import tqdm
 
 import minnet as mn
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 OUT = Path(__file__).parent / "out"
 MODES: dict[str, dict[str, Any]] = {

@@ -25,8 +25,8 @@ from peers import PEERS, Process, fall_asleep, limit_threads
 from workloads import WORKLOADS
 
 import minnet as mn
-from minnet.files import write_whole
-from minnet.spec import Plan
+from minnet.layers.spec import Plan
+from minnet.storage.files import write_whole
 
 OUT = Path(__file__).parent / "out"
 PASSES = ("forward", "weights", "input")  # y; the gradients of parameters; the gradient of x

@@ -20,7 +20,7 @@ from peers import PEERS, Process, limit_threads
 from workloads import WORKLOADS
 
 import minnet as mn
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 OUT = Path(__file__).parent / "out"
 

@@ -25,8 +25,8 @@ from machine import update
 from peers import PEERS, Process, fall_asleep, limit_threads
 
 import minnet as mn
-from minnet.files import write_whole
 from minnet.kernels.chunks import SERIAL
+from minnet.storage.files import write_whole
 
 OUT = Path(__file__).parent / "out"
 SIZES = (25_000_000, 1_300_000, 5_000)

@@ -24,7 +24,7 @@ from workloads import WORKLOADS
 
 import minnet as mn
 from minnet import plots
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 OUT = Path(__file__).parent / "out"
 FIGURE = Path(__file__).parent / "figures" / "speed.png"

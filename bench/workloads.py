@@ -8,7 +8,7 @@ import numpy as np
 
 import minnet as mn
 from minnet.layers.conv import Padding
-from minnet.spec import Plan
+from minnet.layers.spec import Plan
 
 LEARNING_RATE = 1e-4
 

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 import minnet as mn
 from minnet import plots, schedules
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 TRAINING, VALIDATION = 40_000, 5_000
 BATCH, RATE = 128, 0.02

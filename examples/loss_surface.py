@@ -24,7 +24,7 @@ from tqdm import tqdm
 import minnet as mn
 from minnet import plots, schedules
 from minnet.diagnostics import LossSurface, loss_line, loss_surface
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 BATCH, L2 = 100, 5e-4
 KINDS = {"with shortcuts": True, "without": False}

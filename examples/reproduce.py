@@ -18,7 +18,7 @@ from numba.core import event
 from tqdm import tqdm
 
 import minnet as mn
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 
 def as_html(rows: list[tuple[Claim, Row]], seconds: float) -> str:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 import minnet as mn
 from minnet import landscapes, plots
-from minnet.files import write_whole
+from minnet.storage.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,20 @@ Layers describe, a ``Net`` owns the memory, and a training step is a few compile
 
 from importlib import import_module
 
-from . import data, datasets, diagnostics, initializers, landscapes, losses, rules, schedules
-from .archive import CheckpointError
-from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, compare_averages, refreshed_buffers
-from .callbacks import Callback, Record
-from .checkpoint import Checkpoint
-from .comparison import Comparison, calibration_error
-from .controllers import HalveOnStall, ReduceOnPlateau
+from . import data, diagnostics, schedules
+from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, refreshed_buffers
+from .data import datasets
 from .diagnostics import preflight
-from .ensemble import Ensemble, Snapshots, mixture_weights, select_greedily
+from .diagnostics.range_test import RangeTest, lr_range_test
+from .ensemble import (
+    Comparison,
+    Ensemble,
+    Snapshots,
+    calibration_error,
+    compare_averages,
+    mixture_weights,
+    select_greedily,
+)
 from .gradcheck import (
     GradientCheck,
     LayerCase,
@@ -31,8 +36,7 @@ from .gradcheck import (
     numerical_gradient,
     relative_error,
 )
-from .groups import Group
-from .history import History
+from .kernels.threads import get_num_threads, set_num_threads
 from .layers import (
     ELU,
     GELU,
@@ -65,8 +69,11 @@ from .layers import (
     Tanh,
     Upsample,
     ZeroPad,
+    initializers,
 )
-from .losses import (
+from .layers.spec import Buffer, Param, Plan, Scratch, Tensor
+from .net import losses
+from .net.losses import (
     AbsoluteError,
     Huber,
     Logistic,
@@ -76,11 +83,11 @@ from .losses import (
     SquaredError,
     SquaredHinge,
 )
-from .lr_finder import RangeTest, lr_range_test
-from .net import Net, Objective
-from .optimizer import Optimizer
-from .resume import load_weights, save_weights
-from .rules import (
+from .net.net import Net, Objective
+from .optim import landscapes, rules
+from .optim.groups import Group
+from .optim.optimizer import Optimizer
+from .optim.rules import (
     LAMB,
     LARS,
     LBFGS,
@@ -114,10 +121,14 @@ from .rules import (
     ScheduleFreeAdamW,
     ScheduleFreeSGD,
 )
-from .spec import Buffer, Param, Plan, Scratch, Tensor
-from .stopping import EarlyStopping, KeepBest
-from .threads import get_num_threads, set_num_threads
-from .train import DivergenceError, Trainer, fit
+from .storage.archive import CheckpointError
+from .training.callbacks import Callback, Record
+from .training.checkpoint import Checkpoint
+from .training.controllers import HalveOnStall, ReduceOnPlateau
+from .training.history import History
+from .training.resume import load_weights, save_weights
+from .training.stopping import EarlyStopping, KeepBest
+from .training.trainer import DivergenceError, Trainer, fit
 
 __version__ = "0.1.0"
 

@@ -35,7 +35,8 @@ import numpy as np
 from stress_resume import CASES
 
 import minnet as mn
-from minnet import archive, datasets, tensorfile
+from minnet import datasets
+from minnet.storage import archive, tensorfile
 
 CODE = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "shutil.")
 HARMLESS = ("os.listdir", "os.scandir", "os.stat")

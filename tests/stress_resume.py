@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import minnet as mn
-from minnet import archive
+from minnet.storage import archive
 
 schedules = mn.schedules
 

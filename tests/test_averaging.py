@@ -7,7 +7,7 @@ import pytest
 
 import minnet as mn
 from minnet.averaging.base import mix
-from minnet.kernels.gradients import combine
+from minnet.kernels.updates.gradients import combine
 
 N, BATCH = 22, 8
 

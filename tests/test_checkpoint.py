@@ -11,8 +11,8 @@ from stress_resume import CASES, result
 from test_resume import DAMAGES, Full, Interrupt, names, whole
 
 import minnet as mn
-from minnet import archive
-from minnet.table import rows_of
+from minnet.storage import archive
+from minnet.training.table import rows_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trainer. expected a schedule that suits")
 

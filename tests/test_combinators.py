@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.rules import Around
+from minnet.optim.rules import Around
 from minnet.schedules import Linear
 
 EPS64 = np.finfo(np.float64).eps

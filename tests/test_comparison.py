@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.answers import softmax
+from minnet.ensemble.answers import softmax
 
 
 def random_probabilities(rng, n=200, classes=4, skill=1.0):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.rules.libraries import LIBRARIES, ROWS
+from minnet.optim.rules.libraries import LIBRARIES, ROWS
 
 PAGE = Path(__file__).parent.parent / "CONVENTIONS.md"
 FORMS = [(rule, row) for rule, rows in ROWS.items() for row in rows]

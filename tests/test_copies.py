@@ -19,7 +19,7 @@ from diverging_run import data, diverge, net
 import minnet as mn
 from minnet import diagnostics, schedules
 from minnet.gradcheck.numeric import StepError
-from minnet.tensorfile import TooManyPartsError
+from minnet.storage.tensorfile import TooManyPartsError
 
 for _module in pkgutil.walk_packages(mn.__path__, "minnet."):
     importlib.import_module(_module.name)

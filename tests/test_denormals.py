@@ -14,9 +14,11 @@ import pytest
 from numba import njit
 
 import minnet as mn
-from minnet.kernels import elementary, flat, gradients
 from minnet.kernels.chunks import SERIAL
 from minnet.kernels.denormals import _REGISTER, FlushingCompiler
+from minnet.kernels.passes import flat
+from minnet.kernels.updates import gradients
+from minnet.kernels.vector import elementary
 
 pytestmark = pytest.mark.skipif(
     _REGISTER is None or bool(numba.config.DISABLE_JIT), reason="no kernel sets flags of this processor"

@@ -23,7 +23,7 @@ from minnet.diagnostics import (
     variance_by_layer,
     worst_mistakes,
 )
-from minnet.initializers import Constant, GlorotUniform, HeNormal, LeCunNormal, Normal, Orthogonal
+from minnet.layers.initializers import Constant, GlorotUniform, HeNormal, LeCunNormal, Normal, Orthogonal
 
 
 def normal(*shape, seed=0):

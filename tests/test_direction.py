@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.direction import Direction
+from minnet.training.direction import Direction
 
 NAN, INF = math.nan, math.inf
 

@@ -22,119 +22,32 @@ MODULES = {
 }
 MODULES["minnet"] = MODULES.pop("__init__")
 
-# What each room may import of minnet when it is imported itself. A package stands for all its modules. A new module
-# needs a row, which is the moment to ask whether it stands in the right place.
+# What each room may import of minnet, also for annotations and within functions. A room may import all of itself. The
+# three folders of kernels/ are rooms of their own; all may import what lies in kernels/ itself.
 DOORS = {
     "checks": set(),
     "streams": set(),
-    "files": set(),
-    "spec": set(),
-    "kernels": {
-        "kernels.arrays",
-        "kernels.chunks",
-        "kernels.borders",
-        "kernels.cache",
-        "kernels.calls",
-        "kernels.channels",
-        "kernels.compile",
-        "kernels.denormals",
-        "kernels.elementary",
-        "kernels.means",
-        "kernels.noise",
-        "kernels.plain",
-        "kernels.simd",
-        "kernels.sums",
-    },
-    "initializers": {"checks", "spec"},
-    "schedules": {"checks", "schedules"},
-    "memory": {"streams", "spec", "kernels"},
-    "threads": {"checks"},
-    "summary": {"memory", "spec"},
-    "rules": {"streams", "checks", "spec", "kernels", "schedules", "rules"},
-    "losses": {"checks", "spec", "kernels"},
-    "layers": {"checks", "spec", "kernels", "initializers", "memory", "layers"},
-    "net": {
-        "streams",
-        "checks",
-        "summary",
-        "spec",
-        "kernels",
-        "memory",
-        "layers",
-        "losses",
-        "initializers",
-        "schedules",
-        "rules",
-    },
-    "data": {"streams", "checks", "kernels"},
-    "datasets": {"streams", "checks", "data", "files"},
-    "listing": set(),
-    "progress": set(),
-    "history": {"checks", "files", "listing"},
-    "groups": {"checks", "spec", "rules", "schedules"},
-    "optimizer": {"checks", "spec", "kernels", "rules", "schedules", "groups", "net"},
-    "direction": set(),
-    "callbacks": {"checks", "files", "direction"},
-    "controllers": {"checks", "callbacks", "direction"},
-    "tensorfile": set(),
-    "archive": {"files", "tensorfile"},
-    "table": {"history"},
-    "folderlock": set(),
-    "checkpoint": {"table", "archive", "callbacks", "checks", "direction", "files", "folderlock", "moments"},
-    "description": {"net"},
-    "resume": {"table", "archive", "checkpoint", "data", "description", "history", "net", "schedules"},
-    "gradcheck": {"streams", "checks", "files", "spec", "layers", "losses", "net", "rules", "optimizer", "gradcheck"},
-    "signals": set(),
-    "train": {
-        *("progress", "signals", "streams"),
-        *("checks", "files", "spec", "rules", "schedules", "groups", "net", "optimizer"),
-        *("data", "history", "callbacks", "losses"),
-        *("archive", "checkpoint", "resume"),
-    },
-    "moments": {"checks"},
-    "answers": {"losses"},
-    "comparison": {"answers", "checks", "direction", "losses", "streams"},
-    "averaging": {
-        *(
-            "streams",
-            "answers",
-            "checks",
-            "averaging",
-            "callbacks",
-            "comparison",
-            "data",
-            "kernels",
-            "layers",
-            "moments",
-            "net",
-        ),
-    },
-    "ensemble": {
-        *("answers", "checks", "archive", "averaging", "callbacks", "comparison", "description", "direction"),
-        *("ensemble", "losses", "moments", "net"),
-    },
-    "landscapes": {"streams", "checks", "optimizer", "rules", "schedules"},
-    "lr_finder": {"checks", "direction", "files", "groups", "rules", "net", "data", "train", "lr_finder"},
+    "storage": set(),
+    "kernels": {"checks"},
+    "kernels.vector": {"kernels"},
+    "kernels.passes": {"kernels", "kernels.vector"},
+    "kernels.updates": {"kernels", "kernels.vector"},
+    "plots": {"storage"},
+    "schedules": {"checks", "plots"},
+    "layers": {"checks", "streams", "kernels"},
+    "net": {"checks", "streams", "kernels", "layers"},
+    "optim": {"checks", "streams", "kernels", "layers", "net", "schedules"},
+    "data": {"checks", "streams", "kernels"},
+    "training": {"checks", "streams", "storage", "plots", "schedules", "net", "optim", "data"},
+    "averaging": {"checks", "streams", "kernels", "layers", "net", "data", "training"},
+    "ensemble": {"checks", "streams", "storage", "net", "data", "training", "averaging"},
+    "gradcheck": {"checks", "streams", "storage", "plots", "layers", "net", "optim"},
     "diagnostics": {
-        *(
-            "streams",
-            "checks",
-            "files",
-            "spec",
-            "initializers",
-            "layers",
-            "losses",
-            "memory",
-            "net",
-            "optimizer",
-            "rules",
-        ),
-        *("data", "train", "callbacks", "history", "lr_finder", "gradcheck", "moments", "diagnostics"),
+        *("checks", "streams", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
     },
-    "plots": {"files", "gradcheck", "history", "lr_finder", "plots"},
 }
-# Doors that open only when a function is called: a figure asked of what it shows.
-LATE_DOORS = {(room, "plots") for room in ("history", "schedules", "lr_finder", "gradcheck", "diagnostics")}
+LATE = "plots"  # is imported within functions only, since Matplotlib is slow to import
+MOST_ROOMS = 16
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.
@@ -142,8 +55,8 @@ LATE_OUTSIDE = {
     "matplotlib": {"plots"},
     "cycler": {"plots"},
     "PIL": {"plots"},
-    "tqdm": {"progress", "lr_finder", "diagnostics"},
-    "safetensors": {"archive"},
+    "tqdm": {"training", "diagnostics"},
+    "safetensors": {"storage"},
     "torch": set(),
 }
 
@@ -155,7 +68,6 @@ class Import:
     target: str
     inside: bool  # of minnet
     late: bool  # within a function
-    typing: bool  # under ``if TYPE_CHECKING``
     line: int
 
 
@@ -163,15 +75,15 @@ def imports_of(module, source, is_package=False):
     """All imports of a module's source, with relative ones resolved."""
     found = []
 
-    def add(name, node, late, typing):
+    def add(name, node, late):
         inside = name == "minnet" or name.startswith("minnet.")
-        found.append(Import(name.removeprefix("minnet").lstrip("."), inside, late, typing, node.lineno))
+        found.append(Import(name.removeprefix("minnet").lstrip("."), inside, late, node.lineno))
 
-    def visit(node, late, typing):
+    def visit(node, late):
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 for alias in child.names:
-                    add(alias.name, child, late, typing)
+                    add(alias.name, child, late)
             elif isinstance(child, ast.ImportFrom):
                 base = child.module or ""
                 if child.level:
@@ -181,15 +93,11 @@ def imports_of(module, source, is_package=False):
                 for alias in child.names:
                     # ``from . import checks`` imports a module, ``from .spec import Plan`` a name in one.
                     whole = f"{base}.{alias.name}".removeprefix("minnet.")
-                    add(f"minnet.{whole}" if whole in MODULES else base, child, late, typing)
-            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-                for part in child.body:
-                    visit(ast.Module([part], []), late, True)
-                visit(ast.Module(child.orelse, []), late, typing)
+                    add(f"minnet.{whole}" if whole in MODULES else base, child, late)
             else:
-                visit(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda), typing)
+                visit(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
 
-    visit(ast.parse(source), False, False)
+    visit(ast.parse(source), False)
     return found
 
 
@@ -200,22 +108,26 @@ ALL_IMPORTS = {
 
 
 def room_of(module):
+    first, *rest = module.split(".")
+    return f"{first}.{rest[0]}" if first == "kernels" and len(rest) > 1 else first
+
+
+def first_level(module):
     return module.split(".")[0]
-
-
-def allowed(module, target):
-    """Whether the row of ``module`` names ``target`` or its room."""
-    return bool({target, room_of(target)} & DOORS[room_of(module)])
 
 
 def faults(module, imports):
     """Imports of minnet that the table does not allow."""
+    room = room_of(module)
     for i in imports:
-        if not i.inside or i.typing or (i.late and (room_of(module), room_of(i.target)) in LATE_DOORS):
+        if not i.inside:
             continue
-        if not allowed(module, i.target):
-            doors = sorted(DOORS[room_of(module)])
-            yield f"{module}, line {i.line}: expected imports of {doors} only; got {i.target or 'minnet itself'}"
+        target = room_of(i.target)
+        open_to = {room} | DOORS[room] | ({first_level(room)} if "." in room else set())
+        known = target in open_to or (first_level(target) in open_to and first_level(room) != "kernels")
+        if not known or (target == LATE != room and not i.late):
+            got = i.target or "minnet itself"
+            yield f"{module}, line {i.line}: expected imports of {sorted(open_to)} only; got {got}"
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"minnet"}))
@@ -227,75 +139,85 @@ def test_a_module_imports_only_what_its_room_may(module):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("spec", "from . import checks"),
-        ("kernels.flat", "from .batch_norm import batch_norm"),
-        ("kernels.flat", "from ..spec import Plan"),
-        ("rules", "from .net import Net"),
-        ("layers.dense", "from ..losses import Loss"),
+        ("layers.spec", "from ..net.net import Net"),
+        ("layers.spec", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..net.net import Net"),
+        ("kernels.vector.conv", "from ..passes.batch_norm import batch_norm"),
+        ("kernels.compile", "from .vector.simd import block"),
+        ("kernels.passes.flat", "from ...layers.spec import Plan"),
+        ("optim.rules.adam", "from ...training.trainer import Trainer"),
+        ("layers.dense", "from ..net.losses import Loss"),
         ("layers.dense", "import minnet.net"),
-        ("layers.dense", "def plan(self):\n    from ..net import Net"),
-        ("checks", "from minnet import spec"),
-        ("net", "from . import train"),
-        ("train", "import minnet"),
-        ("train", "if late:\n    from .plots import figure"),
+        ("layers.dense", "def plan(self):\n    from ..net import net"),
+        ("checks", "from minnet.layers import spec"),
+        ("net.net", "from ..training import trainer"),
+        ("training.trainer", "import minnet"),
+        ("training.history", "from .. import plots"),
     ],
 )
 def test_a_forbidden_door_would_be_seen(module, source):
     assert list(faults(module, imports_of(module, source)))
 
 
+def circles(graph):
+    """What is left of a graph, by module all that it imports, once modules without imports are taken away."""
+    left = {module: set(targets) & set(graph) - {module} for module, targets in graph.items()}
+    while free := {module for module, targets in left.items() if not targets}:
+        left = {module: targets - free for module, targets in left.items() if module not in free}
+    return left
+
+
+def with_packages(module, targets):
+    """The imported modules and, of other packages than the module's own, the ``__init__`` that runs before each."""
+    parts = [target.split(".") for target in targets]
+    packages = {".".join(path[:n]) for path in parts for n in range(1, len(path))}
+    return set(targets) | {package for package in packages if not f"{module}.".startswith(f"{package}.")}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    targets = {module: {i.target for i in imports if i.inside} for module, imports in ALL_IMPORTS.items()}
+    assert circles({module: with_packages(module, names) for module, names in targets.items()}) == {}
+
+
+def test_a_circle_would_be_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == {
+        "a": {"b"},
+        "b": {"c"},
+        "c": {"a"},
+        "d": {"a"},
+    }
+
+
 def test_the_table_of_doors_names_every_room_and_has_no_circle():
     assert set(DOORS) == {room_of(module) for module in MODULES} - {"minnet"}
-    done = set()
-    while len(done) < len(DOORS):
-        ready = {room for room, opens in DOORS.items() if {room_of(t) for t in opens} - {room} <= done} - done
-        assert ready, f"a circle among {sorted(set(DOORS) - done)}"
-        done |= ready
+    assert circles(DOORS) == {}
+
+
+def test_the_picture_in_contributing_is_the_tree():
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    picture = text.split("## The rooms")[1].split("```")[1]
+    drawn = [line.split()[0].rstrip("/") for line in picture.splitlines() if line.strip() and not line.startswith(" ")]
+    assert sorted(drawn) == sorted({first_level(module) for module in MODULES} - {"minnet"})
+    assert len(drawn) <= MOST_ROOMS
+    inner = {line.split()[0].rstrip("/") for line in picture.splitlines() if line.startswith("  ") and line[2] != " "}
+    assert inner == {room.split(".")[1] for room in DOORS if "." in room}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_other_packages_are_imported_only_where_they_are_used(module):
     for i in ALL_IMPORTS[module]:
-        package = room_of(i.target)
-        if i.inside or i.typing or package in OUTSIDE:
+        package = first_level(i.target)
+        if i.inside or package in OUTSIDE:
             continue
         assert package in LATE_OUTSIDE, f"{module}, line {i.line}: imports {i.target}, which is no dependency"
-        assert room_of(module) in LATE_OUTSIDE[package], f"{module}, line {i.line}: imports {i.target}"
+        assert first_level(module) in LATE_OUTSIDE[package], f"{module}, line {i.line}: imports {i.target}"
         assert i.late, f"{module}, line {i.line}: imports {i.target} at import, not where it is used"
 
 
 def test_numba_is_known_to_the_kernels_alone():
-    users = {module for module, imports in ALL_IMPORTS.items() if any(room_of(i.target) == "numba" for i in imports)}
-    assert users == {
-        *(
-            f"kernels.{name}"
-            for name in (
-                "activation",
-                "batch_norm",
-                "borders",
-                "cache",
-                "calls",
-                "compile",
-                "conv",
-                "denormals",
-                "elementary",
-                "gather",
-                "gradients",
-                "group_norm",
-                "layer_norm",
-                "pool",
-                "product",
-                "residual",
-                "simd",
-                "update",
-                "update_adam",
-                "update_schedule_free",
-                "update_tensor",
-                "winograd",
-            )
-        ),
-        "threads",
+    users = {
+        module for module, imports in ALL_IMPORTS.items() if any(i.target.split(".")[0] == "numba" for i in imports)
     }
+    assert {first_level(module) for module in users} == {"kernels"}
 
 
 def test_the_package_imports_names_and_does_nothing_else():

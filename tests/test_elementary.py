@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from minnet.kernels import activation, elementary, loss
 from minnet.kernels.compile import FAST
+from minnet.kernels.passes import activation, loss
+from minnet.kernels.vector import elementary
 
 WIDER = {np.float32: np.float64, np.float64: np.longdouble}
 DTYPES = pytest.mark.parametrize(

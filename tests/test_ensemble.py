@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save
 
 import minnet as mn
-from minnet.answers import softmax
+from minnet.ensemble.answers import softmax
 
 
 def make_net(seed=0, dtype=np.float32, loss=None, hidden=12):
@@ -570,7 +570,7 @@ def rewritten(path, change=None, arrays=None, checksum=True, header=None):
     """The file with other metadata or arrays; with its old checksum, unless that is to fit."""
     from safetensors import safe_open
 
-    from minnet.archive import _checksum
+    from minnet.storage.archive import _checksum
 
     with safe_open(path, framework="numpy") as file:
         metadata, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -7,7 +7,7 @@ import pytest
 
 import minnet as mn
 from minnet import diagnostics, landscapes, plots
-from minnet.lr_finder import RangeTest
+from minnet.diagnostics.range_test import RangeTest
 
 # Parts of figures, and what figures are made with.
 NO_FIGURES = {

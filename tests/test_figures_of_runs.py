@@ -11,7 +11,7 @@ from PIL import Image
 
 import minnet as mn
 from minnet import plots
-from minnet.landscapes import NoisyQuadratic, Rosenbrock, descend
+from minnet.optim.landscapes import NoisyQuadratic, Rosenbrock, descend
 
 
 def rows_of(path):

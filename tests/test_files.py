@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from minnet.files import plain, write_json
+from minnet.storage.files import plain, write_json
 
 
 def test_a_plain_document_is_the_same_in_words_that_json_knows(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from test_checkpoint import contents, go_on, names, start
 
 import minnet as mn
-from minnet import folderlock
-from minnet.folderlock import FolderLock
+from minnet.storage import folderlock
+from minnet.storage.folderlock import FolderLock
 
 REFUSED = r"Checkpoint: expected no other run at work in .*; got that of process \d+ on .*\. Each run needs a folder"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.history import History
+from minnet.training.history import History
 
 # Numbers that text formats tend to bend: not finite, tiny, negative zero, thirds, integers beyond 2^53.
 AWKWARD = [math.nan, math.inf, -math.inf, 0.1, 1 / 3, -0.0, 5e-324, 1.7976931348623157e308, 1e22, 3.0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet import initializers as init
+from minnet.layers import initializers as init
 
 # 60 000 and 24 000 draws; in, out and window all differ, so that no wrong fan gives the right figure.
 DENSE, CONV = (300, 200), (3, 5, 40, 40)

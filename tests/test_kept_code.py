@@ -12,8 +12,9 @@ import numba
 import numpy as np
 import pytest
 
-from minnet.kernels import cache, flat
+from minnet.kernels import cache
 from minnet.kernels.compile import kernel
+from minnet.kernels.passes import flat
 
 ROOT = Path(__file__).parent.parent
 KERNELS = ROOT / "minnet" / "kernels"

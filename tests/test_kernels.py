@@ -20,36 +20,43 @@ import numpy as np
 import pytest
 
 import minnet.kernels
-from minnet.kernels import (
+from minnet.kernels.compile import FAST
+from minnet.kernels.passes import (
     activation,
     batch_norm,
-    borders,
-    conv,
     dense,
     flat,
     gather,
-    gradients,
     group_norm,
     layer_norm,
     loss,
-    means,
     pool,
-    product,
     residual,
-    update,
-    update_adam,
-    update_schedule_free,
-    update_tensor,
-    winograd,
 )
-from minnet.kernels.channels import PARTS, SUMS, work_size
-from minnet.kernels.compile import FAST
-from minnet.kernels.dropout import dropout, dropout_channels
+from minnet.kernels.passes.channels import PARTS, SUMS, work_size
+from minnet.kernels.passes.dropout import dropout, dropout_channels
+from minnet.kernels.updates import (
+    adam as update_adam,
+)
+from minnet.kernels.updates import (
+    elementwise as update,
+)
+from minnet.kernels.updates import (
+    gradients,
+    means,
+)
+from minnet.kernels.updates import (
+    schedule_free as update_schedule_free,
+)
+from minnet.kernels.updates import (
+    tensor as update_tensor,
+)
+from minnet.kernels.vector import borders, conv, product, winograd
 from minnet.layers.convolution import DirectConvolution, Geometry
 
 PACKAGE = Path(minnet.__file__).parent
 MODULES = [
-    importlib.import_module(f"minnet.kernels.{info.name}") for info in pkgutil.iter_modules(minnet.kernels.__path__)
+    importlib.import_module(info.name) for info in pkgutil.walk_packages(minnet.kernels.__path__, "minnet.kernels.")
 ]
 KERNELS = {
     f"{module.__name__.rsplit('.', 1)[-1]}.{name}": value

@@ -9,7 +9,7 @@ import pytest
 
 import minnet as mn
 from minnet import landscapes
-from minnet.landscapes import Beale, Landscape, LongValley, NoisyQuadratic, Rastrigin, Rosenbrock, Saddle, descend
+from minnet.optim.landscapes import Beale, Landscape, LongValley, NoisyQuadratic, Rastrigin, Rosenbrock, Saddle, descend
 
 ALL = [Rosenbrock(), Beale(), Saddle(), LongValley(), LongValley(7.0, -80.0), NoisyQuadratic(), Rastrigin()]
 every_landscape = pytest.mark.parametrize("landscape", ALL, ids=repr)

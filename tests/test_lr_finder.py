@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.lr_finder import RangeTest, moving_average
+from minnet.diagnostics.range_test import RangeTest, moving_average
 
 N, BATCH = 22, 8
 

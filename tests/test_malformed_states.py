@@ -5,7 +5,8 @@ import pytest
 from stress_resume import flat_data, mlp
 
 import minnet as mn
-from minnet import archive, diagnostics
+from minnet import diagnostics
+from minnet.storage import archive
 
 VALIDATION = flat_data(20, seed=1)
 KINDS = {

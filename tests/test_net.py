@@ -14,7 +14,7 @@ import pytest
 
 import minnet as mn
 import minnet.kernels
-from minnet.kernels import gather
+from minnet.kernels.passes import gather
 
 EPS = {np.float32: float(np.finfo(np.float32).eps), np.float64: float(np.finfo(np.float64).eps)}
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -1103,7 +1103,7 @@ def test_an_allocation_in_a_layer_would_show(waste, size):
 
 def signatures():
     """How many versions of each kernel have been compiled or loaded in this process."""
-    modules = [import_module(f"minnet.kernels.{i.name}") for i in pkgutil.iter_modules(minnet.kernels.__path__)]
+    modules = [import_module(i.name) for i in pkgutil.walk_packages(minnet.kernels.__path__, "minnet.kernels.")]
     return {
         f"{module.__name__}.{name}": len(value.signatures)
         for module in modules

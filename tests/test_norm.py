@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.kernels import batch_norm
-from minnet.kernels.channels import PARTS, SUMS, parts_of, width_of, work_size
+from minnet.kernels.passes import batch_norm
+from minnet.kernels.passes.channels import PARTS, SUMS, parts_of, width_of, work_size
 
 EPS32 = float(np.finfo(np.float32).eps)
 LAYERS = [mn.BatchNorm(), mn.LayerNorm(), mn.GroupNorm(3), mn.InstanceNorm()]

@@ -12,7 +12,7 @@ import minnet as mn
 from minnet.diagnostics import Preflight, rewire
 from minnet.diagnostics.chance import chance
 from minnet.gradcheck.result import VERDICTS
-from minnet.initializers import Constant, GlorotUniform, Normal
+from minnet.layers.initializers import Constant, GlorotUniform, Normal
 
 # With 0.01 the first update of the last layer is at the very bound of what is too large.
 SMALL, HIDDEN = Normal(0.015), mn.Dense(30)

@@ -9,7 +9,8 @@ import pytest
 from numba import njit
 
 import minnet as mn
-from minnet.kernels import gather, simd
+from minnet.kernels.passes import gather
+from minnet.kernels.vector import simd
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
 

@@ -16,7 +16,7 @@ from stress_resume import CASES, result
 from test_conventions import public_rules
 
 import minnet as mn
-from minnet import archive, tensorfile
+from minnet.storage import archive, tensorfile
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trainer. expected a schedule that suits")
 

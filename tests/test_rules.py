@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.kernels import update, update_adam, update_schedule_free
+from minnet.kernels.updates import adam as update_adam
+from minnet.kernels.updates import elementwise as update
+from minnet.kernels.updates import schedule_free as update_schedule_free
 
 # Forms -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import pytest
 
 import minnet as mn
 from minnet.diagnostics import verdicts
-from minnet.history import History
+from minnet.training.history import History
 
 N, BATCH = 22, 8  # batches of 8, 8 and 6
 
@@ -319,7 +319,7 @@ def test_a_run_with_weights_goes_on_with_the_same_bits(tmp_path):
 
 
 def test_a_file_that_says_nothing_of_evaluating_is_of_a_run_that_did_not(tmp_path):
-    from minnet import archive
+    from minnet.storage import archive
 
     saved(tmp_path / "a.ckpt")
     document, arrays = archive.read(tmp_path / "a.ckpt")

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.kernels import update_tensor as kernels
-from minnet.rules.line_search import Point, cubic_minimum, strong_wolfe
+from minnet.kernels.updates import tensor as kernels
+from minnet.optim.rules.line_search import Point, cubic_minimum, strong_wolfe
 from minnet.schedules import Linear
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])

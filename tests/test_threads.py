@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet.kernels import product
+from minnet.kernels.vector import product
 
 
 def small(seed=0):

@@ -9,7 +9,7 @@ from test_figure_data import paths
 
 import minnet as mn
 from minnet import plots
-from minnet.history import History
+from minnet.training.history import History
 
 ROOM = 700  # bytes that a file may have: less than any of these has
 

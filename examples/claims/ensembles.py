@@ -14,7 +14,7 @@ import numpy as np
 
 import minnet as mn
 from minnet import plots, schedules
-from minnet.answers import softmax
+from minnet.ensemble.answers import softmax
 
 from .base import Row, claim, flat_digits, mlp
 

@@ -17,7 +17,6 @@ points where it trains are averaged; ``Snapshots`` copy the points that it hands
 from .base import Average
 from .means import EMA, LAWA, SWA, PolyakRuppert
 from .refresh import refreshed_buffers
-from .report import compare_averages
 from .swag import SWAG
 
-__all__ = ["EMA", "LAWA", "SWA", "SWAG", "Average", "PolyakRuppert", "compare_averages", "refreshed_buffers"]
+__all__ = ["EMA", "LAWA", "SWA", "SWAG", "Average", "PolyakRuppert", "refreshed_buffers"]

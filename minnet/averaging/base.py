@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, Record, Run, check_arrays, check_state
 from ..data import Batches, Data
-from ..kernels import gradients as kernels
 from ..kernels.arrays import aligned_empty
-from ..moments import Moments, When
-from ..net import Net
+from ..kernels.updates import gradients as kernels
+from ..net.net import Net
+from ..training.callbacks import Callback, Record, Run, check_arrays, check_state
+from ..training.moments import Moments, When
 from .refresh import refreshed_buffers
 
 Point = tuple[np.ndarray, np.ndarray]  # params (P,) and buffers (B,)

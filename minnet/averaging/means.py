@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..callbacks import check_state
-from ..moments import When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import check_state
+from ..training.moments import When
 from .base import Average, Point, copied, mix
 
 

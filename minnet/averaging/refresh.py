@@ -9,7 +9,7 @@ import numpy as np
 from .. import checks
 from ..data import Batches, Data, check_data
 from ..layers import BatchNorm, Layer
-from ..net import Net
+from ..net.net import Net
 
 
 def refreshed_buffers(

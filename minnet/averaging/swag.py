@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from .. import checks, streams
-from ..callbacks import check_state
-from ..kernels.gradients import square
-from ..kernels.update_tensor import along
-from ..moments import When
-from ..net import Net
+from ..kernels.updates.gradients import square
+from ..kernels.updates.tensor import along
+from ..net.net import Net
+from ..training.callbacks import check_state
+from ..training.moments import When
 from .base import mix
 from .means import SWA
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checks, streams
-from .data import Data
+from .. import checks, streams
+from .arrays import Data
 
 _SPECIES = ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
 # The UCI file's own notes say what these two rows (counted from 1) are in Fisher's article.
@@ -21,7 +21,7 @@ def iris() -> Data:
     """Fisher's flowers: x (150, 4) float32 in cm (sepal length and width, petal length and width); y (150,) int64,
     0 setosa, 1 versicolor, 2 virginica. UCI's file, with its two known errors corrected.
     """
-    lines = (resources.files("minnet") / "bundled" / "iris.data").read_text(encoding="utf-8").split()
+    lines = (resources.files("minnet.data") / "bundled" / "iris.data").read_text(encoding="utf-8").split()
     rows = [line.split(",") for line in lines]
     x = np.array([row[:4] for row in rows], np.float32)
     y = np.array([_SPECIES.index(row[4]) for row in rows], np.int64)
@@ -32,7 +32,7 @@ def iris() -> Data:
 
 def digits() -> Data:
     """UCI's optical digits, the test part: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64."""
-    text = (resources.files("minnet") / "bundled" / "optdigits.tes").read_text(encoding="utf-8")
+    text = (resources.files("minnet.data") / "bundled" / "optdigits.tes").read_text(encoding="utf-8")
     table = np.array([line.split(",") for line in text.split()], np.int64)
     x = (table[:, :64] / 16).astype(np.float32).reshape(-1, 8, 8, 1)
     return x, table[:, 64].copy()

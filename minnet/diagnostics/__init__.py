@@ -1,6 +1,6 @@
 """What to look at before, during and after training. Nothing here but ``lsuv`` touches the net that it is shown."""
 
-from ..moments import log_spaced
+from ..training.moments import log_spaced
 from .dashboard import Dashboard
 from .evaluation import Confusion, Mistake, confusion_matrix, worst_mistakes
 from .lsuv import lsuv

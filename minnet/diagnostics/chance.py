@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..losses import Logistic, Loss, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
-from ..net import Net
+from ..net.losses import Logistic, Loss, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
+from ..net.net import Net
 
 
 @dataclass(frozen=True)

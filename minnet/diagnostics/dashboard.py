@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from .. import checks
-from ..callbacks import Callback, Record, Run, check_state
-from ..files import check_folder, write_whole
-from ..history import History
-from ..net import Net
+from ..net.net import Net
+from ..storage.files import check_folder, write_whole
+from ..training.callbacks import Callback, Record, Run, check_state
+from ..training.history import History
 from .chance import baseline
 from .monitor import Monitor
 from .ratios import UpdateRatios

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..files import write_json
-from ..losses import Loss
-from ..net import Net
+from ..net.losses import Loss
+from ..net.net import Net
+from ..storage.files import write_json
 from .chance import counting
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ..initializers import Constant
 from ..layers import (
     BatchNorm,
     Conv2D,
@@ -28,7 +27,8 @@ from ..layers import (
     SpatialDropout,
 )
 from ..layers.activation import Elementwise
-from ..net import Net
+from ..layers.initializers import Constant
+from ..net.net import Net
 
 Gains = tuple[float | None, float | None]
 LINEAR = (Dense, Conv2D, ConvTranspose2D)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .. import checks, streams
-from ..initializers import Orthogonal
-from ..net import Net
+from ..layers.initializers import Orthogonal
+from ..net.net import Net
 from .gains import LINEAR
 from .variance import Tap, tapped, taps
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, Run, check_state
 from ..data import Data
-from ..files import plain, write_whole
 from ..layers.base import Pass
-from ..moments import Moments, When, log_spaced
-from ..net import Net
+from ..net.net import Net
+from ..storage.files import plain, write_whole
+from ..training.callbacks import Callback, Run, check_state
+from ..training.moments import Moments, When, log_spaced
 
 # When a monitor records unless told otherwise: one that reads what the step left, and one that makes passes of its own.
 # Both have the first step, with which a run's course is compared.

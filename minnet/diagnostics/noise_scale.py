@@ -3,12 +3,12 @@
 import numpy as np
 
 from .. import checks, streams
-from ..callbacks import Record, Run
 from ..data import Data, check_data
-from ..lr_finder import moving_average
-from ..moments import When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import Record, Run
+from ..training.moments import When
 from .monitor import SELDOM, Monitor, Twin, samples
+from .range_test import moving_average
 
 
 class NoiseScale(Monitor):

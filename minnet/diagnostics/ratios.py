@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ..callbacks import Record, Run
-from ..moments import When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import Record, Run
+from ..training.moments import When
 from .monitor import OFTEN, Monitor
 
 TARGET = 1e-3  # CS231n

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..layers import Chain, Layer, Residual
-from ..losses import Loss
-from ..net import Net
+from ..net.losses import Loss
+from ..net.net import Net
 
 Change = Callable[[str, Layer], Layer]
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import checks, streams
-from ..callbacks import Record, Run
 from ..data import Data, check_data
-from ..moments import When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import Record, Run
+from ..training.moments import When
 from .monitor import SELDOM, Monitor, Twin, samples
 
 # Of a central difference of gradients: the error of both its parts, h^2 and eps / h, is small in double precision, and

@@ -3,9 +3,9 @@
 import numpy as np
 
 from .. import checks
-from ..callbacks import Record, Run
-from ..moments import When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import Record, Run
+from ..training.moments import When
 from .monitor import OFTEN, Monitor, a_pass
 
 KINDS = ("weights", "gradients", "activations")

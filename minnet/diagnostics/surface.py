@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import checks, streams
 from ..data import check_data
-from ..files import write_json
-from ..net import Net
+from ..net.net import Net
+from ..storage.files import write_json
 
 _TINY = 1e-10  # keeps a filter of zeros at zero, as the authors' code does
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
-from ..callbacks import Record, Run
 from ..data import Data, check_data
 from ..layers import ELU, SELU, Layer, LeakyReLU, PReLU, ReLU, Sigmoid, Tanh
-from ..moments import When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import Record, Run
+from ..training.moments import When
 from .monitor import OFTEN, SELDOM, Monitor, Twin, a_pass, chunks
 
 _RELUS = (ReLU, LeakyReLU, PReLU, ELU, SELU)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import checks, streams
-from ..files import write_json
 from ..layers import Chain, Layer, Residual
-from ..memory import Memory
-from ..net import Net
-from ..spec import Plan, Shape
+from ..layers.memory import Memory
+from ..layers.spec import Plan, Shape
+from ..net.net import Net
+from ..storage.files import write_json
 from .gains import Gains, expected_gains
 from .rewire import rewired
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..history import History
+from ..training.history import History
 from .chance import Baseline
 from .monitor import Monitor
 from .noise_scale import NoiseScale

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .losses import Logistic, Loss, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
+from ..net.losses import Logistic, Loss, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
 
 CHOOSING = (SoftmaxCrossEntropy, MulticlassHinge, SquaredHinge)  # a score a class, of which the largest is chosen
 _LEAST = 2.0**-53  # that a probability differs from 0 and 1 where its logarithm is taken

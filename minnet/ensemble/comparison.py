@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, streams
+from .. import checks, streams
+from ..net.losses import Logistic, Loss
+from ..training.direction import Direction
 from .answers import CHOOSING, choices
-from .direction import Direction
-from .losses import Logistic, Loss
 
 BINS = 15  # of the calibration error, as Guo et al. 2017 have them
 _DRAWS, _DRAWS_AT_A_TIME = 1000, 100

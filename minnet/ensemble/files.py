@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import archive
-from ..description import describe_architecture, differences
-from ..net import Net
+from ..net.description import describe_architecture, differences
+from ..net.net import Net
+from ..storage import archive
 
 _KIND = "minnet ensemble"
 

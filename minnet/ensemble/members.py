@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import answers, checks
-from ..archive import CheckpointError
+from .. import checks
 from ..averaging import Average
-from ..comparison import BINS, Comparison
-from ..description import describe_architecture, differences
-from ..direction import Direction
-from ..losses import Loss, SoftmaxCrossEntropy
-from ..net import Net
+from ..net.description import describe_architecture, differences
+from ..net.losses import Loss, SoftmaxCrossEntropy
+from ..net.net import Net
+from ..storage.archive import CheckpointError
+from ..training.direction import Direction
+from . import answers
+from .comparison import BINS, Comparison
 from .files import read, write
 from .selection import Metric, mixture_weights, select_greedily
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..comparison import as_labels, log_losses
-from ..direction import Direction
-from ..losses import Loss
+from ..net.losses import Loss
+from ..training.direction import Direction
+from .comparison import as_labels, log_losses
 
 _LEAST = np.finfo(np.float64).tiny  # under a logarithm
 

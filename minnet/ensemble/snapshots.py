@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..callbacks import Callback, Record, Run, check_arrays, check_state
-from ..moments import Moments, When
-from ..net import Net
+from ..net.net import Net
+from ..training.callbacks import Callback, Record, Run, check_arrays, check_state
+from ..training.moments import Moments, When
 from .members import Ensemble
 
 

@@ -10,8 +10,9 @@ from .layers import LayerCase, check_layer, check_loss, layer_cases
 from .modules import check_module
 from .nets import check_net, compare_precisions
 from .numeric import numerical_gradient, relative_error
-from .result import GradientCheck, TensorCheck, cs231n
+from .result import GradientCheck, TensorCheck
 from .sweep import StepCurve, StepSweep
+from .thresholds import cs231n
 
 __all__ = [
     "GradientCheck",

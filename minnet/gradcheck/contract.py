@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import Layer
-from ..net import Net
+from ..net.net import Net
 from .result import GradientCheck, TensorCheck, unjudged
 
 NOT_WRITTEN = "not written"

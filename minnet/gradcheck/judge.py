@@ -14,8 +14,9 @@ import numpy as np
 from .ladder import climb
 from .listening import listen
 from .numeric import Direction, Estimate, Function, Line, StepError, central, richardson, shrinking
-from .result import CORRECT, DOUBTFUL, WRONG, TensorCheck
+from .result import TensorCheck
 from .second import doubted
+from .thresholds import CORRECT, DOUBTFUL, WRONG
 
 H = 1e-5  # the first step; for Richardson's extrapolation a longer one
 _H_RICHARDSON = 1e-3

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from .numeric import Estimate, Function, Line, StepError, central
-from .result import CORRECT
+from .thresholds import CORRECT
 
 _FIRST = 1e-3
 _SHORTEST = 1e-16

@@ -9,9 +9,9 @@ import numpy as np
 from .. import checks, streams
 from ..layers import Layer
 from ..layers.base import plan_layer
-from ..losses import Loss
-from ..net import Net
-from ..spec import Shape
+from ..layers.spec import Shape
+from ..net.losses import Loss
+from ..net.net import Net
 from .contract import NOT_WRITTEN, Watch
 from .edges import run_inside
 from .modes import How, Problem

@@ -9,8 +9,9 @@ import numpy as np
 from .. import checks, streams
 from .judge import HIDDEN_KINKS, Steps, judge, not_finite, settle
 from .numeric import Coordinate, Direction, Estimate, Function, Line, central, flat_view
-from .result import CORRECT, GradientCheck, TensorCheck
+from .result import GradientCheck, TensorCheck
 from .sweep import StepSweep, sweep_steps
+from .thresholds import CORRECT
 
 MODES = ("all", "sample", "directions")
 _FOLLOW_UP = 16  # coordinates that the follow-up of a failed direction looks at, in each guilty tensor

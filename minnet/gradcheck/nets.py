@@ -7,15 +7,16 @@ import numpy as np
 
 from .. import checks
 from ..layers.composite import join_winners
-from ..net import Net
-from ..optimizer import Optimizer
-from ..rules import Adam
+from ..net.net import Net
+from ..optim.optimizer import Optimizer
+from ..optim.rules import Adam
 from .contract import Watch
 from .edges import run_inside
 from .layers import real
 from .modes import Problem
 from .numeric import Function
-from .result import WRONG, GradientCheck, TensorCheck, merge
+from .result import GradientCheck, TensorCheck, merge
+from .thresholds import WRONG
 
 PARTS = ("together", "data", "penalties", "each")
 _ROUNDINGS = 100  # that sums of some hundred terms leave in a gradient, in units of its tensor's largest

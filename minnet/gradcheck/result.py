@@ -5,12 +5,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..files import plain, write_whole
-
-if TYPE_CHECKING:
-    from .sweep import StepSweep
+from ..storage.files import plain, write_whole
+from .sweep import StepSweep
+from .thresholds import cs231n
 
 Index = tuple[int, ...]
 
@@ -27,20 +26,6 @@ VERDICTS = {
     "wrong": "the analytic gradient is not that of the function",
 }
 _SEVERITY = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
-
-# CS231n, "Neural Networks Part 3", gradient checks: what a relative error means.
-WRONG, DOUBTFUL, CORRECT = 1e-2, 1e-4, 1e-7
-
-
-def cs231n(error: float) -> str:
-    """What the CS231n notes call a relative error of this size.
-
-    Above 1e-2 "wrong", to 1e-4 "doubtful", to 1e-7 "fine with kinks" (and too much without), below that "happy". The
-    words know nothing of why an error is as large as it is; a verdict does.
-    """
-    if not error < WRONG:  # NaN too
-        return "wrong"
-    return "doubtful" if error >= DOUBTFUL else "fine with kinks" if error >= CORRECT else "happy"
 
 
 @dataclass(frozen=True)
@@ -155,7 +140,7 @@ class GradientCheck:
     mode: str = "all"
     evaluations: int = 0
     nondeterminism: float = 0.0
-    sweep: "StepSweep | None" = None
+    sweep: StepSweep | None = None
     remark: str = ""
     burns_in: bool = False
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import streams
 from .numeric import Coordinate, Direction, Estimate, Function, Line, StepError, central
-from .result import CORRECT
+from .thresholds import CORRECT
 
 # The gap between the slopes to both sides is h f'': one of more than that times h |f'| / scale may be a kink's.
 _CURVED = 100.0

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..files import plain
+from ..storage.files import plain
 from .ladder import climb
 from .listening import listen
 from .numeric import Estimate, Function, Line, StepError, central
-from .result import CORRECT, WRONG
+from .thresholds import CORRECT, WRONG
 
 STEPS = tuple(float(f"1e{power}") for power in range(-1, -13, -1))
 

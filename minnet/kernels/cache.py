@@ -16,7 +16,7 @@ from typing import Any
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 _FOLDER = Path(__file__).parent
-_IMPORT = re.compile(rb"^from \.(\w+) import ", re.MULTILINE)
+_IMPORT = re.compile(rb"^from (\.+)([\w.]+) import ", re.MULTILINE)
 _DIGEST = 32  # bytes
 
 
@@ -26,14 +26,22 @@ def sources(file: Path) -> frozenset[Path]:
     A file elsewhere may import any of this folder. ``compile`` imports this module and ``calls`` in another form, since
     they change nothing in the code.
     """
-    if file.parent != _FOLDER:
-        return frozenset({file, *_FOLDER.glob("*.py")})
+    if _FOLDER not in file.parents:
+        return frozenset({file, *_FOLDER.rglob("*.py")})
     found, waiting = set[Path](), {file}
     while waiting:
         found |= waiting
-        imported = {name.decode() for source in waiting for name in _IMPORT.findall(_contents(source))}
-        waiting = {_FOLDER / f"{name}.py" for name in imported} - found
+        waiting = {imported for source in waiting for imported in _imports(source)} - found
     return frozenset(found)
+
+
+def _imports(file: Path) -> list[Path]:
+    """The modules of this folder that a file in it names in lines such as ``from ..vector.sums import finish``."""
+    found = []
+    for dots, name in _IMPORT.findall(_contents(file)):
+        path = file.parents[len(dots) - 1].joinpath(*name.decode().split("."))
+        found += path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    return found
 
 
 @functools.cache
@@ -46,8 +54,12 @@ def digest(file: Path) -> str:
     """Changes with the contents of any of the ``sources`` of a file, with the width of vectors, and nothing else."""
     total = hashlib.blake2b(os.environ.get("MINNET_VECTOR_BYTES", "").encode(), digest_size=_DIGEST)
     for source in sorted(sources(file)):
-        total.update(f"\n{source.name} {len(_contents(source))}\n".encode() + _contents(source))
+        total.update(f"\n{_name(source)} {len(_contents(source))}\n".encode() + _contents(source))
     return total.hexdigest()
+
+
+def _name(source: Path) -> str:
+    return source.relative_to(_FOLDER).as_posix() if _FOLDER in source.parents else source.name
 
 
 class _Files(IndexDataCacheFile):

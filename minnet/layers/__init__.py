@@ -1,19 +1,6 @@
 """Layers: frozen descriptions with a forward and a backward pass, one file per family."""
 
-from .activation import (
-    ELU,
-    GELU,
-    SELU,
-    GELUTanh,
-    LeakyReLU,
-    Maxout,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softplus,
-    Tanh,
-)
+from .activation import ELU, GELU, SELU, GELUTanh, LeakyReLU, Maxout, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .base import Layer
 from .composite import Chain, Residual
 from .conv import Conv2D

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
-from ..initializers import Constant
-from ..kernels import activation as kernels
-from ..memory import Memory
-from ..spec import Param, Plan, Shape
+from ..kernels.passes import activation as kernels
 from .base import Layer
+from .initializers import Constant
+from .memory import Memory
+from .spec import Param, Plan, Shape
 
 
 class Elementwise(Layer):

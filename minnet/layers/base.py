@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import Memory
-from ..spec import Plan, Shape
+from .memory import Memory
+from .spec import Plan, Shape
 
 
 class Layer:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.activation import relu_mask
-from ..kernels.residual import accumulate, add
-from ..memory import Memory
-from ..spec import Child, Plan, Scratch, Shape
+from ..kernels.passes.activation import relu_mask
+from ..kernels.passes.residual import accumulate, add
 from .activation import ReLU
 from .base import Layer, Observer, Pass, plan_layer
+from .memory import Memory
+from .spec import Child, Plan, Scratch, Shape
 
 
 @dataclass(frozen=True)

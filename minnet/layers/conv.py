@@ -8,12 +8,12 @@ from typing import Any, cast
 import numpy as np
 
 from .. import checks
-from ..initializers import HeNormal, Zeros
-from ..kernels.conv import turn
-from ..memory import Memory
-from ..spec import Initializer, Param, Plan, Scratch, Shape
+from ..kernels.vector.conv import turn
 from .base import Layer
 from .convolution import Geometry, Pair, convolution, reach_of, weights_gradient
+from .initializers import HeNormal, Zeros
+from .memory import Memory
+from .spec import Initializer, Param, Plan, Scratch, Shape
 
 Borders = tuple[Pair, Pair]  # (top, bottom), (left, right)
 Padding = str | int | Pair | Borders

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..initializers import HeNormal, Zeros
-from ..kernels.conv import turn
-from ..kernels.dense import column_sums
-from ..memory import Memory
-from ..spec import Initializer, Param, Plan, Scratch, Shape
+from ..kernels.passes.dense import column_sums
+from ..kernels.vector.conv import turn
 from .conv import ConvolutionLayer, Padding, borders, pair
 from .convolution import Geometry, Pair, convolution, reach_of, weights_gradient
+from .initializers import HeNormal, Zeros
+from .memory import Memory
+from .spec import Initializer, Param, Plan, Scratch, Shape
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import conv as direct
-from ..kernels import winograd
-from ..spec import Shape
+from ..kernels.vector import conv as direct
+from ..kernels.vector import winograd
+from .spec import Shape
 
 Array = np.ndarray
 Pair = tuple[int, int]  # along the rows, along the columns

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import checks
-from ..initializers import HeNormal, Zeros
-from ..kernels.dense import column_sums
-from ..kernels.product import multiply
-from ..memory import Memory
-from ..spec import Initializer, Param, Plan, Shape
+from ..kernels.passes.dense import column_sums
+from ..kernels.vector.product import multiply
 from .base import Layer
+from .initializers import HeNormal, Zeros
+from .memory import Memory
+from .spec import Initializer, Param, Plan, Shape
 
 
 @dataclass(frozen=True)

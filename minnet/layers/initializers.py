@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import checks
+from .. import checks
 from .spec import Shape
 
 

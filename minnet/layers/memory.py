@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from . import streams
-from .kernels.arrays import aligned_empty
-from .kernels.product import new_work
+from .. import streams
+from ..kernels.arrays import aligned_empty
+from ..kernels.vector.product import new_work
 from .spec import Plan, Shape
 
 _ALIGN = 16  # elements, so that every array starts at a cache line

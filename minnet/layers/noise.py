@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
-from ..kernels.dropout import dropout, dropout_channels
-from ..memory import Memory
-from ..spec import Plan, Scratch, Shape
+from ..kernels.passes.dropout import dropout, dropout_channels
 from .base import Layer
+from .memory import Memory
+from .spec import Plan, Scratch, Shape
 
 
 class _Dropout(Layer):

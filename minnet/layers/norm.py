@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
-from ..initializers import Constant, Zeros
-from ..kernels import batch_norm, group_norm, layer_norm
-from ..kernels.channels import PARTS, SUMS, by_size, parts_of, width_of, work_size
-from ..memory import Memory
-from ..spec import Buffer, Param, Plan, Scratch, Shape
+from ..kernels.passes import batch_norm, group_norm, layer_norm
+from ..kernels.passes.channels import PARTS, SUMS, by_size, parts_of, width_of, work_size
 from .base import Layer
+from .initializers import Constant, Zeros
+from .memory import Memory
+from .spec import Buffer, Param, Plan, Scratch, Shape
 
 
 def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:

@@ -6,13 +6,13 @@ from typing import Any, cast
 import numpy as np
 
 from .. import checks
-from ..kernels import pool as kernels
-from ..kernels.borders import pad
-from ..memory import Memory
-from ..spec import Plan, Shape
+from ..kernels.passes import pool as kernels
+from ..kernels.vector.borders import pad
 from .base import Layer
 from .conv import Borders, Padding, borders, check_borders, check_padding, pair
 from .convolution import Pair
+from .memory import Memory
+from .spec import Plan, Shape
 
 
 class _Window(Layer):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
-from ..memory import Memory
-from ..spec import Plan, Shape
 from .base import Layer
+from .memory import Memory
+from .spec import Plan, Shape
 
 
 class _SameElements(Layer):

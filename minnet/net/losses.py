@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
-from .kernels import loss as kernels
-from .kernels.flat import all_finite, scale
-from .spec import Shape
+from .. import checks
+from ..kernels.passes import loss as kernels
+from ..kernels.passes.flat import all_finite, scale
+from ..layers.spec import Shape
 
 _SLACK = 1e-3  # by which the sum of a row of probabilities may differ from 1
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, streams
-from .kernels import flat as kernels
-from .kernels.arrays import aligned_empty
-from .layers import Chain, Layer
-from .layers.base import Observer, Pass
+from .. import checks, streams
+from ..kernels.arrays import aligned_empty
+from ..kernels.passes import flat as kernels
+from ..layers import Chain, Layer
+from ..layers.base import Observer, Pass
+from ..layers.memory import Memory, Node, Run
+from ..layers.spec import Layout, Param, Plan, Shape, Tensor
 from .losses import Loss
-from .memory import Memory, Node, Run
-from .spec import Layout, Param, Plan, Shape, Tensor
 from .summary import summarise
 
 _CHUNK = 256  # samples a pass when predicting or evaluating, so that memory does not grow with the data

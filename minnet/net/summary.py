@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from .memory import Node
-from .spec import Shape
+from ..layers.memory import Node
+from ..layers.spec import Shape
 
 
 def summarise(

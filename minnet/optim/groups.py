@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from .. import checks
+from ..layers.spec import Tensor
+from ..schedules import Schedule
 from .rules import Hyper, Rule
-from .schedules import Schedule
-from .spec import Tensor
 
 
 @dataclass(frozen=True)

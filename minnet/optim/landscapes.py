@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import checks, streams
+from .. import checks, streams
+from ..schedules import Schedule
 from .optimizer import Optimizer
 from .rules import Rule
-from .schedules import Schedule
 
 Pair = tuple[float, float]
 

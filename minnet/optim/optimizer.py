@@ -7,17 +7,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import checks
+from .. import checks
+from ..kernels.updates.means import squares_fit
+from ..layers.spec import Layout, Shape, Tensor
+from ..net.net import Net
+from ..schedules import Schedule
+from ..schedules.length import telling_steps
 from .groups import Group, hyper_at, names_of, split
-from .kernels.means import squares_fit
-from .net import Net
 from .rules import Hyper, Rule, Run, State
 from .rules.base import by_choice
 from .rules.clipping import limit_norm
 from .rules.spikes import SHORT, refusal, too_large
-from .schedules import Schedule
-from .schedules.length import telling_steps
-from .spec import Layout, Shape, Tensor
 
 
 class _Part:

@@ -3,28 +3,12 @@
 from .checks import step_sweep
 from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer
 from .mistakes import confusion, worst_mistakes
-from .panels import (
-    curves,
-    histogram,
-    images,
-    learning_curves,
-    range_test,
-    range_test_panel,
-    regions,
-    schedules,
-)
+from .panels import curves, histogram, images, learning_curves, range_test, range_test_panel, regions, schedules
 from .paths import animation, trajectories
 from .runs import comparison
 from .style import COLOURS, figure, legend, look, save, save_rows
 from .surfaces import loss_lines, loss_surfaces
-from .watching import (
-    compare_batch_sizes,
-    compare_rates,
-    histograms,
-    run_figures,
-    training_curves,
-    update_ratios,
-)
+from .watching import compare_batch_sizes, compare_rates, histograms, run_figures, training_curves, update_ratios
 
 __all__ = [
     "COLOURS",

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..files import write_whole
+from ..storage.files import write_whole
 from .style import COLOURS, Place, figure, look, save, save_rows, shared_legend
 from .subjects import Landscape
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .data import Batches
+from ..data import Batches
+from ..net.net import Net
+from ..optim.optimizer import Optimizer
+from ..schedules import Schedule
 from .history import History
-from .net import Net
-from .optimizer import Optimizer
-from .schedules import Schedule
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import archive, checks
-from .archive import CheckpointError
+from .. import checks
+from ..storage import archive
+from ..storage.archive import CheckpointError
+from ..storage.files import temporary_name
+from ..storage.folderlock import FolderLock
 from .callbacks import Callback, Run, check_monitored, monitored
 from .direction import Direction
-from .files import temporary_name
-from .folderlock import FolderLock
 from .moments import Moments, When
 from .table import problem_of, rows_of
 

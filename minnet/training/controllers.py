@@ -7,7 +7,7 @@ too.
 import math
 from typing import Any, ClassVar
 
-from . import checks
+from .. import checks
 from .callbacks import Callback, Run, check_monitored, check_state, monitored
 from .direction import Direction
 

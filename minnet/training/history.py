@@ -10,8 +10,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from ..storage.files import write_whole
 from . import listing
-from .files import write_whole
 
 Row = dict[str, Any]
 
@@ -187,7 +187,7 @@ class History:
 
         ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
         """
-        from . import plots
+        from .. import plots
 
         if not len(self.steps):
             raise ValueError("History.plot: expected at least one step; got none")

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from . import checks
+from .. import checks
+from ..schedules import Schedule
 from .callbacks import Run
-from .schedules import Schedule
 
 EVENTS = ("boundary", "peak", "trough", "restart", "end")
 

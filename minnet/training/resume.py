@@ -10,14 +10,14 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from . import archive
-from .archive import CheckpointError
+from ..data import Augment, Standardizer
+from ..net.description import Document, describe_architecture, differences, short, words
+from ..net.net import Net
+from ..schedules import Constant, Schedule
+from ..storage import archive
+from ..storage.archive import CheckpointError
 from .callbacks import Run
 from .checkpoint import newest_whole, offer_older
-from .data import Augment, Standardizer
-from .description import Document, describe_architecture, differences, short, words
-from .net import Net
-from .schedules import Constant, Schedule
 from .state import State
 from .table import problem_of, rows_of, table_of
 

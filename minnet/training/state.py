@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .net import Net
-from .optimizer import Optimizer
+from ..net.net import Net
+from ..optim.optimizer import Optimizer
 
 
 class State:

@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import checks
+from .. import checks
+from ..net.net import Net
 from .callbacks import Callback, Run, check_arrays, check_monitored, check_state, monitored
 from .direction import Direction
-from .net import Net
 
 
 class KeepBest(Callback):

@@ -10,21 +10,24 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from . import archive, checks, resume, streams
+from .. import checks, streams
+from ..data import Augment, Batches, Data, Standardizer, check_data
+from ..data.arrays import check_scales
+from ..net.losses import Loss
+from ..net.net import Net
+from ..optim.groups import Group
+from ..optim.optimizer import Optimizer
+from ..optim.rules import Hyper, Rule
+from ..schedules import Schedule
+from ..schedules.given import as_schedule
+from ..schedules.length import telling_steps, warn_of_length
+from ..schedules.schedule import resolved
+from ..storage import archive
+from . import resume
 from .callbacks import Callback, Record
 from .checkpoint import offer_older
-from .data import Augment, Batches, Data, Standardizer, check_data, check_scales
-from .groups import Group
 from .history import History
-from .losses import Loss
-from .net import Net
-from .optimizer import Optimizer
 from .progress import Progress, shown
-from .rules import Hyper, Rule
-from .schedules import Schedule
-from .schedules.given import as_schedule
-from .schedules.length import telling_steps, warn_of_length
-from .schedules.schedule import resolved
 from .signals import leave_on_signals
 from .state import State
 

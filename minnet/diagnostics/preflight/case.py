@@ -7,9 +7,9 @@ import numpy as np
 
 from ... import checks, streams
 from ...data import Batches, Data
-from ...losses import Loss
-from ...net import Net
-from ...rules import Adam, Rule
+from ...net.losses import Loss
+from ...net.net import Net
+from ...optim.rules import Adam, Rule
 from ..chance import classes, counting
 
 _SAMPLES = 2000  # that a check looks at, at most

@@ -5,8 +5,8 @@ from typing import Any
 
 from ... import checks
 from ...data import Data
-from ...net import Net
-from ...rules import Rule
+from ...net.net import Net
+from ...optim.rules import Rule
 from .case import Case
 from .data import batches, class_balance, samples, targets
 from .losses import first_loss, regularisation

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...optimizer import Optimizer
+from ...optim.optimizer import Optimizer
 from ..gains import LINEAR
 from ..variance import variance_by_layer
 from .case import Case

@@ -11,10 +11,10 @@ from ...data import Batches, Data, split
 from ...gradcheck import check_net
 from ...gradcheck.result import VERDICTS
 from ...layers import Dropout, Layer, SpatialDropout
-from ...losses import SoftmaxCrossEntropy
-from ...net import Net
-from ...optimizer import Optimizer
-from ...rules import Adam, Rule
+from ...net.losses import SoftmaxCrossEntropy
+from ...net.net import Net
+from ...optim.optimizer import Optimizer
+from ...optim.rules import Adam, Rule
 from ..chance import chance
 from ..rewire import rewired
 from .case import Case

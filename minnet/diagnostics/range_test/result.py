@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..direction import Direction
-from ..files import write_json
+from ...storage.files import write_json
+from ...training.direction import Direction
 from .shape import Shape, moving_average, read_shape
 
 MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -245,7 +245,7 @@ class RangeTest:
 
         ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
         """
-        from .. import plots
+        from ... import plots
 
         return plots.range_test(self, path)
 

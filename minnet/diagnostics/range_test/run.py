@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
-from ..data import Augment, Data, Standardizer
-from ..groups import Group
-from ..net import Net
-from ..rules import SGD, Rule
-from ..train import Trainer, WeightedData
+from ... import checks
+from ...data import Augment, Data, Standardizer
+from ...net.net import Net
+from ...optim.groups import Group
+from ...optim.rules import SGD, Rule
+from ...training.trainer import Trainer, WeightedData
 from .result import MONITORS, RangeTest
 
 _READINGS = 10  # fewer show no regimes

@@ -9,12 +9,12 @@ from typing import Any
 
 from numba import prange
 
-from .chunks import SERIAL, bounds, chunks
-from .compile import helper, kernel, parallel_kernel
-from .elementary import exp, exp_and_expm1_left, log1p, normal_cdf_and_density
-from .elementary import sigmoid as logistic_sigmoid
-from .elementary import tanh as hyperbolic_tangent
-from .sums import DEPTH, add_block, finish, start
+from ..chunks import SERIAL, bounds, chunks
+from ..compile import helper, kernel, parallel_kernel
+from ..vector.elementary import exp, exp_and_expm1_left, log1p, normal_cdf_and_density
+from ..vector.elementary import sigmoid as logistic_sigmoid
+from ..vector.elementary import tanh as hyperbolic_tangent
+from ..vector.sums import DEPTH, add_block, finish, start
 
 _LARGE = 250_000  # elements from which a second thread pays for functions that take a few nanoseconds for ten elements
 

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
+from ..compile import helper, kernel, parallel_kernel
 from .channels import add_parts, gradient_sums, input_gradient, merge_moments, moments, normalise, spread
-from .compile import helper, kernel, parallel_kernel
 
 
 @helper

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from .compile import helper
-from .sums import DEPTH, add_block, finish, start
+from ..compile import helper
+from ..vector.sums import DEPTH, add_block, finish, start
 
 _WIDTH = 512  # lanes at the least, if the rows allow it
 _PART = 32_768  # elements of a part at the least

@@ -1,7 +1,7 @@
 """What a dense layer needs beside its matrix products."""
 
-from .compile import kernel
-from .sums import add_rows, finish, start
+from ..compile import kernel
+from ..vector.sums import add_rows, finish, start
 
 
 @kernel

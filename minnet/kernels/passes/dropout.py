@@ -1,7 +1,7 @@
 """Inverted dropout with counter-based noise."""
 
-from .compile import kernel
-from .noise import at_step, draw
+from ..compile import kernel
+from ..noise import at_step, draw
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 import math
 
-from .compile import kernel
+from ..compile import kernel
 
 # Sums are taken in blocks, then over blocks in float64, so that float32 stays accurate. A block is a view, counted from
 # 0: an index that starts elsewhere might be negative for all the compiler knows, and the loop would be no vector code.

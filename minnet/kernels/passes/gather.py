@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from .compile import exact_helper, helper, kernel, parallel_kernel
-from .noise import at_step, draw
+from ..compile import exact_helper, helper, kernel, parallel_kernel
+from ..noise import at_step, draw
 
 _SERIAL = 120_000  # elements up to which waking a second thread costs more than it brings
 _HALF = np.uint64(32)

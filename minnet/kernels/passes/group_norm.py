@@ -10,9 +10,9 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
+from ..compile import helper, kernel, parallel_kernel
+from ..vector.sums import add_block, finish, start
 from .channels import add_parts, gradient_sums, input_gradient, moments, normalise, spread
-from .compile import helper, kernel, parallel_kernel
-from .sums import add_block, finish, start
 
 
 @helper

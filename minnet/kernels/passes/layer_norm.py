@@ -9,9 +9,9 @@ import math
 import numpy as np
 from numba import prange
 
+from ..compile import helper, kernel, parallel_kernel
+from ..vector.sums import DEPTH, add_block, finish, start
 from .channels import add_parts
-from .compile import helper, kernel, parallel_kernel
-from .sums import DEPTH, add_block, finish, start
 
 
 @helper

@@ -7,10 +7,10 @@ window starts above and to the left of the image.
 from numba import get_thread_id, prange, types
 from numba.core import cgutils
 
-from . import plain
-from .compile import helper, kernel, parallel_kernel, vector_code
-from .simd import VECTOR_BYTES, Emitter
-from .sums import add_rows, finish, start
+from .. import plain
+from ..compile import helper, kernel, parallel_kernel, vector_code
+from ..vector.simd import VECTOR_BYTES, Emitter
+from ..vector.sums import add_rows, finish, start
 
 _FEW = 64  # positions of a window up to which their sum is taken in a plain loop
 

@@ -2,8 +2,8 @@
 
 from numba import prange
 
-from .chunks import SERIAL, bounds, chunks
-from .compile import helper, parallel_kernel
+from ..chunks import SERIAL, bounds, chunks
+from ..compile import helper, parallel_kernel
 
 
 @helper

@@ -16,8 +16,8 @@ import math
 
 from numba import prange
 
-from .chunks import SERIAL, bounds, chunks
-from .compile import helper, parallel_kernel
+from ..chunks import SERIAL, bounds, chunks
+from ..compile import helper, parallel_kernel
 from .means import decayed, kept, largest_slope, mean, taken
 
 

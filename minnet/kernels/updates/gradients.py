@@ -5,11 +5,11 @@ import math
 import numpy as np
 from numba import prange
 
-from .chunks import CHUNK, SERIAL, bounds, chunks
-from .compile import exact_helper, helper, kernel, parallel_kernel
-from .elementary import log, polynomial
+from ..chunks import CHUNK, SERIAL, bounds, chunks
+from ..compile import exact_helper, helper, kernel, parallel_kernel
+from ..noise import at_step, draw
+from ..vector.elementary import log, polynomial
 from .means import mean
-from .noise import at_step, draw
 
 
 @helper

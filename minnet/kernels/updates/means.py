@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .compile import fused_helper, helper, kernel
+from ..compile import fused_helper, helper, kernel
 
 # Squares of larger gradients than sqrt(the dtype's largest number) / 1024 are refused, so that a million can be summed.
 MARGIN = 1024.0

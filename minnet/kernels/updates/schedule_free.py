@@ -10,8 +10,8 @@ import math
 
 from numba import prange
 
-from .chunks import SERIAL, bounds, chunks
-from .compile import helper, parallel_kernel
+from ..chunks import SERIAL, bounds, chunks
+from ..compile import helper, parallel_kernel
 from .means import largest_slope, mean, taken
 
 

@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numba import prange
 
-from .chunks import CHUNK, SERIAL, bounds, chunks
-from .compile import exact_helper, helper, kernel, parallel_kernel
+from ..chunks import CHUNK, SERIAL, bounds, chunks
+from ..compile import exact_helper, helper, kernel, parallel_kernel
 from .means import all_fit, decayed, largest_slope, mean, taken
 
 # Elements whose sum is taken in the arrays' own precision. Loops run over slices of so many: an index that does not

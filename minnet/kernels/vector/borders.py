@@ -2,7 +2,7 @@
 
 from numba import prange
 
-from .compile import helper, parallel_kernel
+from ..compile import helper, parallel_kernel
 
 
 @helper

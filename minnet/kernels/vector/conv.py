@@ -16,8 +16,8 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
+from ..compile import helper, parallel_kernel
 from .borders import with_borders
-from .compile import helper, parallel_kernel
 from .simd import ROWS, VECTOR_BYTES, pack, prefetch, rows_of_next, tile
 from .sums import add_rows, finish
 

@@ -20,8 +20,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from . import plain
-from .compile import exact_helper, vector_code
+from .. import plain
+from ..compile import exact_helper, vector_code
 
 # Intrinsics -----------------------------------------------------------------------
 

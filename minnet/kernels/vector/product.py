@@ -7,8 +7,8 @@ order: results are the same bits for any number of threads.
 import numpy as np
 from numba import config, get_thread_id, prange
 
-from .arrays import aligned_empty
-from .compile import helper, kernel, parallel_kernel, routine
+from ..arrays import aligned_empty
+from ..compile import helper, kernel, parallel_kernel, routine
 from .simd import ROWS, VECTOR_BYTES, block_rows_for, borrowed, copy_vectors, dots, pack, prefetch, tile
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1

@@ -20,8 +20,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from . import plain
-from .compile import helper, routine, vector_code
+from .. import plain
+from ..compile import helper, routine, vector_code
 
 _FEATURES = llvm.get_host_cpu_features()
 # Bytes of a vector register. MINNET_VECTOR_BYTES forces narrower ones, so that their code can be tested anywhere.

@@ -21,8 +21,8 @@ from functools import lru_cache
 import numpy as np
 from numba import get_thread_id, prange
 
+from ..compile import helper, parallel_kernel
 from .borders import with_borders
-from .compile import helper, parallel_kernel
 from .simd import ROWS, VECTOR_BYTES, block, largest_block, make_transform
 from .sums import add_rows, finish
 

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update_tensor as kernels
-from ..kernels.means import squares_fit
+from ... import checks
+from ...kernels.updates import tensor as kernels
+from ...kernels.updates.means import squares_fit
 from .base import Hyper, State
 from .scratch import scratch
 from .spikes import GuardedRule

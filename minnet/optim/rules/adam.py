@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update_adam as kernels
-from ..kernels.means import new_rest, rest
+from ... import checks
+from ...kernels.updates import adam as kernels
+from ...kernels.updates.means import new_rest, rest
 from .base import Hyper, State
 from .spikes import GuardedRule
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from .. import checks
-from ..schedules import Schedule
-from ..spec import Tensor
+from ... import checks
+from ...layers.spec import Tensor
+from ...schedules import Schedule
 from .names import check_names
 
 Item = TypeVar("Item")
@@ -57,7 +57,7 @@ class Rule:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # Words for what the constructor would refuse with less. Rules of one's own may have another.
-        if cls.__module__.startswith("minnet.rules.") and (args or kwargs):
+        if cls.__module__.startswith("minnet.optim.rules.") and (args or kwargs):
             check_names(cls, args, kwargs)
         return super().__new__(cls)
 

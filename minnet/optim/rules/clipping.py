@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
-from ..kernels import gradients as kernels
+from ... import checks
+from ...kernels.updates import gradients as kernels
 from .base import Hyper, Run
 from .combinators import Around
 

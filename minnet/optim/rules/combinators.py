@@ -12,10 +12,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks, streams
-from ..kernels import gradients as kernels
-from ..kernels.means import squares_fit
-from ..spec import Tensor
+from ... import checks, streams
+from ...kernels.updates import gradients as kernels
+from ...kernels.updates.means import squares_fit
+from ...layers.spec import Tensor
 from .base import Hyper, Rule, Run, State, inside
 from .sgd import NesterovLookAhead
 from .spikes import SHORT, refusal

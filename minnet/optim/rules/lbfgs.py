@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update_tensor as kernels
-from ..kernels.flat import scale
+from ... import checks
+from ...kernels.passes.flat import scale
+from ...kernels.updates import tensor as kernels
 from .base import Hyper, Rule, Run
 from .line_search import Point, strong_wolfe
 from .scratch import scratch

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update_tensor as kernels
-from ..kernels.means import rest
-from ..kernels.product import multiply
-from ..kernels.update import sgd
-from ..spec import Tensor
+from ... import checks
+from ...kernels.updates import tensor as kernels
+from ...kernels.updates.elementwise import sgd
+from ...kernels.updates.means import rest
+from ...kernels.vector.product import multiply
+from ...layers.spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
 from .scratch import product_work, scratch

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update as kernels
-from ..kernels.means import rest
+from ... import checks
+from ...kernels.updates import elementwise as kernels
+from ...kernels.updates.means import rest
 from .base import Hyper, State
 from .spikes import GuardedRule
 

@@ -22,9 +22,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update_schedule_free as kernels
-from ..kernels.means import rest
+from ... import checks
+from ...kernels.updates import schedule_free as kernels
+from ...kernels.updates.means import rest
 from .base import Hyper, State
 from .spikes import GuardedRule
 

@@ -5,8 +5,8 @@ import threading
 
 import numpy as np
 
-from ..kernels.arrays import aligned_empty
-from ..kernels.product import new_work
+from ...kernels.arrays import aligned_empty
+from ...kernels.vector.product import new_work
 
 
 class _Scratch(threading.local):

@@ -5,8 +5,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from ..kernels.means import MARGIN
-from ..spec import Tensor
+from ...kernels.updates.means import MARGIN
+from ...layers.spec import Tensor
 from .base import Rule
 
 SHORT = 8192  # elements that stay in the first-level cache between two passes

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import checks
-from ..kernels import update_tensor as kernels
-from ..kernels.means import rest
-from ..spec import Tensor
+from ... import checks
+from ...kernels.updates import tensor as kernels
+from ...kernels.updates.means import rest
+from ...layers.spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
 from .scratch import scratch

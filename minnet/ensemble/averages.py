@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from .. import answers
-from ..comparison import Comparison
+from ..averaging import Average, refreshed_buffers
+from ..averaging.base import applied
 from ..data import Batches, Data
-from ..net import Net
-from .base import Average, applied
-from .refresh import refreshed_buffers
+from ..net.net import Net
+from . import answers
+from .comparison import Comparison
 
 
 def compare_averages(

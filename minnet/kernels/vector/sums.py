@@ -7,7 +7,7 @@ to a second number, the *rest* (Neumaier 1974; the lost part is Knuth's, The Art
 Sums are arrays, one for each column; totals and rests have one shape. The order of additions depends on sizes alone.
 """
 
-from .compile import exact_helper, helper
+from ..compile import exact_helper, helper
 
 DEPTH = 32  # terms of a block
 

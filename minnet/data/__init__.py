@@ -1,0 +1,13 @@
+"""Data: batches, splits, augmentation and standardisation, and readers of data sets.
+
+``batches`` gathers the batches of an epoch, ``datasets`` reads the bundled data and files in the original formats.
+This room knows arrays and kernels, and nothing of nets.
+"""
+
+from .arrays import Data, check_data
+from .augment import Augment
+from .batches import Batches
+from .splits import split
+from .standardize import Standardizer
+
+__all__ = ["Augment", "Batches", "Data", "Standardizer", "check_data", "split"]

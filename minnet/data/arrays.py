@@ -1,0 +1,58 @@
+"""Training data as a pair of arrays (x, y), checked."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..kernels.passes.flat import all_finite
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def check_data(who: str, data: Any, dtype: Any = None) -> Data:
+    """``data`` as two arrays of one length: x (n, ...) of finite floats or of uint8, and y (n, ...).
+
+    With ``dtype``, x must be finite in that precision too.
+    """
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise TypeError(f"{who}: expected data as a pair (x, y); got {type(data).__name__}")
+    x, y = checks.array(who, "x", data[0]), checks.array(who, "y", data[1])
+    if x.ndim == 0 or y.ndim == 0 or len(x) == 0:
+        raise ValueError(f"{who}: expected at least one sample; got x of shape {x.shape}, y of shape {y.shape}")
+    if len(x) != len(y):
+        raise ValueError(f"{who}: expected x and y of one length; got {len(x)} and {len(y)}")
+    if x.dtype.kind != "f" and x.dtype != np.uint8:
+        raise TypeError(f"{who}: expected x of floating-point or uint8 values; got dtype {x.dtype}")
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what overflows shows as infinity
+            values = np.ascontiguousarray(x, x.dtype if dtype is None else dtype)
+        # Of the floats, kernels know float32 and float64.
+        finite = all_finite(values) if values.dtype in (np.float32, np.float64) else np.isfinite(values).all()
+        if not finite:
+            raise ValueError(f"{who}: expected finite x; got NaN or infinity in sample {first_non_finite(values)}")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"{who}: expected finite y; got NaN or infinity in sample {first_non_finite(y)}")
+    return x, y
+
+
+def check_scales(who: str, x: np.ndarray, validation: np.ndarray) -> None:
+    """ValueError for training and validation data of which one is bytes, read as x / 255, and the other not in [0, 1].
+
+    Floats from 0 to 255 beside bytes would be seen at another scale than the net is trained at.
+    """
+    for name, floats, other in (("validation", validation, x), ("training", x, validation)):
+        if other.dtype != np.uint8 or floats.dtype == np.uint8:
+            continue
+        low, high = float(floats.min()), float(floats.max())
+        if low < 0 or high > 1:
+            beside = "training" if name == "validation" else "validation"
+            raise ValueError(
+                f"{who}: expected {name} data from 0 to 1 beside {beside} data of uint8, which become x / 255; got "
+                f"{floats.dtype} from {low:.4g} to {high:.4g}. Give both as uint8, or both as floats of one scale"
+            )
+
+
+def first_non_finite(values: np.ndarray) -> int:
+    """The first sample with a NaN or an infinity."""
+    return int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))

@@ -1,0 +1,1 @@
+"""The update rules, and what combinators, clipping and averages do, as loops over flat vectors."""
