@@ -1,9 +1,9 @@
 """The measured power of the gradient check: what each mode catches, at which cost, and how often it cries wolf.
 
-    python bench/gradcheck.py                          mistakes of bench/mistakes.py, right layers and nets, 40 seeds
-    python bench/gradcheck.py --seeds 2                less of it
-    python bench/gradcheck.py --page GRADCHECK.md      and put the tables between the marks of that page
-    python bench/gradcheck.py --families 1430          random functions that are hard on a check, so many of each kind
+    python bench/gradcheck.py                            mistakes of bench/mistakes.py, right layers and nets, 40 seeds
+    python bench/gradcheck.py --seeds 2                  less of it
+    python bench/gradcheck.py --page docs/gradcheck.md   put the tables between the marks of that page
+    python bench/gradcheck.py --families 1430            random functions that are hard on a check, so many of each kind
 
 Every mistake is checked with several seeds in every mode: it counts as caught if no seed lets it pass, and the
 verdict is "wrong" or "suspicious". False alarms are such verdicts on the right layers, and on nets with kinks, noise,

@@ -30,7 +30,7 @@ from minnet.storage.files import write_whole
 
 @dataclass(frozen=True)
 class SignMomentum(mn.Rule):
-    """A rule of one's own, as in the README: steps by the sign of the mean gradient."""
+    """A rule of one's own, as in docs/tour.md: steps by the sign of the mean gradient."""
 
     beta: float = 0.9
     slots: ClassVar[tuple[str, ...]] = ("mean",)

@@ -10,7 +10,7 @@ import pytest
 import minnet as mn
 from minnet.optim.rules.libraries import LIBRARIES, ROWS
 
-PAGE = Path(__file__).parent.parent / "CONVENTIONS.md"
+PAGE = Path(__file__).parent.parent / "docs" / "conventions.md"
 FORMS = [(rule, row) for rule, rows in ROWS.items() for row in rows]
 NAMES = [f"{rule}, {row.library}: {row.theirs}" for rule, row in FORMS]
 
@@ -39,7 +39,7 @@ def test_every_public_rule_has_a_place_in_the_table_and_no_other_has():
 
 
 def test_the_page_is_the_table():
-    # python -c "import minnet as mn; print(mn.rules.conventions(markdown=True), end='')" > CONVENTIONS.md
+    # python -c "import minnet as mn; print(mn.rules.conventions(markdown=True), end='')" > docs/conventions.md
     assert PAGE.read_text() == mn.rules.conventions(markdown=True)
 
 

@@ -1,42 +1,67 @@
-"""Every Python block of the README runs as it stands."""
+"""The Python blocks of the README and of the pages in docs/ run as they stand, and their links lead somewhere."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
-PAGES = (README, README.with_name("GRADCHECK.md"))
-BLOCKS = [
-    block
-    for page in PAGES
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-]
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "README.md"]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[0] for block in BLOCKS])
-def test_a_code_block_of_the_readme_runs(block, tmp_path, monkeypatch):
+def blocks_of(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = [(page, block) for page in PAGES for block in blocks_of(page)]
+IDS = [f"{page.stem}-{number}" for page in PAGES for number, _ in enumerate(blocks_of(page), 1)]
+
+
+def run(page, block):
+    names = {"__name__": "__main__"}
+    exec(compile(block, str(page), "exec"), names)  # raises where the block does
+    return names
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=IDS)
+def test_a_code_block_runs(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})  # raises where the block does
+    run(page, block)
 
 
 def test_the_rule_of_ones_own_trains_its_network_and_stands_in_the_comparison(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = [block for block in BLOCKS if "(mn.Rule)" in block]
-    names = {"__name__": "__main__"}
-    exec(compile(block, "README.md", "exec"), names)
+    page = README
+    (block,) = [block for block in blocks_of(page) if "(mn.Rule)" in block]
+    names = run(page, block)
     assert names["net"].evaluate(*names["val"])["accuracy"] > 0.98
     body = block[block.index("    beta: float") : block.index("params, grads = ")].strip()
     assert 5 < len(body.splitlines()) <= 15
-    assert body in (README.parent / "examples" / "update_rules.py").read_text()
+    assert body in (ROOT / "examples" / "update_rules.py").read_text(encoding="utf-8")
 
 
 def test_the_readme_opens_with_two_commands_of_one_line_each():
-    first = README.read_text().split("```")[1].strip().splitlines()
+    first = README.read_text(encoding="utf-8").split("```")[1].strip().splitlines()
     assert [line.split(" && ")[1].split()[0] for line in first] == ["python", "pytest"]
 
 
-def test_figures_and_files_that_the_readme_names_exist():
-    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
-    assert links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+def anchors(page):
+    """The anchors that GitHub gives to a page's headings: lower case, hyphens for spaces, no other punctuation."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings_that_exist(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []

@@ -2,7 +2,7 @@
 
 The numerical gradient is the central difference (f(x + h) - f(x - h)) / 2h, and the error the course's relative one,
 |a - n| / max(|a|, |n|), 0 where both are 0. What round-off, truncation and kinks explain of a difference is not counted
-against the analytic gradient. GRADCHECK.md says how to read a verdict and what the checks catch.
+against the analytic gradient. docs/gradcheck.md says how to read a verdict and what the checks catch.
 """
 
 from .functions import check_backward, check_gradient

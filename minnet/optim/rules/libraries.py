@@ -1,6 +1,6 @@
 """What PyTorch, Keras, scikit-learn and CS231n do differently for each rule, and the parameters that reproduce it.
 
-``print(mn.rules.conventions())`` shows it all; CONVENTIONS.md at the top of the repository is the same as a table.
+``print(mn.rules.conventions())`` shows it all; docs/conventions.md in the repository shows it as a table.
 """
 
 from dataclasses import dataclass
