@@ -19,8 +19,11 @@ IDS = [f"{page.stem}-{number}" for page in PAGES for number, _ in enumerate(bloc
 
 
 def run(page, block):
+    """Run a block as a program of its own: compiled kernels are kept beside the file that defines them."""
+    program = Path(f"{page.stem}.py").absolute()
+    program.write_text(block, encoding="utf-8")
     names = {"__name__": "__main__"}
-    exec(compile(block, str(page), "exec"), names)  # raises where the block does
+    exec(compile(block, str(program), "exec"), names)  # raises where the block does
     return names
 
 
@@ -32,7 +35,7 @@ def test_a_code_block_runs(page, block, tmp_path, monkeypatch):
 
 def test_the_rule_of_ones_own_trains_its_network_and_stands_in_the_comparison(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = README
+    page = ROOT / "docs" / "tour.md"
     (block,) = [block for block in blocks_of(page) if "(mn.Rule)" in block]
     names = run(page, block)
     assert names["net"].evaluate(*names["val"])["accuracy"] > 0.98
@@ -44,6 +47,10 @@ def test_the_rule_of_ones_own_trains_its_network_and_stands_in_the_comparison(tm
 def test_the_readme_opens_with_two_commands_of_one_line_each():
     first = README.read_text(encoding="utf-8").split("```")[1].strip().splitlines()
     assert [line.split(" && ")[1].split()[0] for line in first] == ["python", "pytest"]
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def anchors(page):
@@ -65,3 +72,8 @@ def test_links_lead_to_files_and_headings_that_exist(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_every_page_of_the_documentation_is_linked_from_the_readme():
+    links = set(re.findall(r"\]\((docs/[\w-]+\.md)", README.read_text(encoding="utf-8")))
+    assert links == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
