@@ -258,33 +258,40 @@ ROWS: dict[str, tuple[Convention, ...]] = {
 }
 
 NOTES = (
-    "Weight decay. Optimizer(weight_decay=d) is decoupled, p *= 1 - lr * d in front of the update, and spares biases "
-    "and gains. The same elsewhere, for all parameters: PyTorch's weight_decay of AdamW, Adafactor and Muon; Keras' "
-    "weight_decay of every optimizer. PyTorch's weight_decay of all others adds d * p to the gradient, again for all "
-    "parameters: CoupledDecay(rule, d, spare=False).",
-    "Decay in float32. Where the gradient moves a parameter, decay is exact to the rounding of the sum. Where the "
-    "gradient is 0, a decay lr * d of less than 3e-8 is below half a unit in the parameter's last place and is lost; "
-    "one of more than 6e-8 never is. PyTorch rounds 1 - lr * d itself, so there it is lost beside a gradient as well.",
-    "Spikes. A gradient that is not finite, or whose squares cannot be added up (above 1.8e16 in float32, 1.3e151 in "
-    "float64), is a FloatingPointError at its step in every rule but LBFGS, whose line search sees the loss first. A "
-    "smaller spike is taken as published: after one gradient of 1e15 a parameter of Adam hardly moves for some 60,000 "
-    "steps, as in all libraries. clip_norm prevents both.",
-    "L2 and clipping. The net's l2=d is a penalty of the objective: its gradient d * p, which spares biases and "
-    "gains, is clipped with the rest. PyTorch clips the gradient of the loss (clip_grad_norm_) and adds "
-    "weight_decay * p after that, in the optimizer: clip_norm and CoupledDecay here. Without clipping the two "
-    "differ in biases and gains only. Keras' regularizers.L2(d) is l2=2 * d; scikit-learn's alpha is l2=alpha / "
-    "batch_size; the notes' 0.5 * reg * sum(W * W) is l2=reg. Those three are clipped with the rest, if at all.",
-    "Averages of weights. EMA(d) is corrected for its start; EMA(d, corrected=False), which takes the first point in "
-    "full, is PyTorch's AveragedModel with get_ema_multi_avg_fn(d) and Keras' use_ema with ema_momentum=d.",
-    "PyTorch's NAdam and RAdam have a decoupled_weight_decay: with True their weight_decay is decoupled as well, that "
-    "of the Optimizer here; unless told it is added to the gradient, CoupledDecay.",
-    "Rates are a step's, not a rule's: what a library takes unless told is given so that its runs can be repeated.",
-    "Not the same to round-off, for the reasons given, are the forms marked with a tilde (~).",
+    "Weight decay. Optimizer(weight_decay=d) applies decoupled weight decay: p *= 1 - lr * d before the update. It "
+    "leaves out biases and gains. Other libraries do the same, but for all parameters: PyTorch's weight_decay of "
+    "AdamW, Adafactor and Muon, and Keras' weight_decay of every optimizer. PyTorch's weight_decay of all other "
+    "optimizers adds d * p to the gradient, for all parameters; CoupledDecay(rule, d, spare=False) reproduces this.",
+    "Weight decay in float32. Where the gradient moves a parameter, the decay is exact up to the rounding of the sum. "
+    "Where the gradient is 0, a decay lr * d below 3e-8 is less than half a unit in the last place of the parameter "
+    "and is lost; a decay above 6e-8 is never lost. PyTorch rounds 1 - lr * d itself, so it loses such a decay also "
+    "where the gradient is not 0.",
+    "Spikes. Every rule except LBFGS raises a FloatingPointError at a gradient that is not finite, or whose squares "
+    "overflow when added (elements above 1.8e16 in float32, 1.3e151 in float64). LBFGS is the exception because its "
+    "line search sees the loss first. A smaller spike has its published effect: after one gradient of 1e15, a "
+    "parameter of Adam hardly moves for some 60,000 steps, as in all libraries. clip_norm prevents both.",
+    "L2 and clipping. The net's l2=d is a penalty of the objective. Its gradient d * p leaves out biases and gains, "
+    "and is clipped together with the gradient of the loss. PyTorch clips the gradient of the loss (clip_grad_norm_) "
+    "and adds weight_decay * p afterwards, in the optimizer; clip_norm and CoupledDecay reproduce this. Without "
+    "clipping, the two differ only in biases and gains. Keras' regularizers.L2(d) is l2=2 * d; scikit-learn's alpha "
+    "is l2=alpha / batch_size; the notes' 0.5 * reg * sum(W * W) is l2=reg. Those three are clipped together with the "
+    "loss, if clipping is used.",
+    "Averages of weights. EMA(d) corrects the bias of its start. EMA(d, corrected=False) takes the first point in "
+    "full; it is PyTorch's AveragedModel with get_ema_multi_avg_fn(d), and Keras' use_ema with ema_momentum=d.",
+    "PyTorch's NAdam and RAdam have an argument decoupled_weight_decay. If it is True, their weight decay is "
+    "decoupled, as the Optimizer's is here. By default it is added to the gradient, as CoupledDecay does.",
+    "Learning rates belong to a step and not to a rule. The table gives the default learning rate of each library, so "
+    "that its runs can be repeated.",
+    "A tilde (~) marks forms that differ by more than round-off. The table gives the reason.",
 )
 
 
 def conventions(markdown: bool = False) -> str:
-    """All of it as text: a block a rule, or the notes and one table in Markdown."""
+    """The conventions of other libraries as text.
+
+    Args:
+        markdown: whether to return notes and one table in Markdown instead of plain text with one block per rule.
+    """
     return _markdown() if markdown else _text()
 
 
@@ -311,8 +318,8 @@ def _markdown() -> str:
     head = [
         "# Conventions",
         "",
-        f"What {SOURCES} do differently for each rule, and the parameters that reproduce it here. "
-        "`print(mn.rules.conventions())` shows the same.",
+        f"This page lists how {SOURCES} define each update rule, and the parameters with which minnet reproduces them. "
+        "`print(mn.rules.conventions())` prints the same.",
         "",
         *(f"* {note}" for note in NOTES),
         "",
