@@ -77,3 +77,10 @@ def test_links_lead_to_files_and_headings_that_exist(page):
 def test_every_page_of_the_documentation_is_linked_from_the_readme():
     links = set(re.findall(r"\]\((docs/[\w-]+\.md)", README.read_text(encoding="utf-8")))
     assert links == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.stem)
+def test_paths_that_a_page_names_exist(page):
+    paths = set(re.findall(r"\b(?:minnet|tests|bench|docs|examples)/[\w./-]*\w", page.read_text(encoding="utf-8")))
+    written = {"examples/out", "bench/out"}  # by the programs
+    assert [p for p in sorted(paths) if not (ROOT / p).exists() and not p.startswith(tuple(written))] == []
