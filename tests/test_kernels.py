@@ -1271,26 +1271,26 @@ def make_update(*kinds):
     return make
 
 
-@twin_of(update.sgd, make_update(0.1, 0.01), [*FLAT, LARGE])
-def sgd(p, g, lr, decay):
+@twin_of(update.sgd, make_update(-0.1, -0.2), [*FLAT, LARGE])
+def sgd(p, g, rate, pull):
     for i in range(p.size):
-        p[i] = (1 - decay) * p[i] - lr * g[i]
+        p[i] = (1 - rate * pull) * p[i] + rate * g[i]
     return True
 
 
-@twin_of(update.momentum, make_update("any", 0.2, -0.1, 0.5, 0.01), [*FLAT, LARGE])
-def momentum(p, g, v, rest, gain, rate, decay):
+@twin_of(update.momentum, make_update("any", 0.2, -0.1, 0.5, 0.2), [*FLAT, LARGE])
+def momentum(p, g, v, rest, gain, rate, pull):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + gain * g[i]
-        p[i] = (1 - decay) * p[i] + rate * v[i]
+        p[i] = (1 - rate * pull) * p[i] + rate * v[i]
     return True
 
 
-@twin_of(update.nesterov, make_update("any", 0.2, -0.1, 0.5, 0.01), [*FLAT, LARGE])
-def nesterov(p, g, v, rest, gain, rate, decay):
+@twin_of(update.nesterov, make_update("any", 0.2, -0.1, 0.5, 0.2), [*FLAT, LARGE])
+def nesterov(p, g, v, rest, gain, rate, pull):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + gain * g[i]
-        p[i] = (1 - decay) * p[i] + rate * ((1 - rest) * v[i] + gain * g[i])
+        p[i] = (1 - rate * pull) * p[i] + rate * ((1 - rest) * v[i] + gain * g[i])
     return True
 
 

@@ -365,7 +365,7 @@ class Optimizer:
         ValueError for a rate or hyper-parameter out of its range changes nothing. FloatingPointError if clipping meets
         a gradient that is not finite changes neither parameters nor state, and the gradient itself only if combinators
         had changed it before. FloatingPointError if a rule meets a gradient that is too large to be squared or not
-        finite: of tensors with more than 8,192 elements, others may have moved by then.
+        finite: of tensors with more than 2,048 elements, others may have moved by then.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         if lr_factor != 1.0:

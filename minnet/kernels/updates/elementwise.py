@@ -1,13 +1,15 @@
 """Update rules: each one pass over flat arrays of one size and dtype, in place.
 
 ``decay`` is the share of p that decoupled weight decay takes in this step, lr * weight_decay (0 for none). It stands
-in every kernel because a pass of its own would read and write the parameters once more. Memory comes as what is
+in every kernel because a pass of its own would read and write the parameters once more. Gradient descent and momentum
+take it inside of their step, ``p += rate * (v - pull * p)``, which is one operation less. Memory comes as what is
 forgotten, ``rest`` = 1 - rho or 1 - mu (see ``means``). Where a published form adds eps under the root and another adds
 it to the root, the kernel has both and the rule passes 0 for one of them.
 
-Every kernel leaves out elements of the gradient whose squares would overflow or that are not finite, as if they were 0,
-and returns whether there were none: True if the step may go on. Sums of squares would stay infinite for ever, and a
-mean would remember such a spike for thousands of steps.
+Every kernel returns whether the step may go on: True if no element of the gradient has a square that would overflow or
+is not finite. Kernels whose state has squares or long memory leave such elements out, as if they were 0: sums of
+squares would stay infinite for ever, and a mean would remember a spike for thousands of steps. Gradient descent and
+momentum only notice them, by the sum of the squares, because to leave them out would take a fifth more time.
 
 Rules with Adam's two moments are in ``update_adam``, those that average their iterates in ``update_schedule_free``.
 """
@@ -18,94 +20,94 @@ from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
 from ..compile import helper, parallel_kernel
-from .means import decayed, kept, largest_slope, mean, taken
+from .means import decayed, kept, largest_slope, mean, moved, once, refused_by, taken
 
 
 @helper
-def _sgd(p, g, lr, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+def _sgd(p, g, rate, pull):
+    squares = g.dtype.type(0)
     for i in range(p.size):
-        slope, over = taken(g[i], top)
-        refused += over
-        p[i] = decayed(p[i], decay, lr * slope)
-    return refused
+        slope = g[i]
+        squares += slope * slope
+        p[i] = moved(p[i], rate, slope, pull)
+    return refused_by(squares, g)
 
 
 @parallel_kernel
-def sgd(p, g, lr, decay):
-    """p = (1 - decay) * p - lr * g."""
+def sgd(p, g, rate, pull):
+    """p += rate * (g - pull * p)."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _sgd(p, g, lr, decay)
+        refused += _sgd(p, g, rate, pull)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _sgd(p[a:b], g[a:b], lr, decay)
+            refused += _sgd(p[a:b], g[a:b], rate, pull)
     return refused == 0
 
 
 @helper
-def _momentum(p, g, v, rest, gain, rate, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+def _momentum(p, g, v, rest, gain, rate, pull):
+    squares = g.dtype.type(0)
     for i in range(p.size):
-        slope, over = taken(g[i], top)
-        refused += over
+        slope = g[i]
+        squares += slope * slope
         velocity = mean(v[i], slope, rest, gain)
         v[i] = velocity
-        p[i] = decayed(p[i], decay, -rate * velocity)
-    return refused
+        p[i] = moved(p[i], rate, velocity, pull)
+    return refused_by(squares, g)
 
 
 @parallel_kernel
-def momentum(p, g, v, rest, gain, rate, decay):
-    """v = mu * v + gain * g; p = (1 - decay) * p + rate * v."""
+def momentum(p, g, v, rest, gain, rate, pull):
+    """v = mu * v + gain * g; p = (1 - pull) * p + rate * v."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _momentum(p, g, v, rest, gain, rate, decay)
+        refused += _momentum(p, g, v, rest, gain, rate, pull)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _momentum(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
+            refused += _momentum(p[a:b], g[a:b], v[a:b], rest, gain, rate, pull)
     return refused == 0
 
 
 @helper
-def _nesterov(p, g, v, rest, gain, rate, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+def _nesterov(p, g, v, rest, gain, rate, pull):
+    squares = g.dtype.type(0)
     for i in range(p.size):
-        slope, over = taken(g[i], top)
-        refused += over
+        slope = g[i]
+        squares += slope * slope
         velocity = mean(v[i], slope, rest, gain)
         v[i] = velocity
-        p[i] = decayed(p[i], decay, -rate * mean(velocity, slope, rest, gain))
-    return refused
+        p[i] = moved(p[i], rate, once(velocity, slope, rest, gain), pull)
+    return refused_by(squares, g)
 
 
 @parallel_kernel
-def nesterov(p, g, v, rest, gain, rate, decay):
-    """v = mu * v + gain * g; p = (1 - decay) * p + rate * (mu * v + gain * g)."""
+def nesterov(p, g, v, rest, gain, rate, pull):
+    """v = mu * v + gain * g; p = (1 - pull) * p + rate * (mu * v + gain * g)."""
     refused = 0.0
     if p.size <= SERIAL:
-        refused += _nesterov(p, g, v, rest, gain, rate, decay)
+        refused += _nesterov(p, g, v, rest, gain, rate, pull)
     else:
         for chunk in prange(chunks(p.size)):
             a, b = bounds(chunk, p.size)
-            refused += _nesterov(p[a:b], g[a:b], v[a:b], rest, gain, rate, decay)
+            refused += _nesterov(p[a:b], g[a:b], v[a:b], rest, gain, rate, pull)
     return refused == 0
 
 
 @helper
 def _nesterov_look_ahead(p, g, v, x, rest, lr, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    squares = g.dtype.type(0)
     for i in range(p.size):
-        slope, over = taken(g[i], top)
-        refused += over
+        slope = g[i]
+        squares += slope * slope
         velocity = mean(v[i], slope, rest, -lr)
         position = decayed(x[i], decay, -velocity)
         v[i] = velocity
         x[i] = position
         p[i] = position + kept(velocity, rest)
-    return refused
+    return refused_by(squares, g)
 
 
 @parallel_kernel

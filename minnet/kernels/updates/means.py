@@ -40,6 +40,12 @@ def mean(old, new, rest, share):
 
 
 @fused_helper
+def once(old, new, rest, share):
+    """(1 - rest) * old + share * new, of which no later step takes the mean: one rounding of 1 - rest does no harm."""
+    return (type(rest)(1) - rest) * old + share * new
+
+
+@fused_helper
 def kept(old, rest):
     """(1 - rest) * old."""
     return old - rest * old
@@ -49,6 +55,12 @@ def kept(old, rest):
 def decayed(p, decay, step):
     """(1 - decay) * p - step."""
     return p - (decay * p + step)
+
+
+@fused_helper
+def moved(p, rate, velocity, pull):
+    """(1 - rate * pull) * p + rate * velocity."""
+    return p + rate * (velocity - pull * p)
 
 
 @helper
@@ -73,10 +85,23 @@ def all_fit(g):
     return refused == 0
 
 
+@helper
+def _fit(squares, g):
+    """Whether the square of each element of a flat g, and a million of them, fit, where ``squares`` is their sum."""
+    top = largest_slope(g)
+    return squares <= top * top or all_fit(g)  # the sum is small but for spikes
+
+
+@helper
+def refused_by(squares, g):
+    """0 if a rule takes the gradient g, else 1; ``squares`` is the sum of its squares."""
+    return 0.0 if _fit(squares, g) else 1.0
+
+
 @kernel
 def squares_fit(g):
     """Whether the square of each element of a flat g, and the sum of a million such squares, is a finite number."""
-    top, total = largest_slope(g), g.dtype.type(0)
+    squares = g.dtype.type(0)
     for i in range(g.size):
-        total += g[i] * g[i]
-    return total <= top * top or all_fit(g)  # the sum is small but for spikes
+        squares += g[i] * g[i]
+    return _fit(squares, g)

@@ -92,7 +92,8 @@ class Muon(GuardedRule):
             self.refuse(grads)
         kernels.scale_by(X, factor)
         X = orthogonalize(self.steps, self.coefficients, *memory).reshape(-1)
-        sgd(p, X, cast(lr * _SCALES[self.scale](*matrix)), cast(lr * decay))
+        scale = _SCALES[self.scale](*matrix)
+        sgd(p, X, cast(-lr * scale), cast(-decay / scale))
 
 
 def orthogonalize(

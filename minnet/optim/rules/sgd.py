@@ -23,7 +23,7 @@ class SGD(GuardedRule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        if not kernels.sgd(params, grads, cast(lr), cast(lr * decay)):
+        if not kernels.sgd(params, grads, cast(-lr), cast(-decay)):
             self.refuse(grads)
 
 
@@ -51,13 +51,11 @@ class Momentum(GuardedRule):
         checks.fraction("Momentum", "dampening", self.dampening)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
+        gain, rate, pull = (-lr, 1.0, lr * decay) if self.lr_in_velocity else (1.0, -lr, -decay)
         if t > 1:
             gain *= 1 - self.dampening
         cast = params.dtype.type
-        if not kernels.momentum(
-            params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay)
-        ):
+        if not kernels.momentum(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
             self.refuse(grads)
 
 
@@ -82,11 +80,9 @@ class Nesterov(GuardedRule):
         checks.fraction("Nesterov", "momentum", self.momentum)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        gain, rate = (-lr, 1.0) if self.lr_in_velocity else (1.0, -lr)
+        gain, rate, pull = (-lr, 1.0, lr * decay) if self.lr_in_velocity else (1.0, -lr, -decay)
         cast = params.dtype.type
-        if not kernels.nesterov(
-            params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(lr * decay)
-        ):
+        if not kernels.nesterov(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
             self.refuse(grads)
 
 

@@ -9,7 +9,7 @@ from ...kernels.updates.means import MARGIN
 from ...layers.spec import Tensor
 from .base import Rule
 
-SHORT = 8192  # elements that stay in the first-level cache between two passes
+SHORT = 2048  # elements of which a look takes no longer than the rest of a step costs anyway
 
 
 class GuardedRule(Rule):
@@ -19,9 +19,11 @@ class GuardedRule(Rule):
     its parameter would stand still without a word. A mean of the gradient, or of its size, would need thousands of
     steps to forget it.
 
-    Where a run has up to 8,192 elements, the optimizer looks at the gradient before any rule moves. More would be a
-    pass over memory of its own, so there the kernel notices as it goes: the elements in question count as 0, all others
-    of the run have moved when the error comes, and the state stays finite.
+    Where a run has up to 2,048 elements, the optimizer looks at the gradient before any rule moves. For more, a look
+    would take up to a tenth of the step's time, so there the kernel notices as it goes, and all elements of the run
+    have moved when the error comes. Rules that keep squares, signs or factors count the elements in question as 0, and
+    their state stays finite. ``SGD``, ``Momentum``, ``Nesterov`` and ``NesterovLookAhead`` have taken them: the step's
+    own result is lost, and whoever goes on has to put parameters and state back, as a ``Trainer`` does.
 
     A smaller spike is taken as the published rule takes it. After one gradient of 1e15, Adam's mean of squares takes
     some 60,000 steps to come down to 1, in which that parameter hardly moves; ``Optimizer(clip_norm=...)`` prevents it.
