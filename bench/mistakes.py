@@ -1,7 +1,7 @@
 """Typical mistakes, seeded into every layer's backward pass: what a gradient check has to catch.
 
-Each class is a right layer with one mistake. tests/test_seeded_mistakes.py catches them all; bench/gradcheck.py
-measures what each mode of the check catches, at which cost.
+Each class is a right layer with one mistake. tests/gradcheck/test_seeded_mistakes.py catches them all;
+bench/gradcheck.py measures what each mode of the check catches, at which cost.
 """
 
 from dataclasses import dataclass

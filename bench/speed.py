@@ -34,9 +34,9 @@ def disagreement(found: tuple, expected: tuple) -> str | None:
     """Why loss and gradients are not those of the same network; None if they are.
 
     The bound on gradients has room for the few inputs of a large batch that round-off puts on the other side of a
-    ReLU's kink: on ResNet-20 PyTorch's own two layouts differ by 2 %. tests/test_workloads.py compares to round-off,
-    away from kinks. A bias in front of a batch norm has gradient 0 but for round-off, hence the norm of the whole
-    gradient.
+    ReLU's kink: on ResNet-20 PyTorch's own two layouts differ by 2 %. tests/bench/test_workloads.py compares to
+    round-off, away from kinks. A bias in front of a batch norm has gradient 0 but for round-off, hence the norm of the
+    whole gradient.
     """
     (loss, gradients), (other_loss, others) = found, expected
     if abs(loss - other_loss) > 1e-5 * abs(other_loss):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "babysit.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "babysit.py"
 
 
 def test_the_example_writes_page_data_and_figures(tmp_path):

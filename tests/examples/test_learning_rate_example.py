@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "learning_rate.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "learning_rate.py"
 
 
 def run(*arguments):

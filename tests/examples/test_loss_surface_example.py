@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "loss_surface.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "loss_surface.py"
 
 
 def test_the_example_measures_both_kinds_and_keeps_the_data(tmp_path):

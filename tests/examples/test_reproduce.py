@@ -10,7 +10,7 @@ import pytest
 
 import minnet as mn
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "reproduce.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "reproduce.py"
 
 
 @pytest.fixture

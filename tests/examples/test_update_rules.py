@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "examples" / "update_rules.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "update_rules.py"
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The power of the gradient check: typical mistakes, seeded into every layer's backward pass, are all caught.
 
-The list is bench/mistakes.py; ``pytest tests/test_seeded_mistakes.py -v`` prints it.
+The list is bench/mistakes.py; ``pytest tests/gradcheck/test_seeded_mistakes.py -v`` prints it.
 """
 
 import pytest

@@ -16,7 +16,7 @@ from minnet.kernels import cache
 from minnet.kernels.compile import kernel
 from minnet.kernels.passes import flat
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "minnet" / "kernels"
 X = np.ones(3, np.float32)
 

@@ -211,7 +211,7 @@ def process(text, **environment):
     """What a program prints, line by line, after ``WORK``; an abort of the process is an error."""
     run = subprocess.run(
         [sys.executable, "-u", "-W", "ignore::DeprecationWarning", "-c", WORK + text],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
         capture_output=True,
         text=True,
         check=True,

@@ -4,9 +4,10 @@ import csv
 
 import numpy as np
 import pytest
+from figure_cases import paths
 
 import minnet as mn
-from minnet import diagnostics, landscapes, plots
+from minnet import diagnostics, plots
 from minnet.diagnostics.range_test import RangeTest
 
 # Parts of figures, and what figures are made with.
@@ -29,11 +30,6 @@ def seen():
 def range_test():
     rates, losses = np.geomspace(1e-3, 1, 40), np.linspace(2, 1, 40)[np.newaxis]
     return RangeTest(rates, losses, "loss", np.arange(40), losses, (None,))
-
-
-def paths():
-    bowl = landscapes.NoisyQuadratic(condition=1.0, scale=0.0)
-    return {"bowl": (bowl, {"straight": [landscapes.descend(bowl, mn.SGD(), (2.0, 1.0), lr=0.5, steps=5)]})}
 
 
 class Halves:

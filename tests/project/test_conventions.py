@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from public_rules import public_rules
 
 import minnet as mn
 from minnet.optim.rules.libraries import LIBRARIES, ROWS
 
-PAGE = Path(__file__).parent.parent / "docs" / "conventions.md"
+PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 FORMS = [(rule, row) for rule, rows in ROWS.items() for row in rows]
 NAMES = [f"{rule}, {row.library}: {row.theirs}" for rule, row in FORMS]
 
@@ -20,11 +21,6 @@ NOT_BY_PARAMETERS = {
     *(("RMSpropCentred", "PyTorch"), ("RMSpropCentredMomentum", "PyTorch")),
     *(("LBFGS", "PyTorch"), ("LBFGS", "scikit-learn")),
 }
-
-
-def public_rules():
-    rules = [getattr(mn, name) for name in mn.__all__]
-    return {r.__name__ for r in rules if isinstance(r, type) and issubclass(r, mn.Rule) and r is not mn.Rule}
 
 
 def build(text):

@@ -193,7 +193,7 @@ def test_the_table_of_doors_names_every_room_and_has_no_circle():
 
 
 def test_the_picture_in_contributing_is_the_tree():
-    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     picture = text.split("## The rooms")[1].split("```")[1]
     drawn = [line.split()[0].rstrip("/") for line in picture.splitlines() if line.strip() and not line.startswith(" ")]
     assert sorted(drawn) == sorted({first_level(module) for module in MODULES} - {"minnet"})
@@ -262,7 +262,7 @@ def test_all_is_sorted_unique_and_complete():
 
 # What no file may do -----------------------------------------------------------------------------------------
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SOURCES = [
     *MODULES.values(),
     *(path for folder in ("examples", "bench") for path in sorted((ROOT / folder).rglob("*.py"))),

@@ -1,6 +1,6 @@
 """One step through every layer, loss and kind of vector code, for comparisons between processes.
 
-``python tests/every_pass.py FILE`` writes the results to a file of NumPy's.
+``python tests/shared/every_pass.py FILE`` writes the results to a file of NumPy's.
 """
 
 import sys

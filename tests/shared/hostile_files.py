@@ -1,6 +1,6 @@
 """Feed damaged, random and malicious files to everything in minnet that reads files.
 
-    python tests/hostile_files.py 12000
+    python tests/shared/hostile_files.py 12000
 
 makes so many files from whole ones (bits flipped, bytes overwritten, inserted, removed or repeated, ends cut off,
 lengths changed, noise; of checkpoints and ensembles also other documents and arrays under a right checksum) and reads

@@ -1,6 +1,6 @@
 """Kill real training processes at random moments and see that what is left goes on with the same bits.
 
-    python tests/stress_resume.py 100
+    python tests/shared/stress_resume.py 100
 
 starts one run after another, each in a process of its own that saves each step or each epoch, and the best epoch
 so far, and ends it by SIGKILL at a random moment, often in the middle of writing, until so many have been killed.

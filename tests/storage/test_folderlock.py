@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_checkpoint import contents, go_on, names, start
+import resuming
+from resuming import contents, go_on, names, start
 
 import minnet as mn
 from minnet.storage import folderlock
@@ -33,7 +34,7 @@ OTHER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_checkpoint import go_on, mn, start
+from resuming import go_on, mn, start
 ours, theirs = map(Path, sys.argv[1:])
 for make in (lambda: start(mn.Checkpoint(ours)), lambda: go_on(ours, mn.Checkpoint(ours))):
     trainer = make()
@@ -55,7 +56,7 @@ def test_a_second_process_is_refused_before_its_first_step_and_a_killed_one_lock
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     trainer = start(mn.Checkpoint(ours, at=1, keep=9))
     next(trainer)
-    command = [sys.executable, "-c", OTHER.format(tests=str(Path(__file__).parent)), str(ours), str(theirs)]
+    command = [sys.executable, "-c", OTHER.format(tests=str(Path(resuming.__file__).parent)), str(ours), str(theirs)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         lines = [other.stdout.readline() for _ in range(3)]
         # Refused as a new run and as one that goes on with ours; both by the name of this process.

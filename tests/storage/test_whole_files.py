@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from test_figure_data import paths
+from figure_cases import paths
 
 import minnet as mn
 from minnet import plots

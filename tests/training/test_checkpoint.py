@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import pytest
 import stress_resume as stress
+from resuming import DAMAGES, Full, Interrupt, contents, go_on, names, start, whole
 from stress_resume import CASES, result
-from test_resume import DAMAGES, Full, Interrupt, names, whole
 
 import minnet as mn
 from minnet.storage import archive
@@ -29,20 +29,6 @@ class Figures(mn.Callback):
 
     def on_epoch(self, trainer, row):
         row[self.column] = self.figures[row["epoch"] - 1]
-
-
-def start(*callbacks, net=None, **given):
-    given = {"rule": mn.Adam(), "lr": 0.01, "batch_size": 8, "epochs": 5} | given  # 6 steps an epoch
-    return mn.Trainer(net or stress.mlp(), stress.flat_data(), **given, callbacks=callbacks)
-
-
-def go_on(path, *callbacks, net=None, **given):
-    given = {"rule": mn.Adam()} | given
-    return mn.Trainer.resume(path, net or stress.mlp(), stress.flat_data(), **given, callbacks=callbacks)
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def step_of(path):

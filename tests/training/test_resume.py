@@ -12,39 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stress_resume as stress
+from public_rules import public_rules
+from resuming import DAMAGES, Full, Interrupt, SaveAt, names, resume, save_at, whole
 from stress_resume import CASES, result
-from test_conventions import public_rules
 
 import minnet as mn
 from minnet.storage import archive, tensorfile
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trainer. expected a schedule that suits")
-
-
-class SaveAt(mn.Callback):
-    """Saves at the given steps."""
-
-    bystander = True
-
-    def __init__(self, folder, steps):
-        self.folder, self.steps = folder, steps
-
-    def between_steps(self, trainer):
-        if trainer.step in self.steps:
-            trainer.save(self.folder / f"{trainer.step}.ckpt")
-
-
-def whole(case):
-    trainer = case.start()
-    trainer.run(progress=False)
-    return trainer
-
-
-def save_at(case, folder, *steps):
-    """A run that saves on its way."""
-    trainer = case.start(SaveAt(folder, steps))
-    trainer.run(progress=False)
-    return trainer
 
 
 # The same bits -----------------------------------------------------------------------------------------------
@@ -177,19 +152,6 @@ def test_a_run_that_early_stopping_ends_is_over_when_resumed_from_its_last_file(
 # What is refused ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """A file of the case mlp at step 17."""
-    save_at(CASES["mlp"], tmp_path, 17)
-    return tmp_path / "17.ckpt"
-
-
-def resume(path, net=None, data=None, without=(), **changes):
-    given = CASES["mlp"].given() | changes
-    given = {name: value for name, value in given.items() if name not in without}
-    return mn.Trainer.resume(path, net or stress.mlp(), data or stress.flat_data(), **given)
-
-
 def wider():
     layers = [mn.Dense(13), mn.BatchNorm(), mn.ReLU(), mn.Dropout(0.3), mn.Dense(3)]
     return mn.Net(layers, 6, mn.SoftmaxCrossEntropy(), l2=1e-3, max_norm=3.0, seed=3)
@@ -272,46 +234,6 @@ def test_numbers_need_not_be_given_again(tmp_path):
     )
     trainer.run(progress=False)
     assert result(trainer) == result(expected)
-
-
-def rewrite(path, change):
-    """The file with other metadata, its arrays as they are."""
-    import safetensors
-    from safetensors.numpy import load_file, save_file
-
-    with safetensors.safe_open(path, "numpy") as file:
-        metadata = dict(file.metadata())
-    arrays = load_file(path)
-    change(metadata)
-    save_file(arrays, path, metadata)
-
-
-def spoil_byte(path, place):
-    raw = bytearray(path.read_bytes())
-    raw[place] ^= 1
-    path.write_bytes(raw)
-
-
-def foreign(path):
-    from safetensors.numpy import save_file
-
-    save_file({"0.W": np.zeros((6, 12), np.float32)}, path, {"format": "pt"})
-
-
-DAMAGES = {
-    "empty": (lambda path: path.write_bytes(b""), "truncated or damaged"),
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated or damaged"),
-    "cut in the header": (lambda path: path.write_bytes(path.read_bytes()[:100]), "truncated or damaged"),
-    "text": (lambda path: path.write_text("step 17\n" * 100), "truncated or damaged"),
-    "a bit of an array": (lambda path: spoil_byte(path, -5), "checksum"),
-    "foreign": (foreign, "format 'minnet checkpoint'.* says 'pt'"),
-    "newer": (
-        lambda path: rewrite(path, lambda m: m.update(version="2")),
-        "version 1 or older.* version 2, of a newer",
-    ),
-    "no version": (lambda path: rewrite(path, lambda m: m.pop("version")), "expected a version number"),
-    "document": (lambda path: rewrite(path, lambda m: m.update(document="{}")), "checksum"),
-}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -614,10 +536,6 @@ def test_a_callback_that_refuses_its_state_leaves_the_others_as_they_were(saved)
 # The folder --------------------------------------------------------------------------------------------------
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
-
-
 def test_the_newest_and_the_best_are_kept(tmp_path):
     case = CASES["mlp"]
     trainer = case.start(mn.Checkpoint(tmp_path / "a" / "b", keep=2, best="val_accuracy"))
@@ -696,40 +614,6 @@ def test_bystanders_may_come_and_go(tmp_path):
 # Errors of the disk ------------------------------------------------------------------------------------------
 
 
-class Full:
-    """A disk on which nothing has room from the given write on: half of a file fits."""
-
-    def __init__(self, monkeypatch, after):
-        self.left, real = after, Path.open
-
-        def opened(path, *mode, **options):
-            file = real(path, *mode, **options)
-            if path.suffix == ".tmp":
-                self.left -= 1
-                if self.left < 0:
-                    write = file.write
-
-                    def some(data):
-                        write(data[: len(data) // 2])
-                        raise OSError(28, "No space left on device")
-
-                    file = Wrapped(file, some)
-            return file
-
-        monkeypatch.setattr(Path, "open", opened)
-
-
-class Wrapped:
-    def __init__(self, file, write):
-        self.file, self.write = file, write
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-
 def test_a_full_disk_stops_the_run_and_leaves_the_former_checkpoint_whole(tmp_path, monkeypatch):
     case = CASES["mlp"]
     expected = whole(case)
@@ -784,7 +668,7 @@ def test_a_missing_folder_is_a_clear_error(tmp_path):
 
 def test_the_real_error_of_a_file_that_may_not_grow(tmp_path):
     pytest.importorskip("resource", reason="needs limits of a Unix process")
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    paths = os.pathsep.join([str(Path(stress.__file__).parent), str(Path(mn.__file__).parent.parent)])
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LIMITED, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": paths},
@@ -824,23 +708,6 @@ def test_a_read_only_folder_is_a_clear_error(tmp_path, must_save, monkeypatch):
 
 
 # Ctrl-C and SIGTERM ------------------------------------------------------------------------------------------
-
-
-class Interrupt(mn.Callback):
-    """Sends a signal to its own process, in a step or at the end of an epoch."""
-
-    bystander = True
-
-    def __init__(self, number, step, at="on_step"):
-        self.number, self.step, self.at = number, step, at
-
-    def on_step(self, trainer, record):
-        if (self.at, record.step) == ("on_step", self.step):
-            signal.raise_signal(self.number)
-
-    def on_epoch(self, trainer, row):
-        if (self.at, row["step"]) == ("on_epoch", self.step):
-            signal.raise_signal(self.number)
 
 
 @pytest.mark.parametrize(("at", "step"), [("on_step", 1), ("on_step", 8), ("on_step", 12), ("on_epoch", 12)])
@@ -944,7 +811,7 @@ print("after the run")
 def test_sigterm_saves_and_then_ends_the_process(tmp_path):
     case = CASES["mlp"]
     expected = whole(case)
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    paths = os.pathsep.join([str(Path(stress.__file__).parent), str(Path(mn.__file__).parent.parent)])
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", TERMINATED, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": paths},
@@ -967,7 +834,7 @@ def test_sigterm_saves_and_then_ends_the_process(tmp_path):
 
 
 def test_sigterm_says_why_it_could_not_save(tmp_path):
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(mn.__file__).parent.parent)])
+    paths = os.pathsep.join([str(Path(stress.__file__).parent), str(Path(mn.__file__).parent.parent)])
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FAILING, str(tmp_path / "run")],
         env={**os.environ, "PYTHONPATH": paths},
