@@ -1,4 +1,4 @@
-"""What people hand to a check: arguments of a function, and gradients of them, in the forms that are in use."""
+"""Arguments of checked functions and their gradients, in the forms in which a caller may give them."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,17 +15,17 @@ _DISCRETE = "integers are discrete, and nothing has a derivative with respect to
 
 
 def is_floats(value: Any) -> bool:
-    """Whether this is an array that a check can move."""
+    """Return whether this is an array of floats, which a check can move."""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
 def is_discrete(value: Any) -> bool:
-    """Whether this is an array of integers or booleans, such as labels."""
+    """Return whether this is an array of integers or booleans, such as labels."""
     return isinstance(value, np.ndarray) and value.dtype.kind in "iub"
 
 
 def no_floats(who: str, expected: str, got: Any) -> TypeError:
-    """The error where no array of floats was given."""
+    """Return the error for arguments without an array of floats."""
     arrays = [a for a in (got.values() if isinstance(got, Mapping) else got) if isinstance(a, np.ndarray)]
     if arrays and all(is_discrete(a) for a in arrays):
         return TypeError(f"{who}: expected {expected}; got {arrays[0].dtype} ({_DISCRETE}, x.astype(float))")
@@ -33,7 +33,7 @@ def no_floats(who: str, expected: str, got: Any) -> TypeError:
 
 
 def names(f: Callable[..., Any], count: int) -> list[str]:
-    """The names of f's first parameters; "0", "1", ... where it does not tell."""
+    """Return the names of f's first parameters; "0", "1", ... if they are unknown."""
     named = _positional(f)
     return [named[i] if i < len(named) else str(i) for i in range(count)]
 
@@ -41,7 +41,7 @@ def names(f: Callable[..., Any], count: int) -> list[str]:
 def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):  # some that are written in C do not tell
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return []
 
 
@@ -51,7 +51,7 @@ def _positional(f: Callable[..., Any]) -> list[str]:
 
 
 def required(f: Callable[..., Any]) -> list[str]:
-    """The names of what f must be given by position."""
+    """Return the names of f's required positional parameters."""
     needed = {p.name for p in _parameters(f) if p.default is inspect.Parameter.empty}
     return [name for name in _positional(f) if name in needed]
 
@@ -59,11 +59,12 @@ def required(f: Callable[..., Any]) -> list[str]:
 def arguments(
     who: str, f: Callable[..., Any], x: Arguments
 ) -> tuple[list[str], dict[str, Any], Callable[[Callable[..., Any], Mapping[str, Any]], Any]]:
-    """What a check moves.
+    """Take apart the arguments of f.
 
     Returns:
-        (names of the arrays of floats, everything by name with copies of those, ``call(g, values)``, which calls g as
-        f is called: with an array, ``*`` a tuple, ``**`` a dict, or a dict as it is, where f takes no such keywords).
+        (names of the arrays of floats, all arguments by name with copies of these arrays, ``call(g, values)``).
+        ``call`` passes the values to g in the form of x: as an array, as ``*`` of a tuple, as ``**`` of a dict, or as
+        one dict if f does not take its keys as keywords.
     """
     if isinstance(x, Mapping):
         given = dict(x)
@@ -100,7 +101,7 @@ def _one_array(who: str, x: Any) -> np.ndarray:
 
 
 def _takes_keywords(f: Callable[..., Any], given: Mapping[str, Any]) -> bool:
-    """Whether f is to be called as f(**given), not as f(given)."""
+    """Return whether f is to be called as f(**given), not as f(given)."""
     try:
         signature = inspect.signature(f)
     except (TypeError, ValueError):
@@ -114,11 +115,11 @@ def _takes_keywords(f: Callable[..., Any], given: Mapping[str, Any]) -> bool:
         signature.bind(given)
         return False
     except TypeError:
-        return True  # for Python's own words about what f takes
+        return True  # the call then raises Python's own error
 
 
 def paired(who: str, moved: list[str], points: Mapping[str, Any], given: Any) -> dict[str, Any]:
-    """What was given as gradients, by the names of what they belong to: arrays of floats, or all arguments."""
+    """Return the given gradients by the names of their arguments: those of arrays of floats, or of all arguments."""
     if isinstance(given, Mapping):
         found = {key[1:] if key not in points and key[:1] == "d" else key: g for key, g in given.items()}
         unknown = [name for name in found if name not in points and found[name] is not None]
@@ -145,7 +146,7 @@ def paired(who: str, moved: list[str], points: Mapping[str, Any], given: Any) ->
 
 
 def _parts(moved: list[str], points: Mapping[str, Any], given: Any) -> list[Any]:
-    """The gradients of several arguments, one by one. Of one array, numbers in a row are one gradient."""
+    """Return a list with one gradient per argument. For a single array, a list of numbers is one gradient."""
     if not isinstance(given, (tuple, list)):
         return [given]
     if len(moved) > 1 or any(g is None for g in given):
@@ -155,7 +156,7 @@ def _parts(moved: list[str], points: Mapping[str, Any], given: Any) -> list[Any]
 
 
 def gradients_of(who: str, moved: list[str], points: Mapping[str, Any], given: Any) -> dict[str, np.ndarray]:
-    """The gradient of each array of floats that has one, of its array's shape."""
+    """Return the gradients of arrays of floats, without those given as None; raise ValueError for other shapes."""
     found = paired(who, moved, points, given)
     gradients = {name: np.asarray(found[name]) for name in moved if found.get(name) is not None}
     for name, gradient in gradients.items():
@@ -169,7 +170,7 @@ def gradients_of(who: str, moved: list[str], points: Mapping[str, Any], given: A
 
 
 def replayer(replay: Replay) -> Callable[[], object]:
-    """What puts noise back before every evaluation."""
+    """Return the function that restores the state of the noise before every evaluation."""
     if replay is None:
         return lambda: None
     if callable(replay):
@@ -185,5 +186,5 @@ def replayer(replay: Replay) -> Callable[[], object]:
 
 
 def eps_of(arrays: Iterable[np.ndarray]) -> float:
-    """Of the coarsest arithmetic that made one of them."""
+    """Return the largest machine epsilon of these arrays' dtypes."""
     return max((float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f"), default=2.0**-52)

@@ -1,4 +1,4 @@
-"""Where an object keeps its parameters and their gradients: attributes, and entries of dicts and lists."""
+"""Find parameters and their gradients in the attributes of an object, and in dicts and lists inside it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,12 +7,12 @@ from .arguments import is_floats
 
 Path = tuple[str | int, ...]
 
-_GRADIENTS = ("d{}", "grad_{}", "{}_grad")  # what people call the gradient of W
-_DICTS = (("params", "grads"), ("parameters", "gradients"))  # and two dicts with the same keys
+_GRADIENTS = ("d{}", "grad_{}", "{}_grad")  # usual names of the gradient of W
+_DICTS = (("params", "grads"), ("parameters", "gradients"))  # usual names of two dicts with the same keys
 
 
 def find(thing: Any, path: Path) -> Any:
-    """What lies at a path; None if there is nothing."""
+    """Return the value at a path, or None if there is none."""
     for key in path:
         if isinstance(thing, (dict, list, tuple)):
             try:
@@ -25,7 +25,7 @@ def find(thing: Any, path: Path) -> Any:
 
 
 def put(thing: Any, path: Path, value: Any) -> None:
-    """Let ``value`` lie at a path whose last part may be new."""
+    """Set the value at a path, whose last part need not exist yet."""
     holder = find(thing, path[:-1])
     if isinstance(holder, dict):
         holder[path[-1]] = value
@@ -34,11 +34,11 @@ def put(thing: Any, path: Path, value: Any) -> None:
 
 
 def pairs_of(thing: Any) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Where parameters lie, by their dotted paths.
+    """Find the parameters of an object.
 
     Returns:
-        (the paths of each array of floats that has a gradient beside it, and of that; the entries of dicts of
-        parameters that have none in the dict of gradients).
+        (for each parameter with a gradient, by its dotted path: the path of the parameter and that of the gradient;
+        the dotted paths of entries in dicts of parameters that have no entry in the dict of gradients).
     """
     found, lacking = {}, []
     for where, gradient in _pairs(thing, (), set()):

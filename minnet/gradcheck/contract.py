@@ -1,7 +1,7 @@
-"""What layers do to arrays that are not theirs: their input, the gradient that reaches them, what they are to fill.
+"""The contract of layers: do not write to x or dy, and overwrite every gradient.
 
-A layer may write to its input x or to dy without a wrong gradient of its own; it spoils what its neighbours read. And a
-gradient that is added to what was there is as good as not written, since the next pass does not clear it.
+A layer that writes to its input x or to dy may have a correct gradient, but it spoils arrays that its neighbours read.
+A gradient that a layer adds to the old contents is wrong too, because no pass clears gradients beforehand.
 """
 
 from typing import Any
@@ -16,13 +16,13 @@ NOT_WRITTEN = "not written"
 
 
 class Watch:
-    """Looks over the shoulder of every layer of a net, for batches of n samples. The net should be a twin.
+    """Watch whether the layers of a net keep the contract, for batches of n samples. The net should be a twin.
 
-    What a layer changes that is not its own is put back, so that the rest of a check judges it by the numbers.
+    Arrays that a layer must not change are restored, so the rest of the check judges the layer's numbers alone.
 
     Attributes:
-        trespasses: one verdict a layer and array, ``"2.x"`` or ``"2.dy"``.
-        notes: of gradients, by name (``"2.W"``, ``"2.dx"``), that were not overwritten: what was done instead.
+        trespasses: one verdict for each layer and array, such as ``"2.x"`` or ``"2.dy"``.
+        notes: for each gradient that was not overwritten, such as ``"2.W"`` or ``"2.dx"``, what the layer did instead.
     """
 
     def __init__(self, net: Net, n: int) -> None:
@@ -31,17 +31,17 @@ class Watch:
         self._watch(net._root, net._batch(n).memory)
 
     def _watch(self, node: Any, m: Any) -> None:
-        """Put watched layers in the place of those in m, and of those inside."""
+        """Replace the layers in m, and those inside them, by watched ones."""
         exchanged = {}
         for k, (inner, (layer, memory)) in enumerate(zip(node.children, m.children, strict=True)):
             exchanged[id(memory)] = _Watched(layer, inner.name, [p.name for p in inner.plan.params], self)
             m.children[k] = exchanged[id(memory)], memory
             self._watch(inner, memory)
-        if hasattr(m, "steps"):  # where a Chain has the same once more
+        if hasattr(m, "steps"):  # a Chain keeps its layers in a second place
             m.steps = [(exchanged[id(memory)], memory, y) for _, memory, y in m.steps]
 
     def trespass(self, who: str, place: str, name: str, array: np.ndarray, kept: np.ndarray) -> None:
-        """Note whether a pass has changed an array, and put it back."""
+        """Record a pass that has changed an array, and restore the array."""
         if np.array_equal(array, kept, equal_nan=True):
             return
         same = (array == kept) | (np.isnan(array) & np.isnan(kept))
@@ -51,7 +51,7 @@ class Watch:
         array[...] = kept
 
     def completed(self, check: GradientCheck, first: str = "0") -> GradientCheck:
-        """The check with what was seen; ``first`` is the place of the layer whose dx is the input's gradient."""
+        """Add the findings to a check; ``first`` is the place of the layer whose dx is the input's gradient."""
         notes = {("input" if name == f"{first}.dx" else name): note for name, note in self.notes.items()}
         tensors = tuple(_noted(t, notes) for t in check.tensors)
         named = {t.name for t in tensors}
@@ -65,14 +65,14 @@ class Watch:
 
 
 def _noted(tensor: TensorCheck, notes: dict[str, str]) -> TensorCheck:
-    """The tensor, with a better word for what was not written."""
+    """Replace the note of a tensor that was not written by a more precise one."""
     if tensor.note != NOT_WRITTEN or tensor.name not in notes:
         return tensor
     return unjudged(tensor.name, tensor.size, notes[tensor.name], tensor.worst)
 
 
 class _Watched:
-    """A layer, as composites call it."""
+    """A layer with the interface that composites call, which reports to a ``Watch``."""
 
     def __init__(self, layer: Layer, place: str, params: list[str], watch: Watch) -> None:
         self.layer, self.place, self.params, self.watch = layer, place, params, watch
@@ -110,7 +110,7 @@ class _Watched:
             self._tell_why(places, unwritten, passed)
 
     def _tell_why(self, places: dict[str, np.ndarray], unwritten: dict[str, np.ndarray], passed: Any) -> None:
-        """Of gradients that stay NaN, whether they are added to what was there: call the pass on zeros and on ones."""
+        """Find out whether gradients that stay NaN are added to old contents, by running the pass on zeros and ones."""
         left = {name: place.copy() for name, place in places.items()}
         made = []
         for start in (0.0, 1.0):

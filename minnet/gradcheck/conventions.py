@@ -1,4 +1,4 @@
-"""Whether a function that gives gradients is one of the cotangent, as a backward pass, or of x, as SciPy's ``jac``."""
+"""Whether a gradient function takes the cotangent, as a backward pass does, or x, as SciPy's ``jac`` does."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,10 +10,11 @@ from .subject import Subject
 
 
 def takes_arguments(subject: Subject, analytic: Callable[..., Any], value: np.ndarray) -> bool:
-    """Whether ``analytic`` takes f's arguments, and not a cotangent.
+    """Return whether ``analytic`` takes f's arguments, rather than a cotangent.
 
-    It does if its parameters have the names of f's, or if it needs several. Where f gives one number, it also does if
-    what it makes of a cotangent of 1 is no gradient, or if that is not 0 for a cotangent of 0.
+    It does if its parameters have the names of f's parameters, or if it needs several. If f returns one number, there
+    are two more signs: ``analytic`` fails or returns no gradient for a cotangent of 1, or its result for a cotangent
+    of 0 is not 0.
     """
     needed = required(analytic)
     alike = bool(needed) and needed == required(subject.f)
@@ -43,7 +44,7 @@ def _gradients(subject: Subject, given: Any) -> dict[str, np.ndarray]:
 
 
 def _refuse_two_meanings(subject: Subject, analytic: Callable[..., Any], at_one: Mapping[str, np.ndarray]) -> None:
-    """Of a single number x, 2 * t may be the gradient at x = t, or that for a cotangent t."""
+    """Raise ValueError if both are possible: 2 * t may be the gradient at the number x = t, or for a cotangent t."""
     (name,) = subject.names
     at_x = _gradients(subject, analytic(subject.points[name].copy()))
     if not np.array_equal(at_one[name], at_x[name]):

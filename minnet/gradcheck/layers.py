@@ -1,4 +1,4 @@
-"""Checks of minnet's layers and losses, and of tables of them."""
+"""``check_layer`` and ``check_loss``: checks of minnet's layers and losses, and tables of such checks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ from ..layers.spec import Shape
 from ..net.losses import Loss
 from ..net.net import Net
 from .contract import NOT_WRITTEN, Watch
-from .edges import run_inside
+from .domain import run_inside
 from .modes import How, Problem
 from .numeric import Function
-from .reading import changed
 from .result import GradientCheck, unjudged
+from .side_effects import changed
 
 
 def check_layer(
@@ -32,19 +32,25 @@ def check_layer(
 ) -> GradientCheck:
     """Check a layer's backward pass for every parameter and for its input.
 
-    The layer runs on standard normal input; its output is weighted with fixed random numbers and summed. Outputs and
-    gradients are filled with NaN beforehand, so an element that a pass does not write, or only adds to, is found.
-    Noise is replayed: every evaluation sees the same dropout. A layer that writes to its input or to dy, which are its
-    neighbours', is wrong: there is a row ``"0.x"`` or ``"0.dy"``.
+    The layer receives standard normal input. Its output is weighted with fixed random numbers and summed. Outputs and
+    gradients are filled with NaN beforehand, to detect elements that a pass does not write or only adds to. Noise is
+    replayed, so every evaluation sees the same dropout. Its input and dy belong to neighbouring layers; a layer that
+    writes to them is wrong, and the result then has a row ``"0.x"`` or ``"0.dy"``.
 
     Args:
         layer: the layer to check.
-        input_shape: of one sample.
-        batch: samples.
+        input_shape: shape of one sample, without the batch axis.
+        batch: number of samples.
         training: whether passes train (batch statistics, noise).
-        dtype: float64, unless to see what float32 does to a check.
-        seed: of weights, input, output weights, sample and directions.
+        dtype: float64, or float32 to see how single precision affects a check.
+        seed: seed of weights, input, output weights, sample and directions.
         options: ``mode``, ``samples``, ``directions``, ``h``, ``method``, ``sweep`` as in ``check_gradient``.
+
+    Returns:
+        A ``GradientCheck`` with a row for each parameter and for ``"input"``.
+
+    Raises:
+        TypeError, ValueError: for bad arguments, or a layer that cannot take the input shape.
     """
     how = real("check_layer", seed, options)
     if not isinstance(layer, Layer) and hasattr(layer, "backward"):
@@ -52,14 +58,8 @@ def check_layer(
             f"check_layer: expected a minnet Layer; got {layer!r} (a layer with forward(x) and backward(dy) that keeps "
             "its weights as self.W is checked by check_module)"
         )
-    net = Net([layer], input_shape, dtype=dtype, seed=seed)
-    rng = streams.generator(seed, "check of a layer")
-    # Parameters such as shifts start at a constant, which would hide mistakes that vanish there.
-    net.params += (0.1 * rng.standard_normal(net.params.size)).astype(net.dtype)
-    x = rng.standard_normal((checks.count("check_layer", "batch", batch), *net.input_shape)).astype(net.dtype)
+    net, x, cotangent = _random_case(layer, input_shape, batch, dtype, seed)
     buffers = net.buffers.copy()
-    cotangent = rng.standard_normal((batch, *net.output_shape)).astype(net.dtype)
-
     watch = Watch(net, batch)
     net.forward(x, training)
     net.buffers = buffers
@@ -68,7 +68,36 @@ def check_layer(
     if np.isnan(scores).any():
         index = tuple(int(i) for i in np.argwhere(np.isnan(scores))[0])
         return GradientCheck((unjudged("output", scores.size, NOT_WRITTEN, index),), how.mode)
-    # A layer may be asked for its parameters' gradients alone. They must not depend on that.
+    dx, differing = _backward_passes(net, x, cotangent)
+
+    def weighted_output() -> np.ndarray:
+        net.buffers = buffers
+        return net.forward(x, training).astype(np.float64) * cotangent
+
+    function = Function(weighted_output, net.winners, float(np.finfo(net.dtype).eps))
+    values, gradients = {**net.named_parameters(), "input": x}, {**net.named_gradients(), "input": dx}
+    return watch.completed(run_inside(Problem(function, values, gradients, differing), how))
+
+
+def _random_case(
+    layer: Layer, input_shape: Shape, batch: int, dtype: Any, seed: int
+) -> tuple[Net, np.ndarray, np.ndarray]:
+    """Return a net of this one layer, its input, and the weights of its output, all random."""
+    net = Net([layer], input_shape, dtype=dtype, seed=seed)
+    rng = streams.generator(seed, "check of a layer")
+    # Parameters such as shifts start at a constant, which would hide mistakes that vanish there.
+    net.params += (0.1 * rng.standard_normal(net.params.size)).astype(net.dtype)
+    x = rng.standard_normal((checks.count("check_layer", "batch", batch), *net.input_shape)).astype(net.dtype)
+    cotangent = rng.standard_normal((batch, *net.output_shape)).astype(net.dtype)
+    return net, x, cotangent
+
+
+def _backward_passes(net: Net, x: np.ndarray, cotangent: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return dx, and the largest difference between two passes; parameter gradients stay in the net.
+
+    Gradients start as NaN, and elements that a pass does not write stay NaN.
+    """
+    # A net may ask for the gradients of the parameters without dx. They must not depend on that.
     net.backward(cotangent)
     alone = net.grads.copy()
     dx, passes = np.empty_like(x), []
@@ -79,20 +108,11 @@ def check_layer(
         passes.append(np.concatenate([net.grads, dx.reshape(-1)]))
     if not np.array_equal(alone, net.grads):
         net.grads = alone
-
-    def weighted_output() -> np.ndarray:
-        net.buffers = buffers
-        return net.forward(x, training).astype(np.float64) * cotangent
-
-    function = Function(weighted_output, net.winners, float(np.finfo(net.dtype).eps))
-    differing = np.abs(passes[0] - passes[1])
-    values, gradients = {**net.named_parameters(), "input": x}, {**net.named_gradients(), "input": dx}
-    problem = Problem(function, values, gradients, float(np.nanmax(differing, initial=0.0)))
-    return watch.completed(run_inside(problem, how))
+    return dx, float(np.nanmax(np.abs(passes[0] - passes[1]), initial=0.0))
 
 
 def real(who: str, seed: int, options: dict[str, Any]) -> How:
-    """The options of a check whose function knows no complex numbers."""
+    """Return the options of a check whose function takes no complex numbers."""
     how = How.checked(who, seed=seed, **options)
     if how.method == "complex":
         raise ValueError(f'{who}: expected method "central" or "richardson", as kernels are real; got "complex"')
@@ -101,9 +121,13 @@ def real(who: str, seed: int, options: dict[str, Any]) -> How:
 
 @dataclass(frozen=True)
 class LayerCase:
-    """One line of a table of checks: a layer, the shape of a sample, the batch, and whether passes train.
+    """One row of a table of layer checks. ``str(case)`` names it.
 
-    ``str(case)`` names it; ``case.check(**options)`` is ``check_layer`` of it.
+    Attributes:
+        layer: the layer to check.
+        input_shape: shape of one sample, without the batch axis.
+        batch: number of samples.
+        training: whether passes train.
     """
 
     layer: Layer
@@ -112,9 +136,10 @@ class LayerCase:
     training: bool = True
 
     def check(self, **options: Any) -> GradientCheck:
-        """Check this line; options as in ``check_layer``.
+        """Return ``check_layer`` of this case; ``options`` are those of ``check_layer``.
 
-        A training pass gets as many samples as the layer needs at least, such as two for a BatchNorm of features.
+        If training passes of the layer need more samples than ``batch``, they get as many as they need. A BatchNorm of
+        features needs two.
         """
         least = plan_layer(self.layer, self.input_shape, "0").least_batch() if self.training else 1
         batch = max(self.batch, least)
@@ -128,13 +153,19 @@ class LayerCase:
 def layer_cases(
     rows: Iterable[tuple[Layer, Shape]], *, batches: Iterable[int] = (1, 3), training: Iterable[bool] = (True, False)
 ) -> list[LayerCase]:
-    """Every layer of a table (layer, shape of one sample) with every batch, in passes that train and that do not.
+    """Combine every layer of a table with every batch size, in training and in evaluation passes.
 
-    For pytest::
+    Args:
+        rows: pairs (layer, shape of one sample).
+        batches: batch sizes.
+        training: whether passes train.
 
-        @pytest.mark.parametrize("case", mn.layer_cases([(mn.Dense(4), (5,)), (Mine(), (3, 3, 2))]), ids=str)
-        def test_backward(case):
-            case.check().assert_passed()
+    Returns:
+        One ``LayerCase`` for each combination, for example for pytest::
+
+            @pytest.mark.parametrize("case", mn.layer_cases([(mn.Dense(4), (5,)), (Mine(), (3, 3, 2))]), ids=str)
+            def test_backward(case):
+                case.check().assert_passed()
     """
     sizes, kinds = list(batches), list(training)
 
@@ -154,11 +185,14 @@ def check_loss(
 
     Args:
         loss: the loss.
-        scores: (n, outputs), floats; use float64.
-        targets: what the loss takes, of length n.
-        sample_weight: (n,), or None for all alike.
-        seed: of sample and directions.
+        scores: array of floats of shape (n, outputs); use float64.
+        targets: targets of length n, of the kind that the loss takes.
+        sample_weight: weights of shape (n,), or None for equal weights.
+        seed: seed of the sample and the directions.
         options: ``mode``, ``samples``, ``directions``, ``h``, ``method``, ``sweep`` as in ``check_gradient``.
+
+    Returns:
+        A ``GradientCheck`` with a row ``"scores"``, and one for each argument that the loss writes to.
     """
     how = real("check_loss", seed, options)
     point = np.array(scores, order="C")

@@ -1,4 +1,4 @@
-"""Which derivatives a check takes: all coordinates, a stratified sample, or random directions."""
+"""The modes of a check: all coordinates, a stratified sample of them, or random directions."""
 
 import math
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from .sweep import StepSweep, sweep_steps
 from .thresholds import CORRECT
 
 MODES = ("all", "sample", "directions")
-_FOLLOW_UP = 16  # coordinates that the follow-up of a failed direction looks at, in each guilty tensor
-_DRAWS = 20  # samples of a tensor that are drawn while all of one cross kinks
-_NEAR = 1e-12  # how near kinks are that a function may have without anybody seeing them, where others were seen
-_STRETCH = 10.0  # a direction of length 1 moves its elements less than a coordinate would be moved
+_FOLLOW_UP = 16  # coordinates per tensor that are checked after a direction has failed
+_DRAWS = 20  # samples of a tensor that are drawn at most while all coordinates of a sample cross kinks
+_NEAR = 1e-12  # distance of kinks that may stay unseen in a function in which other kinks were seen
+_STRETCH = 10.0  # a direction of length 1 moves each element less than a coordinate moves
 
 
 @dataclass(frozen=True)
 class How:
-    """What a check is asked to do; see ``check_net`` for the arguments."""
+    """Options of a check; ``check_gradient`` explains them."""
 
     mode: str = "all"
     samples: int = 16
@@ -34,7 +34,7 @@ class How:
 
     @classmethod
     def checked(cls, who: str, **options: object) -> "How":
-        """With the options looked at; TypeError or ValueError for bad ones."""
+        """Return checked options; raise TypeError or ValueError for bad ones."""
         unknown = set(options) - set(cls.__dataclass_fields__)
         if unknown:
             raise TypeError(f"{who}: expected options of {sorted(cls.__dataclass_fields__)}; got {sorted(unknown)}")
@@ -53,11 +53,16 @@ class How:
 
 @dataclass
 class Problem:
-    """Named tensors that a function reads, each with its analytic gradient.
+    """A function, the named tensors that it reads, and their analytic gradients.
 
-    ``nondeterminism`` is by how much two backward passes differed, ``complex_slope(name, index)`` a derivative by the
-    complex step, where the function allows it; ``poisoned`` whether gradients were filled with NaN beforehand, so that
-    NaN was not written. ``left_out`` has the flat indices, by tensor, of coordinates that are not to be moved.
+    Attributes:
+        function: the function to differentiate.
+        values: tensors by name; the check moves them in place.
+        gradients: analytic gradients by name.
+        nondeterminism: largest difference between two backward passes.
+        complex_slope: ``complex_slope(name, index)`` is a derivative by the complex step; None if unavailable.
+        poisoned: whether gradients were filled with NaN beforehand, so that NaN means "not written".
+        left_out: flat indices, by tensor, of coordinates that are not to be moved.
     """
 
     function: Function
@@ -76,7 +81,7 @@ class Problem:
 
 
 def run(problem: Problem, how: How) -> GradientCheck:
-    """Check every tensor of the problem as asked."""
+    """Check every tensor of the problem."""
     rng = streams.generator(how.seed, "coordinates and directions of a check")
     f = problem.function
     second = f.read()
@@ -102,9 +107,10 @@ def run(problem: Problem, how: How) -> GradientCheck:
 
 
 def _softened(check: TensorCheck, f: Function) -> TensorCheck:
-    """The verdict, or ``"kink"`` where kinks too near to be seen, which the function has elsewhere, may explain it.
+    """Change a bad verdict to ``"kink"`` if kinks that are too near to be seen may explain it.
 
-    A bend that begins and ends within _NEAR of x can hide a slope of the round-off divided by that.
+    This applies to functions in which other kinks were seen. A bend that begins and ends within _NEAR of x can hide a
+    slope of up to the round-off divided by _NEAR.
     """
     if not f.kinked or check.verdict not in ("wrong", "suspicious") or not check.absolute <= f.round_off / _NEAR:
         return check
@@ -112,7 +118,7 @@ def _softened(check: TensorCheck, f: Function) -> TensorCheck:
 
 
 def _noisy(problem: Problem, nondeterminism: float) -> bool:
-    """Whether two evaluations differ by more than the order of sums explains: then nothing is worth comparing."""
+    """Return whether two evaluations differ by more than the order of sums explains, so that comparing is useless."""
     largest = max(float(np.nanmax(np.abs(g), initial=0.0)) for g in problem.gradients.values())
     return nondeterminism > max(problem.function.round_off, CORRECT * (largest if problem.nondeterminism else 0.0))
 
@@ -127,9 +133,9 @@ def _places(lines: list[Coordinate]) -> list[int]:
 
 
 def coordinates(problem: Problem, name: str, samples: int | None, rng: np.random.Generator) -> list[Coordinate]:
-    """All coordinates of a tensor, or one drawn from each of ``samples`` strata of equal size, so that none is skipped.
+    """Return all coordinates of a tensor, or one drawn from each of ``samples`` strata of equal size.
 
-    A stratum is a run of the flat array: of a weight matrix, some neighbouring rows.
+    A stratum is a section of the flat array, such as neighbouring rows of a weight matrix.
     """
     flat, shape = problem.flat(name), problem.values[name].shape
     if samples is None or samples >= flat.size:
@@ -144,7 +150,7 @@ def coordinates(problem: Problem, name: str, samples: int | None, rng: np.random
 def along_coordinates(
     problem: Problem, name: str, how: How, steps: Steps, rng: np.random.Generator, note: str = ""
 ) -> TensorCheck:
-    """The verdict on one tensor from its coordinates, or a sample; if all of a sample cross kinks, from another."""
+    """Judge one tensor by its coordinates or a sample; draw another sample if all of the first cross kinks."""
     partial = how.mode == "sample" and how.samples < problem.values[name].size
     for _ in range(_DRAWS if partial and not problem.function.kinked else 1):
         check = _along(problem, name, how, steps, rng, note)
@@ -158,17 +164,17 @@ def _along(problem: Problem, name: str, how: How, steps: Steps, rng: np.random.G
     analytic, size = problem.analytic(name)[_places(lines)], problem.values[name].size
     if how.method == "complex" and problem.complex_slope is not None:
         slopes = [problem.complex_slope(name, line.index) for line in lines]
-        # Nothing is subtracted: what rounds is the slope itself.
+        # No difference is taken; only the slope itself is rounded.
         exact = [Estimate(slope, 32 * problem.function.eps * abs(slope), 1e-20) for slope in slopes]
         return settle(problem.function, name, lines, analytic, exact, Steps(), size, note)
     return judge(problem.function, name, lines, analytic, steps, size, note)
 
 
 def draw(problem: Problem, names: list[str], number: int, rng: np.random.Generator) -> tuple[Direction, float]:
-    """A random direction of length 1 in the space of these tensors, and the analytic derivative along it.
+    """Return a random direction of length 1 in the space of these tensors, and the analytic derivative along it.
 
-    Every element moves: by 0.5 to 1.5 of the mean, up or down. Of values all alike, signs would cancel some mistakes
-    half of the time; of a normal distribution, elements near 0 would hardly be looked at.
+    Every element moves up or down, by 0.5 to 1.5 times the mean. With moves of equal size, random signs would cancel
+    some mistakes half of the time. With normally distributed moves, elements with moves near 0 would hardly count.
     """
     sizes = [problem.values[name].size for name in names]
     whole = rng.uniform(0.5, 1.5, sum(sizes)) * rng.choice((-1.0, 1.0), sum(sizes))
@@ -182,7 +188,7 @@ def draw(problem: Problem, names: list[str], number: int, rng: np.random.Generat
 def along_directions(
     problem: Problem, names: list[str], how: How, steps: Steps, rng: np.random.Generator
 ) -> list[TensorCheck]:
-    """Two evaluations a direction in the space of all tensors; where that fails, each tensor by itself."""
+    """Check directions in the space of all tensors, two evaluations each; if one fails, check each tensor by itself."""
     names = [name for name in names if problem.values[name].size]
 
     probed: dict[str, list[Direction]] = {}
@@ -206,7 +212,7 @@ def along_directions(
     located = ("wrong", "suspicious")
     for name in guilty:
         sample = along_coordinates(problem, name, look, steps, rng, "sample after a random direction failed")
-        # Directions over many units that stand on their kinks cross some on either side; coordinates need not.
+        # With many units at their kinks, a direction crosses some on either side; a coordinate need not.
         kinks = any(part.name == name and part.verdict == "kink" for part in parts)
         failed = next((part for part in [*parts, together] if part.name == name and part.verdict in located), None)
         if sample.passed and failed is not None:
@@ -220,9 +226,10 @@ def along_directions(
 def _bisected(
     problem: Problem, name: str, direction: Direction, failed: TensorCheck, steps: Steps
 ) -> TensorCheck | None:
-    """The worst coordinate along a direction that failed: the half that explains more of the difference, and again.
+    """Find the worst coordinate of a direction that failed, by halving; return None if that coordinate is correct.
 
-    Two evaluations a halving, as the other half's part is what remains. None if the coordinate found is correct.
+    Each step continues with the half that explains more of the difference. It takes two evaluations, because the other
+    half explains the rest.
     """
     f, flat, analytic = problem.function, problem.flat(name), problem.analytic(name)
     vector, low, high, off = direction.vectors[0], 0, flat.size, failed.analytic - failed.numeric

@@ -1,4 +1,4 @@
-"""Checks of layers written as classes, which keep their weights, gradients and cache on themselves."""
+"""``check_module``: the check of a layer written as a class that keeps weights, gradients and cache as attributes."""
 
 import copy
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ import numpy as np
 from .. import streams
 from .arguments import Replay, eps_of, is_discrete, is_floats, no_floats, replayer
 from .attributes import Path, find, pairs_of, put
-from .edges import run_inside
+from .domain import run_inside
 from .modes import How, Problem
 from .numeric import Function
-from .reading import accumulates, accumulating, changed, changes
 from .result import GradientCheck
+from .side_effects import accumulates, accumulating, changed, changes
 from .subject import quiet
 
 _WHO = "check_module"
@@ -28,23 +28,24 @@ def check_module(
     seed: int = 0,
     **options: Any,
 ) -> GradientCheck:
-    """Check a layer written as a class, for its input and for the parameters that it keeps: ``check_module(layer, x)``.
+    """Check a layer written as a class, for its parameters and its input: ``check_module(layer, x)``.
 
-    Such a layer has ``forward(x) -> out``, and ``backward(dout) -> dx``, which leaves the gradients of its parameters
-    on the layer. Every pass is done by a deep copy, so the layer itself is not touched, and neither running means nor
-    generators of noise that it holds move on from one pass to the next. The output is weighted with random numbers and
-    summed. A layer that has ``zero_grad()`` gets that call before each backward pass.
+    Such a layer has ``forward(x) -> out`` and ``backward(dout) -> dx``, and backward leaves the gradients of the
+    parameters on the layer. Every pass runs on a deep copy, so the layer itself does not change. Running means and
+    generators of noise that the layer holds start from the same state in every pass. The output is weighted with
+    random numbers and summed. If the layer has ``zero_grad()``, it is called before each backward pass.
 
     Args:
-        module: the layer, or one that holds such layers, also in lists and dicts.
-        x: its input; an array of floats is checked, one of integers (places in a table of embeddings) is not.
-        gradients: the attribute with the gradient of each parameter, such as ``{"weight": "delta"}``. None to find
-            them after a backward pass: ``dW``, ``grad_W`` or ``W_grad`` is the gradient of ``W``, and the entry
-            ``grads["W"]`` that of ``params["W"]``. Those of layers inside are called by their place, ``layers.0.W``.
-        replay, seed, options: as in ``check_gradient``, but for ``in_place`` and the complex step.
+        module: the layer, or an object that holds such layers, also in lists and dicts.
+        x: the input. An array of floats is checked; an array of integers, such as indices of embeddings, is not.
+        gradients: name of the attribute with the gradient of each parameter, such as ``{"weight": "delta"}``. None to
+            find them after a backward pass: ``dW``, ``grad_W`` or ``W_grad`` is the gradient of ``W``, and
+            ``grads["W"]`` is that of ``params["W"]``. Parameters of inner layers are named by their path, such as
+            ``layers.0.W``.
+        replay, seed, options: as in ``check_gradient``, except ``in_place`` and the complex step.
 
     Returns:
-        a ``GradientCheck`` with a row for each parameter and, if backward gives its gradient, for ``input``.
+        A ``GradientCheck`` with a row for each parameter and, if backward returns its gradient, for ``input``.
 
     Raises:
         TypeError, ValueError: if the passes or the gradients are not as described.
@@ -69,14 +70,14 @@ def check_module(
 
 
 class _Passes:
-    """Forward and backward passes of copies of a module, whose parameters and input are in ``values``."""
+    """Forward and backward passes of copies of a module, with its parameters and its input in ``values``."""
 
     def __init__(self, module: Any, x: np.ndarray, replay: Replay, seed: int) -> None:
         self.module, self.x = module, np.array(x, order="C")
         self.values: dict[str, np.ndarray] = {"input": self.x}
-        self.pairs: dict[str, tuple[Path, Path]] = {}  # of each parameter, where it is, and where its gradient is
-        self.left: dict[str, Any] = {}  # gradients of the pass before, from which the next one starts
-        self.remarks: dict[str, None] = {}  # in their order, each once
+        self.pairs: dict[str, tuple[Path, Path]] = {}  # paths of each parameter and of its gradient
+        self.left: dict[str, Any] = {}  # gradients of the previous pass, from which the next one starts
+        self.remarks: dict[str, None] = {}  # in the order of discovery, each once
         self._replayed = replayer(replay)
         _, _, out = self._forward()
         if not isinstance(out, np.ndarray) or out.dtype.kind != "f":
@@ -88,7 +89,7 @@ class _Passes:
         self.cotangent = np.asarray(weights, out.dtype)
 
     def find_parameters(self, given: Mapping[str, str] | None) -> None:
-        """Fill ``pairs`` and ``values``: by name, or from what a backward pass leaves."""
+        """Fill ``pairs`` and ``values``, from given names or from what a backward pass leaves on the module."""
         twin, dx = self._passed()
         if given is not None:
             found: dict[str, tuple[Path, Path]] = {n: ((n,), (gradient,)) for n, gradient in given.items()}
@@ -105,7 +106,7 @@ class _Passes:
                 dict.fromkeys(f"{name} was not checked: backward leaves no gradient of it." for name in lacking)
             )
         values = {name: np.array(find(self.module, where), order="C") for name, (where, _) in found.items()}
-        # A cache, such as self.x beside self.dx, is written anew in every forward pass; a parameter is not.
+        # A cache, such as self.x beside self.dx, is rewritten by every forward pass; a parameter is not.
         self.pairs, self.values = found, {name: a + 1 for name, a in values.items()}
         twin, _, _ = self._forward()
         kept = {name for name in found if np.array_equal(find(twin, found[name][0]), self.values[name])}
@@ -124,7 +125,7 @@ class _Passes:
         return self._forward()[2] * self.cotangent
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """What a backward pass leaves and gives, begun with the gradients that the pass before has left."""
+        """Return all gradients of a backward pass, which starts with the gradients that the previous pass left."""
         twin, dx = self._passed()
         self.left = {name: copy.deepcopy(find(twin, where)) for name, (_, where) in self.pairs.items()}
         found = {**self.left, "input": dx}
@@ -136,7 +137,7 @@ class _Passes:
         return gradients
 
     def _forward(self) -> tuple[Any, np.ndarray, Any]:
-        """A copy of the module that has done its forward pass; the input that it saw, and its output."""
+        """Run a forward pass; return the copy of the module, its input and its output."""
         self._replayed()
         twin, given = copy.deepcopy(self.module), self.x.copy()
         for name, (where, gradient) in self.pairs.items():
@@ -146,7 +147,7 @@ class _Passes:
         return twin, given, twin.forward(given)
 
     def _passed(self) -> tuple[Any, Any]:
-        """A copy of the module that has done both passes, and what backward gave."""
+        """Run both passes; return the copy of the module and the result of backward."""
         twin, given, _ = self._forward()
         self.remarks[changes("forward", changed({"x": given}, {"x": self.x}))] = None
         if hasattr(twin, "zero_grad"):

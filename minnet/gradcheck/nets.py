@@ -1,4 +1,4 @@
-"""Checks of whole networks: data loss and penalties, together and apart, in double and in single precision."""
+"""``check_net`` and ``compare_precisions``: checks of a whole network, for its data loss and its penalties."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,7 +11,7 @@ from ..net.net import Net
 from ..optim.optimizer import Optimizer
 from ..optim.rules import Adam
 from .contract import Watch
-from .edges import run_inside
+from .domain import run_inside
 from .layers import real
 from .modes import Problem
 from .numeric import Function
@@ -36,24 +36,31 @@ def check_net(
 ) -> GradientCheck:
     """Check a network's gradient of its objective for every parameter and for the input.
 
-    A twin in ``dtype`` with the same weights, buffers and noise does the work: the net itself is not touched. Dropout
-    is replayed, running statistics are frozen. In mode ``"all"`` each coordinate costs two forward passes, so check a
-    small net on few samples; ``"sample"`` and ``"directions"`` are for nets of any size. Few samples also cross fewer
-    kinks. A layer that writes to its input or to dy is wrong: there is a row such as ``"2.x"`` or ``"2.dy"``; one such
-    as ``"2.dx"`` is of a layer that does not fill, or only adds to, what the layer below it reads.
+    The check runs on a twin in ``dtype`` with the same weights, buffers and noise; the net itself does not change.
+    Dropout is replayed, and running statistics are frozen. In mode ``"all"`` each coordinate costs two forward passes,
+    so check a small net on few samples. ``"sample"`` and ``"directions"`` suit nets of any size. With few samples,
+    fewer coordinates cross kinks. A layer that writes to its input or to dy is wrong, and the result has a row such as
+    ``"2.x"`` or ``"2.dy"``. A row such as ``"2.dx"`` is of a layer that does not fill its dx, or only adds to it.
 
     Args:
         net: a network built with a loss.
-        x, y: a few samples, which every evaluation sees as they are: augmentation happens in ``Batches``, before a
-            check.
-        dtype: of the twin; float32 shows what single precision does to a check.
+        x, y: a few samples. Every evaluation uses them unchanged, as augmentation is done by ``Batches``.
+        dtype: dtype of the twin. float32 shows how single precision affects a check.
         inputs: whether to check the gradient with respect to x too.
-        part: of the objective: data loss and penalties ``"together"``; ``"data"`` alone; ``"penalties"`` alone;
-            ``"each"`` for all three, as a large penalty hides a small mistake in the data loss.
-        burn_in: steps of Adam at rate 1e-3 that the twin does on x and y beforehand. At the start, gradients may
-            be unlike those in training, and biases of 0 put units that see nothing on their kinks.
-        seed: of sample and directions.
+        part: part of the objective: data loss and penalties ``"together"``, ``"data"`` alone, ``"penalties"`` alone,
+            or ``"each"`` for all three. A large penalty may hide a small mistake in the data loss.
+        burn_in: number of steps of Adam with learning rate 1e-3 that the twin takes on x and y before the check. At
+            the start, gradients may differ from those in training, and units with zero input and zero bias are at
+            their kinks.
+        seed: seed of the sample and the directions.
         options: ``mode``, ``samples``, ``directions``, ``h``, ``method``, ``sweep`` as in ``check_gradient``.
+
+    Returns:
+        A ``GradientCheck`` with a row for each parameter and, with ``inputs``, for ``"input"``.
+
+    Raises:
+        TypeError, ValueError: for bad arguments, or a net without a loss.
+        FloatingPointError: if the objective is not finite.
     """
     how = real("check_net", seed, options)
     _check_loss("check_net", net)
@@ -88,8 +95,10 @@ def _burned_in(twin: Net, x: np.ndarray, y: np.ndarray, steps: int) -> Net:
 
 
 def _passes(twin: Net, point: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """The gradient with respect to the input, with that of the parameters left in the twin, and by how much the
-    gradients of two passes differ. What they do not write stays NaN. Step and buffers stay as they were.
+    """Return the gradient with respect to the input, and the largest difference between two passes.
+
+    The gradients of the parameters stay in the twin. Elements that no pass writes stay NaN. The twin's step and buffers
+    do not change.
     """
     buffers, step = twin.buffers.copy(), twin.step
     twin.loss_and_grads(point, y)  # makes the memory that poison() fills
@@ -131,7 +140,7 @@ def _objective(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> tuple[P
 
 
 def _signs(twin: Net) -> np.ndarray | None:
-    """The pieces of the L1 penalty."""
+    """Return the linear pieces of the L1 penalty that the weights are on."""
     return np.sign(twin.params[: twin.decaying]) if twin.l1 else None
 
 
@@ -158,21 +167,24 @@ def _eps(twin: Net) -> float:
 
 
 def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int = 0) -> GradientCheck:
-    """The gradients of a net in float32 beside those in float64, element by element: no differences are taken.
+    """Compare a net's gradients in float32 with those in float64, element by element.
 
-    Each may be off by some roundings of the tensor's largest element (sums round relative to what they sum). Where a
-    sample lies so near a kink that the two precisions are on different pieces, the verdict on what disagrees is
-    ``"kink"``.
+    No numerical differences are taken. An element may be off by some roundings of the tensor's largest element, since
+    sums round relative to their terms. If a sample is so near a kink that the two precisions are on different sides,
+    the verdict on tensors that disagree is ``"kink"``.
 
     Args:
         net: a network built with a loss.
         x, y: samples.
         burn_in: as in ``check_net``.
+
+    Returns:
+        A ``GradientCheck`` with the float32 gradient as ``analytic`` and the float64 gradient as ``numeric``.
     """
     _check_loss("compare_precisions", net)
     exact = _burned_in(net.twin(np.float64), x, y, checks.count("compare_precisions", "burn_in", burn_in, least=0))
     single = exact.twin(np.float32)
-    exact = single.twin(np.float64)  # the same weights to the last bit
+    exact = single.twin(np.float64)  # with exactly the weights that float32 holds
     problems = [
         _objective(twin, np.asarray(x).astype(np.float32) if np.asarray(x).dtype.kind == "f" else x, y, True)[0]
         for twin in (single, exact)
@@ -186,9 +198,9 @@ def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int =
 
 
 def _beside(name: str, single: np.ndarray, exact: np.ndarray, overall: float, same: bool) -> TensorCheck:
-    """One tensor in both precisions. ``overall``: largest gradient of all tensors; ``same``: whether kinks agree."""
+    """Compare one tensor. ``overall``: largest gradient of all; ``same``: whether both are on the same pieces."""
     eps, largest = float(np.finfo(np.float32).eps), float(np.abs(exact).max(initial=0.0))
-    # A tensor of gradients that cancel to 0 keeps the roundings of what cancelled.
+    # Gradients that cancel to 0 keep the rounding errors of the terms that cancelled.
     scale = max(largest, 1e-2 * overall) or 1.0
     bound = eps * (_ROUNDINGS * largest + 4 * overall)
     difference = np.abs(single.astype(np.float64) - exact)

@@ -1,8 +1,8 @@
-"""Numerical derivatives along a line: a coordinate, or a direction in the space of all.
+"""Numerical derivatives along a line: a coordinate, or a direction in the space of all coordinates.
 
-Subtracting two nearly equal values leaves round-off of about eps * |f| / h; a step that is too long leaves truncation
-of about h^2 * |f'''| / 6; a step over a kink leaves anything. An ``Estimate`` carries bounds on the first two, and a
-function that says which pieces it is on (``winners``) lets the third be seen exactly.
+A difference of two nearly equal values has a round-off error of about eps * |f| / h. A step that is too long has a
+truncation error of about h^2 * |f'''| / 6. A step over a kink has an error of any size. An ``Estimate`` has bounds on
+the first two. The third is detected exactly if the function reports which pieces it is on (``winners``).
 """
 
 import math
@@ -15,17 +15,27 @@ import numpy as np
 
 from .. import checks
 
-# Round-off, in units of eps * |f| / h, that sums of a few hundred terms leave in practice.
+# Round-off of sums of a few hundred terms in practice, in units of eps * |f| / h.
 _ROUND_OFF = 32.0
-# In units of eps * |x| * |f'| / h: what f makes of x is known to a rounding of x only.
+# Error of f that follows from the rounding of x, in units of eps * |x| * |f'| / h.
 _CONDITION = 4.0
-_SHRINKS = 3  # times that a step over a kink is divided by 10
+_SHRINKS = 3  # how often a step over a kink is divided by 10
 DOUBLE = 2.0**-52  # eps of float64
-_COARSE = 1e-12  # eps above it is that of single precision, or worse
+_COARSE = 1e-12  # a larger eps means single precision or less
 
 
 def relative_error(analytic: Any, numeric: Any) -> np.ndarray:
-    """|a - n| / max(|a|, |n|) by element, 0 where both are 0 (CS231n); ValueError for arrays of two shapes."""
+    """Return the relative error |a - n| / max(|a|, |n|) of each element, as defined in CS231n.
+
+    Args:
+        analytic, numeric: numbers or arrays of equal shape.
+
+    Returns:
+        A float64 array of that shape; 0 where both gradients are 0.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
     a, n = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
     if a.shape != n.shape:
         raise ValueError(f"relative_error: expected arrays of one shape; got {a.shape} and {n.shape}")
@@ -39,22 +49,26 @@ class StepError(ValueError):
 
 @dataclass(frozen=True)
 class Reading:
-    """One evaluation: terms whose sum is the value (kept apart, what did not change cancels exactly), and winners."""
+    """One evaluation: terms whose sum is the value, so that unchanged terms cancel exactly, and winners."""
 
     terms: np.ndarray
     winners: np.ndarray | None
 
     def same_pieces(self, other: "Reading") -> bool:
-        """Whether no winner differs."""
+        """Return whether all winners are equal."""
         return self.winners is None or other.winners is None or np.array_equal(self.winners, other.winners)
 
 
 class Function:
-    """What is differentiated: ``evaluate()`` reads arrays that others change, and is counted.
+    """The function that is differentiated. It reads arrays that the check moves in place, and counts its evaluations.
 
-    ``winners()`` tells, after an evaluation, which piece each of its kinked parts was on; None if it has none or does
-    not know. ``eps`` is that of the arithmetic inside; ``guessed``, whether it only follows from the dtypes outside, so
-    that ``listen`` may find more noise.
+    Args:
+        evaluate: computes the terms whose sum is the value.
+        winners: returns, after an evaluation, which piece each part with kinks was on; None if there are no such parts
+            or they are unknown.
+        eps: machine epsilon of the arithmetic inside.
+        guessed: whether ``eps`` is only inferred from the dtypes of arguments and values. ``listen`` may then find
+            more noise.
     """
 
     def __init__(
@@ -66,11 +80,11 @@ class Function:
     ) -> None:
         self.evaluate, self.winners, self.eps, self.guessed = evaluate, winners, eps, guessed
         self.evaluations = 0
-        self.kinked = False  # whether there are kinks nearer than round-off lets one see
+        self.kinked = False  # whether there are kinks too near to detect above the round-off
         self.base = self.read()
 
     def read(self) -> Reading:
-        """Evaluate here; FloatingPointError for NaN or infinity."""
+        """Evaluate at the arrays' present values; raise FloatingPointError for NaN or infinity."""
         self.evaluations += 1
         terms = np.array(self.evaluate(), np.float64)
         if not np.isfinite(terms).all():
@@ -79,26 +93,31 @@ class Function:
 
     @property
     def round_off(self) -> float:
-        """Bound on that of one evaluation."""
+        """Bound on the round-off of one evaluation."""
         return _ROUND_OFF * self.eps * float(np.abs(self.base.terms).sum())
 
     @property
     def coarse(self) -> bool:
-        """Whether the arithmetic is in single precision, or worse."""
+        """Whether the arithmetic has single precision or less."""
         return self.eps > _COARSE
 
     def step(self, h: float, order: int) -> float:
-        """The step that for float64 is h, longer in coarser arithmetic: where truncation of h^order and round-off of
-        eps / h are alike, h grows with eps^(1 / (order + 1)).
+        """Return the step that corresponds to the step h in float64, which is longer in coarser arithmetic.
+
+        Where truncation of h^order and round-off of eps / h are equal, h grows with eps^(1 / (order + 1)).
         """
         return h * (self.eps / DOUBLE) ** (1 / (order + 1))
 
 
 class Line:
-    """A straight line through where the function's arrays stand.
+    """A straight line through the present values of the function's arrays.
 
-    ``with line.at(t):`` moves them; ``t`` becomes what the arithmetic made of it. ``where`` names the line in errors,
-    ``scale`` is the size of what moves, at least 1, by which steps are multiplied; ``magnitude`` that size itself.
+    ``with line.at(t) as moved:`` moves the arrays by t; ``moved`` is the distance after rounding.
+
+    Attributes:
+        where: index of the coordinate or number of the direction, for messages.
+        scale: factor of step lengths, max(1, magnitude) for a coordinate.
+        magnitude: absolute value of the coordinate that moves.
     """
 
     where: tuple[int, ...]
@@ -111,7 +130,7 @@ class Line:
         return f"coordinate {list(self.where)}"
 
     def at(self, t: float) -> Any:
-        """A context in which the arrays are moved by t; gives the distance moved."""
+        """Return a context in which the arrays are moved by t, and that yields the distance moved."""
         raise NotImplementedError
 
 
@@ -140,7 +159,7 @@ class Coordinate(Line):
 
 
 class Direction(Line):
-    """Several flat arrays along vectors of their sizes."""
+    """A direction that moves several flat arrays along vectors of the same sizes."""
 
     def __init__(self, flats: list[np.ndarray], vectors: list[np.ndarray], number: int, scale: float = 1.0) -> None:
         self.scale = scale
@@ -169,13 +188,13 @@ class Estimate:
 
     Attributes:
         value: the derivative.
-        round_off: bound on what rounding does to it.
-        step: h by which it was found.
+        round_off: bound on the round-off error of the value.
+        step: the step length h.
         crossed: whether the first step changed a winner.
-        excluded: whether every step did, so that ``value`` means nothing.
-        truncation: bound on what the length of the step does; NaN where nobody asked.
-        gap: the slope to the right less that to the left; NaN where only one side was taken.
-        kink: bound on what kinks that no winner tells of do to ``value``.
+        excluded: whether every step changed a winner, so that ``value`` has no meaning.
+        truncation: bound on the truncation error; NaN if it was not estimated.
+        gap: slope to the right minus slope to the left; NaN if only one side was used.
+        kink: bound on the error from kinks that no winner reports.
     """
 
     value: float
@@ -189,12 +208,12 @@ class Estimate:
 
     @property
     def uncertainty(self) -> float:
-        """Bound on all errors; without truncation where nobody asked for that."""
+        """Bound on the sum of all errors, without truncation if that was not estimated."""
         return self.round_off + self.kink + (0.0 if math.isnan(self.truncation) else self.truncation)
 
 
 def move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
-    """(how far the arrays moved, what f gives there); FloatingPointError where that is not finite."""
+    """Return (distance moved, reading of f there); raise FloatingPointError if f is not finite."""
     with line.at(t) as moved:
         try:
             return moved, f.read()
@@ -203,7 +222,7 @@ def move(f: Function, line: Line, t: float) -> tuple[float, Reading]:
 
 
 def _quotient(f: Function, above: tuple[float, Reading], below: tuple[float, Reading]) -> tuple[float, float]:
-    """(difference quotient, its round-off) of two places."""
+    """Return (difference quotient, its round-off) of two places."""
     width = above[0] - below[0]
     up, down = above[1].terms, below[1].terms
     size = np.maximum(np.abs(up), np.abs(down)).sum()
@@ -211,7 +230,7 @@ def _quotient(f: Function, above: tuple[float, Reading], below: tuple[float, Rea
 
 
 def _one_sided(f: Function, line: Line, near: tuple[float, Reading]) -> tuple[float, float] | None:
-    """The derivative from three places on one side of a kink, (4 f(h/2) - f(h) - 3 f(0)) / h; None over a kink."""
+    """Return the one-sided derivative (4 f(h/2) - f(h) - 3 f(0)) / h and its round-off; None if it crosses a kink."""
     half = move(f, line, near[0] / 2)
     if not half[1].same_pieces(f.base):
         return None
@@ -221,10 +240,10 @@ def _one_sided(f: Function, line: Line, near: tuple[float, Reading]) -> tuple[fl
 
 
 def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
-    """The central difference (f(x + h) - f(x - h)) / 2h, or what kinks leave of it.
+    """Return the central difference (f(x + h) - f(x - h)) / 2h, or an estimate that avoids kinks.
 
-    Where only one side of x crosses a kink, the other side's differences serve. Where both do, h is divided by 10, as
-    often as ``shrinks`` says; so too where f is not finite.
+    If only one side of x crosses a kink, the estimate uses differences of the other side. If both sides do, or if f is
+    not finite, h is divided by 10, at most ``shrinks`` times.
     """
     crossed = False
     for shrunk in range(shrinks + 1):
@@ -234,7 +253,7 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
             if not shrunk:
                 raise
             break
-        except FloatingPointError:  # the end of where f is defined may be near, as 0 is for a logarithm
+        except FloatingPointError:  # the boundary of f's domain may be near, such as 0 for a logarithm
             if shrunk == shrinks:
                 raise
             h /= 10
@@ -256,7 +275,7 @@ def central(f: Function, line: Line, h: float, shrinks: int = 0) -> Estimate:
 
 
 def richardson(f: Function, line: Line, h: float) -> Estimate:
-    """(4 D(h / 2) - D(h)) / 3 of central differences D, whose error falls with h^4 (Richardson 1911)."""
+    """Return (4 D(h / 2) - D(h)) / 3 of central differences D, with an error of order h^4 (Richardson 1911)."""
     try:
         whole, half = central(f, line, h), central(f, line, h / 2)
     except FloatingPointError:
@@ -268,12 +287,12 @@ def richardson(f: Function, line: Line, h: float) -> Estimate:
 
 
 def shrinking(f: Function, line: Line, h: float) -> Estimate:
-    """``central`` with a step that shrinks where it crosses kinks."""
+    """Return ``central`` with a step that shrinks if it crosses kinks."""
     return central(f, line, h, _SHRINKS)
 
 
 def check_point(who: str, name: str, x: Any) -> np.ndarray:
-    """x as an array of floats; TypeError otherwise."""
+    """Return x, a writeable array of floats; raise TypeError or ValueError for anything else."""
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         raise TypeError(f"{who}: expected {name} as an array of floats; got {x!r}")
     if not x.flags.writeable:
@@ -285,7 +304,7 @@ def check_point(who: str, name: str, x: Any) -> np.ndarray:
 
 
 def flat_view(who: str, x: np.ndarray) -> np.ndarray:
-    """x as one axis that shares its memory; ValueError if it is not C-contiguous."""
+    """Return a view of x with one axis; raise ValueError if x is not C-contiguous."""
     flat = x.reshape(-1)
     if not np.shares_memory(flat, x) and x.size:
         raise ValueError(f"{who}: expected a C-contiguous x")
@@ -293,18 +312,20 @@ def flat_view(who: str, x: np.ndarray) -> np.ndarray:
 
 
 def numerical_gradient(f: Callable[[], Any], x: np.ndarray, h: float = 1e-5) -> tuple[np.ndarray, np.ndarray]:
-    """Central differences of f() with respect to x, which is changed in place and put back.
+    """Compute central differences of f() with respect to x, which is changed in place and restored.
 
     Args:
-        f: called without arguments; gives a number, or an array whose elements' sum is what is differentiated.
-            An array keeps more digits: elements that x[i] does not touch cancel exactly.
-        x: float array, C-contiguous and writeable, that f reads.
-        h: the step.
-
-    TypeError or ValueError for another x or h; FloatingPointError if f gives NaN or infinity.
+        f: function without arguments. It returns a number, or an array whose sum is differentiated. An array keeps
+            more digits, because elements that x[i] does not affect cancel exactly.
+        x: array of floats, C-contiguous and writeable, that f reads.
+        h: step length.
 
     Returns:
-        (gradient, round_off): arrays of x's shape, float64; the second bounds the first's round-off.
+        (gradient, round_off): float64 arrays of x's shape. ``round_off`` is a bound on the gradient's round-off error.
+
+    Raises:
+        TypeError, ValueError: for an x or h of another kind.
+        FloatingPointError: if f returns NaN or infinity.
     """
     checks.positive("numerical_gradient", "h", h)
     flat = flat_view("numerical_gradient", check_point("numerical_gradient", "x", x))

@@ -1,7 +1,6 @@
-"""Whether a function reads what a check moves: what to say of one that ignores its argument, or is a step function."""
+"""Whether a function depends on the values that a check moves, and the remark on a function that does not."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,9 +13,9 @@ _MOVES = (1e-4, 1.0, 100.0)  # in units of max(1, |x|)
 
 
 def least_move(f: Function, arrays: Sequence[np.ndarray], moves: Sequence[float] = _MOVES) -> float | None:
-    """The least move of these arrays, all their elements at random, at which f differs; None if it never does.
+    """Return the smallest size of random moves of these arrays at which f's value changes, or None if it never does.
 
-    They are moved in place and put back. Not a bit of f's value may change for it not to differ.
+    All elements move in place and are restored. f counts as unchanged only if its value is equal bit by bit.
     """
     rng = streams.generator(0, "moves that a function may see")
     kept = [a.copy() for a in arrays]
@@ -37,9 +36,9 @@ def least_move(f: Function, arrays: Sequence[np.ndarray], moves: Sequence[float]
 
 
 def unread(problem: Problem, check: GradientCheck) -> list[str]:
-    """The names of tensors that f shows no dependence on, around where it was checked."""
+    """Return the names of tensors that f does not depend on, near the point of the check."""
     f, values = problem.function, problem.values
-    still = [t for t in check.tensors if not t.numeric]  # a derivative of 0 to the last bit, which NaN is not
+    still = [t for t in check.tensors if not t.numeric]  # a derivative of exactly 0; NaN is not one
     if len(still) == len(check.tensors):
         every = [a for a in values.values() if a.size]
         return list(values) if every and least_move(f, every, _MOVES[:1]) is None else []
@@ -47,69 +46,17 @@ def unread(problem: Problem, check: GradientCheck) -> list[str]:
     return [name for name in suspects if least_move(f, [values[name]], _MOVES[:1]) is None]
 
 
-@contextmanager
-def standing_in(originals: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]) -> Iterator[None]:
-    """Arrays with other values in them for a while; what they had is put back."""
-    kept = {name: a.copy() for name, a in originals.items()}
-    try:
-        for name, a in originals.items():
-            a[...] = values[name]
-        yield
-    finally:
-        for name, a in originals.items():
-            a[...] = kept[name]
-
-
-def changed(arrays: Mapping[str, np.ndarray], kept: Mapping[str, np.ndarray]) -> list[str]:
-    """The names of arrays that differ from what was kept of them."""
-    return [name for name, a in arrays.items() if not np.array_equal(a, kept[name], equal_nan=a.dtype.kind in "fc")]
-
-
-def accumulating(gradients: Callable[[], Mapping[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], float, list[str]]:
-    """What a backward pass gives, called twice.
-
-    Returns:
-        (gradients of the first call, largest difference of the second's from them, names of those to which each call
-        adds the same again). Where two calls differ there is a third.
-    """
-    once, again = ({name: np.array(g) for name, g in gradients().items()} for _ in range(2))
-    difference = max(_largest_difference(once[name], again[name]) for name in once)
-    if difference == 0:
-        return once, 0.0, []
-    third = gradients()
-    return once, difference, [name for name in once if _adds(once[name], again[name], np.asarray(third[name]))]
-
-
-def _largest_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """0 where both are not finite in the same way."""
-    with np.errstate(invalid="ignore"):
-        return float(np.nanmax(np.abs(np.where(one == other, 0.0, one - other)), initial=0.0))
-
-
-def _adds(once: np.ndarray, again: np.ndarray, third: np.ndarray) -> bool:
-    """Whether three calls left g + s, 2 g + s and 3 g + s, with a g that is no rounding."""
-    with np.errstate(invalid="ignore"):
-        first, second = again - once, third - again
-        size = float(np.abs(first).max(initial=0.0))
-        close = float(np.abs(second - first).max(initial=0.0)) <= 1e-4 * size
-    return close and size > 1e-6 * float(np.abs(once).max(initial=0.0))
-
-
-def changes(who: str, what: list[str]) -> str:
-    """A remark on what a function changes that was handed to it; "" if that is nothing."""
-    if not what:
-        return ""
+def ignores(problem: Problem, ignored: list[str]) -> str:
+    """Return a remark on an f that does not depend on some of its arguments, although their gradients are not 0."""
+    listed = ", ".join(ignored)
+    far = least_move(problem.function, [problem.values[name] for name in ignored])
+    if far is not None:
+        return (
+            f"f is constant around {listed} and differs only farther away, as a step function does (round, argmax, a "
+            "cast to integers): its gradient is 0 there."
+        )
     return (
-        f"{who} changes {' and '.join(what)} in place, which the caller may go on using: let it work on a copy. Here "
-        "it was put back."
-    )
-
-
-def accumulates(who: str, what: list[str]) -> str:
-    """A remark on a backward pass that adds up its gradients; "" if it does not."""
-    if not what:
-        return ""
-    return (
-        f"{who} accumulates: each call adds the gradient of {', '.join(what)} to what the call before it left. Let "
-        "every call start from zeros, or overwrite."
+        f"f does not depend on {listed}: wherever it was moved, f gave the same value. If f reads such values from "
+        'elsewhere, as lambda _: model.loss(X)[0] does, give the very array that it reads (model.params["W"]; a copy '
+        "does not count)."
     )

@@ -1,4 +1,4 @@
-"""What a check found: one ``TensorCheck`` a tensor, and the ``GradientCheck`` that holds them."""
+"""Results of a check: a ``TensorCheck`` for each tensor, and the ``GradientCheck`` that holds them."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from .thresholds import cs231n
 
 Index = tuple[int, ...]
 
-# From best to worst, with what to do about each.
+# From best to worst, each with advice.
 VERDICTS = {
     "correct": "analytic and numeric gradient agree",
     "kink": "every coordinate crosses a kink, so nothing could be judged: check at another place, with fewer or other "
@@ -30,24 +30,25 @@ _SEVERITY = {verdict: rank for rank, verdict in enumerate(VERDICTS)}
 
 @dataclass(frozen=True)
 class TensorCheck:
-    """One tensor's analytic gradient beside its numerical one.
+    """The comparison of one tensor's analytic gradient with its numerical gradient.
 
     Attributes:
-        name: of the parameter, the argument, or ``"input"``.
+        name: name of the parameter or the argument, or ``"input"``.
         verdict: ``"correct"``, ``"kink"``, ``"round-off"``, ``"truncation"``, ``"suspicious"`` or ``"wrong"``.
         error: largest relative error |a - n| / max(|a|, |n|) over the coordinates that were judged.
-        absolute: largest |a - n| over the same.
-        excess: largest relative error that round-off and truncation leave unexplained; the verdict follows from it.
-        worst: index of the coordinate that decided, or the number of the direction from 0, with the analytic and
-            numeric derivative there.
-        uncertainty: bound on the error of that numeric value.
-        step: h by which it was found.
-        checked, size: coordinates that were judged, of how many; random directions count as one each.
-        crossed: coordinates whose first step changed a winner, or that lie at a kink of the function.
-        excluded: those of them for which no step avoided it; they are not judged.
-        tiny: judged coordinates too small to trust: below 1e-10, or below their numeric value's uncertainty.
-        note: what the verdict does not say, or "".
-        directions: whether random directions were judged, not coordinates.
+        absolute: largest absolute error |a - n| over the same coordinates.
+        excess: largest relative error that round-off and truncation do not explain. The verdict follows from it.
+        worst: index of the coordinate that decided the verdict, or the number of the direction, counted from 0.
+        analytic, numeric: the analytic and the numerical derivative there.
+        uncertainty: bound on the error of ``numeric``.
+        step: step length h of ``numeric``.
+        checked: number of coordinates that were judged. A random direction counts as one.
+        size: number of elements of the tensor.
+        crossed: number of coordinates whose first step changed a winner, or that are at a kink of the function.
+        excluded: number of these for which no step avoided the kink. They are not judged.
+        tiny: number of judged coordinates too small to trust: below 1e-10, or below the uncertainty of ``numeric``.
+        note: additional information, or "".
+        directions: whether random directions were judged instead of coordinates.
     """
 
     name: str
@@ -75,17 +76,17 @@ class TensorCheck:
 
     @property
     def cs231n(self) -> str:
-        """What the CS231n notes call a relative error of this size; see ``cs231n``."""
+        """The CS231n notes' term for a relative error of this size; see ``cs231n``."""
         return cs231n(self.error)
 
     @property
     def rank(self) -> tuple[int, float]:
-        """How bad it is, to sort by."""
+        """Severity, as a key to sort by; larger is worse."""
         return _SEVERITY[self.verdict], math.inf if math.isnan(self.excess) else self.excess
 
     @property
     def place(self) -> str:
-        """``worst`` in words: [2, 1], or direction 1."""
+        """``worst`` as text, such as "[2, 1]" or "direction 1"."""
         return f"direction {self.worst[0] + 1}" if self.directions and self.worst else str(list(self.worst))
 
     def __str__(self) -> str:
@@ -121,19 +122,21 @@ _COLUMNS: dict[str, Callable[[TensorCheck], str]] = {
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The outcome of a check.
+    """The result of a gradient check.
 
-    ``print(check)`` shows a table, ``check["0.W"]`` one tensor of it, ``check.assert_passed()`` serves in a test.
+    ``print(check)`` shows a table, ``check["0.W"]`` is the result for one tensor, and ``check.assert_passed()`` is for
+    tests.
 
     Attributes:
-        tensors: one ``TensorCheck`` a tensor.
+        tensors: one ``TensorCheck`` for each tensor.
         mode: ``"all"`` coordinates, a ``"sample"`` of them, or random ``"directions"``.
-        evaluations: how often the function was computed.
-        nondeterminism: largest difference between two evaluations at the same place; above 0 nothing passes.
-        sweep: the error of each tensor against h, if it was asked for.
-        remark: what the check noticed beside the numbers, in sentences, or "": that f does not depend on its argument,
-            that a backward pass adds to what an earlier call left, and what to do then.
-        burns_in: whether the check takes ``burn_in``, which moves weights off their kinks.
+        evaluations: number of evaluations of the function.
+        nondeterminism: largest difference between two evaluations at the same place. If it is above 0, the check does
+            not pass.
+        sweep: error of each tensor as a function of h, or None if no sweep was requested.
+        remark: observations beyond the numbers and what to do about them, or "". Examples: f does not depend on its
+            argument; a backward pass accumulates gradients.
+        burns_in: whether the check has a ``burn_in`` argument, which moves weights off their kinks.
     """
 
     tensors: tuple[TensorCheck, ...]
@@ -152,32 +155,36 @@ class GradientCheck:
 
     @property
     def worst(self) -> TensorCheck:
-        """The tensor with the worst verdict, and of those the largest unexplained error."""
+        """The tensor with the worst verdict; among several, the one with the largest unexplained error."""
         return max(self.tensors, key=lambda t: (t.rank, t.error))
 
     @property
     def verdict(self) -> str:
-        """The worst tensor's verdict; at best suspicious if two evaluations differ."""
+        """The verdict of the worst tensor; at best ``"suspicious"`` if two evaluations differ."""
         worst = self.worst.verdict
         return max(worst, "suspicious", key=_SEVERITY.__getitem__) if self.nondeterminism else worst
 
     @property
     def error(self) -> float:
-        """Largest relative error of all tensors."""
+        """The largest relative error of all tensors."""
         return max(t.error for t in self.tensors)
 
     @property
     def crossed(self) -> int:
-        """Coordinates of all tensors whose first step changed a winner."""
+        """The number of coordinates of all tensors whose first step changed a winner."""
         return sum(t.crossed for t in self.tensors)
 
     @property
     def passed(self) -> bool:
-        """Whether every tensor is correct, and two evaluations were the same."""
+        """Whether every tensor is correct and two evaluations were equal."""
         return self.verdict == "correct"
 
     def assert_passed(self) -> None:
-        """AssertionError, with the whole table and what to do about the verdict, unless every tensor is correct."""
+        """Raise an error with the table and advice unless the check passed.
+
+        Raises:
+            AssertionError: if a tensor is not correct, or two evaluations differ.
+        """
         if not self.passed:
             found = self._differing or str(self.worst)
             raise AssertionError(f"gradient check: {found}\n{self}\n{self.advice}")
@@ -204,13 +211,13 @@ class GradientCheck:
         )
 
     def table(self) -> str:
-        """The tensors as an aligned table, worst first."""
+        """Return the tensors as an aligned text table, worst first."""
         rows = sorted(self.tensors, key=lambda t: t.rank, reverse=True)
         cells = [list(_COLUMNS), *([show(t) for show in _COLUMNS.values()] for t in rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = []
         for row, tensor in zip(cells, [None, *rows], strict=True):
-            # Words to the left, numbers to the right.
+            # Text is aligned to the left, numbers to the right.
             line = "  ".join(
                 cell.ljust(width) if i in (0, 1, 4) else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
@@ -231,7 +238,7 @@ class GradientCheck:
         return f"{self.table()}\n{self.verdict}: {words}, {self.evaluations} evaluations{remark}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
+        """Return the whole result as numbers, strings, lists and dicts, with None for NaN and infinity."""
         document = {
             "verdict": self.verdict,
             "passed": self.passed,
@@ -246,31 +253,31 @@ class GradientCheck:
         return plain(document)
 
     def to_json(self) -> str:
-        """``to_dict`` as JSON text."""
+        """Return ``to_dict`` as JSON text."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def save(self, path: str | Path) -> None:
-        """Write ``to_json`` to a file, whole or not at all."""
+        """Write ``to_json`` to a file. The file is written completely or not at all."""
         write_whole(path, self.to_json() + "\n")
 
     def remarked(self, *remarks: str) -> "GradientCheck":
-        """The same with these remarks, but for empty ones, before its own."""
+        """Return a copy with these remarks, except empty ones, in front of its own."""
         return replace(self, remark=" ".join(filter(None, (*remarks, self.remark))))
 
     def without(self, names: list[str], note: str) -> "GradientCheck":
-        """The same with these tensors not judged; ``note`` says why."""
+        """Return a copy in which these tensors are not judged; ``note`` says why."""
         tensors = [unjudged(t.name, t.size, note, verdict="suspicious") if t.name in names else t for t in self.tensors]
         return replace(self, tensors=tuple(tensors))
 
     def explained(self, why: str) -> "GradientCheck":
-        """The same, if two evaluations differ for a reason that is known and no noise; "" if there is none."""
+        """Return a copy that states why two evaluations differ, if the reason is not noise; "" changes nothing."""
         tensors = self.tensors
         if why and self.nondeterminism:
             tensors = tuple(replace(t, note="not compared") if not t.checked and t.note else t for t in tensors)
         return replace(self, tensors=tensors).remarked(why)
 
     def renamed(self, prefix: str) -> "GradientCheck":
-        """The same with ``prefix`` before each tensor's name, in the sweep too."""
+        """Return a copy with ``prefix`` in front of each tensor's name, also in the sweep."""
         sweep = self.sweep
         if sweep is not None:
             sweep = replace(sweep, curves=tuple(replace(c, name=prefix + c.name) for c in sweep.curves))
@@ -278,14 +285,14 @@ class GradientCheck:
 
 
 def unjudged(name: str, size: int, note: str, at: Index = (), verdict: str = "wrong") -> TensorCheck:
-    """The verdict on what no numbers were compared for; ``note`` says why."""
+    """Return the result for a tensor whose numbers were not compared; ``note`` says why."""
     return TensorCheck(
         name, verdict, math.inf, math.inf, math.inf, at, math.nan, math.nan, 0.0, 0.0, 0, size, note=note
     )
 
 
 def merge(checks: "list[GradientCheck]") -> GradientCheck:
-    """One check of the tensors of several, and one sweep of their curves."""
+    """Merge several checks, and their sweeps, into one."""
     sweeps = [check.sweep for check in checks if check.sweep is not None]
     curves = tuple(curve for sweep in sweeps for curve in sweep.curves)
     return GradientCheck(

@@ -1,8 +1,8 @@
-"""A second look, at shorter steps, where the gradients agree at the first one.
+"""A second look, with shorter steps, at coordinates whose gradients agree at the first step.
 
-A function may have a slope that a step of 1e-5 does not see: a bump that is narrower, a kink that is nearer. A gradient
-that lacks it then agrees. One direction through all coordinates tells whether there is anything of the kind, for a few
-evaluations; only if there is, every coordinate is looked at.
+A step of 1e-5 does not detect a bump that is narrower or a kink that is nearer, and a gradient that ignores it seems to
+agree. One direction through all coordinates shows in a few evaluations whether there is such a feature. Only then is
+every coordinate checked again.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from .. import streams
 from .numeric import Coordinate, Direction, Estimate, Function, Line, StepError, central
 from .thresholds import CORRECT
 
-# The gap between the slopes to both sides is h f'': one of more than that times h |f'| / scale may be a kink's.
+# The gap between both one-sided slopes is h f''. A gap above this multiple of h |f'| / scale may be due to a kink.
 _CURVED = 100.0
-_SHORTER = (1e-2, 1e-4, 1e-7)  # steps as shares of the first
-_NARROWS = 10.0  # by how much a smooth function's gap falls from one of these to the next, at least
+_SHORTER = (1e-2, 1e-4, 1e-7)  # steps, as shares of the first step
+_NARROWS = 10.0  # factor by which a smooth function's gap falls at least from one of these steps to the next
 
 
 def doubted(f: Function, lines: Sequence[Line], analytic: np.ndarray, estimates: Sequence[Estimate]) -> list[int]:
-    """The lines of which shorter steps tell otherwise than first ``estimates`` that agree with the analytic slopes."""
+    """Return the lines for which shorter steps contradict first estimates that agree with the analytic slopes."""
     if not lines:
         return []
     kinked = [i for i, line in enumerate(lines) if _seems_kinked(line, estimates[i])]
@@ -32,7 +32,7 @@ def doubted(f: Function, lines: Sequence[Line], analytic: np.ndarray, estimates:
 
 
 def _seems_kinked(line: Line, estimate: Estimate) -> bool:
-    """Whether the slopes to both sides differ by more than they usually do where f is smooth."""
+    """Return whether the slopes to both sides differ by more than is usual for a smooth f."""
     curved = _CURVED * estimate.step / line.scale * abs(estimate.value)
     return abs(estimate.gap) > max(curved, 4 * estimate.round_off)
 
@@ -40,7 +40,7 @@ def _seems_kinked(line: Line, estimate: Estimate) -> bool:
 def _contradicting(
     f: Function, lines: Sequence[Line], analytic: np.ndarray, estimates: Sequence[Estimate]
 ) -> float | None:
-    """The share of the first step at which one direction's slope is not the analytic one; None if it is at each."""
+    """Return the share of the first step at which a direction's slope contradicts the analytic slope, or None."""
     largest = int(np.argmax(np.abs(analytic)))
     line: Line
     if isinstance(lines[largest], Coordinate):
@@ -48,7 +48,7 @@ def _contradicting(
     else:
         line, slope, size = lines[largest], float(analytic[largest]), float(abs(analytic[largest]))
     step = float(np.median([e.step / own.scale for e, own in zip(estimates, lines, strict=True)])) * line.scale
-    # Rounding of where the elements are moved to.
+    # Rounding of the moved elements.
     blur = 2 * f.eps * size * max(own.magnitude / own.scale for own in lines)
     gap = np.inf
     for share in _SHORTER:
@@ -63,7 +63,7 @@ def _contradicting(
 
 
 def _through(lines: Sequence[Coordinate], analytic: np.ndarray) -> tuple[Direction, float, float]:
-    """(a random direction that moves every coordinate by about its scale, the slope along it, sum of all its parts)."""
+    """Return (random direction that moves coordinates by about their scale, slope along it, sum of absolute parts)."""
     rng = streams.generator(0, "a direction for a second look")
     flat = lines[0].flat
     moves = rng.uniform(0.5, 1.5, len(lines)) * rng.choice((-1.0, 1.0), len(lines)) * [line.scale for line in lines]
@@ -74,7 +74,7 @@ def _through(lines: Sequence[Coordinate], analytic: np.ndarray) -> tuple[Directi
 
 
 def _differs(f: Function, line: Line, analytic: float, first: Estimate, share: float) -> bool:
-    """Whether a shorter step contradicts the analytic slope, or that x is not at a kink."""
+    """Return whether a shorter step contradicts the analytic slope, or shows that x is at a kink."""
     look = _attempt(f, line, share * first.step)
     if look.excluded:
         return False
@@ -85,7 +85,7 @@ def _differs(f: Function, line: Line, analytic: float, first: Estimate, share: f
 
 
 def _attempt(f: Function, line: Line, h: float) -> Estimate:
-    """A central difference; an excluded one where f is not finite, or x has no digits for the step."""
+    """Return a central difference; an excluded one if f is not finite or the step vanishes in rounding."""
     try:
         return central(f, line, h)
     except (FloatingPointError, StepError):

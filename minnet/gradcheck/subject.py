@@ -1,4 +1,4 @@
-"""Anybody's function, with the arguments that it is checked at and the way that it is called."""
+"""The function that is checked, its arguments, and how it is called with them."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import streams
 from .arguments import Arguments, Replay, arguments, is_floats, replayer
-from .reading import changed, standing_in
+from .side_effects import changed, standing_in
 
-# How Python's math module says that an argument is outside of where a function is defined.
+# How Python's math module reports an argument outside a function's domain.
 _OUTSIDE = ("domain error", "expected a positive input", "expected a nonnegative input", "expected a number in range")
 
 
@@ -18,12 +18,12 @@ class Subject:
     """A function and its arguments.
 
     Attributes:
-        names: of the arrays of floats, which are moved.
-        points: copies of the arguments, by name; what is moved.
-        originals: the very arrays that were given, as far as they can be written to.
-        read_only: the names of those that cannot.
-        replayed: what puts noise back.
-        call: ``call(g, values)`` calls g as f is called.
+        names: names of the arrays of floats, which the check moves.
+        points: copies of the arguments, by name. The check moves these.
+        originals: the given arrays themselves, without read-only ones.
+        read_only: names of the arrays that are read-only.
+        replayed: function that restores the state of the noise.
+        call: ``call(g, values)`` calls g in the way in which f is called.
     """
 
     def __init__(self, who: str, f: Callable[..., Any], x: Arguments, replay: Replay = None) -> None:
@@ -41,9 +41,9 @@ class Subject:
         self._guarded = False
 
     def moved_in_place(self, all_of_them: bool = True) -> "Subject":
-        """The same, with what is moved put into the given arrays themselves.
+        """Return a copy of this subject that writes moved values into the given arrays themselves.
 
-        ``all_of_them``: whether a ValueError is raised where one cannot be written to; if not, f gets a copy of that.
+        If one is read-only, raise ValueError with ``all_of_them``; otherwise f receives a copy of that array.
         """
         fixed = [name for name in self.names if name not in self.originals]
         if fixed and all_of_them:
@@ -57,11 +57,11 @@ class Subject:
         return moved
 
     def copies(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The same with a copy of each array."""
+        """Return these values with a copy of each array."""
         return {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in values.items()}
 
     def evaluated(self, values: Mapping[str, Any]) -> Any:
-        """What f gives for these values, with noise as it was."""
+        """Return what f returns for these values, with its noise replayed."""
         self.replayed()
         if not self.in_place and not self._guarded:
             return self.call(self.f, self.copies(values))
@@ -70,7 +70,7 @@ class Subject:
             return _kept(self.call(self.f, arguments))
 
     def restored(self) -> list[str]:
-        """The names of given arrays that a call has changed; they are put back, from now on after every call."""
+        """Restore given arrays that a call has changed, and from now on after every call; return their names."""
         touched = changed(self.originals, self.start)
         for name in touched:
             self.originals[name][...] = self.start[name]
@@ -78,7 +78,7 @@ class Subject:
         return touched
 
     def originals_matter(self, which: list[str]) -> bool:
-        """Whether f differs if given arrays are moved themselves, its arguments being as they were."""
+        """Return whether f's value changes if the given arrays move and its arguments stay."""
         arrays = {name: self.originals[name] for name in which if name in self.originals}
         if not arrays:
             return False
@@ -93,7 +93,7 @@ class Subject:
 
 
 def _kept(made: Any) -> Any:
-    """What f gave, with copies of arrays, which may be those that are put back."""
+    """Copy the arrays in f's result, since they may be arrays that are restored after the call."""
     if isinstance(made, tuple):
         return tuple(_kept(part) for part in made)
     if isinstance(made, dict):
@@ -102,12 +102,12 @@ def _kept(made: Any) -> Any:
 
 
 def _numbers(made: Any) -> np.ndarray:
-    """The value in what f gave, without a gradient beside it."""
+    """Return the value in f's result, without the gradient beside it."""
     return np.asarray(made[0] if isinstance(made, tuple) else made)
 
 
 def quiet(value: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
-    """``value``, which is NaN and silent where it leaves where it is defined, as steps away from x may."""
+    """Wrap ``value`` so that it returns NaN, without a warning, outside its domain, which steps from x may leave."""
 
     def silent() -> np.ndarray:
         try:

@@ -1,14 +1,20 @@
-"""What the size of a relative error means."""
+"""Thresholds of the relative error, after CS231n."""
 
-# CS231n, "Neural Networks Part 3", gradient checks: what a relative error means.
+# CS231n, "Neural Networks Part 3", section on gradient checks.
 WRONG, DOUBTFUL, CORRECT = 1e-2, 1e-4, 1e-7
 
 
 def cs231n(error: float) -> str:
-    """What the CS231n notes call a relative error of this size.
+    """Return the CS231n notes' term for a relative error of this size.
 
-    Above 1e-2 "wrong", to 1e-4 "doubtful", to 1e-7 "fine with kinks" (and too much without), below that "happy". The
-    words know nothing of why an error is as large as it is; a verdict does.
+    The term does not depend on the cause of the error; a verdict of a check does.
+
+    Args:
+        error: relative error.
+
+    Returns:
+        ``"wrong"`` from 1e-2 and for NaN, ``"doubtful"`` from 1e-4, ``"fine with kinks"`` from 1e-7 (too large for a
+        function without kinks), and ``"happy"`` below that.
     """
     if not error < WRONG:  # NaN too
         return "wrong"

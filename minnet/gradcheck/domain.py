@@ -1,7 +1,7 @@
-"""Coordinates at the end of where a function is defined, such as 0 for a square root.
+"""Coordinates at the boundary of a function's domain, such as 0 for a square root.
 
-A function that is not finite next to x, however short the step, has no derivative to both sides there. Such coordinates
-are left out and counted, and the others are judged.
+If a function is not finite next to x for any step length, it has no two-sided derivative there. Such coordinates are
+left out and counted, and the others are judged.
 """
 
 import math
@@ -14,14 +14,14 @@ from .modes import How, Problem, run
 from .numeric import Function
 from .result import GradientCheck, unjudged
 
-_SHORTEST = 1e-3  # of the first step: what three divisions by 10 leave of it
+_SHORTEST = 1e-3  # as a share of the first step: three divisions by 10
 _SHOWN = 3  # coordinates that a remark names
 
 
 def run_inside(problem: Problem, how: How) -> GradientCheck:
-    """``run``, without the coordinates at the end of where the function is defined."""
+    """Check a problem with ``run``, without coordinates at the boundary of the function's domain."""
     if not problem.poisoned:
-        # The gradient of a square root at 0 is infinite. Elsewhere, what is not finite is a mistake.
+        # The gradient of a square root is infinite at 0. Elsewhere, a gradient that is not finite is a mistake.
         _leave_out(problem, how, {name: np.flatnonzero(~np.isfinite(g)) for name, g in problem.gradients.items()})
     try:
         return _with_words(run(problem, how), problem)
@@ -33,7 +33,7 @@ def run_inside(problem: Problem, how: How) -> GradientCheck:
 
 
 def _leave_out(problem: Problem, how: How, among: dict[str, np.ndarray]) -> bool:
-    """Leave out those of these coordinates next to which the function is not finite; whether there are any."""
+    """Leave out those of these coordinates that the function is not finite next to; return whether there are any."""
     f = problem.function
     h = min(f.step(H, 2) * _SHORTEST, how.h or math.inf)
     found = {name: _edges(f, problem.flat(name), indices, h) for name, indices in among.items() if indices.size}
@@ -47,7 +47,7 @@ def _leave_out(problem: Problem, how: How, among: dict[str, np.ndarray]) -> bool
 
 
 def _edges(f: Function, flat: np.ndarray, among: np.ndarray, h: float) -> list[int]:
-    """Those of the elements ``among`` that f is not finite next to, found by halving: few evaluations for few."""
+    """Return those of these elements that f is not finite next to. Halving finds few elements in few evaluations."""
     if not among.size or _finite(f, flat, among, h):
         return []
     if among.size == 1:
@@ -57,7 +57,7 @@ def _edges(f: Function, flat: np.ndarray, among: np.ndarray, h: float) -> list[i
 
 
 def _finite(f: Function, flat: np.ndarray, which: np.ndarray, h: float) -> bool:
-    """Whether f is finite with these elements moved by h times max(1, |x|), up and down."""
+    """Return whether f is finite after these elements move up, and after they move down, by h times max(1, |x|)."""
     kept = flat[which]
     try:
         for step in (h, -h):
@@ -71,7 +71,7 @@ def _finite(f: Function, flat: np.ndarray, which: np.ndarray, h: float) -> bool:
 
 
 def _with_words(check: GradientCheck, problem: Problem) -> GradientCheck:
-    """The check with what was left out counted, and a remark about it."""
+    """Add the counts of coordinates that were left out, and a remark on them."""
     if not problem.left_out:
         return check
     whole = [name for name, indices in problem.left_out.items() if len(indices) == problem.values[name].size]
