@@ -1,8 +1,9 @@
-"""The learning-rate range test: train with a rate that rises from step to step, and read off where it helps and harms.
+"""The learning-rate range test: train with a learning rate that rises from step to step, and see where the net learns.
 
-Smith 2017, "Cyclical learning rates for training neural networks", section 3.3. The test works on a copy of the net,
-with a rule state, an order of the data and noise of its own, so that a run in the middle of which it is made cannot
-notice.
+Smith 2017, "Cyclical learning rates for training neural networks", section 3.3. The test trains a copy of the net with
+its own rule state, order of the data and noise. A test in the middle of a run therefore does not change the run.
+
+``run`` trains the copies, ``result`` holds what they recorded and its figure, ``shape`` reads regimes off a curve.
 """
 
 from .result import RangeTest

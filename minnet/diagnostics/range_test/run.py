@@ -1,4 +1,4 @@
-"""The running of a range test: a few copies of the net, each trained with a rate that rises from step to step."""
+"""``lr_range_test``: train copies of a net with a learning rate that rises from step to step."""
 
 import math
 import warnings
@@ -16,7 +16,7 @@ from ...optim.rules import SGD, Rule
 from ...training.trainer import Trainer, WeightedData
 from .result import MONITORS, RangeTest
 
-_READINGS = 10  # fewer show no regimes
+_READINGS = 10  # least number of readings that can show regimes
 
 
 def lr_range_test(
@@ -44,39 +44,39 @@ def lr_range_test(
     groups: Iterable[Group] = (),
     progress: bool | None = None,
 ) -> RangeTest:
-    """Train a copy of ``net`` from its present weights with rates from ``low`` to ``high``; read where it learns.
+    """Train a copy of ``net`` with learning rates from ``low`` to ``high``, and record how well it learns at each.
 
     Args:
-        net: the network, built with a loss. It is left alone to the last bit; the copy takes as much memory again.
+        net: network built with a loss. It does not change. The copy starts from its present weights and needs the same
+            amount of memory again.
         data: training data (x, y).
-        rule: update rule, SGD if None; its state starts fresh.
-        low, high: the first and the last rate, 0 < low < high.
-        steps: number of rates, at least 10.
-        spacing: ``"exponential"`` (rates of equal ratio) or ``"linear"`` (of equal difference).
-        monitor: what is read: ``"loss"`` or ``"accuracy"`` of each step's batch, before its update, or ``"val_loss"``
-            or ``"val_accuracy"``, after the update. Losses include the penalties.
-        smooth: weight of the bias-corrected moving average (see ``moving_average``) of what is read of batches, 0 for
-            none. Validation is not smoothed.
+        rule: update rule with fresh state; None for SGD.
+        low, high: first and last learning rate, 0 < low < high.
+        steps: number of learning rates, at least 10.
+        spacing: ``"exponential"`` (rates of equal ratio) or ``"linear"`` (rates of equal difference).
+        monitor: quantity to record. ``"loss"`` and ``"accuracy"`` are those of each step's batch, before its update;
+            ``"val_loss"`` and ``"val_accuracy"`` are measured after the update. Losses include the penalties.
+        smooth: weight of the bias-corrected moving average of readings of batches (see ``moving_average``); 0 for no
+            smoothing. Validation readings are not smoothed.
         validation: data (x, y) or (x, y, sample_weight), for the monitors that need them.
-        every: steps from one validation to the next.
-        stop: a seed ends as diverged when its smoothed training loss is above ``stop`` times its lowest so far (if that
-            is above 0), or when anything that is read or clipped is not finite. Infinity leaves the second only.
-        batch_size, drop_last, augment, standardize, weight_decay, clip_norm, groups: as in ``Trainer``. A group with an
-            ``lr`` of its own keeps it; one with ``lr_factor`` follows the test.
-        seed, seeds: runs with the seeds ``seed``, ``seed + 1``, ...: each is that of the order of the data and of the
-            layers' noise. All begin with the same weights, buffers and ``net.step``.
-        progress: True shows a progress bar, False none, None one on a terminal only.
+        every: number of steps between validations.
+        stop: divergence limit. The run of a seed ends when its smoothed training loss exceeds ``stop`` times the lowest
+            so far (if that is above 0), or when a loss, a reading or a gradient norm to clip is not finite. Infinity
+            disables the first condition.
+        batch_size, drop_last, augment, standardize, weight_decay, clip_norm, groups: as in ``Trainer``. A group with
+            its own ``lr`` keeps it; a group with ``lr_factor`` follows the test.
+        seed, seeds: first seed and number of seeds. The runs have the seeds ``seed``, ``seed + 1``, ..., which fix the
+            order of the data and the layers' noise. All start with the same weights, buffers and ``net.step``.
+        progress: whether to show a progress bar; None shows one on a terminal only.
 
-    Bad input raises TypeError or ValueError before the first step.
+    Returns:
+        A ``RangeTest``.
+
+    Raises:
+        TypeError, ValueError: for bad arguments, before the first step.
     """
     checks.pair("lr_range_test", surplus)
-    from tqdm import tqdm
-
-    if isinstance(rule, Rule) and rule.searches:
-        raise ValueError(
-            f"lr_range_test: expected a rule that moves by its rate; got {rule}, which searches along a line for the "
-            "length of each step. Its lr is only where the search begins: leave it at 1.0"
-        )
+    _refuse_line_search(rule)
     rates = _rates(low, high, steps, spacing)
     test = _Test(rates, monitor, _reading_steps(len(rates), monitor, validation, every), smooth, stop)
     options = {
@@ -90,7 +90,7 @@ def lr_range_test(
         "validation": validation,
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
-        "groups": tuple(groups) if isinstance(groups, Iterable) else groups,  # every seed's trainer checks them
+        "groups": tuple(groups) if isinstance(groups, Iterable) else groups,  # read by every seed's trainer
     }
     first = checks.count("lr_range_test", "seed", seed, least=0)
     numbers = range(first, first + checks.count("lr_range_test", "seeds", seeds))
@@ -101,26 +101,47 @@ def lr_range_test(
         raise ValueError(
             f"lr_range_test: expected a loss that classifies to read {monitor}; got {type(net.loss_function).__name__}"
         )
-    losses, readings = np.full((seeds, len(rates)), np.nan), np.full((seeds, len(test.at)), np.nan)
-    stopped: list[int | None] = []
+    runs = (run if number == first else _trainer(net, data, number, options) for number in numbers)
+    return _climbed(test, runs, seeds, progress, repr(options["rule"]))
+
+
+def _refuse_line_search(rule: Any) -> None:
+    if isinstance(rule, Rule) and rule.searches:
+        raise ValueError(
+            f"lr_range_test: expected a rule that moves by its rate; got {rule}, which searches along a line for the "
+            "length of each step. Its lr is only where the search begins: leave it at 1.0"
+        )
+
+
+def _climbed(test: "_Test", runs: Iterable[Trainer], seeds: int, progress: bool | None, rule: str) -> RangeTest:
+    """Train one run after another, and collect what they read."""
+    from tqdm import tqdm
+
+    losses, readings = np.full((seeds, len(test.rates)), np.nan), np.full((seeds, len(test.at)), np.nan)
     with tqdm(total=losses.size, unit="step", disable=None if progress is None else not progress) as bar:
-        for i, number in enumerate(numbers):
-            run = run if number == first else _trainer(net, data, number, options)
-            stopped.append(test.climb(run, losses[i], readings[i], bar))
-    return RangeTest(rates, losses, monitor, test.at, readings, tuple(stopped), smooth, repr(options["rule"]))
+        stopped = tuple(test.climb(run, losses[i], readings[i], bar) for i, run in enumerate(runs))
+    return RangeTest(test.rates, losses, test.monitor, test.at, readings, stopped, test.smooth, rule)
 
 
 def _trainer(net: Net, data: Data, seed: int, options: dict[str, Any]) -> Trainer:
-    """All that moves in one run, checked; the loop is ours, since what diverges is no error here."""
+    """Return the trainer of one run. Its loop is not used, because a run that diverges is no error in a range test."""
     with warnings.catch_warnings():
-        # The rule's own schedules may be those of the run to come, which is longer than the test.
+        # The rule's schedules may be those of the later run, which is longer than the test.
         warnings.filterwarnings("ignore", "Trainer: expected a schedule of")
         return Trainer(net.twin(seed=seed), data, seed=seed, **options)
 
 
 @dataclass(frozen=True)
 class _Test:
-    """The rate of each step, what is read and at which steps, and what counts as diverged."""
+    """The plan of a range test.
+
+    Attributes:
+        rates: learning rate of each step.
+        monitor: quantity that is read.
+        at: steps, counted from 0, at which it is read.
+        smooth: weight of the moving average.
+        stop: divergence limit, in units of the lowest smoothed loss.
+    """
 
     rates: np.ndarray
     monitor: str
@@ -134,7 +155,11 @@ class _Test:
             raise ValueError(f"lr_range_test: expected stop above 1; got {self.stop!r}")
 
     def climb(self, run: Trainer, losses: np.ndarray, readings: np.ndarray, bar: Any) -> int | None:
-        """Train, one rate a step, filling losses (steps,) and readings (readings,); the step that diverged, or None."""
+        """Train with one rate per step and fill ``losses`` (steps,) and ``readings`` (len(at),).
+
+        Returns:
+            The step at which the run diverged, or None.
+        """
         net, places = run.net, {int(step): place for place, step in enumerate(self.at)}
         mean, lowest = 0.0, math.inf
         for step, rate in enumerate(self.rates):
@@ -155,7 +180,7 @@ class _Test:
                 except FloatingPointError:
                     return step
                 if run.validation is not None and step in places:
-                    with run.optimizer.evaluating():  # at the point that the rule hands out
+                    with run.optimizer.evaluating():  # at the weights that the rule evaluates with
                         measured = net.evaluate(*run.validation, sample_weight=run.validation_weight)
                     readings[places[step]] = measured[self.monitor.removeprefix("val_")]
                     if not math.isfinite(measured["loss"]):
@@ -177,7 +202,7 @@ def _rates(low: Any, high: Any, steps: Any, spacing: Any) -> np.ndarray:
 
 
 def _reading_steps(steps: int, monitor: Any, validation: Any, every: Any) -> np.ndarray:
-    """The steps at which ``monitor`` is read, counted from 0."""
+    """Return the steps, counted from 0, at which ``monitor`` is read."""
     if monitor not in MONITORS:
         raise ValueError(f"lr_range_test: expected monitor to be one of {MONITORS}; got {monitor!r}")
     every = checks.count("lr_range_test", "every", every)
