@@ -1,4 +1,9 @@
-"""Layers: frozen descriptions with a forward and a backward pass, one file per family."""
+"""Layers: frozen dataclasses with a forward and a backward pass, one file per family.
+
+``spec`` has the plans by which layers describe parameters, buffers and scratch memory, ``memory`` allocates what a plan
+describes, ``initializers`` has initial values, and ``convolution`` chooses the algorithm of a convolution.
+This room knows kernels and random streams, and nothing of networks, losses or training.
+"""
 
 from .activation import ELU, GELU, SELU, GELUTanh, LeakyReLU, Maxout, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .base import Layer

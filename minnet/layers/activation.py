@@ -1,4 +1,4 @@
-"""Activation functions. All work element by element on any shape, except Maxout, which takes groups of features."""
+"""Activation functions. All but Maxout and PReLU are applied to each element, whatever the shape of the input."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from .spec import Param, Plan, Shape
 
 
 class Elementwise(Layer):
-    """A layer without parameters whose output has the shape of its input."""
+    """Base of layers without parameters whose output has the shape of the input."""
 
     def plan(self, in_shape: Shape) -> Plan:
         return Plan(in_shape)
@@ -21,7 +21,7 @@ class Elementwise(Layer):
 
 @dataclass(frozen=True)
 class ReLU(Elementwise):
-    """y = max(x, 0). Nair and Hinton 2010. The gradient at 0 is 0."""
+    """Rectified linear unit, y = max(x, 0). Nair and Hinton 2010. The gradient at 0 is 0."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.relu(x, y)
@@ -36,7 +36,11 @@ class ReLU(Elementwise):
 
 @dataclass(frozen=True)
 class LeakyReLU(Elementwise):
-    """y = x where x > 0, slope * x elsewhere. Maas, Hannun, Ng 2013."""
+    """Leaky ReLU: y = x where x > 0, slope * x elsewhere. Maas, Hannun, Ng 2013.
+
+    Args:
+        slope: derivative where x <= 0.
+    """
 
     slope: float = 0.01
 
@@ -56,9 +60,12 @@ class LeakyReLU(Elementwise):
 
 @dataclass(frozen=True)
 class PReLU(Layer):
-    """y = x where x > 0, a * x elsewhere, with one learned slope a per feature of the last axis. He et al. 2015.
+    """Parametric ReLU: y = x where x > 0, a * x elsewhere, with a learned slope a. He et al. 2015.
 
-    As in the paper, a starts at 0.25 and is exempt from weight decay.
+    There is one slope for each feature of the last axis. As in the paper, weight decay does not apply to a.
+
+    Args:
+        start: initial value of a; 0.25 in the paper.
     """
 
     start: float = 0.25
@@ -85,7 +92,13 @@ class PReLU(Layer):
 
 @dataclass(frozen=True)
 class ELU(Elementwise):
-    """y = x where x > 0, alpha * (exp(x) - 1) elsewhere. Clevert, Unterthiner, Hochreiter 2016."""
+    """Exponential linear unit: y = x where x > 0, alpha * (exp(x) - 1) elsewhere.
+
+    Clevert, Unterthiner, Hochreiter 2016.
+
+    Args:
+        alpha: minus the limit of y for x to minus infinity.
+    """
 
     alpha: float = 1.0
 
@@ -103,13 +116,13 @@ class ELU(Elementwise):
         return x > 0
 
 
-# Klambauer et al. 2017, eq. 14: the fixed point with mean 0 and variance 1.
+# Klambauer et al. 2017, eq. 14, for the fixed point with mean 0 and variance 1.
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 @dataclass(frozen=True)
 class SELU(Elementwise):
-    """ELU scaled so that mean 0 and variance 1 are kept, given LeCunNormal weights. Klambauer et al. 2017."""
+    """Scaled ELU, which preserves mean 0 and variance 1 with LeCunNormal weights. Klambauer et al. 2017."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.elu(x, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), y)
@@ -124,7 +137,7 @@ class SELU(Elementwise):
 
 @dataclass(frozen=True)
 class GELU(Elementwise):
-    """y = x * Phi(x), Phi the standard normal distribution function. Hendrycks and Gimpel 2016."""
+    """y = x * Phi(x), where Phi is the standard normal distribution function. Hendrycks and Gimpel 2016."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.for_size(x.size, kernels.gelu, kernels.gelu_parallel)(x, y)
@@ -136,7 +149,7 @@ class GELU(Elementwise):
 
 @dataclass(frozen=True)
 class GELUTanh(Elementwise):
-    """GELU with Phi approximated by a tanh, as in the same paper (section 2) and in GPT-2."""
+    """GELU with Phi approximated by a tanh, as in Hendrycks and Gimpel 2016 (section 2) and in GPT-2."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.gelu_tanh(x, y)
@@ -160,7 +173,7 @@ class SiLU(Elementwise):
 
 @dataclass(frozen=True)
 class Sigmoid(Elementwise):
-    """y = 1 / (1 + exp(-x))."""
+    """Logistic function, y = 1 / (1 + exp(-x))."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.for_size(x.size, kernels.sigmoid, kernels.sigmoid_parallel)(x, y)
@@ -172,7 +185,7 @@ class Sigmoid(Elementwise):
 
 @dataclass(frozen=True)
 class Tanh(Elementwise):
-    """y = tanh(x)."""
+    """Hyperbolic tangent, y = tanh(x)."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.for_size(x.size, kernels.tanh, kernels.tanh_parallel)(x, y)
@@ -196,9 +209,12 @@ class Softplus(Elementwise):
 
 @dataclass(frozen=True)
 class Maxout(Layer):
-    """y[..., u] = max of the ``pieces`` neighbours x[..., u * pieces : (u + 1) * pieces]. Goodfellow et al. 2013.
+    """Maximum over groups of features: y[..., u] = max(x[..., u * pieces : (u + 1) * pieces]). Goodfellow et al. 2013.
 
-    ``Chain([Dense(pieces * units), Maxout(pieces)])`` is the paper's layer with its affine maps.
+    ``Chain([Dense(pieces * units), Maxout(pieces)])`` is the paper's layer, including its affine maps.
+
+    Args:
+        pieces: number of neighbouring features per output; must divide the last axis.
     """
 
     pieces: int = 2

@@ -1,4 +1,4 @@
-"""What a layer is."""
+"""The base class of all layers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,51 +10,78 @@ from .spec import Plan, Shape
 
 
 class Layer:
-    """A frozen description of one layer: subclasses are frozen dataclasses and own no arrays.
+    """Base class of layers. Subclasses are frozen dataclasses and own no arrays.
 
-    ``plan(in_shape)`` is pure and says what the layer needs (shapes without the batch axis);
-    ``forward(m, x, y)`` fills every element of y; ``backward(m, x, y, dy, dx)`` overwrites every parameter gradient
-    and, unless dx is None, every element of dx. ``m`` is the layer's memory; x and y are what forward saw.
-    All arrays are C-contiguous, of the net's dtype, with the batch axis first, and belong to the network.
+    ``plan(in_shape)`` is pure and describes what the layer needs. ``forward(m, x, y)`` fills every element of y.
+    ``backward(m, x, y, dy, dx)`` overwrites every parameter gradient and, unless dx is None, every element of dx.
+
+    ``m`` is the layer's memory, and x and y are the arrays of the last forward pass. All arrays belong to the network.
+    They are C-contiguous, have the net's dtype, and their first axis is the batch. Shapes in plans have no batch axis.
     """
 
-    #: Whether forward raises what is below m.floor to it, which makes a ReLU that follows free.
+    #: Whether forward computes max(m.floor, y), so that a ReLU that follows costs nothing.
     floors = False
-    #: Whether the layer takes images, (H, W, C).
+    #: Whether the layer takes images of shape (H, W, C).
     images = False
-    #: Whether backward leaves dx 0 where x is m.input_floor, which makes the backward pass of a ReLU before it free.
+    #: Whether backward sets dx to 0 where x equals m.input_floor, so that backward of a ReLU before it costs nothing.
     masks = False
 
     def plan(self, in_shape: Shape) -> Plan:
-        """What this layer needs for an input of ``in_shape``; ValueError if it can't take that shape."""
+        """Describe what this layer needs for an input shape.
+
+        Args:
+            in_shape: shape of one sample, without the batch axis.
+
+        Returns:
+            The output shape, parameters, buffers and scratch memory, as a ``Plan``.
+
+        Raises:
+            ValueError: if the layer cannot take this shape.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define plan(in_shape)")
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        """Fill y, of shape (n, *plan.out), from x, of shape (n, *in_shape)."""
+        """Compute the output.
+
+        Args:
+            m: memory of the layer.
+            x: input of shape (n, *in_shape).
+            y: output of shape (n, *plan.out); every element is overwritten.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(m, x, y)")
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        """Overwrite the parameter gradients in m and, unless it is None, dx, given dy."""
+        """Compute gradients of the parameters and of the input.
+
+        Args:
+            m: memory of the layer; every parameter gradient in it is overwritten.
+            x, y: input and output of the last forward pass.
+            dy: gradient with respect to y.
+            dx: gradient with respect to x; every element is overwritten. None if it is not needed.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define backward(m, x, y, dy, dx)")
 
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-        """Which of its smooth pieces the last forward pass, from x to y, was on: integers or booleans of any shape.
+        """Return which smooth pieces the last forward pass was on, for gradient checks.
 
-        They are what backward goes by (the sign of a ReLU's input, the place of a pool's largest value), so a gradient
-        check that moves something and sees one change has crossed a kink. None for a layer that is smooth.
+        These are the decisions that the backward pass uses, such as the sign of a ReLU's input or the position of a
+        pool's largest value. If one changes when a gradient check moves a value, the check has crossed a kink.
+
+        Returns:
+            Integers or booleans of any shape; None for a smooth layer.
         """
         return None
 
     def bind(self, m: Any) -> None:
-        """Called once for each batch size, when the memory is made; composites arrange their children here."""
+        """Prepare new memory; called once for each batch size. Composites arrange their inner layers here."""
 
     def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> "Iterator[Pass]":
-        """What the layers inside saw and made in the last forward pass, in their order; composites say so."""
+        """Yield (place, layer, x, y) for each inner layer in the last forward pass. Composites override this."""
         return iter(())
 
 
 def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
-    """``layer.plan(in_shape)``, with the layer's class and place put in front of an error's text."""
+    """Return ``layer.plan(in_shape)``; errors name the layer's class and its place in the network."""
     if not isinstance(layer, Layer):
         hint = " (give an instance, not the class)" if isinstance(layer, type) else ""
         if isinstance(layer, (list, tuple)):
@@ -67,4 +94,4 @@ def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
 
 
 Observer = Callable[[str, np.ndarray], None]
-Pass = tuple[str, Layer, np.ndarray, np.ndarray]  # place, layer, its x and y
+Pass = tuple[str, Layer, np.ndarray, np.ndarray]  # (place, layer, x, y)

@@ -1,4 +1,4 @@
-"""Layers made of layers."""
+"""Composite layers: chains of layers, and residual blocks."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,14 @@ from .spec import Child, Plan, Scratch, Shape
 
 @dataclass(frozen=True)
 class Chain(Layer):
-    """Layers one after the other. A network is a Chain that has memory.
+    """Apply layers one after the other. A network is a Chain with memory.
 
-    The outputs of all layers but the last are kept for the backward pass. Of the gradients between them only
-    two are alive at a time, so they take turns in two places. A ReLU behind a layer that ``floors`` is left to that
-    layer, and works in its place: the input of such a ReLU is not kept.
+    The outputs of all layers but the last are kept for the backward pass. Of the gradients between layers, only two
+    exist at a time, so they use two places in turn. A layer that ``floors`` takes over a ReLU that follows it: the ReLU
+    is computed in place, and its input is not kept.
+
+    Args:
+        layers: at least one layer.
     """
 
     layers: Sequence[Layer]
@@ -46,9 +49,9 @@ class Chain(Layer):
         return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children))
 
     def fused(self, i: int) -> bool:
-        """Whether layer i is a ReLU that the layer before it takes over. The last layer's output lies elsewhere."""
+        """Return whether layer i is a ReLU that the layer before it takes over. The last layer never is one."""
         within = 0 < i < len(self.layers) - 1
-        # Of a subclass nobody knows what it does.
+        # A subclass of ReLU may compute something else.
         return within and type(self.layers[i]) is ReLU and _declares("floors", "forward", self.layers[i - 1])
 
     def bind(self, m: Any) -> None:
@@ -66,7 +69,7 @@ class Chain(Layer):
         m.first_trained = trained[0] if trained else len(self.layers)
 
     def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:
-        """A layer whose ReLU works in place is left out, as its own output is gone; the ReLU's x is then its y."""
+        """Yield the layers' passes, without layers whose output a ReLU has overwritten. Such a ReLU has its y as x."""
         for i, ((layer, memory), output) in enumerate(zip(m.children, [*m.outputs, y], strict=True)):
             last = i + 1 == len(m.children)
             for seen in _passes(str(i), layer, memory, x, output):
@@ -84,7 +87,7 @@ class Chain(Layer):
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         found = []
         for i, ((layer, memory), output) in enumerate(zip(m.children, [*m.outputs, y], strict=True)):
-            # Of a ReLU that works in place there is only what it let through.
+            # A ReLU that works in place has overwritten its input; its output tells the sign.
             found.append(output > 0 if m.fused[i] else layer.winners(memory, x, output))
             x = output
         return join_winners(found)
@@ -101,11 +104,11 @@ class Chain(Layer):
         dx: np.ndarray | None,
         observe: Observer | None,
     ) -> None:
-        """``backward``, calling ``observe(name, dy)`` with the gradient that reaches each layer's output.
+        """Run ``backward``, and call ``observe(name, dy)`` with the gradient at each layer's output.
 
-        Of a ReLU that works in place, and the layer before it, that is the gradient at the latter's output.
+        A ReLU that works in place has no call of its own. The layer before it gets the gradient at its own output.
         """
-        # Below the first layer with parameters nobody asks for a gradient, unless dx is wanted.
+        # No gradient is needed below the first layer with parameters, unless dx is requested.
         stop = 0 if dx is not None else m.first_trained
         for i in range(len(m.children) - 1, stop - 1, -1):
             layer, memory = m.children[i]
@@ -125,7 +128,7 @@ class Chain(Layer):
 
 
 def _passes(place: str, layer: Layer, m: Memory, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:
-    """Those of one layer inside a composite: what is inside of it, then itself. A Chain is no more than its layers."""
+    """Yield the passes inside a layer, then that of the layer itself, unless it is a Chain."""
     for inner, inside, before, after in layer.passes(m, x, y):
         yield f"{place}.{inner}", inside, before, after
     if not isinstance(layer, Chain):
@@ -133,13 +136,13 @@ def _passes(place: str, layer: Layer, m: Memory, x: np.ndarray, y: np.ndarray) -
 
 
 def _declares(promise: str, method: str, layer: Layer) -> bool:
-    """Whether the layer's class makes the promise for the method in use: one that overrides it has to say so again."""
+    """Return whether ``promise`` holds for a layer's method. A class that overrides the method must repeat it."""
     kind = next(kind for kind in type(layer).__mro__ if promise in vars(kind) or method in vars(kind))
     return bool(vars(kind).get(promise, False))
 
 
 def join_winners(found: Iterable[np.ndarray | None]) -> np.ndarray | None:
-    """Several layers' winners as one array; None if none has any."""
+    """Join the winners of several layers into one array; return None if no layer has any."""
     flat = [winners.reshape(-1) for winners in found if winners is not None]
     return np.concatenate(flat) if flat else None
 
@@ -150,15 +153,19 @@ def _has_gradients(m: Memory) -> bool:
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """y = layers(x) + shortcut(x), with the identity as shortcut unless layers are given. He et al. 2016.
+    """Residual block, y = layers(x) + shortcut(x). He et al. 2016.
 
-    No activation follows the sum. Both paths must end in the same shape.
+    No activation follows the sum. Both paths must have the same output shape.
+
+    Args:
+        layers: layer or list of layers of the main path.
+        shortcut: layer or list of layers of the shortcut; None for the identity. By keyword only.
     """
 
     floors = True
 
     layers: Sequence[Layer] | Layer
-    # By name only: Residual(Dense(8), ReLU()) would have the ReLU as its shortcut.
+    # By keyword only, because Residual(Dense(8), ReLU()) would take the ReLU as its shortcut.
     shortcut: Sequence[Layer] | Layer | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -21,11 +21,15 @@ Padding = str | int | Pair | Borders
 
 @lru_cache(maxsize=1024)
 def borders(padding: Padding, size: Pair, kernel: Pair, stride: Pair) -> Borders:
-    """Rows and columns of zeros around an image of ``size`` for a kernel of that extent, dilation included.
+    """Return ((top, bottom), (left, right)), the rows and columns of zeros around an image.
 
-    "valid" adds none; "same" gives ceil(size / stride) outputs, as Keras does, with the odd one at the bottom and
-    right; a number goes on all four sides, and two as many rows above and below, columns left and right, as in
-    PyTorch; or ((top, bottom), (left, right)).
+    Args:
+        padding: ``"valid"`` adds none. ``"same"`` gives ceil(size / stride) outputs, as in Keras, with an odd row or
+            column at the bottom or right. One number applies to all four sides, two numbers to rows and columns, as in
+            PyTorch. ((top, bottom), (left, right)) is returned unchanged.
+        size: rows and columns of the image.
+        kernel: rows and columns of the kernel, including dilation.
+        stride: stride along rows and columns.
     """
     if padding == "valid":
         return (0, 0), (0, 0)
@@ -41,7 +45,7 @@ def borders(padding: Padding, size: Pair, kernel: Pair, stride: Pair) -> Borders
 
 
 def pair(who: str, name: str, value: Any, least: int = 1) -> Pair:
-    """Whole numbers of at least ``least`` for the rows and for the columns, given as one number for both or two."""
+    """Return two whole numbers of at least ``least``, for rows and columns, given as one number or two."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2:
         raise ValueError(f"{who}: expected {name} as one number or two; got {value!r}")
@@ -49,14 +53,17 @@ def pair(who: str, name: str, value: Any, least: int = 1) -> Pair:
 
 
 def check_padding(who: str, padding: Padding) -> Padding:
-    """``padding`` as ``borders`` takes it; ValueError or TypeError for anything else."""
+    """Return ``padding`` in the form that ``borders`` takes; raise ValueError or TypeError if it is invalid."""
     if padding in ("same", "valid"):
         return padding
     return check_borders(who, padding, '"same", "valid" (none), ')
 
 
 def check_borders(who: str, padding: Any, words: str = "") -> int | Pair | Borders:
-    """A number, two, or two pairs, of at least 0; ValueError or TypeError otherwise, naming ``words`` too."""
+    """Return one number, two numbers or two pairs of at least 0; raise ValueError or TypeError otherwise.
+
+    ``words`` are further choices that the error names.
+    """
     refusal = (
         f"{who}: expected padding as {words}a number, (rows, columns) or ((top, bottom), (left, right)); got "
         f"{padding!r}"
@@ -79,7 +86,7 @@ def check_borders(who: str, padding: Any, words: str = "") -> int | Pair | Borde
 
 
 class ConvolutionLayer(Layer):
-    """What Conv2D and ConvTranspose2D have in common: their arguments, checked, and the window's measures."""
+    """Base of Conv2D and ConvTranspose2D: checks of their arguments, and the sizes of the window."""
 
     filters: int
     kernel: int | Pair
@@ -106,11 +113,11 @@ class ConvolutionLayer(Layer):
 
     @property
     def _pairs(self) -> tuple[Pair, Pair, Pair]:
-        """Kernel, stride and dilation, along the rows and along the columns."""
+        """Kernel, stride and dilation, each for rows and columns."""
         return cast(tuple[Pair, Pair, Pair], (self.kernel, self.stride, self.dilation))
 
     def _check_groups(self, in_shape: Shape) -> None:
-        """ValueError for what is no image or can't be cut into groups."""
+        """Raise ValueError unless the input is an image whose channels can be divided into groups."""
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
         if in_shape[2] % self.groups:
@@ -121,20 +128,21 @@ class ConvolutionLayer(Layer):
 class Conv2D(ConvolutionLayer):
     """y[i, j, f] = b[f] + sum over p, q, c of x[sh * i + dh * p, sw * j + dw * q, c] * W[p, q, c, f].
 
-    x has shape (n, H, W, C), W (kh, kw, C / groups, filters), with the image's borders filled up with zeros. (sh, sw)
-    is the stride, (dh, dw) the dilation.
+    x has shape (n, H, W, C) and W has shape (kh, kw, C / groups, filters). (sh, sw) is the stride and (dh, dw) is the
+    dilation. Images are padded with zeros.
 
     Args:
         filters: number of output channels.
         kernel: height and width of the window, or one number for both.
-        stride: step of the window down and across, or one number for both.
-        padding: "same" (ceil(size / stride) outputs, as in Keras), "valid" (none), a number for all sides or two for
-            rows and columns, as in PyTorch, or ((top, bottom), (left, right)).
-        bias: whether b is added; it starts at 0.
-        init: of W; He et al. 2015 unless told.
-        dilation: distance of the window's taps down and across, or one number for both (Yu and Koltun 2016).
-        groups: into how many groups channels and filters are cut; each filter sees its own group's channels only
-            (Krizhevsky et al. 2012). groups = C is the depthwise convolution.
+        stride: step of the window along rows and columns, or one number for both.
+        padding: ``"same"`` for ceil(size / stride) outputs, as in Keras; ``"valid"`` for no padding; one number for all
+            sides or two for rows and columns, as in PyTorch; or ((top, bottom), (left, right)).
+        bias: whether to add b, which has shape (filters,) and starts at 0.
+        init: initializer of W. ``HeNormal`` by default (He et al. 2015).
+        dilation: distance between the window's taps along rows and columns, or one number for both (Yu and Koltun
+            2016).
+        groups: number of groups into which channels and filters are divided. Each filter sees only the channels of its
+            own group (Krizhevsky et al. 2012). groups = C gives the depthwise convolution.
     """
 
     floors = True
@@ -168,7 +176,7 @@ class Conv2D(ConvolutionLayer):
         return Plan(
             g.out_shape,
             params=tuple(params),
-            # The three passes take turns in one place.
+            # The three passes use the same memory, one at a time.
             scratch=(
                 *(
                     Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place", brief=True)

@@ -1,4 +1,4 @@
-"""Transposed convolution of images (H, W, C), channels last: the input's gradient of Conv2D, as a layer."""
+"""Transposed convolution of images (H, W, C), channels last: the gradient of Conv2D's input, as a layer."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,38 +16,41 @@ from .spec import Initializer, Param, Plan, Scratch, Shape
 
 @dataclass(frozen=True)
 class ConvTranspose2D(ConvolutionLayer):
-    """Each input pixel spreads over a window of outputs, whose corners lie ``stride`` apart; overlaps add up.
+    """Transposed convolution: each input pixel adds to a window of outputs, and windows are ``stride`` apart.
 
-    It goes the way of a Conv2D of the same stride, padding, dilation and groups backwards: its outputs have the shape
-    of that layer's inputs, and it computes what that layer's backward pass does. In other words it is a convolution,
-    of stride 1, of the input with stride - 1 zeros between its pixels and zeros around it (Zeiler et al. 2010; Dumoulin
-    and Visin 2016, chapter 4):
+    The layer reverses a Conv2D with the same stride, padding, dilation and groups. Its outputs have the shape of that
+    layer's inputs, and it computes that layer's gradient with respect to its input. It is also a convolution of stride
+    1 whose input has stride - 1 zeros between pixels and zeros around them (Zeiler et al. 2010; Dumoulin and Visin
+    2016, chapter 4):
 
-    y[i, j, f] = b[f] + sum over a, b, c of s[i + dilation * a, j + dilation * b, c] * W[a, b, c, f], where s is x
-    spread out: x[p, q] at s[stride * p + reach - 1 - top, stride * q + reach - 1 - left], 0 elsewhere, with
+    y[i, j, f] = b[f] + sum over a, b, c of s[i + dilation * a, j + dilation * b, c] * W[a, b, c, f]
+
+    Here s has x[p, q] at s[stride * p + reach - 1 - top, stride * q + reach - 1 - left] and 0 elsewhere, and
     reach = (kernel - 1) * dilation + 1. Kernel, stride and dilation may differ between rows and columns.
 
-    x has shape (n, H, W, C), W (kh, kw, C / groups, filters) as that of Conv2D, so that its last axis counts the units
-    for initialisers and norm limits; Flax has it so too. Keras's (kh, kw, filters, C) and PyTorch's (C, filters, kh,
-    kw) are the weights of the convolution that goes the other way: with channels exchanged (within each group) and
-    the window turned by half a circle, ``[::-1, ::-1]``.
+    x has shape (n, H, W, C) and W has shape (kh, kw, C / groups, filters). As in Conv2D and in Flax, the last axis of W
+    is the number of units, for initializers and norm limits. The weights of Keras, (kh, kw, filters, C), and of
+    PyTorch, (C, filters, kh, kw), are those of the reversed convolution: channels are exchanged (within each group),
+    and the window is rotated by 180 degrees, ``[::-1, ::-1]``.
 
     Args:
         filters: number of output channels.
         kernel: height and width of the window, or one number for both.
-        stride: distance of neighbouring input pixels in the output, down and across, or one number for both.
-        padding: what the other convolution adds to its image, and so what is cut off here. "same": the output has
-            stride * size rows; "valid": all that any input reaches, or stride * size if that is more, both as in
-            Keras; a number for all sides or two for rows and columns: (size - 1) * stride + reach - 2 * padding +
-            output_padding, as in PyTorch; or ((top, bottom), (left, right)).
-        output_padding: further rows at the bottom and columns at the right, fewer than ``stride``, or one number for
-            both: which of the sizes that a strided convolution makes equal is meant. "same" and "valid" have decided
-            that.
-        bias: whether b is added; it starts at 0.
-        init: of W; He et al. 2015 unless told. The fan-in is C / groups * kh * kw, the inputs of an output at stride 1.
-            A larger stride leaves an output 1 / stride^2 of them on average, and its variance falls likewise.
-        dilation: distance of the window's taps down and across, or one number for both.
-        groups: into how many groups channels and filters are cut, each filter seeing its own group's channels only.
+        stride: distance of neighbouring input pixels in the output, along rows and columns, or one number for both.
+        padding: padding of the reversed convolution, which is cut off from this layer's output. ``"same"`` gives
+            stride * size rows. ``"valid"`` gives all rows that an input reaches, or stride * size if that is more. Both
+            are as in Keras. One number for all sides or two for rows and columns give (size - 1) * stride + reach -
+            2 * padding + output_padding rows, as in PyTorch. ((top, bottom), (left, right)) sets each side.
+        output_padding: additional rows at the bottom and columns at the right, each below ``stride``, or one number for
+            both. A strided convolution maps several input sizes to one output size; this chooses among them. Must be 0
+            with ``"same"`` and ``"valid"``, which fix the size.
+        bias: whether to add b, which has shape (filters,) and starts at 0.
+        init: initializer of W. ``HeNormal`` by default (He et al. 2015). The fan-in is C / groups * kh * kw, the number
+            of inputs of an output at stride 1. With a larger stride, an output has 1 / stride^2 of these inputs on
+            average, and its variance falls by the same factor.
+        dilation: distance between the window's taps along rows and columns, or one number for both.
+        groups: number of groups into which channels and filters are divided. Each filter sees only the channels of its
+            own group.
     """
 
     floors = True
@@ -75,7 +78,7 @@ class ConvTranspose2D(ConvolutionLayer):
             )
 
     def _length(self, axis: int, size: int) -> int:
-        """Length of y along an axis for x of ``size``."""
+        """Return the length of y along an axis for x of length ``size``."""
         (kernel, stride, dilation), more = (p[axis] for p in self._pairs), self.output_padding
         if self.padding == "same":
             return size * stride
@@ -102,13 +105,13 @@ class ConvTranspose2D(ConvolutionLayer):
         params = [Param("W", g.weights, self.init)]
         if self.bias:
             params.append(Param("b", (self.filters,), Zeros(), decay=False))
-        # The other convolution takes dy to dx, so to its weights dy is the image and x the output's gradient.
+        # The reversed convolution maps dy to dx. For its weights, dy is the image and x is the output's gradient.
         passes = convolution(g), convolution(g.turned()), weights_gradient(g.turned())
         turned = g.turned().weights
         return Plan(
             g.out_shape,
             params=tuple(params),
-            # The three passes take turns in one place.
+            # The three passes use the same memory, one at a time.
             scratch=(
                 *(
                     Scratch(f"place{i}", (p.scratch,), per_sample=False, share="place", brief=True)

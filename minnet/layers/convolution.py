@@ -1,7 +1,7 @@
-"""The passes of a convolution: its geometry, and the algorithm that suits it.
+"""The passes of a convolution: its geometry, and the algorithm for each geometry.
 
-The gradient with respect to the input is a convolution too, with its geometry turned round; hence both, and transposed
-convolution, are made of the two passes here: ``Convolution`` and ``WeightsGradient``.
+The gradient with respect to the input is also a convolution, with the turned geometry. Convolution and transposed
+convolution therefore use the same two passes: a convolution, and the gradient of its weights.
 """
 
 import math
@@ -23,8 +23,8 @@ Pair = tuple[int, int]  # along the rows, along the columns
 class Geometry:
     """y[i, j] = sum over a, b of x'[stride * i + dilation * a, stride * j + dilation * b] W[a, b].
 
-    x' is x with its elements ``spread`` apart, zeros between and around, and x[0, 0] at (top, left). Along each axis
-    one of stride and spread is 1.
+    x' has the elements of x ``spread`` apart, with x[0, 0] at (top, left) and zeros elsewhere. Along each axis, stride
+    or spread is 1.
     """
 
     in_shape: Shape  # (rows, columns, channels)
@@ -39,33 +39,33 @@ class Geometry:
 
     @property
     def reach(self) -> Pair:
-        """Rows and columns from a window's first tap to its last, both included."""
+        """Rows and columns from the first to the last tap of a window, both included."""
         return reach_of(self.kernel, self.dilation)
 
     @property
     def tap_step(self) -> Pair:
-        """Distance of the taps of a phase."""
+        """Distance between the taps of a phase."""
         return direct.tap_step(self.spread[0], self.dilation[0]), direct.tap_step(self.spread[1], self.dilation[1])
 
     @property
     def distance(self) -> Pair:
-        """How far apart the elements of x are that the taps of a phase meet."""
+        """Distance between the elements of x that meet the taps of a phase."""
         (down, across), (rows, columns) = self.dilation, self.tap_step
         return down * rows // self.spread[0], across * columns // self.spread[1]
 
     def phases(self, axis: int) -> Array:
-        """As ``direct.phases`` has them, along rows or columns."""
+        """Return ``direct.phases`` along rows or columns."""
         front = (self.top, self.left)[axis]
         return direct.phases(self.kernel[axis], front, self.spread[axis], self.dilation[axis])
 
     @property
     def grid(self) -> Pair:
-        """Rows and columns of outputs of a phase, the last of which some phases may lack."""
+        """Rows and columns of outputs of a phase. Some phases lack the last row or column."""
         rows, columns, _ = self.out_shape
         return -(-rows // self.spread[0]), -(-columns // self.spread[1])
 
     def borders(self, axis: int) -> Pair:
-        """Where x starts behind its zeros, and the length of both: as far as any window reaches, or all of x."""
+        """Return the number of zeros in front of x, and the length that covers all windows and all of x."""
         distance = self.distance[axis]
         met = [(start, start + distance * (taps - 1)) for _, taps, start in self.phases(axis).tolist() if taps > 0]
         front = max(0, -min(first for first, _ in met))
@@ -78,7 +78,7 @@ class Geometry:
         return (*self.kernel, self.in_shape[2] // self.groups, self.out_shape[2])
 
     def turned(self) -> "Geometry":
-        """Of the gradient with respect to x: a convolution of dy with the turned kernel."""
+        """Return the geometry of the gradient with respect to x: a convolution of dy with the turned kernel."""
         reach = self.reach
         return Geometry(
             self.out_shape, self.in_shape, self.kernel, reach[0] - 1 - self.top, reach[1] - 1 - self.left,
@@ -87,7 +87,7 @@ class Geometry:
 
     @property
     def suits_winograd(self) -> bool:
-        """Whether Winograd's convolution is possible, and saves a third of the multiplications or more."""
+        """Whether Winograd's convolution is possible and saves at least a third of the multiplications."""
         if {*self.stride, *self.spread, *self.dilation, self.groups} != {1}:
             return False
         if not winograd.suits(self.kernel, self.in_shape[2], self.out_shape[2]):
@@ -98,12 +98,12 @@ class Geometry:
 
 
 def reach_of(kernel: Pair, dilation: Pair) -> Pair:
-    """Rows and columns from the first tap of a window to its last, both included."""
+    """Return the rows and columns from the first to the last tap of a window, both included."""
     return (kernel[0] - 1) * dilation[0] + 1, (kernel[1] - 1) * dilation[1] + 1
 
 
 class DirectConvolution:
-    """Patches are read where they lie. ``scratch``, ``work``: elements that ``run`` needs, all told and a thread."""
+    """Convolution that reads patches without a copy. ``run`` needs ``scratch`` elements, and ``work`` per thread."""
 
     def __init__(self, g: Geometry) -> None:
         (_, _, filters), channels, (down, across) = g.out_shape, g.in_shape[2], g.grid
@@ -117,7 +117,7 @@ class DirectConvolution:
         self._pixels = direct.pixel_offsets(down, across, g.stride, columns, channels)
 
     def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
-        """y = max(floor, convolution of x + bias); bias may be empty."""
+        """Compute y = max(floor, convolution of x + bias); ``bias`` may be empty."""
         g = self.geometry
         direct.conv(
             x, self._top, self._left, self._size, W, bias, floor, y, g.groups, g.spread, self._step,
@@ -126,7 +126,7 @@ class DirectConvolution:
 
 
 class WinogradConvolution:
-    """For 3x3 and 5x5 kernels at stride 1, with fewer multiplications."""
+    """Winograd's convolution for 3x3 and 5x5 kernels at stride 1, which needs fewer multiplications."""
 
     def __init__(self, g: Geometry) -> None:
         (rows, columns, filters), channels, r = g.out_shape, g.in_shape[2], g.kernel[0]
@@ -137,14 +137,14 @@ class WinogradConvolution:
         self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
 
     def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
-        """y = max(floor, convolution of x + bias); bias may be empty."""
+        """Compute y = max(floor, convolution of x + bias); ``bias`` may be empty."""
         g = self.geometry
         starts, _ = winograd.offsets(self._images * math.prod(self._grid), g.in_shape[2], x.itemsize)
         winograd.winograd_conv(x, g.top, g.left, W, bias, floor, y, self._grid, self._images, starts, scratch, work)
 
 
 class DirectWeightsGradient:
-    """The sum over images is taken in parts. ``scratch``, ``work``: elements that ``run`` needs."""
+    """Weights' gradient, as a sum over parts of the batch. ``run`` needs ``scratch`` elements, ``work`` per thread."""
 
     def __init__(self, g: Geometry) -> None:
         (out_rows, out_columns, filters), channels = g.out_shape, g.in_shape[2]
@@ -155,7 +155,7 @@ class DirectWeightsGradient:
         self._taps = direct.tap_offsets(*g.kernel, g.weights[2], g.dilation, columns, channels)
 
     def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:
-        """dW and, unless it is empty, db, given dy."""
+        """Compute dW and, unless it is empty, db, from dy."""
         g = self.geometry
         partial = scratch.reshape(direct.PARTS, -1)
         direct.conv_backward_weights(
@@ -164,7 +164,7 @@ class DirectWeightsGradient:
 
 
 class WinogradWeightsGradient:
-    """The same, in transformed arrays."""
+    """Weights' gradient in Winograd's transformed arrays."""
 
     def __init__(self, g: Geometry) -> None:
         (rows, columns, filters), channels, r = g.out_shape, g.in_shape[2], g.kernel[0]
@@ -174,7 +174,7 @@ class WinogradWeightsGradient:
         self.work = winograd.work_size(*self._grid, r, channels, filters, self._images)
 
     def run(self, x: Array, dy: Array, dW: Array, db: Array, scratch: Array, work: Array) -> None:
-        """dW and, unless it is empty, db, given dy."""
+        """Compute dW and, unless it is empty, db, from dy."""
         g = self.geometry
         _, starts = winograd.offsets(self._images * math.prod(self._grid), g.in_shape[2], x.itemsize)
         partial = scratch.reshape(winograd.PARTS, -1)
@@ -185,11 +185,11 @@ class WinogradWeightsGradient:
 
 @lru_cache(maxsize=1024)
 def convolution(g: Geometry) -> DirectConvolution | WinogradConvolution:
-    """The algorithm for a convolution of that geometry."""
+    """Return the algorithm for a convolution of this geometry."""
     return WinogradConvolution(g) if g.suits_winograd else DirectConvolution(g)
 
 
 @lru_cache(maxsize=1024)
 def weights_gradient(g: Geometry) -> DirectWeightsGradient | WinogradWeightsGradient:
-    """The algorithm for its weights' gradient."""
+    """Return the algorithm for the weights' gradient of this geometry."""
     return WinogradWeightsGradient(g) if g.suits_winograd else DirectWeightsGradient(g)

@@ -17,7 +17,10 @@ from .spec import Initializer, Param, Plan, Shape
 class Dense(Layer):
     """y = x @ W + b, for x of shape (n, inputs) and y of shape (n, units).
 
-    W has shape (inputs, units) and starts as ``init`` says (He et al. 2015 unless told); b starts at 0.
+    Args:
+        units: number of outputs.
+        init: initializer of W, which has shape (inputs, units). ``HeNormal`` by default (He et al. 2015).
+        bias: whether to add b, which has shape (units,) and starts at 0.
     """
 
     floors = True
@@ -40,7 +43,7 @@ class Dense(Layer):
         return Plan((self.units,), tuple(params), work=2 * self.units)
 
     def _hint(self, in_shape: Shape) -> str:
-        """What to put around the layer, for an error's text."""
+        """Return a hint on how to make the input fit, for an error message."""
         if not in_shape:
             return " (put Reshape((1,)) before it)"
         if len(in_shape) != 2:

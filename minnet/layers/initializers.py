@@ -1,9 +1,11 @@
 """Initial values: ``initializer(rng, shape) -> float64 array``.
 
-Fan-in and fan-out come from the declared shape: the last axis counts the units (fan-out), the axis before it the
-inputs (fan-in), and every axis in front of those two, such as a convolution's window, multiplies both. An array
-with one axis or none has fan-in and fan-out equal to its size. Draws are float64 and are cast later, so that one seed
-gives the same network in both precisions. Normal distributions are not truncated (Keras truncates its own).
+Fan-in and fan-out follow from the parameter's shape. The last axis is the number of units (fan-out), and the axis
+before it is the number of inputs (fan-in). All axes in front of these two, such as a convolution's window, multiply
+both. An array with at most one axis has fan-in and fan-out equal to its size.
+
+Values are drawn in float64 and cast later, so one seed gives the same network in both precisions. Normal distributions
+are not truncated, unlike those of Keras.
 """
 
 import math
@@ -16,7 +18,7 @@ from .spec import Shape
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a parameter: (in, out) -> in, out; (kh, kw, C, F) -> kh*kw*C, kh*kw*F."""
+    """Return (fan_in, fan_out): (in, out) for shape (in, out), (kh*kw*C, kh*kw*F) for shape (kh, kw, C, F)."""
     if len(shape) < 2:
         return math.prod(shape), math.prod(shape)
     window = math.prod(shape[:-2])
@@ -25,13 +27,13 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 def _normal(rng: np.random.Generator, std: float, shape: Shape) -> np.ndarray:
     values = rng.standard_normal(shape)
-    values *= std  # in place: these are the largest arrays that a net ever makes
+    values *= std  # in place, because these are the largest arrays that a net creates
     return values
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Every element ``value``."""
+    """Initialize every element to ``value``."""
 
     value: float
 
@@ -44,14 +46,14 @@ class Constant:
 
 @dataclass(frozen=True)
 class Zeros(Constant):
-    """Every element 0: for biases and shifts."""
+    """Initialize every element to 0, as for biases and shifts."""
 
     value: float = field(default=0.0, init=False)
 
 
 @dataclass(frozen=True)
 class Normal:
-    """N(0, std^2). CS231n's "small random numbers" are ``Normal(0.01)``."""
+    """Draw from N(0, std^2). CS231n's "small random numbers" are ``Normal(0.01)``."""
 
     std: float = 0.01
 
@@ -64,7 +66,7 @@ class Normal:
 
 @dataclass(frozen=True)
 class Uniform:
-    """U(-bound, bound)."""
+    """Draw from U(-bound, bound)."""
 
     bound: float = 0.05
 
@@ -77,7 +79,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class GlorotNormal:
-    """Variance 2 / (fan_in + fan_out). Glorot and Bengio 2010, eq. 12, with gain."""
+    """Draw from N(0, gain^2 * 2 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 12, with a gain."""
 
     gain: float = 1.0
 
@@ -90,7 +92,7 @@ class GlorotNormal:
 
 @dataclass(frozen=True)
 class GlorotUniform:
-    """U(-r, r) with r = sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 16, with gain."""
+    """Draw from U(-r, r), r = gain * sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 16, with a gain."""
 
     gain: float = 1.0
 
@@ -104,7 +106,7 @@ class GlorotUniform:
 
 @dataclass(frozen=True)
 class HeNormal:
-    """Variance 2 / fan_in, which keeps the scale through ReLU layers. He et al. 2015, eq. 10."""
+    """Draw from N(0, 2 / fan_in), which preserves the scale through ReLU layers. He et al. 2015, eq. 10."""
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return _normal(rng, math.sqrt(2 / fans(shape)[0]), shape)
@@ -112,7 +114,7 @@ class HeNormal:
 
 @dataclass(frozen=True)
 class HeUniform:
-    """U(-r, r) with r = sqrt(6 / fan_in): He et al.'s variance from a uniform distribution."""
+    """Draw from U(-r, r) with r = sqrt(6 / fan_in), which has the variance of ``HeNormal``."""
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         bound = math.sqrt(6 / fans(shape)[0])
@@ -121,7 +123,7 @@ class HeUniform:
 
 @dataclass(frozen=True)
 class LeCunNormal:
-    """Variance 1 / fan_in. LeCun, Bottou, Orr, Mueller 1998, Efficient BackProp, eq. 16; SELU needs it."""
+    """Draw from N(0, 1 / fan_in), as SELU needs. LeCun, Bottou, Orr, Mueller 1998, Efficient BackProp, eq. 16."""
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return _normal(rng, math.sqrt(1 / fans(shape)[0]), shape)
@@ -129,7 +131,7 @@ class LeCunNormal:
 
 @dataclass(frozen=True)
 class LeCunUniform:
-    """U(-r, r) with r = sqrt(3 / fan_in): LeCun et al.'s variance from a uniform distribution."""
+    """Draw from U(-r, r) with r = sqrt(3 / fan_in), which has the variance of ``LeCunNormal``."""
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         bound = math.sqrt(3 / fans(shape)[0])
@@ -138,10 +140,10 @@ class LeCunUniform:
 
 @dataclass(frozen=True)
 class Orthogonal:
-    """A random orthogonal matrix times gain. Saxe, McClelland, Ganguli 2014.
+    """Draw a random orthogonal matrix and multiply it by ``gain``. Saxe, McClelland, Ganguli 2014.
 
-    All axes but the last form the rows. The Q of a Gaussian matrix is uniformly distributed only
-    once the signs of R's diagonal are made positive (Mezzadri 2007).
+    All axes but the last form the rows. The factor Q of a Gaussian matrix is uniformly distributed only if the diagonal
+    of R is positive, so the signs are adjusted (Mezzadri 2007).
     """
 
     gain: float = 1.0
@@ -160,7 +162,7 @@ class Orthogonal:
 
 @dataclass(frozen=True)
 class Sparse:
-    """Each unit takes ``connections`` of its inputs with N(0, std^2) weights, all others 0. Martens 2010, section 5."""
+    """Connect each unit to ``connections`` random inputs with weights from N(0, std^2). Martens 2010, section 5."""
 
     connections: int = 15
     std: float = 1.0

@@ -1,7 +1,7 @@
-"""The memory that a network hands to its layers.
+"""The memory that a network allocates for its layers.
 
-A ``Node`` holds one layer's arrays for as long as the network lives; a ``Memory`` is what the layer sees in a pass:
-those arrays as attributes, with the scratch cut to the batch at hand.
+A ``Node`` holds the arrays of one layer during the whole life of the network. A ``Memory`` is the view of them that a
+layer receives in a pass: arrays as attributes, with scratch memory of the size of the batch.
 """
 
 import math
@@ -15,19 +15,25 @@ from ..kernels.arrays import aligned_empty
 from ..kernels.vector.product import new_work
 from .spec import Plan, Shape
 
-_ALIGN = 16  # elements, so that every array starts at a cache line
+_ALIGN = 16  # elements; every array starts at a cache line
 
 
 class Run:
-    """What the passes of one network share: whether this pass trains, which training pass it is, and working memory.
+    """State that all layers of a network share in a pass.
 
-    ``work`` and ``offsets`` are what matrix products need; they hold nothing between two kernels.
+    Attributes:
+        training: whether the pass trains.
+        step: number of the training pass.
+        resting: places of layers whose parameters and statistics are frozen.
+        work, offsets: working memory of matrix products. Its contents do not matter between kernels.
+        nothing: empty array in the net's dtype.
+        no_floor, zero: minus infinity and 0 in the net's dtype.
     """
 
     def __init__(self, dtype: np.dtype, work: int) -> None:
         self.training = False
         self.step = 0
-        self.resting: frozenset[str] = frozenset()  # places of layers that are frozen with all that they keep
+        self.resting: frozenset[str] = frozenset()
         self.work, self.offsets = new_work(dtype, work)
         self.nothing = np.empty(0, dtype)
         self.no_floor, self.zero = dtype.type(-np.inf), dtype.type(0)
@@ -36,12 +42,19 @@ class Run:
 class Memory:
     """One layer's memory for one batch size.
 
-    Attributes: each parameter by its name and its gradient with a ``d`` in front (``m.W``, ``m.dW``), buffers and
-    scratch by name, ``m.children`` (pairs of layer and memory), ``m.stream`` (uint64 key of this layer's noise),
-    ``m.training`` and ``m.step`` (the number of the training pass, which also keys the noise), ``m.work`` and
-    ``m.offsets`` (what products need), ``m.nothing`` (an empty array in the net's dtype), ``m.floor`` (what a layer
-    that ``floors`` raises its output to: 0 where it takes a ReLU over, else -infinity, ``m.no_floor``),
-    ``m.input_floor`` (the same of the input).
+    Parameters, buffers and scratch memory are attributes by name, and gradients have a ``d`` in front: ``m.W``,
+    ``m.dW``.
+
+    Attributes:
+        children: pairs (layer, memory) of the inner layers.
+        stream: uint64 key of this layer's noise.
+        training: whether this layer trains in this pass.
+        step: number of the training pass, which also keys the noise.
+        work, offsets: working memory of matrix products.
+        nothing: empty array in the net's dtype.
+        floor: lower bound of the output, for a layer that ``floors``: 0 if it takes over a ReLU, else minus infinity
+            (``no_floor``).
+        input_floor: the same bound of the input.
     """
 
     def __init__(
@@ -53,20 +66,20 @@ class Memory:
         self.no_floor, self.zero = run.no_floor, run.zero
         self.floor = self.input_floor = run.no_floor
         self.children: list[tuple[Any, Memory]] = []
-        self.trained = False  # whether this layer itself has parameters
+        self.trained = False  # whether this layer itself has parameters, apart from its children
         self.__dict__.update(arrays)
 
     @property
     def training(self) -> bool:
-        """Whether this layer trains in this pass: noise is drawn and statistics are those of the batch.
+        """Whether this layer trains in this pass, and so draws noise and uses the statistics of the batch.
 
-        A layer that keeps buffers does not train while all of its parameters are frozen (see ``Net.frozen``).
+        A layer with buffers does not train while all of its parameters are frozen (see ``Net.frozen``).
         """
         return self._run.training and self._place not in self._run.resting
 
     @property
     def step(self) -> int:
-        """Number of the current training pass, from 0."""
+        """Number of the current training pass, counted from 0."""
         return self._run.step
 
     def __getattr__(self, name: str) -> Any:
@@ -74,11 +87,11 @@ class Memory:
 
 
 class Node:
-    """One layer of a network with all the memory that it owns, and the nodes of the layers inside it."""
+    """One layer of a network with its memory, and the nodes of its inner layers."""
 
     def __init__(self, layer: Any, plan: Plan, in_shape: Shape, name: str, run: Run, seed: int) -> None:
         self.layer, self.plan, self.in_shape, self.name, self.run = layer, plan, in_shape, name, run
-        # Noise is keyed by the layer's place, so that no two layers see the same.
+        # Noise is keyed by the layer's place, so that each layer draws other noise.
         self.stream = streams.key(seed, "noise of a layer", *name.encode())
         self.arrays: dict[str, np.ndarray] = {}
         self.storage: dict[str, np.ndarray] = {}
@@ -88,16 +101,16 @@ class Node:
         ]
 
     def walk(self) -> list["Node"]:
-        """This node and all below it, in the order of the layers."""
+        """Return this node and all nodes below it, in the order of the layers."""
         return [self, *(node for child in self.children for node in child.walk())]
 
     def rests(self, frozen: Collection[str]) -> bool:
-        """Whether this layer keeps buffers and has all of its own parameters among the ``frozen`` names."""
+        """Return whether this layer has buffers, and all of its own parameters are among the ``frozen`` names."""
         own = [f"{self.name}.{param.name}" for param in self.plan.params]
         return bool(self.plan.buffers and own) and all(name in frozen for name in own)
 
     def _sizes(self, capacity: int, brief: bool) -> dict[str, int]:
-        """Elements of each place of this layer's scratch; entries that share one get the largest one's size."""
+        """Return the elements of each place of scratch memory; a shared place has the size of its largest entry."""
         sizes: dict[str, int] = {}
         for scratch in self.plan.scratch:
             if scratch.brief == brief:
@@ -107,16 +120,16 @@ class Node:
         return sizes
 
     def kept_size(self, capacity: int) -> int:
-        """Elements of scratch of this layer and all below it, but for what is brief."""
+        """Return the elements of scratch memory of this layer and all below it, without brief entries."""
         return sum(sum(node._sizes(capacity, brief=False).values()) for node in self.walk())
 
     def brief_size(self, capacity: int) -> int:
-        """Elements of brief scratch that are in use at one time: this layer's, and those of one layer inside it."""
+        """Return the elements of brief scratch memory in use at one time: of this layer and of one of its children."""
         inside = max([child.brief_size(capacity) for child in self.children], default=0)
         return sum(self._sizes(capacity, brief=True).values()) + inside
 
     def allocate(self, capacity: int, dtype: np.dtype) -> None:
-        """Make scratch for batches of up to ``capacity``."""
+        """Allocate scratch memory for batches of up to ``capacity`` samples."""
         self._allocate(capacity, aligned_empty(self.brief_size(capacity), dtype))
 
     def _allocate(self, capacity: int, brief: np.ndarray) -> None:
@@ -131,7 +144,7 @@ class Node:
             child._allocate(capacity, brief[start:])
 
     def memory(self, n: int) -> Memory:
-        """What this layer sees in a pass over ``n`` samples."""
+        """Return this layer's memory for a pass over ``n`` samples."""
         arrays = dict(self.arrays)
         for scratch in self.plan.scratch:
             shape = (n, *scratch.shape) if scratch.per_sample else scratch.shape

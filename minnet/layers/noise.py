@@ -1,4 +1,4 @@
-"""Layers that draw noise while training."""
+"""Layers that draw noise in training passes."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from .spec import Plan, Scratch, Shape
 
 
 class _Dropout(Layer):
-    """Noise that both passes draw alike; a pass that does not train copies its input."""
+    """Base of dropout layers. Forward and backward draw the same noise; evaluation passes copy the input."""
 
     rate: float
 
@@ -22,7 +22,7 @@ class _Dropout(Layer):
     def _drop(
         self, m: Memory, source: np.ndarray, threshold: np.uint64, scale: np.floating, target: np.ndarray
     ) -> None:
-        """Fill target with scale * source, with 0 in place of what draws a 64-bit number below the threshold."""
+        """Set target to scale * source, and to 0 where a random 64-bit number is below the threshold."""
         raise NotImplementedError
 
     def _apply(self, m: Memory, source: np.ndarray, target: np.ndarray) -> None:
@@ -42,9 +42,12 @@ class _Dropout(Layer):
 
 @dataclass(frozen=True)
 class Dropout(_Dropout):
-    """While training, each element becomes 0 with probability ``rate``, the rest are scaled by 1 / (1 - rate).
+    """Set each element to 0 with probability ``rate``, and scale the others by 1 / (1 - rate).
 
-    Srivastava et al. 2014, in the inverted form of CS231n: a pass that does not train copies its input.
+    Srivastava et al. 2014, as inverted dropout of CS231n. Evaluation passes copy the input.
+
+    Args:
+        rate: probability in [0, 1).
     """
 
     rate: float = 0.5
@@ -60,10 +63,14 @@ class Dropout(_Dropout):
 
 @dataclass(frozen=True)
 class SpatialDropout(_Dropout):
-    """Dropout of whole channels: a sample keeps or loses all values of one channel, the last axis, together.
+    """Dropout of whole channels: set all values of a channel of a sample to 0, or none.
 
-    Neighbouring pixels are alike, so dropping single ones hides little from what comes next (Tompson et al. 2015). The
-    input has any shape (..., C). Keras's SpatialDropout2D and PyTorch's Dropout2d are the case of images.
+    Neighbouring pixels are correlated, so dropping single pixels removes little information (Tompson et al. 2015). The
+    input has shape (n, ..., C), and channels are the last axis. For images, this is Keras's SpatialDropout2D and
+    PyTorch's Dropout2d. Evaluation passes copy the input.
+
+    Args:
+        rate: probability in [0, 1) that a channel is dropped.
     """
 
     rate: float = 0.5

@@ -1,4 +1,4 @@
-"""Normalisation layers. Features, or channels, are the last axis, whatever comes before it."""
+"""Normalisation layers. The last axis is the features or channels; any axes may precede it."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .spec import Buffer, Param, Plan, Scratch, Shape
 
 
 def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:
-    """gamma, starting at 1, and beta, starting at 0: one of each for each feature."""
+    """Return gamma, which starts at 1, and beta, which starts at 0, with one element per feature."""
     if not in_shape:
         raise ValueError(f"expected at least one axis; got input shape {in_shape}")
     features = in_shape[-1:]
@@ -23,38 +23,45 @@ def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:
 
 
 def _partial(in_shape: Shape) -> Scratch:
-    """Sums for gamma and beta, of each part of the batch."""
+    """Return memory for the sums of gamma's and beta's gradients over each part of the batch."""
     return Scratch("partial", (PARTS, SUMS, in_shape[-1]), per_sample=False, brief=True)
 
 
 def _rows(x: np.ndarray) -> np.ndarray:
-    """All axes but the last as one."""
+    """View all axes but the last as one."""
     return x.reshape(-1, x.shape[-1])
 
 
 def _wide_rows(x: np.ndarray) -> np.ndarray:
-    """All axes but the last as one, with rows laid side by side as the kernels like it."""
+    """View all axes but the last as one, with several rows side by side, in the width that suits the kernels."""
     return x.reshape(-1, width_of(math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _wide_samples(x: np.ndarray) -> np.ndarray:
-    """The same within each sample: (n, wide rows, width)."""
+    """View each sample as ``_wide_rows`` does: (n, wide rows, width)."""
     return x.reshape(len(x), -1, width_of(math.prod(x.shape[1:-1]), x.shape[-1]))
 
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Each feature to mean 0 and variance 1 over the batch, then a learned gain and shift. Ioffe and Szegedy 2015.
+    """Normalize each feature to mean 0 and variance 1 over the batch, then apply a learned gain and shift.
 
-    Inputs (n, ..., C): of images (n, H, W, C), all pixels of the batch count. While training, the batch's own (biased)
-    variance is used and the running statistics move as ``running = momentum * running + (1 - momentum) * batch``, as
-    in CS231n and Keras. PyTorch's momentum is 1 - momentum here, and its running variance is the unbiased one. Other
-    passes use the running statistics. A training pass needs at least two values of each feature, so two samples unless
-    there are several pixels: of one the variance is 0 and the output knows nothing of the input.
+    Ioffe and Szegedy 2015. The input has shape (n, ..., C). For images (n, H, W, C), the statistics of a channel are
+    over all pixels of the batch.
 
-    ``momentum=1`` keeps the running statistics as they are, while training still normalises by the batch's own. A
-    ``Group(frozen=True)`` with gamma and beta in it keeps them too, and then training normalises by them, as other
-    passes do: the layer is a fixed map.
+    Training passes normalize by the (biased) variance of the batch, and update the running statistics as
+    ``running = momentum * running + (1 - momentum) * batch``, as in CS231n and Keras. PyTorch's ``momentum`` is
+    1 - momentum, and its running variance is unbiased. Evaluation passes normalize by the running statistics. A
+    training pass needs at least two values of each feature, hence two samples or several pixels. The variance of a
+    single value is 0, and the output would not depend on the input.
+
+    Frozen parameters: if gamma and beta are in a ``Group(frozen=True)``, the running statistics stay constant, and
+    training passes normalize by them too. The layer is then a fixed function.
+
+    Args:
+        momentum: weight of the old running statistics, from 0 to 1. With 1 they stay constant, while training passes
+            still normalize by the statistics of the batch.
+        eps: number added to the variance before its square root is taken.
     """
 
     floors = True
@@ -87,7 +94,7 @@ class BatchNorm(Layer):
         if m.training:
             moments = by_size(x.size, batch_norm.batch_moments, batch_norm.batch_moments_parallel)
             moments(x, parts, m.mean, m.var, m.partial, m.work)
-            if self.momentum < 1:  # at 1 rounding would move what is to stay
+            if self.momentum < 1:  # at 1, rounding would change statistics that are to stay constant
                 momentum = x.dtype.type(self.momentum)
                 batch_norm.running_average(m.running_mean, momentum, m.mean)
                 batch_norm.running_average(m.running_var, momentum, m.var)
@@ -107,9 +114,12 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """Each sample to mean 0 and variance 1 over the last axis, then a learned gain and shift.
+    """Normalize each sample to mean 0 and variance 1 over the last axis, then apply a learned gain and shift.
 
-    Ba, Kiros, Hinton 2016.
+    Ba, Kiros, Hinton 2016. The input has shape (n, ..., C).
+
+    Args:
+        eps: number added to the variance before its square root is taken.
     """
 
     eps: float = 1e-5
@@ -137,11 +147,15 @@ class LayerNorm(Layer):
 
 @dataclass(frozen=True)
 class GroupNorm(Layer):
-    """Each sample's groups of channels to mean 0 and variance 1, then a learned gain and shift for each channel.
+    """Normalize groups of channels of each sample to mean 0 and variance 1, then apply a learned gain and shift.
 
-    Wu and He 2018. Inputs (n, ..., C): the channels are cut into ``groups`` groups of neighbours; mean and (biased)
-    variance go over all positions of the sample and the group's channels. No batch statistics: training and other
-    passes are the same.
+    Wu and He 2018. The input has shape (n, ..., C). Mean and (biased) variance are over all positions of a sample and
+    the channels of a group. Gain and shift have one element per channel. The layer uses no statistics of the batch, so
+    training and evaluation passes are equal.
+
+    Args:
+        groups: number of groups of neighbouring channels; must divide C.
+        eps: number added to the variance before its square root is taken.
     """
 
     floors = True
@@ -168,10 +182,14 @@ class GroupNorm(Layer):
 
 @dataclass(frozen=True)
 class InstanceNorm(Layer):
-    """Each sample's channels to mean 0 and variance 1 over all positions, then a learned gain and shift by channel.
+    """Normalize each channel of each sample to mean 0 and variance 1, then apply a learned gain and shift.
 
-    Ulyanov, Vedaldi, Lempitsky 2016. Inputs (n, ..., C). It is GroupNorm with one channel a group. The gain and shift
-    are PyTorch's ``affine=True``; there are no running statistics, as with its ``track_running_stats=False``.
+    Ulyanov, Vedaldi, Lempitsky 2016. The input has shape (n, ..., C), and statistics are over all positions. The layer
+    equals GroupNorm with one channel per group, and PyTorch's InstanceNorm with ``affine=True`` and
+    ``track_running_stats=False``.
+
+    Args:
+        eps: number added to the variance before its square root is taken.
     """
 
     floors = True

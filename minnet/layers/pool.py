@@ -1,4 +1,4 @@
-"""Pooling, resizing and borders of images (H, W, C), channels last."""
+"""Pooling, upsampling and padding of images (H, W, C), channels last."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,7 +16,7 @@ from .spec import Plan, Shape
 
 
 class _Window(Layer):
-    """A window of ``size`` that moves by ``stride`` over an image with ``padding`` around it."""
+    """Base of pooling layers: a window of ``size`` that moves by ``stride`` over an image with ``padding``."""
 
     size: int | Pair
     stride: int | Pair | None
@@ -47,35 +47,36 @@ class _Window(Layer):
             if rest < 0:
                 raise ValueError(f"expected images of at least size={size} with padding; got input shape {in_shape}")
             count = rest // step + 1
-            # A window that would start behind the image is none.
+            # A window that would start behind the image does not count.
             more = self.ceil_mode and rest % step > 0 and count * step < length + before
             out.append(count + more)
         return Plan((*out, in_shape[2]), work=2 * in_shape[2])
 
     def _window(self, in_shape: Shape) -> tuple[Pair, Pair, Borders]:
-        """Size and stride along both axes, and the padding around images of that shape."""
+        """Return size, stride and padding of the window for images of this shape."""
         size, stride = cast(tuple[Pair, Pair], (self.size, self.stride))
         return size, stride, borders(self.padding, (in_shape[0], in_shape[1]), size, stride)
 
     def bind(self, m: Any) -> None:
-        """m.window: (size, stride, corner), as the kernels take them."""
+        """Set m.window to (size, stride, corner), the arguments of the kernels."""
         size, stride, ((top, _), (left, _)) = self._window(m.in_shape)
         m.window = size, stride, (top, left)
 
 
 @dataclass(frozen=True)
 class MaxPool2D(_Window):
-    """Largest value of each window. Padding never wins, as in PyTorch.
+    """Maximum of each window. Padding is never the maximum, as in PyTorch.
 
-    Of equal values the first in reading order gets the gradient.
+    If several values are equal, the first one in row-major order receives the gradient.
 
     Args:
         size: height and width of the window, or one number for both.
-        stride: step of the window down and across, or one number for both; ``size`` unless told.
-        padding: 0 or "valid" (none), "same" (ceil(length / stride) outputs, as in Keras), a number for all sides or two
-            for rows and columns, as in PyTorch, or ((top, bottom), (left, right)); below ``size``.
-        ceil_mode: whether rows and columns at the bottom and right that fill no whole window get one all the same, as
-            long as it starts within the image or the padding before it: PyTorch's ``ceil_mode``.
+        stride: step of the window along rows and columns, or one number for both. None for ``size``.
+        padding: 0 or ``"valid"`` for none; ``"same"`` for ceil(length / stride) outputs, as in Keras; one number for
+            all sides or two for rows and columns, as in PyTorch; or ((top, bottom), (left, right)). Must be below
+            ``size``.
+        ceil_mode: whether rows and columns at the bottom and right that do not fill a window get one anyway, if it
+            starts within the image or the padding before it, as with PyTorch's ``ceil_mode``.
     """
 
     masks = True
@@ -108,9 +109,9 @@ class AvgPool2D(_Window):
 
     Args:
         size, stride, padding, ceil_mode: as in ``MaxPool2D``.
-        count_padding: whether positions of the padding count as zeros, PyTorch's default (``count_include_pad``);
-            False leaves them out of the mean, as Keras does. Where a window of ``ceil_mode`` sticks out beyond the
-            padding, these positions never count.
+        count_padding: whether positions in the padding count as zeros, as by default in PyTorch
+            (``count_include_pad``). False leaves them out of the mean, as Keras does. Positions beyond the padding,
+            which windows of ``ceil_mode`` may contain, never count.
     """
 
     size: int | Pair
@@ -120,7 +121,7 @@ class AvgPool2D(_Window):
     ceil_mode: bool = False
 
     def bind(self, m: Any) -> None:
-        """m.counted: first and last (exclusive) row, first and last column of the positions that count."""
+        """Set m.counted to the ranges of positions that count: first row, end of rows, first column, end of columns."""
         super().bind(m)
         rows, columns, _ = m.in_shape
         (top, bottom), (left, right) = self._window(m.in_shape)[2] if self.count_padding else ((0, 0), (0, 0))
@@ -155,7 +156,7 @@ class GlobalAvgPool2D(Layer):
 
 @dataclass(frozen=True)
 class Upsample(Layer):
-    """Every pixel becomes a square of ``factor`` x ``factor`` equal ones (nearest neighbour)."""
+    """Nearest-neighbour upsampling: repeat each pixel ``factor`` times along rows and columns."""
 
     images = True
 
@@ -180,9 +181,10 @@ class Upsample(Layer):
 
 @dataclass(frozen=True)
 class ZeroPad(Layer):
-    """Rows and columns of zeros around the image.
+    """Pad the image with rows and columns of zeros.
 
-    ``padding`` is a number for all sides, two for rows and columns, or ((top, bottom), (left, right)).
+    Args:
+        padding: one number for all sides, two for rows and columns, or ((top, bottom), (left, right)).
     """
 
     images = True

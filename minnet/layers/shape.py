@@ -12,7 +12,7 @@ from .spec import Plan, Shape
 
 
 class _SameElements(Layer):
-    """Copies its input, element for element in C order, into an output of another shape."""
+    """Base of layers that copy their input, in C order, to an output of another shape."""
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         np.copyto(y, x.reshape(y.shape))
@@ -24,7 +24,7 @@ class _SameElements(Layer):
 
 @dataclass(frozen=True)
 class Flatten(_SameElements):
-    """All axes of a sample in one: (8, 8, 1) becomes (64,)."""
+    """Flatten all axes of a sample into one: (8, 8, 1) becomes (64,)."""
 
     def plan(self, in_shape: Shape) -> Plan:
         return Plan((math.prod(in_shape),))
@@ -32,7 +32,11 @@ class Flatten(_SameElements):
 
 @dataclass(frozen=True)
 class Reshape(_SameElements):
-    """The sample's elements, in C order, in ``shape``."""
+    """Reshape each sample, with its elements in C order.
+
+    Args:
+        shape: new shape of a sample, without the batch axis, with the same number of elements.
+    """
 
     shape: Shape
 

@@ -1,6 +1,6 @@
-"""Frozen descriptions: what a layer asks of the network, and where each parameter lies in the flat vector.
+"""Frozen descriptions: what a layer needs from the network, and where each parameter is in the flat vector.
 
-Shapes carry no batch axis. Nothing here owns an array.
+Shapes have no batch axis. No class here owns an array.
 """
 
 import math
@@ -16,7 +16,14 @@ Initializer = Callable[[np.random.Generator, Shape], np.ndarray]
 
 @dataclass(frozen=True)
 class Param:
-    """A trained array. ``decay``: whether penalties, weight decay and norm limits apply; not to biases and gains."""
+    """A parameter of a layer.
+
+    Attributes:
+        name: name within the layer, such as ``"W"``.
+        shape: shape of the array.
+        init: initializer of its values.
+        decay: whether penalties, weight decay and norm limits apply. False for biases and gains.
+    """
 
     name: str
     shape: Shape
@@ -26,7 +33,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array that is kept but not trained, such as a running mean; starts filled with ``fill``."""
+    """An array that persists but is not trained, such as a running mean. It is filled with ``fill`` at the start."""
 
     name: str
     shape: Shape
@@ -35,11 +42,16 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Working memory of one pass, in the net's dtype, with a batch axis in front if ``per_sample``.
+    """Working memory of a layer, in the net's dtype.
 
-    Entries of one plan that name the same ``share`` lie in the same memory: the layer promises never to
-    need two of them at once. What is ``brief`` keeps nothing from one call of ``forward`` or ``backward`` to the next,
-    and lies where other layers of the net have theirs.
+    Attributes:
+        name: name in the layer's memory.
+        shape: shape of the array, without the batch axis.
+        per_sample: whether the array has a batch axis in front.
+        share: entries of one plan with the same ``share`` use the same memory. The layer must never need two of them
+            at once.
+        brief: whether the contents are needed within one call of ``forward`` or ``backward`` only. Brief entries of
+            different layers use the same memory.
     """
 
     name: str
@@ -51,7 +63,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Child:
-    """A layer inside a composite layer, planned for the shape that reaches it."""
+    """A layer inside a composite layer, with its input shape and its plan."""
 
     name: str
     layer: Any
@@ -61,10 +73,14 @@ class Child:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a layer needs for one input shape, and the shape that it makes of it.
+    """What a layer needs for one input shape.
 
-    ``work`` is how many elements of ``m.work`` each thread needs, where that may be more than a matrix product does.
-    ``least`` is how many samples a training pass needs, such as 2 for statistics over the batch.
+    Attributes:
+        out: output shape.
+        params, buffers, scratch: the layer's arrays.
+        children: inner layers of a composite.
+        work: elements of ``m.work`` that each thread needs, if that may exceed the need of a matrix product.
+        least: least number of samples in a training pass, such as 2 for statistics over the batch.
     """
 
     out: Shape
@@ -76,17 +92,17 @@ class Plan:
     least: int = 1
 
     def least_batch(self) -> int:
-        """The largest ``least`` of this plan and all below it."""
+        """Return the largest ``least`` of this plan and its children."""
         return max([self.least, *(child.plan.least_batch() for child in self.children)])
 
     def most_work(self) -> int:
-        """The largest ``work`` of this plan and all below it."""
+        """Return the largest ``work`` of this plan and its children."""
         return max([self.work, *(child.plan.most_work() for child in self.children)])
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A trained array as rules and groups see it: its elements lie from start to stop; ``decay`` is its tag."""
+    """A parameter as rules and groups see it: elements start to stop of the flat vector, with its ``decay`` tag."""
 
     name: str
     shape: Shape
@@ -97,7 +113,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Place:
-    """One named array's place in a flat vector: elements start to stop, in C order."""
+    """The place of a named array in a flat vector: elements start to stop, in C order."""
 
     name: str
     shape: Shape
@@ -106,7 +122,7 @@ class Place:
 
 
 class Layout:
-    """Where named arrays lie in one flat vector, end to end in the order given."""
+    """The places of named arrays in one flat vector, one after the other in the given order."""
 
     def __init__(self, entries: Iterable[tuple[str, Shape]]) -> None:
         self.places: dict[str, Place] = {}
@@ -117,5 +133,5 @@ class Layout:
             self.size = stop
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Named views into ``flat`` (shape (size,)); writing to one writes to the vector."""
+        """Return named views into ``flat``, a vector of shape (size,)."""
         return {p.name: flat[p.start : p.stop].reshape(p.shape) for p in self.places.values()}
