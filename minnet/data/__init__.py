@@ -1,7 +1,7 @@
 """Data: batches, splits, augmentation and standardisation, and readers of data sets.
 
-``batches`` gathers the batches of an epoch, ``datasets`` reads the bundled data and files in the original formats.
-This room knows arrays and kernels, and nothing of nets.
+``batches`` gathers the batches of an epoch. ``datasets`` reads the bundled data and files in their original formats.
+This room knows arrays and kernels, and nothing of networks.
 """
 
 from .arrays import Data, check_data

@@ -1,4 +1,4 @@
-"""Training data as a pair of arrays (x, y), checked."""
+"""Checks of training data, which is a pair of arrays (x, y)."""
 
 from typing import Any
 
@@ -11,9 +11,18 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 def check_data(who: str, data: Any, dtype: Any = None) -> Data:
-    """``data`` as two arrays of one length: x (n, ...) of finite floats or of uint8, and y (n, ...).
+    """Check data and return it as two arrays of equal length.
 
-    With ``dtype``, x must be finite in that precision too.
+    Args:
+        who: name of the caller, for errors.
+        data: pair (x, y).
+        dtype: dtype in which floats in x must be finite too; None for x's own dtype.
+
+    Returns:
+        (x, y): x of shape (n, ...), finite floats or uint8, and y of shape (n, ...).
+
+    Raises:
+        TypeError, ValueError: for anything else.
     """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise TypeError(f"{who}: expected data as a pair (x, y); got {type(data).__name__}")
@@ -25,9 +34,9 @@ def check_data(who: str, data: Any, dtype: Any = None) -> Data:
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         raise TypeError(f"{who}: expected x of floating-point or uint8 values; got dtype {x.dtype}")
     if x.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what overflows shows as infinity
+        with np.errstate(over="ignore"):  # an overflow becomes infinity
             values = np.ascontiguousarray(x, x.dtype if dtype is None else dtype)
-        # Of the floats, kernels know float32 and float64.
+        # Kernels take float32 and float64 only.
         finite = all_finite(values) if values.dtype in (np.float32, np.float64) else np.isfinite(values).all()
         if not finite:
             raise ValueError(f"{who}: expected finite x; got NaN or infinity in sample {first_non_finite(values)}")
@@ -37,9 +46,9 @@ def check_data(who: str, data: Any, dtype: Any = None) -> Data:
 
 
 def check_scales(who: str, x: np.ndarray, validation: np.ndarray) -> None:
-    """ValueError for training and validation data of which one is bytes, read as x / 255, and the other not in [0, 1].
+    """Raise ValueError if training and validation data have different scales.
 
-    Floats from 0 to 255 beside bytes would be seen at another scale than the net is trained at.
+    This is the case if one is uint8, which is read as x / 255, and the other is floats outside [0, 1].
     """
     for name, floats, other in (("validation", validation, x), ("training", x, validation)):
         if other.dtype != np.uint8 or floats.dtype == np.uint8:
@@ -54,5 +63,5 @@ def check_scales(who: str, x: np.ndarray, validation: np.ndarray) -> None:
 
 
 def first_non_finite(values: np.ndarray) -> int:
-    """The first sample with a NaN or an infinity."""
+    """Return the index of the first sample with NaN or infinity."""
     return int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))

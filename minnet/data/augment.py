@@ -7,12 +7,12 @@ from .. import checks
 
 @dataclass(frozen=True)
 class Augment:
-    """Random changes to images (H, W, C) that leave their class alone: the CIFAR recipe of He et al. 2016, section 4.2.
+    """Random flips and crops of images (H, W, C), as for CIFAR in He et al. 2016, section 4.2.
 
     Args:
-        flip: mirror an image left to right with probability 1/2.
-        crop: pad an image by so many zeros on every side and cut out a window of its own size at a random place, all
-            (2 crop + 1)^2 places alike. As in torchvision's usual recipe the zeros are those of the raw image, before
+        flip: whether to mirror an image left to right with probability 1/2.
+        crop: number of zeros to pad on every side before a window of the image's size is cut out at a random place.
+            All (2 crop + 1)^2 places are equally likely. As in torchvision's usual recipe, the image is padded before
             it is standardised.
     """
 

@@ -1,4 +1,4 @@
-"""Batches of the data, shuffled, augmented and standardised as they are gathered."""
+"""Batches of the data: shuffled, gathered, augmented and standardised."""
 
 import copy
 import math
@@ -35,37 +35,43 @@ def _check_standardizer(standardize: Any, sample_shape: tuple[int, ...]) -> None
 
 
 def _noise_options(seed: int, augment: Augment) -> tuple[np.uint64, np.uint64, int]:
-    """(stream, flip, crop) as the kernel takes them."""
+    """Return (stream, flip, crop), arguments of the kernel."""
     return streams.key(seed, "augmentation"), np.uint64(2**63 if augment.flip else 0), augment.crop
 
 
 def _value_options(
     x: np.ndarray, standardize: Standardizer | None, dtype: np.dtype
 ) -> tuple[Any, np.ndarray, np.ndarray]:
-    """(scale, mean, std) as the kernel takes them, in the dtype of what comes out."""
+    """Return (scale, mean, std), arguments of the kernel, in the dtype of the batches."""
     mean, std = (0, 1) if standardize is None else (standardize.mean, standardize.std)
     mean, std = (np.broadcast_to(values, x.shape[1:]).astype(dtype).reshape(-1) for values in (mean, std))
     return dtype.type(255 if x.dtype == np.uint8 else 1), mean, std
 
 
 class Batches:
-    """Batches of (x, y), shuffled anew each epoch without replacement, gathered into the same arrays each time.
+    """Batches of (x, y) without replacement, shuffled again in each epoch.
+
+    All batches are gathered into the same arrays.
 
     Args:
-        data: pair (x, y) of one length. uint8 x counts as image bytes and becomes x / 255 as it is gathered.
-        batch_size: samples a batch, all of them if there are fewer; the last batch of an epoch may be shorter.
-        seed: the order of epoch e is a function of (seed, e) alone, so a position is two integers, not a state. What
-            ``augment`` does to a sample is a function of (seed, e, place of the sample in the data).
-        shuffle: False keeps the order of the data.
-        drop_last: whether a last batch that would be shorter is left out. Shuffled, other samples are left out in each
-            epoch.
-        augment: changes to the images, drawn anew each epoch; None for none.
-        standardize: applied to what comes out, after ``augment``; None for none. The data stay as they are.
-        dtype: of the x that come out.
+        data: pair (x, y) of arrays of equal length. If x is uint8, it is read as bytes of images, and batches have
+            x / 255.
+        batch_size: number of samples in a batch, at most all. The last batch of an epoch may be shorter.
+        seed: seed of the order. The order of epoch e depends on (seed, e) only, so two integers describe the position.
+            The augmentation of a sample depends on (seed, e, index of the sample in the data).
+        shuffle: whether to shuffle. False keeps the order of the data.
+        drop_last: whether to leave out a shorter last batch. With ``shuffle``, each epoch leaves out other samples.
+        augment: augmentation of the images, drawn again in each epoch; None for none.
+        standardize: standardisation of the batches, after augmentation; None for none. The data do not change.
+        dtype: dtype of x in the batches, float32 or float64.
 
     Attributes:
-        epoch_index, position: the epoch and the number of samples of it that have been given out.
-        data: the pair (x, y) that batches are taken from; x standardised already where that has to be done only once.
+        epoch_index: the present epoch, counted from 0.
+        position: number of samples of the present epoch that were already returned.
+        data: pair (x, y) that the batches are gathered from. x is standardised if this needs to be done only once.
+
+    Raises:
+        TypeError, ValueError: for bad arguments.
     """
 
     def __init__(
@@ -91,13 +97,13 @@ class Batches:
         if standardize is not None:
             _check_standardizer(standardize, x.shape[1:])
             if x.dtype != np.uint8 and augment is None:
-                x, standardize = standardize(x), None  # these numbers never change: once will do
+                x, standardize = standardize(x), None  # without augmentation these values never change
         self._x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(dtype, copy=False))
         self._y = np.ascontiguousarray(y)
         self._x_out = aligned_empty((self.batch_size, *x.shape[1:]), dtype)
         self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)
         self._as_is = self._x.dtype != np.uint8 and augment is None
-        # The kernel knows images only; a sample that is to stay whole is one of a single pixel.
+        # The kernel takes images. Without augmentation, a sample is an image of one pixel.
         self._image_shape = (1, 1, math.prod(x.shape[1:])) if augment is None else x.shape[1:]
         self._options = (*_noise_options(self.seed, augment or Augment()), *_value_options(self._x, standardize, dtype))
         self._sorted = np.arange(len(x))
@@ -110,21 +116,29 @@ class Batches:
         return self._x, self._y
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Return the number of batches in an epoch."""
         return math.ceil(self.per_epoch / self.batch_size)
 
     @property
     def per_epoch(self) -> int:
-        """Samples that an epoch gives out."""
+        """The number of samples that an epoch returns."""
         return self.size - (self.size % self.batch_size if self.drop_last else 0)
 
     @property
     def shortest(self) -> int:
-        """Samples of the smallest batch of an epoch, its last."""
+        """The number of samples in the last batch of an epoch, the smallest one."""
         return self.per_epoch % self.batch_size or self.batch_size
 
     def seek(self, epoch_index: int, position: int = 0) -> None:
-        """Go on from the given epoch and position, as if all before had been given out."""
+        """Continue from the given epoch and position.
+
+        Args:
+            epoch_index: epoch, counted from 0.
+            position: number of samples of this epoch to skip, below ``per_epoch``.
+
+        Raises:
+            TypeError, ValueError: if an argument is not a whole number, or is out of range.
+        """
         checks.count("Batches.seek", "epoch_index", epoch_index, least=0)
         if checks.count("Batches.seek", "position", position, least=0) >= self.per_epoch:
             raise ValueError(f"Batches.seek: expected position < {self.per_epoch}; got {position}")
@@ -132,7 +146,7 @@ class Batches:
         self._shuffle()
 
     def twin(self) -> "Batches":
-        """The same batches at the same position, on the same data: what one gives out does not move the other."""
+        """Return independent batches of the same data at the same position."""
         twin = copy.copy(self)
         twin._x_out = aligned_empty(self._x_out.shape, self._x_out.dtype)
         twin._y_out, twin._order = np.empty_like(self._y_out), self._order.copy()
@@ -140,11 +154,14 @@ class Batches:
 
     @property
     def size(self) -> int:
-        """Samples in the data."""
+        """The number of samples in the data."""
         return len(self._x)
 
     def samples(self, chosen: np.ndarray) -> Data:
-        """(x, y) by their places in the data: standardised, but not augmented, in new arrays. Moves nothing on."""
+        """Return new arrays (x, y) of the samples with these indices, standardised but not augmented.
+
+        The position does not change.
+        """
         if self._as_is:
             return self._x[chosen], self._y[chosen]
         x = np.empty((len(chosen), *self._x.shape[1:]), self._x_out.dtype)
@@ -153,9 +170,9 @@ class Batches:
         return x, self._y[chosen]
 
     def everything(self) -> Data:
-        """All samples as a net may evaluate them: as ``samples`` gives them, or the data themselves if those will do.
+        """Return all samples in a form that a net can evaluate, without a copy if possible.
 
-        uint8 x that are not to be standardised stay bytes, as a net divides them by 255 itself.
+        Without standardisation, x of uint8 stays uint8, because a net divides it by 255 itself.
         """
         if self._as_is or self.standardize is None:
             return self._x, self._y
@@ -163,7 +180,7 @@ class Batches:
 
     @property
     def coming(self) -> np.ndarray:
-        """Places in the data of the samples that ``next`` is about to give; valid until then."""
+        """Indices in the data of the samples that ``next`` will return. The array is valid until ``next`` is called."""
         return self._order[self.position : min(self.position + self.batch_size, self.per_epoch)]
 
     def _shuffle(self) -> None:
@@ -172,10 +189,10 @@ class Batches:
             streams.generator(self.seed, "order of an epoch", self.epoch_index).shuffle(self._order)
 
     def next(self) -> Data:
-        """The next batch (x, y), epoch after epoch; valid until the next call."""
+        """Return the next batch (x, y); epochs follow one another. The arrays are valid until the next call."""
         chosen = self.coming
         x, y = self._x_out[: len(chosen)], self._y_out[: len(chosen)]
-        # mode="clip" because "raise" would go through a copy of the whole result.
+        # mode="clip" because "raise" would copy the whole result.
         if self._as_is:
             np.take(self._x, chosen, axis=0, out=x, mode="clip")
         else:
@@ -189,7 +206,7 @@ class Batches:
         return x, y
 
     def epoch(self) -> Iterator[Data]:
-        """The batches that are left of the current epoch, all of them at its start; each valid until the next."""
+        """Yield the remaining batches of the current epoch. Each is valid until the next one."""
         epoch = self.epoch_index
         while self.epoch_index == epoch:
             yield self.next()

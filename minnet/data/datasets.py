@@ -1,4 +1,4 @@
-"""Data sets: two that travel with the package, one that is computed, two read from a folder of the user's."""
+"""Data sets: iris and digits are bundled, spirals are computed, MNIST and CIFAR-10 are read from a folder."""
 
 import gzip
 import io
@@ -13,13 +13,16 @@ from .. import checks, streams
 from .arrays import Data
 
 _SPECIES = ("Iris-setosa", "Iris-versicolor", "Iris-virginica")
-# The UCI file's own notes say what these two rows (counted from 1) are in Fisher's article.
+# Values of two rows (counted from 1) in Fisher's article, according to the notes of the UCI file.
 _IRIS_CORRECTIONS = {35: (4.9, 3.1, 1.5, 0.2), 38: (4.9, 3.6, 1.4, 0.1)}
 
 
 def iris() -> Data:
-    """Fisher's flowers: x (150, 4) float32 in cm (sepal length and width, petal length and width); y (150,) int64,
-    0 setosa, 1 versicolor, 2 virginica. UCI's file, with its two known errors corrected.
+    """Load Fisher's iris data from UCI's file, with its two known errors corrected.
+
+    Returns:
+        (x, y): x of shape (150, 4), float32, is sepal length, sepal width, petal length and petal width in cm. y of
+        shape (150,), int64, is 0 for setosa, 1 for versicolor and 2 for virginica.
     """
     lines = (resources.files("minnet.data") / "bundled" / "iris.data").read_text(encoding="utf-8").split()
     rows = [line.split(",") for line in lines]
@@ -31,7 +34,11 @@ def iris() -> Data:
 
 
 def digits() -> Data:
-    """UCI's optical digits, the test part: x (1797, 8, 8, 1) float32 in [0, 1]; y (1797,) int64."""
+    """Load the test part of UCI's optical recognition of handwritten digits.
+
+    Returns:
+        (x, y): x of shape (1797, 8, 8, 1), float32 in [0, 1]; y of shape (1797,), int64 labels from 0 to 9.
+    """
     text = (resources.files("minnet.data") / "bundled" / "optdigits.tes").read_text(encoding="utf-8")
     table = np.array([line.split(",") for line in text.split()], np.int64)
     x = (table[:, :64] / 16).astype(np.float32).reshape(-1, 8, 8, 1)
@@ -39,9 +46,18 @@ def digits() -> Data:
 
 
 def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int = 0) -> Data:
-    """CS231n's toy data: ``arms`` spirals of ``points`` each; x (points * arms, 2) float32, y int64.
+    """Generate CS231n's toy data of interleaved spirals.
 
-    Arm j runs from radius 0 to 1 while its angle goes from 4 j to 4 (j + 1) radians, with N(0, noise^2) on the angle.
+    The radius of arm j grows from 0 to 1 while its angle grows from 4 j to 4 (j + 1) radians, plus noise.
+
+    Args:
+        points: number of points in each arm.
+        arms: number of arms, one class each.
+        noise: standard deviation of the angle's noise, in radians.
+        seed: seed of the noise.
+
+    Returns:
+        (x, y): x of shape (points * arms, 2), float32; y of shape (points * arms,), int64, the number of the arm.
     """
     checks.count("spirals", "points", points)
     checks.count("spirals", "arms", arms)
@@ -55,7 +71,7 @@ def spirals(points: int = 100, arms: int = 3, noise: float = 0.2, *, seed: int =
 
 
 _IDX_UINT8 = 0x08
-_IDX_MOST = 60_000 * 28 * 28  # bytes of data in the largest of the files; a small gzip file may unpack to any size
+_IDX_MOST = 60_000 * 28 * 28  # bytes in the largest file; a small gzip file may expand to any size
 _MNIST = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
@@ -63,12 +79,18 @@ _MNIST = {
 
 
 def mnist(folder: str | Path) -> tuple[Data, Data]:
-    """(train, test) from the original IDX files in ``folder``, gzipped or not.
+    """Load MNIST from the original IDX files, gzipped or not.
 
-    A file may also be called ``train-images.idx3-ubyte``, and may lie in a folder of its own name, as archives of MNIST
-    unpack.
-    Images are uint8 (60000, 28, 28, 1) and (10000, 28, 28, 1); labels int64. FileNotFoundError for a missing file;
-    ValueError, naming the file, for one that is truncated, too long, or not what its name says.
+    Args:
+        folder: folder with the four files. A file may also be named like ``train-images.idx3-ubyte``, and may be in a
+            folder of its own name, as some archives of MNIST unpack.
+
+    Returns:
+        (train, test), each a pair (x, y). x is uint8 of shape (60000, 28, 28, 1) or (10000, 28, 28, 1); y is int64.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is truncated, too long, or has other contents than its name says. The error names it.
     """
     parts = []
     for images_name, labels_name in _MNIST.values():
@@ -87,7 +109,7 @@ def mnist(folder: str | Path) -> tuple[Data, Data]:
 
 
 def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
-    """One IDX file of unsigned bytes: magic 0, 0, type, axes; then each axis as a big-endian uint32; then the data."""
+    """Read an IDX file of bytes: magic number 0, 0, type, axes; each axis as a big-endian uint32; then the data."""
     names = [f"{spelling}{ending}" for spelling in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")]
     places = [folder, *(folder / inner for inner in names)]
     path = next((place / inner for inner in names for place in places if (place / inner).is_file()), None)
@@ -104,7 +126,7 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
                     f"{path.stat().st_size} bytes"
                 )
             shape = tuple(int(axis) for axis in np.frombuffer(raw, ">u4", count=axes, offset=4))
-            # One byte more than there should be shows whether there are more.
+            # Read one byte more than expected, to detect a file that is too long.
             raw += _read_up_to(file, min(math.prod(shape), _IDX_MOST) + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"mnist: expected a whole gzip file; {path} is damaged or truncated ({error})") from error
@@ -112,11 +134,13 @@ def _read_idx(folder: Path, name: str, axes: int) -> np.ndarray:
         raise ValueError(
             f"mnist: expected {header + math.prod(shape)} bytes in {path}, as its header says {shape}; got {len(raw)}"
         )
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy()  # what frombuffer gives is read-only
+    return (
+        np.frombuffer(raw, np.uint8, offset=header).reshape(shape).copy()
+    )  # a copy, because frombuffer returns a read-only array
 
 
 def _read_up_to(file: io.BufferedIOBase, most: int) -> bytes:
-    """The file's bytes, at most so many; in parts, as asking for all at once would make memory for all."""
+    """Read at most ``most`` bytes, in parts, because a single read would allocate memory for all of them."""
     parts: list[bytes] = []
     while most > 0 and (part := file.read(min(most, 2**16))):
         parts.append(part)
@@ -131,12 +155,20 @@ _CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog"
 
 
 def cifar10(folder: str | Path) -> tuple[Data, Data]:
-    """(train, test) from the binary version of CIFAR-10 in ``folder``: data_batch_1.bin to _5.bin and test_batch.bin.
+    """Load CIFAR-10 from the files of its binary version.
 
-    Images are uint8 (n, 32, 32, 3), channels last; labels int64, 0 airplane to 9 truck (``cifar10_classes()``). A file
-    ``test_first1000.bin``, test_batch.bin's first 1,000 records, serves where that is missing. FileNotFoundError for a
-    missing file; ValueError, naming the file, for one that has not its 10,000 records or holds labels above 9. The
-    files may lie in the folder ``cifar-10-batches-bin`` that the archive makes.
+    Args:
+        folder: folder with ``data_batch_1.bin`` to ``data_batch_5.bin`` and ``test_batch.bin``, or with the archive's
+            folder ``cifar-10-batches-bin``. If ``test_batch.bin`` is missing, ``test_first1000.bin`` is read, which has
+            its first 1,000 records.
+
+    Returns:
+        (train, test), each a pair (x, y). x is uint8 of shape (n, 32, 32, 3), channels last. y is int64 of shape (n,),
+        from 0 (airplane) to 9 (truck); ``cifar10_classes()`` has the names.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file does not have 10,000 records, or has labels above 9. The error names it.
     """
     folder = Path(folder)
     if (folder / _CIFAR_ARCHIVE).is_dir() and not (folder / "data_batch_1.bin").exists():
@@ -150,7 +182,7 @@ def cifar10(folder: str | Path) -> tuple[Data, Data]:
 
 
 def cifar10_classes() -> tuple[str, ...]:
-    """Names of CIFAR-10's classes, by label."""
+    """Return the names of CIFAR-10's classes, in the order of the labels."""
     return _CIFAR_CLASSES
 
 

@@ -1,4 +1,4 @@
-"""Parts of the data: for training, validation and test."""
+"""Splits of the data into parts, for training, validation and test."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,18 +10,22 @@ from .arrays import Data, check_data
 
 
 def split(data: Data, fractions: Sequence[float], *, seed: int = 0, stratified: bool = False) -> list[Data]:
-    """Shuffle (x, y) together and cut it into parts without overlap, one a fraction; returns new arrays.
+    """Shuffle x and y together, and split them into parts without overlap.
 
     Args:
-        data: the pair (x, y).
-        fractions: above 0, with a sum of at most 1 (what is left over is dropped); boundaries are rounded.
-        seed: of the order.
-        stratified: give each class of y the same share of every part as it has of the data, up to rounding. Parts have
-            the same lengths as without it. y must then be labels of shape (n,).
+        data: pair (x, y).
+        fractions: fraction of the samples in each part, above 0. Their sum is at most 1; remaining samples are dropped.
+            Boundaries are rounded.
+        seed: seed of the order.
+        stratified: whether each class of y has the same share of every part as of the data, up to rounding. The lengths
+            of the parts do not change. y must be labels of shape (n,).
+
+    Returns:
+        A list of pairs (x, y) of new arrays, one for each fraction.
 
     Raises:
-        ValueError: a part would be empty, or y has another shape than (n,) and ``stratified`` is set.
-        TypeError: ``stratified`` is set and y is not made of labels.
+        ValueError: if a part would be empty, or ``stratified`` is set and y does not have shape (n,).
+        TypeError: if ``stratified`` is set and y is not made of labels.
     """
     x, y = check_data("split", data)
     if not isinstance(fractions, Iterable):
@@ -43,7 +47,7 @@ def split(data: Data, fractions: Sequence[float], *, seed: int = 0, stratified: 
 
 
 def _stratified(order: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The samples of ``order`` so that each class is spread evenly from the first to the last."""
+    """Return the samples of ``order``, rearranged so that each class is spread evenly."""
     if y.ndim != 1:
         raise ValueError(f"split: expected labels of shape (n,) to stratify by; got y of shape {y.shape}")
     if y.dtype.kind not in "iubUS":

@@ -1,4 +1,4 @@
-"""Features of mean 0 and standard deviation 1."""
+"""Standardisation of features to mean 0 and standard deviation 1."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from .arrays import first_non_finite
 
 @dataclass(frozen=True)
 class Standardizer:
-    """Shift and scale features to mean 0 and standard deviation 1, as measured on training data.
+    """Shift and scale features to mean 0 and standard deviation 1, with statistics of the training data.
 
-    ``fit`` on the training part only, then call it on every part: CS231n's warning about preprocessing is that the
-    statistics of validation and test data must not be used.
+    Call ``fit`` with the training data only, and apply the result to all data. CS231n warns that preprocessing must not
+    use statistics of validation and test data.
 
     Attributes:
-        mean, std: arrays that broadcast against samples; a feature that does not vary has std 1.
+        mean, std: float64 arrays that broadcast against samples. The std of a constant feature is 1.
         sample_shape: shape of one sample.
     """
 
@@ -26,9 +26,18 @@ class Standardizer:
 
     @classmethod
     def fit(cls, x: np.ndarray, per: str = "feature") -> "Standardizer":
-        """Measure x (n, ...), floats or uint8 (read as x / 255).
+        """Compute mean and standard deviation of training data.
 
-        ``per="feature"`` takes each element of a sample by itself, ``per="channel"`` each index of the last axis.
+        Args:
+            x: samples of shape (n, ...), floats or uint8. uint8 is read as x / 255.
+            per: ``"feature"`` for statistics of each element of a sample, ``"channel"`` for statistics of each index
+                of the last axis.
+
+        Returns:
+            A ``Standardizer``.
+
+        Raises:
+            TypeError, ValueError: if x has another dtype or shape, or is not finite.
         """
         if per not in ("feature", "channel"):
             raise ValueError(f"Standardizer.fit: expected per='feature' or 'channel'; got {per!r}")
@@ -40,14 +49,24 @@ class Standardizer:
                 f"Standardizer.fit: expected finite samples; got NaN or infinity in sample {first_non_finite(values)}"
             )
         axes = (0,) if per == "feature" else tuple(range(values.ndim - 1))
-        # The mean of equal numbers may be off by a rounding, and their deviation then above 0: ask whether they vary.
+        # Rounding may give equal numbers a standard deviation above 0, so minimum and maximum decide whether they vary.
         low, high = values.min(axis=axes), values.max(axis=axes)
         mean = np.where(low < high, values.mean(axis=axes, dtype=np.float64), low)
         std = np.where(low < high, values.std(axis=axes, dtype=np.float64), 1.0)
         return cls(mean, std, values.shape[1:])
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(x - mean) / std in a new array, float32 for float32 and uint8 input, float64 for float64."""
+        """Return (x - mean) / std.
+
+        Args:
+            x: samples of shape (n, *sample_shape), floats or uint8.
+
+        Returns:
+            A new array, float32 for float32 and uint8 input, float64 for float64 input.
+
+        Raises:
+            TypeError, ValueError: if x has another dtype or shape.
+        """
         values = _as_float(checks.array("Standardizer", "x", x))
         if values.ndim == 0 or values.shape[1:] != self.sample_shape:
             wanted = ", ".join(map(str, self.sample_shape))

@@ -1,17 +1,19 @@
-"""Schedules of learning rates, and of any other hyper-parameter: frozen, pure functions of the step.
+"""Schedules of learning rates and other hyper-parameters: frozen dataclasses, and pure functions of the step.
 
-``schedule(step)`` takes a step counted from 0 and gives the value of that step, a number of at least 0: a rate, a
-momentum, a decay, a bound on a norm. It is defined for every step and constant past its end. Nothing is remembered
-between calls: to resume at step k is to call it with k. Lengths are in steps; ``schedule.in_epochs()`` reads the same
-lengths as epochs of the run that it is given to, ``schedule.in_epochs(100)`` as epochs of 100 steps. After
-``schedule.length`` steps all is constant.
+``schedule(step)`` takes a step, counted from 0, and returns the value at that step, a number of at least 0. The value
+may be a learning rate, a momentum, a weight decay or a bound on a norm. A schedule is defined for every step, and
+constant after ``schedule.length`` steps. It has no state, so a run resumes at step k by calling it with k.
 
-``schedule.events(steps)`` lists what happens within the first ``steps`` steps, for snapshots and averages to hang on.
-A cycle's last step is a ``"trough"``, the step after it a ``"restart"``. ``schedule.preview(steps)`` gives the values,
-``schedule.plot(path, steps)`` draws them.
+Lengths are in steps. ``schedule.in_epochs()`` reads the same lengths as epochs of the run that the schedule is given
+to, and ``schedule.in_epochs(100)`` as epochs of 100 steps.
+
+``schedule.events(steps)`` lists the events of the first ``steps`` steps, which snapshots and averages use. The last
+step of a cycle is a ``"trough"``, and the step after it is a ``"restart"``. ``schedule.preview(steps)`` returns the
+values, and ``schedule.plot(path, steps)`` draws them.
 
 Schedules compose: ``Warmup``, ``Join``, ``Repeat``, ``Offset``, ``first * second``, ``first + second``,
-``.staircase(every)``. What listens to a metric is no schedule but a controller: see ``ReduceOnPlateau``.
+``.staircase(every)``. An object that reacts to a metric is not a schedule but a controller, such as
+``ReduceOnPlateau``. This room knows nothing of networks, rules or training.
 """
 
 from .cyclic import Cyclic, Cyclical, ExpRange, Mirrored, Triangular, Triangular2

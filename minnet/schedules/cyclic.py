@@ -1,4 +1,4 @@
-"""Up and down between two values: cyclical rates, and what is cycled against them."""
+"""Cyclical schedules, which rise and fall between two values, and schedules that mirror them."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,28 +10,35 @@ from .times import check_range, mix
 
 
 class Cyclic(Schedule):
-    """A schedule that goes up and down, and says how high it stands."""
+    """Base class of schedules that rise and fall, with a ``height`` between 0 and 1."""
 
     def height(self, t: float) -> float:
-        """0 at the bottom, 1 at the top, at time t."""
+        """Return the height at time t: 0 at the bottom, 1 at the top."""
         raise NotImplementedError(f"{type(self).__name__} must define height(t)")
 
     @property
     def settles(self) -> float:
-        """Steps after which the height is constant for ever."""
+        """Number of steps after which the height is constant."""
         return self.length
 
     def mirrored(self, low: float, high: float) -> "Mirrored":
-        """What goes down from high to low as this goes up: momentum against a rate. Mirror first, compose after."""
+        """Return a schedule that falls from high to low while this one rises, such as momentum against a learning rate.
+
+        Call it before composing this schedule with others.
+        """
         return Mirrored(self, low, high)
 
 
 @dataclass(frozen=True)
 class Mirrored(Schedule):
-    """high - (high - low) * schedule.height(t): Smith's momentum against the rate (Smith 2018).
+    """high - (high - low) * schedule.height(t), for momentum cycled against a learning rate (Smith 2018).
 
-    Its events are those of the schedule that it mirrors: a peak is where this is lowest. With ``low=0.85, high=0.95``
-    it is the momentum of PyTorch's OneCycleLR, with ``0.8, 0.9`` that of CyclicLR.
+    Its events are those of the mirrored schedule, so its value is lowest at a ``"peak"``. With ``low=0.85,
+    high=0.95`` it is the momentum of PyTorch's OneCycleLR, and with ``0.8, 0.9`` that of CyclicLR.
+
+    Args:
+        schedule: the schedule to mirror.
+        low, high: values at the top and at the bottom of that schedule.
     """
 
     schedule: Cyclic
@@ -56,11 +63,15 @@ class Mirrored(Schedule):
 
 @dataclass(frozen=True)
 class Triangular(Cyclic):
-    """From low up to high in ``half_cycle`` steps, down again in as many, and so on. Smith 2017.
+    """Linear cycles: rise from low to high in ``half_cycle`` steps, fall in as many, and repeat. Smith 2017.
 
-    cycle = floor(1 + t / (2 s)); x = |t / s - 2 cycle + 1|; low + (high - low) * max(0, 1 - x), s = half_cycle. In the
-    paper's words low is base_lr, high max_lr and half_cycle stepsize. Where rise and fall differ in length, repeat
-    one of them: ``Repeat(OneCycle(high, up + down, rise=up / (up + down), ...))``.
+    With s = half_cycle, cycle = floor(1 + t / (2 s)) and x = |t / s - 2 cycle + 1|, the value is
+    low + (high - low) * max(0, 1 - x). For a rise and a fall of different lengths, repeat a OneCycle:
+    ``Repeat(OneCycle(high, up + down, rise=up / (up + down), ...))``.
+
+    Args:
+        low, high: lowest and highest value; base_lr and max_lr in the paper.
+        half_cycle: number of steps of a rise or a fall; stepsize in the paper.
     """
 
     low: float
@@ -81,7 +92,7 @@ class Triangular(Cyclic):
         return math.inf
 
     def amplitude(self, cycle: int, t: float) -> float:
-        """Factor on high - low in the given cycle (from 1) at time t."""
+        """Return the factor of high - low at time t, in the given cycle, counted from 1."""
         return 1.0
 
     def height(self, t: float) -> float:
@@ -104,7 +115,7 @@ class Triangular(Cyclic):
 
 @dataclass(frozen=True)
 class Triangular2(Triangular):
-    """Triangular, with the amplitude halved after each cycle. Smith 2017."""
+    """Triangular with an amplitude that halves after each cycle. Smith 2017."""
 
     def amplitude(self, cycle: int, t: float) -> float:
         return 0.5 ** (cycle - 1)
@@ -112,7 +123,7 @@ class Triangular2(Triangular):
 
 @dataclass(frozen=True)
 class ExpRange(Triangular):
-    """Triangular, with the amplitude times gamma^t, t in steps, also ``in_epochs(n)``. Smith 2017."""
+    """Triangular with an amplitude multiplied by gamma^t. Smith 2017. t is in steps, also after ``in_epochs(n)``."""
 
     gamma: float = 0.99994
 
@@ -123,18 +134,22 @@ class ExpRange(Triangular):
     def amplitude(self, cycle: int, t: float) -> float:
         return self.gamma**t
 
-    def _stretched(self, factor: int) -> Schedule:  # gamma is of one iteration
+    def _stretched(self, factor: int) -> Schedule:  # gamma applies to one iteration
         return replace(self, half_cycle=self.half_cycle * factor)
 
 
 @dataclass(frozen=True)
 class Cyclical(Triangular):
-    """Triangular, with the amplitude times a function of one's own.
+    """Triangular with an amplitude multiplied by a given function.
 
-    ``by="cycle"`` calls scale(cycle) with the number of the cycle, from 1; ``by="iteration"`` calls scale(t) with the
-    step, also ``in_epochs(n)``. These are ``scale_fn`` and ``scale_mode`` of PyTorch's CyclicLR and of the Keras
-    callback. A schedule pickles if its function does: ``def`` it in a module. ValueError at a step where it gives NaN,
-    infinity or less than 0.
+    ``scale`` and ``by`` are ``scale_fn`` and ``scale_mode`` of PyTorch's CyclicLR and of the Keras callback. A schedule
+    can be pickled if its function can, which must then be defined with ``def`` in a module. A step at which the
+    function returns NaN, infinity or less than 0 raises ValueError.
+
+    Args:
+        scale: function of one number.
+        by: ``"cycle"`` to call scale(cycle) with the number of the cycle, counted from 1; ``"iteration"`` to call
+            scale(t) with the step, also after ``in_epochs(n)``.
     """
 
     scale: Callable[[float], float]
@@ -151,5 +166,5 @@ class Cyclical(Triangular):
         at = cycle if self.by == "cycle" else t
         return checks.non_negative("Cyclical", f"scale({at:g})", self.scale(at))
 
-    def _stretched(self, factor: int) -> Schedule:  # scale sees steps, or numbers of cycles, in both
+    def _stretched(self, factor: int) -> Schedule:  # scale takes steps or numbers of cycles in either case
         return replace(self, half_cycle=self.half_cycle * factor)

@@ -1,4 +1,4 @@
-"""Falls by a formula: some reach their end, some never do."""
+"""Schedules that decay by a formula, and warm-ups that are part of one."""
 
 import math
 from collections.abc import Iterable
@@ -12,9 +12,10 @@ from .times import check_range, mix, once
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """start * exp(-rate * t), as CS231n writes it; a factor f every k steps is rate = -log(f) / k.
+    """Exponential decay, start * exp(-rate * t), as in CS231n.
 
-    In stairs, as with Keras's ``staircase=True``, it is ``Step(start, k, f)`` or ``.staircase(k)``.
+    For a factor f every k steps, use rate = -log(f) / k. Keras's ``staircase=True`` is ``Step(start, k, f)`` or
+    ``.staircase(k)``.
     """
 
     start: float
@@ -34,7 +35,7 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseTime(Schedule):
-    """start / (1 + rate * t): CS231n's 1/t decay, and the ``decay`` argument of Keras's early optimizers."""
+    """start / (1 + rate * t), the 1/t decay of CS231n and the ``decay`` argument of Keras's early optimizers."""
 
     start: float
     rate: float
@@ -53,11 +54,11 @@ class InverseTime(Schedule):
 
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):
-    """peak * min(n / warmup, sqrt(warmup / n)), n = t + 1: a straight rise, then a fall with the root of the step.
+    """Linear warm-up and inverse square root decay: peak * min(n / warmup, sqrt(warmup / n)) with n = t + 1.
 
-    Steps count from 1, so that none has value 0, and n = warmup has the peak itself. Vaswani et al. 2017, eq. 3, by
-    its highest value, as fairseq's ``inverse_sqrt`` has it; see ``Noam``. Without a rise it is ``InverseSqrt(peak,
-    1)``: the peak stands at n = warmup, so towards a warmup of 0, which is refused, every value goes to 0.
+    n counts steps from 1, so no step has value 0, and n = warmup has the value ``peak``. This is Vaswani et al. 2017,
+    eq. 3, in terms of its highest value, as in fairseq's ``inverse_sqrt``; see also ``Noam``. ``InverseSqrt(peak, 1)``
+    has no warm-up. A warmup of 0 is an error, because every value tends to 0 as warmup does.
     """
 
     peak: float
@@ -84,10 +85,10 @@ class InverseSqrt(Schedule):
 
 @dataclass(frozen=True)
 class Noam(Schedule):
-    """factor * width^-0.5 * min(n^-0.5, n * warmup^-1.5), n = t + 1. Vaswani et al. 2017, eq. 3, their width d_model.
+    """factor * width^-0.5 * min(n^-0.5, n * warmup^-1.5) with n = t + 1. Vaswani et al. 2017, eq. 3.
 
-    Steps count from 1, as the paper's step_num. The same as ``InverseSqrt(factor / sqrt(width * warmup), warmup)``.
-    ``warmup=0`` leaves n^-0.5, the limit.
+    ``width`` is d_model in the paper, and n is step_num, which counts from 1. The schedule equals
+    ``InverseSqrt(factor / sqrt(width * warmup), warmup)``. With ``warmup=0`` the minimum is n^-0.5, its limit.
     """
 
     width: float
@@ -113,7 +114,7 @@ class Noam(Schedule):
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """From start at t = 0 along a straight line, up or down, to end at t = steps, then end."""
+    """A straight line from start at t = 0 to end at t = steps, and end after that."""
 
     start: float
     end: float
@@ -130,7 +131,7 @@ class Linear(Schedule):
         return 0.0 if self.start == self.end else float(self.steps)
 
     def left(self, t: float) -> float:
-        """Share of the way from end back to start that is left at time t: 1 at t = 0, 0 from t = steps on."""
+        """Return the share of the way that is left at time t: 1 at t = 0, and 0 from t = steps on."""
         return linear(min(t / self.steps, 1.0))
 
     def at(self, t: float) -> float:
@@ -142,7 +143,7 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Linear):
-    """end + (start - end) * (1 - t / steps)^power up to t = steps, then end. In stairs: ``.staircase(every)``."""
+    """end + (start - end) * (1 - t / steps)^power until t = steps, and end after that."""
 
     power: float = 1.0
 
@@ -156,9 +157,9 @@ class Polynomial(Linear):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """floor + (start - floor) * (1 + cos(pi * t / steps)) / 2 to t = steps, then floor. Loshchilov and Hutter 2017.
+    """floor + (start - floor) * (1 + cos(pi * t / steps)) / 2 until t = steps, and floor after that.
 
-    With a warm-up: ``Warmup(500, Cosine(0.1, 4500, floor=0.001))``, which ends after 5000 steps.
+    Loshchilov and Hutter 2017. With a warm-up, ``Warmup(500, Cosine(0.1, 4500, floor=0.001))`` ends after 5000 steps.
     """
 
     start: float

@@ -1,4 +1,4 @@
-"""What a run makes of the schedules that it is given: functions become schedules, epochs of the run become steps."""
+"""Conversion of numbers and functions to schedules."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .schedule import Constant, Schedule
 
 @dataclass(frozen=True)
 class Function(Schedule):
-    """A function of the step as a schedule: whole steps reach it as Python's ints. Nothing is known of its course."""
+    """A function of the step as a schedule. It receives whole steps as ints. Its length and events are unknown."""
 
     function: Callable[[Any], float]
 
@@ -19,7 +19,7 @@ class Function(Schedule):
 
 
 def as_schedule(who: str, name: str, value: Any) -> Schedule:
-    """A number, a schedule or a function of the step, as a schedule; TypeError or ValueError for anything else."""
+    """Return a number, a schedule or a function of the step as a schedule; raise TypeError or ValueError otherwise."""
     if isinstance(value, Schedule):
         return value
     if callable(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""Whether a schedule's length suits a run's: lengths in epochs are easily taken for steps."""
+"""Warnings about schedules whose length does not fit the run, as when epochs are given in place of steps."""
 
 import itertools
 import math
@@ -9,11 +9,11 @@ from .times import step_of
 
 
 def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) -> None:
-    """Say so if the run is shorter than a schedule, or if the schedule's length looks like epochs."""
+    """Warn if the run is shorter than the schedule, or if the schedule's length looks like a number of epochs."""
     length, epochs = schedule.length, steps / per_epoch
     if length == epochs and per_epoch > 1:
         came = f"one of {length:g} steps, as many as the run has epochs"
-    # What has risen when it is over is a warm-up, which may be short.
+    # A schedule that ends above its start is a warm-up, which may be short.
     elif 0 < length < epochs and per_epoch > 1 and schedule(length) < schedule(0):
         came = f"one of {length:g} steps, fewer than the run has epochs"
     elif steps < length * (1 - 1e-9) and math.isfinite(length):
@@ -32,7 +32,7 @@ def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) ->
 
 
 def _starts_too_late(schedule: Schedule, steps: int) -> bool:
-    """Whether a schedule without an end has events, but none of them in the first ``steps`` steps."""
+    """Return whether a schedule without an end has events, but none in the first ``steps`` steps."""
     if schedule.length < math.inf or any(step_of(*mark) < steps for mark in schedule.marks(steps + 1)):
         return False
     far = max(1_000 * steps, 1_000_000)
@@ -40,9 +40,9 @@ def _starts_too_late(schedule: Schedule, steps: int) -> bool:
 
 
 def telling_steps(schedule: Schedule, steps: int) -> list[int]:
-    """Those of the first ``steps`` steps whose values show how far the schedule reaches: ends, events and neighbours.
+    """Return steps whose values show the range of the schedule: first and last step, events and their neighbours.
 
-    Of what repeats, the first thousand events stand for all.
+    Only the first thousand events count.
     """
     found = {0, steps - 1}
     for time, _ in itertools.islice(schedule.marks(steps + 1), 1_000):

@@ -11,20 +11,26 @@ from .times import late, mix, once
 
 @dataclass(frozen=True)
 class OneCycle(Cyclic):
-    """Up from peak / div to the peak, down again, and far below: Smith 2018; Smith and Topin 2018.
+    """One cycle: rise from peak / div to the peak, and fall to peak / final_div. Smith 2018; Smith and Topin 2018.
 
-    The rise takes the share ``rise`` of all steps. With two ``phases`` the fall takes the rest, down to
-    peak / final_div. With three it takes as long as the rise, down to peak / div again, and the rest goes on to
-    peak / final_div, as the paper has it. ``shape`` is that of every phase: ``"cosine"``, or ``"linear"`` as in
-    the paper. The last value is reached at t = steps.
+    The last value is reached at t = steps. ``one_cycle.mirrored(0.85, 0.95)`` is the schedule of a momentum cycled
+    against it.
 
-    PyTorch's OneCycleLR reaches it on the last of N steps, t = N - 1, and the peak one step before pct_start * N:
-    ``OneCycle(max_lr, N - 1, rise=(pct_start * N - 1) / (N - 1))``, all else its defaults (its final_div_factor is a
-    share of the start: final_div = div_factor * final_div_factor). fastai's fit_one_cycle: ``rise=0.25,
-    final_div=1e5``. The slanted triangular rates of ULMFiT (Howard and Ruder 2018, eq. 3): ``rise=0.1, div=32,
-    final_div=32, shape="linear"``.
+    PyTorch's OneCycleLR reaches its last value at the last of N steps, t = N - 1, and its peak one step before
+    pct_start * N. With default values otherwise, it equals ``OneCycle(max_lr, N - 1, rise=(pct_start * N - 1) /
+    (N - 1))``. Its final_div_factor is relative to the start: final_div = div_factor * final_div_factor. fastai's
+    fit_one_cycle has ``rise=0.25, final_div=1e5``. The slanted triangular rates of ULMFiT (Howard and Ruder 2018,
+    eq. 3) have ``rise=0.1, div=32, final_div=32, shape="linear"``.
 
-    ``one_cycle.mirrored(0.85, 0.95)`` is the schedule of a momentum cycled against it.
+    Args:
+        peak: highest value.
+        steps: number of steps of the whole cycle.
+        rise: share of the steps in the rise.
+        div: the first value is peak / div.
+        final_div: the last value is peak / final_div.
+        phases: 2 for a fall to peak / final_div in the remaining steps. 3 for a fall to peak / div that takes as long
+            as the rise, and a third phase down to peak / final_div, as in the paper.
+        shape: shape of every phase, ``"cosine"``, or ``"linear"`` as in the paper.
     """
 
     peak: float
@@ -42,7 +48,7 @@ class OneCycle(Cyclic):
         for name, divisor in (("div", self.div), ("final_div", self.final_div)):
             if checks.number("OneCycle", name, divisor) < 1:
                 raise ValueError(f"OneCycle: expected {name} of at least 1; got {divisor!r}")
-        if self.final_div < self.div and self.rise > 0:  # without a rise it starts at the peak
+        if self.final_div < self.div and self.rise > 0:  # without a rise the schedule starts at the peak
             raise ValueError(f"OneCycle: expected final_div of at least div; got {self.final_div!r} and {self.div!r}")
         if checks.count("OneCycle", "phases", self.phases) not in (2, 3):
             raise ValueError(f"OneCycle: expected 2 or 3 phases; got {self.phases!r}")

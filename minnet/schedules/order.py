@@ -1,4 +1,4 @@
-"""Schedules one after the other, each counted from an origin of its own."""
+"""Schedules in sequence, each with its own time 0."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,10 @@ from .times import late, once
 
 @dataclass(frozen=True)
 class Warmup(Schedule):
-    """A straight line towards then(0) for ``steps`` steps, then ``then``, counted from its own 0.
+    """Linear warm-up to then(0) in ``steps`` steps, followed by the schedule ``then`` from its time 0.
 
-    Step 0 has value then(0) / (steps + 1), not 0, so that no step is lost. Goyal et al. 2017, section 2.2.
+    Step 0 has the value then(0) / (steps + 1), because a step of value 0 would be wasted. Goyal et al. 2017, section
+    2.2.
     """
 
     steps: float
@@ -37,15 +38,17 @@ class Warmup(Schedule):
         for time, kind in self.then.marks(until - self.steps):
             yield self.steps + time, kind
 
-    def _stretched(self, factor: int) -> Schedule:  # the line's first step is one step from 0, not one epoch
+    def _stretched(self, factor: int) -> Schedule:  # the first step of the line stays one step, not one epoch
         return Warmup(self.steps * factor, self.then.in_epochs(factor))
 
 
 @dataclass(frozen=True)
 class Join(Schedule):
-    """Schedules one after the other, each counted from its own 0: ``Join([(first, 100), (second, 50), last])``.
+    """Schedules one after the other, each from its own time 0: ``Join([(first, 100), (second, 50), last])``.
 
-    Each part but the last comes with its length in steps; the last has none, or one past which it goes on.
+    Args:
+        parts: pairs (schedule, length in steps). The last part may be a schedule without a length. It continues past
+            its length.
     """
 
     parts: Sequence["tuple[Schedule, float] | Schedule"]
@@ -99,11 +102,15 @@ class Join(Schedule):
 
 @dataclass(frozen=True)
 class Repeat(Schedule):
-    """The first ``steps`` steps of a schedule again and again, each time from its own 0.
+    """Repeat the first ``steps`` steps of a schedule.
 
-    ``steps`` is the schedule's length unless given. After ``times`` repetitions the last goes on past its end; None
-    repeats for ever. Each repetition is a cycle: its last step is a trough, the next a restart.
-    ``Repeat(Cosine(0.1, 50))`` is ``WarmRestarts(0.1, 50)``.
+    Each repetition is a cycle. Its last step is a ``"trough"``, and the step after it is a ``"restart"``.
+    ``Repeat(Cosine(0.1, 50))`` equals ``WarmRestarts(0.1, 50)``.
+
+    Args:
+        schedule: the schedule to repeat.
+        steps: number of steps to repeat; None for the schedule's length.
+        times: number of repetitions, of which the last continues past its end. None to repeat without end.
     """
 
     schedule: Schedule
@@ -157,8 +164,10 @@ class Repeat(Schedule):
 
 
 def _marks_of_part(schedule: Schedule, steps: float, until: float) -> Iterable[tuple[float, str]]:
-    """Marks of the first ``steps`` steps of a schedule. A cycle that ends with them has its trough, though its restart
-    belongs to what follows."""
+    """Yield the marks of the first ``steps`` steps of a schedule.
+
+    If a cycle ends with these steps, its trough is included, but its restart belongs to the next part.
+    """
     for time, kind in schedule.marks(min(late(steps), until)):
         if kind == "trough" or late(time) < steps:
             yield time, kind

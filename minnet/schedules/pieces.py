@@ -1,4 +1,4 @@
-"""Values and points written down one by one."""
+"""Schedules that are given by lists of values or points, and step decay."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from .times import check_rising, late, listed, mix, piece
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """start * factor^floor(t / every): CS231n's step decay, PyTorch's StepLR, Keras's ExponentialDecay in stairs."""
+    """Step decay, start * factor^floor(t / every), as in CS231n, PyTorch's StepLR and Keras with ``staircase=True``."""
 
     start: float
     every: float
@@ -36,10 +36,14 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Piecewise(Schedule):
-    """values[0] before boundaries[0], values[1] from there to before boundaries[1], ..., the last value after all.
+    """Piecewise constant: values[0] before boundaries[0], values[i] from boundaries[i - 1] on.
 
-    PyTorch's MultiStepLR, and TensorFlow's PiecewiseConstantDecay but for the boundaries themselves, which there
-    belong to the value before.
+    This is PyTorch's MultiStepLR. In TensorFlow's PiecewiseConstantDecay, a boundary itself still has the value before
+    it.
+
+    Args:
+        boundaries: increasing times in steps, above 0.
+        values: values of at least 0, one more than boundaries.
     """
 
     boundaries: Sequence[float]
@@ -71,9 +75,13 @@ class Piecewise(Schedule):
 
 @dataclass(frozen=True)
 class PiecewiseLinear(Schedule):
-    """Straight lines through the points (times[i], values[i]); the first value before them, the last after them.
+    """Linear interpolation of the points (times[i], values[i]), constant before the first and after the last point.
 
-    ``numpy.interp`` of the step, as the DAWNBench entries write their schedules.
+    This is ``numpy.interp`` of the step, which entries of DAWNBench use for their schedules.
+
+    Args:
+        times: increasing times in steps, of at least 0.
+        values: values of at least 0, one for each time.
     """
 
     times: Sequence[float]

@@ -1,4 +1,4 @@
-"""Cosine cycles that may lengthen and sink."""
+"""Cosine cycles whose length may grow and whose peak may decay."""
 
 import math
 from collections.abc import Iterable
@@ -12,11 +12,17 @@ from .times import check_range, late, mix
 
 @dataclass(frozen=True)
 class WarmRestarts(Schedule):
-    """Cosine cycles that start anew from the top: SGDR, Loshchilov and Hutter 2017, eq. 5.
+    """Cosine decay with warm restarts (SGDR). Loshchilov and Hutter 2017, eq. 5.
 
-    The first cycle takes ``period`` steps (the paper's T_0), each later one ``lengthen`` (T_mult) times the one before;
-    the top of cycle i (from 0) is floor + (start - floor) * decay^i, with start its eta_max and floor its eta_min. The
-    floor itself would be reached at the very step at which the next cycle starts.
+    Cycle i, counted from 0, starts at floor + (start - floor) * decay^i. The floor itself is not reached, because the
+    next cycle starts at that step.
+
+    Args:
+        start: value at the start; eta_max in the paper.
+        period: number of steps of the first cycle; T_0 in the paper.
+        lengthen: ratio of the lengths of a cycle and the one before it, at least 1; T_mult in the paper.
+        decay: factor of the peak above the floor after each cycle.
+        floor: lower bound of the values; eta_min in the paper.
     """
 
     start: float
@@ -42,7 +48,7 @@ class WarmRestarts(Schedule):
         return self.period * (self.lengthen**cycle - 1) / (self.lengthen - 1)
 
     def _cycle(self, t: float) -> int:
-        """Number of the cycle in which t falls; the logarithm is a guess that rounding may put one off."""
+        """Return the number of the cycle that contains t. The logarithm is a guess that rounding may move by one."""
         if self.lengthen == 1:
             cycle = int(t / self.period)
         else:

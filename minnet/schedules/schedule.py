@@ -1,4 +1,4 @@
-"""A schedule, and those that its operators and methods make: sums, products, other starts and other clocks."""
+"""The base class of schedules, and the schedules that its operators and methods return."""
 
 import math
 from collections.abc import Iterable
@@ -13,36 +13,41 @@ from .times import HAIR, late, once, step_of
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """Something that happens at a step: ``"boundary"``, ``"peak"``, ``"trough"``, ``"restart"`` or ``"end"``."""
+    """An event of a schedule.
+
+    Attributes:
+        step: step, counted from 0.
+        kind: ``"boundary"``, ``"peak"``, ``"trough"``, ``"restart"`` or ``"end"``.
+    """
 
     step: int
     kind: str
 
 
 class Schedule:
-    """A frozen dataclass that gives a value for any time t >= 0, measured in steps.
+    """Base class of schedules: frozen dataclasses with a value at any time t >= 0, measured in steps.
 
-    Subclasses define ``at(t)``, where t may fall between steps (``in_epochs`` needs that), ``marks(until)``, the
-    times below ``until`` at which something happens, and ``length``. ``at`` alone is enough.
+    Subclasses define ``at(t)``, where t may be between steps, as ``in_epochs`` needs. They may also define ``length``
+    and ``marks(until)``, the times of events before ``until``.
     """
 
     @property
     def length(self) -> float:
-        """Steps after which the value is constant for ever: 0 if it always is, infinity if it never is."""
+        """Number of steps after which the value is constant; 0 if it always is, infinity if it never is."""
         return math.inf
 
     def at(self, t: float) -> float:
-        """The value at time t >= 0."""
+        """Return the value at time t >= 0."""
         raise NotImplementedError(f"{type(self).__name__} must define at(t)")
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
-        """(time, kind) of all that happens from 0 to ``until``, without it."""
+        """Return (time, kind) of all events with 0 <= time < until."""
         return ()
 
     def events(self, steps: int) -> list[Event]:
-        """All events of the first ``steps`` steps, in order.
+        """Return all events of the first ``steps`` steps, in order.
 
-        A mark between two steps shows at the first step at or after it, a trough at the last step before its restart.
+        An event between two steps belongs to the second of them. A trough belongs to the last step before its restart.
         """
         checks.count(type(self).__name__, "steps", steps, least=0)
         found = set()
@@ -53,16 +58,19 @@ class Schedule:
         return sorted(found)
 
     def preview(self, steps: int) -> np.ndarray:
-        """The values of the first ``steps`` steps, a float64 array of shape (steps,)."""
+        """Return the values of the first ``steps`` steps, a float64 array of shape (steps,)."""
         checks.count(type(self).__name__, "steps", steps, least=0)
         return np.array([self(step) for step in range(steps)], np.float64)
 
     def plot(self, path: Any = None, steps: int | None = None) -> Any:
-        """Draw the first ``steps`` steps, with their events. ``plots.schedules`` draws several schedules.
+        """Draw the first ``steps`` steps with their events. ``plots.schedules`` draws several schedules.
 
         Args:
-            path: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
-            steps: how many steps to draw; the schedule's length and a tenth if None. ValueError if it has no end.
+            path: path of a file, an open binary file, or None to return the Matplotlib figure.
+            steps: number of steps to draw. None for 1.1 times the schedule's length.
+
+        Raises:
+            ValueError: if ``steps`` is None and the schedule has no end.
         """
         from .. import plots
 
@@ -75,15 +83,18 @@ class Schedule:
         return plots.schedules(path, {type(self).__name__: self}, steps)
 
     def in_epochs(self, steps_per_epoch: int | None = None, staircase: bool = False) -> "Schedule":
-        """This schedule with its lengths read as epochs.
+        """Return this schedule with its lengths read as epochs.
 
         Args:
-            steps_per_epoch: how many steps an epoch has. If None, the ``Trainer`` (or ``fit``) that the schedule is
-                given to, for a rate or any other hyper-parameter, puts the number of its own epochs in.
-            staircase: whether each epoch's first value is held throughout it.
+            steps_per_epoch: number of steps in an epoch. If None, the ``Trainer`` (or ``fit``) that receives the
+                schedule, for a learning rate or another hyper-parameter, inserts its own number.
+            staircase: whether the value stays constant during each epoch, at the value of the epoch's start.
+
+        Returns:
+            A schedule.
 
         Raises:
-            ValueError: if a part of this schedule is in epochs of a run already.
+            ValueError: if lengths of a part of this schedule are epochs of a run already.
         """
         if resolved(self, 1) is not self:
             raise ValueError(f"in_epochs: expected lengths that are steps so far; got some that are epochs in {self!r}")
@@ -93,15 +104,15 @@ class Schedule:
         return InEpochs(self.staircase(1), steps_per_epoch) if staircase else self._stretched(steps_per_epoch)
 
     def _stretched(self, factor: int) -> "Schedule":
-        """All lengths times ``factor``. Where a single step has a meaning of its own, it stays a single step."""
+        """Return this schedule with all lengths multiplied by ``factor``, except single steps that do not scale."""
         return InEpochs(self, factor)
 
     def staircase(self, every: float) -> "Staircase":
-        """This schedule in stairs: each value is held for ``every`` steps. See ``Staircase``."""
+        """Return this schedule as a step function that is constant for ``every`` steps. See ``Staircase``."""
         return Staircase(self, every)
 
     def offset(self, steps: float) -> "Offset":
-        """This schedule, started ``steps`` steps later, or inside it if ``steps`` is negative. See ``Offset``."""
+        """Return this schedule, shifted by ``steps`` steps. A positive shift starts it later. See ``Offset``."""
         return Offset(self, steps)
 
     def __call__(self, step: float) -> float:
@@ -109,7 +120,7 @@ class Schedule:
             raise ValueError(f"{type(self).__name__}: expected a step of at least 0; got {step}")
         if step == math.inf:
             raise ValueError(f"{type(self).__name__}: expected a finite step; got {step}")
-        return self.at(float(step))  # NumPy's integers overflow, and its powers have other last bits
+        return self.at(float(step))  # NumPy's integers overflow, and its powers round differently
 
     def __mul__(self, factor: "Schedule | float") -> Union["Product", "Scaled"]:
         return Product(self, factor) if isinstance(factor, Schedule) else Scaled(self, factor)
@@ -123,14 +134,14 @@ class Schedule:
 
 
 def check_schedule(who: str, schedule: object) -> None:
-    """TypeError unless ``schedule`` is one."""
+    """Raise TypeError unless ``schedule`` is a Schedule."""
     if not isinstance(schedule, Schedule):
         raise TypeError(f"{who}: expected a schedule; got {schedule!r}")
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same value for ever."""
+    """The same value at every step."""
 
     value: float
 
@@ -147,7 +158,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Scaled(Schedule):
-    """factor * schedule; also written ``factor * schedule``."""
+    """A schedule multiplied by a number; also written ``factor * schedule``."""
 
     schedule: Schedule
     factor: float
@@ -172,7 +183,7 @@ class Scaled(Schedule):
 
 @dataclass(frozen=True)
 class Product(Schedule):
-    """first(t) * second(t); also written ``first * second``. PyTorch's ChainedScheduler."""
+    """The product first(t) * second(t); also written ``first * second``. PyTorch's ChainedScheduler."""
 
     first: Schedule
     second: Schedule
@@ -184,7 +195,7 @@ class Product(Schedule):
     @property
     def length(self) -> float:
         both = (self.first, self.second)
-        # What has come down to 0 for ever keeps the product there, whatever the other does.
+        # A factor that stays 0 from some time on keeps the product at 0.
         nothing = [part.length for part in both if part.length < math.inf and part.at(part.length) == 0]
         return min([max(part.length for part in both), *nothing])
 
@@ -201,7 +212,7 @@ class Product(Schedule):
 
 @dataclass(frozen=True)
 class Sum(Schedule):
-    """first(t) + second(t); also written ``first + second``, or ``schedule + number`` for a floor below it."""
+    """The sum first(t) + second(t); also written ``first + second``, or ``schedule + number``."""
 
     first: Schedule
     second: Schedule
@@ -227,10 +238,10 @@ class Sum(Schedule):
 
 @dataclass(frozen=True)
 class Offset(Schedule):
-    """schedule(max(0, t - steps)): its origin moved by ``steps``, never its values; also ``schedule.offset(steps)``.
+    """A schedule shifted in time, schedule(max(0, t - steps)); also written ``schedule.offset(steps)``.
 
-    A positive offset holds the first value until the schedule starts, a negative one enters it in its course: a run
-    that goes on where one of 500 steps ended has ``schedule.offset(-500)``. What adds to values is ``schedule + 0.01``.
+    A positive offset holds the first value until the schedule starts. A negative offset starts within the schedule: a
+    run that continues one of 500 steps has ``schedule.offset(-500)``. To add to the values, write ``schedule + 0.01``.
     """
 
     schedule: Schedule
@@ -250,7 +261,7 @@ class Offset(Schedule):
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
         yield from once(self.steps, "boundary", until)
         for time, kind in self.schedule.marks(until - self.steps):
-            if time * (1 - HAIR) + self.steps > -1:  # what happens between two steps shows at the second
+            if time * (1 - HAIR) + self.steps > -1:  # an event between two steps belongs to the second
                 yield max(0.0, time + self.steps), kind
 
     def _stretched(self, factor: int) -> Schedule:
@@ -282,10 +293,11 @@ class InEpochs(Schedule):
 
 @dataclass(frozen=True)
 class Staircase(Schedule):
-    """schedule(every * floor(t / every)): each value held for ``every`` steps; also ``schedule.staircase(every)``.
+    """A step function, schedule(every * floor(t / every)); also written ``schedule.staircase(every)``.
 
-    Keras's ``staircase=True``: ``Exponential(a, -log(rate) / decay_steps).staircase(decay_steps)``. What the schedule
-    does within a stair happens at the next one, and a stair on which the value changes is a boundary.
+    Keras's ``staircase=True`` is ``Exponential(a, -log(rate) / decay_steps).staircase(decay_steps)``. An event of the
+    schedule within a stair belongs to the start of the next stair. A stair at which the value changes is a
+    ``"boundary"``.
     """
 
     schedule: Schedule
@@ -320,9 +332,9 @@ class Staircase(Schedule):
 
 @dataclass(frozen=True)
 class InEpochsOfRun(Schedule):
-    """A schedule whose lengths are epochs of whichever run it is given to; see ``Schedule.in_epochs``.
+    """A schedule whose lengths are epochs of the run that it is given to; see ``Schedule.in_epochs``.
 
-    Until then its first value alone is known.
+    Before that, only its first value is known.
     """
 
     schedule: Schedule
@@ -349,10 +361,14 @@ class InEpochsOfRun(Schedule):
 
 
 def resolved(value: Any, steps_per_epoch: int) -> Any:
-    """``value`` with the steps of an epoch put into every ``schedule.in_epochs()`` inside it.
+    """Insert the number of steps in an epoch into every ``schedule.in_epochs()`` inside ``value``.
 
-    It may be a schedule, a rule, a group, or a list or tuple of them, and is itself what is returned if there is
-    nothing to resolve; anything else is.
+    Args:
+        value: a schedule, a rule, a group, or a list or tuple of them. Any other object is returned unchanged.
+        steps_per_epoch: number of steps in an epoch.
+
+    Returns:
+        The value with resolved schedules, or ``value`` itself if there is nothing to resolve.
     """
     if isinstance(value, InEpochsOfRun):
         return value.schedule.in_epochs(steps_per_epoch, value.in_stairs)

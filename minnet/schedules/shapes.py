@@ -1,6 +1,6 @@
-"""The shapes that a fall may take: what is left of it, from 1 to 0, when a share from 0 to 1 of its time has passed.
+"""Shapes of a decay: functions of the share of its time that has passed, from 1 at share 0 to 0 at share 1.
 
-A rise is the same towards something higher.
+A rise uses the same functions with a higher end.
 """
 
 import math
@@ -13,12 +13,12 @@ def linear(share: float) -> float:
 
 
 def cosine(share: float) -> float:
-    """Half a wave: level at both ends. Loshchilov and Hutter 2017, eq. 5."""
+    """Half a cosine wave, with slope 0 at both ends. Loshchilov and Hutter 2017, eq. 5."""
     return (1 + math.cos(math.pi * share)) / 2
 
 
 def one_minus_sqrt(share: float) -> float:
-    """1 - sqrt(share): steep at first. Haegele et al. 2024."""
+    """1 - sqrt(share), steep at the start. Haegele et al. 2024."""
     return 1 - math.sqrt(share)
 
 
@@ -26,6 +26,6 @@ SHAPES: dict[str, Callable[[float], float]] = {"linear": linear, "cosine": cosin
 
 
 def check_shape(who: str, name: str, shape: str) -> None:
-    """ValueError unless ``shape`` is the name of one."""
+    """Raise ValueError unless ``shape`` is the name of a shape."""
     if not isinstance(shape, str) or shape not in SHAPES:
         raise ValueError(f"{who}: expected {name} to be one of {', '.join(map(repr, SHAPES))}; got {shape!r}")

@@ -1,4 +1,4 @@
-"""What schedules share: comparing times, mixing values, checking arguments."""
+"""Helpers of schedules: comparisons of times, interpolation, and checks of arguments."""
 
 import bisect
 import itertools
@@ -7,31 +7,31 @@ from collections.abc import Iterable, Sequence
 
 from .. import checks
 
-HAIR = 1e-11  # rounding in sums and products of lengths stays below this share of a time
+HAIR = 1e-11  # relative rounding error of sums and products of lengths stays below this
 
 
 def late(t: float) -> float:
-    """t, a hair later: a boundary at 0.1 + 0.2 is reached at 0.3."""
+    """Return t, increased by the rounding error of times: a boundary at 0.1 + 0.2 is reached at 0.3."""
     return t * (1 + HAIR)
 
 
 def mix(low: float, high: float, share: float) -> float:
-    """low + (high - low) * share, written so that shares 0 and 1 give low and high exactly, equal ends themselves."""
+    """Return low + (high - low) * share, computed so that shares of 0 and 1, and equal ends, are exact."""
     return float(low) if low == high else low * (1 - share) + high * share
 
 
 def piece(starts: Sequence[float], t: float) -> int:
-    """Number of the last of ``starts`` that is not after t; -1 if all are."""
+    """Return the index of the last of ``starts`` that is not after t, or -1."""
     return bisect.bisect_right(starts, late(t)) - 1
 
 
 def once(time: float, kind: str, until: float) -> list[tuple[float, str]]:
-    """The mark of something that happens once, if it does before ``until``. Nothing happens at time 0."""
+    """Return the mark of a single event, if 0 < time < until, as a list."""
     return [(time, kind)] if 0 < time < until else []
 
 
 def check_range(who: str, low_name: str, low: float, high_name: str, high: float) -> None:
-    """Both numbers finite and at least 0, and the first not above the second."""
+    """Raise an error unless both numbers are finite and 0 <= low <= high."""
     checks.non_negative(who, low_name, low)
     checks.non_negative(who, high_name, high)
     if low > high:
@@ -39,18 +39,18 @@ def check_range(who: str, low_name: str, low: float, high_name: str, high: float
 
 
 def listed(who: str, name: str, values: Iterable[float]) -> tuple[float, ...]:
-    """The values as a tuple, which nobody can change later."""
+    """Return the values as an immutable tuple; raise TypeError if they are not iterable."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise TypeError(f"{who}: expected {name} as a list of numbers; got {values!r}")
     return tuple(values)
 
 
 def check_rising(who: str, name: str, times: Sequence[float]) -> None:
-    """ValueError unless each time is later than the one before."""
+    """Raise ValueError unless the times strictly increase."""
     if any(a >= b for a, b in itertools.pairwise(times)):
         raise ValueError(f"{who}: expected increasing {name}; got {times}")
 
 
 def step_of(time: float, kind: str) -> int:
-    """The step at which a mark shows."""
+    """Return the step that a mark belongs to."""
     return math.ceil(time * (1 - HAIR)) - (1 if kind == "trough" else 0)

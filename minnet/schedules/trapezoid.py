@@ -1,4 +1,4 @@
-"""Warm-up, stable, decay."""
+"""The warmup-stable-decay schedule."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,12 +11,18 @@ from .times import check_range, late, mix, once
 
 @dataclass(frozen=True)
 class Trapezoid(Schedule):
-    """``warmup`` steps up to the peak, ``stable`` steps there, ``decay`` steps down to the floor, then the floor.
+    """Warm up to the peak, stay there, and decay to the floor.
 
-    Also called warmup-stable-decay: Zhai et al. 2022; Hu et al. 2024; Haegele et al. 2024. The warm-up is that
-    of ``Warmup``: step 0 has peak / (warmup + 1), not 0. ``shape`` is that of the decay, of which a share s has
-    passed: ``"linear"`` (1 - s), ``"cosine"`` ((1 + cos(pi s)) / 2) or ``"1-sqrt"`` (1 - sqrt(s)). Any other is
+    Also called warmup-stable-decay: Zhai et al. 2022; Hu et al. 2024; Haegele et al. 2024. The warm-up equals that of
+    ``Warmup``, so step 0 has the value peak / (warmup + 1). For another decay, use
     ``Warmup(warmup, Join([(Constant(peak), stable), other]))``.
+
+    Args:
+        peak: highest value.
+        warmup, stable, decay: number of steps of each phase.
+        floor: value after the decay.
+        shape: shape of the decay after a share s of its steps: ``"linear"`` (1 - s), ``"cosine"``
+            ((1 + cos(pi s)) / 2) or ``"1-sqrt"`` (1 - sqrt(s)).
     """
 
     peak: float
@@ -51,6 +57,6 @@ class Trapezoid(Schedule):
         yield from once(fall, "boundary", until)
         yield from once(fall + self.decay, "end", until)
 
-    def _stretched(self, factor: int) -> Schedule:  # the warm-up's first step is one step from 0, not one epoch
+    def _stretched(self, factor: int) -> Schedule:  # the first step of the warm-up stays one step, not one epoch
         lengths = (self.warmup * factor, self.stable * factor, self.decay * factor)
         return Trapezoid(self.peak, *lengths, self.floor, self.shape)
