@@ -1,4 +1,11 @@
-"""What to look at before, during and after training. Nothing here but ``lsuv`` touches the net that it is shown."""
+"""Diagnostics before, during and after training. Only ``lsuv`` changes the net; all others work on copies or read it.
+
+Before a run: ``preflight`` (a report of checks), ``range_test`` (learning rates), ``variance`` with the theory in
+``gains``, and ``lsuv``. During a run, monitors: ``ratios``, ``statistics``, ``units``, ``noise_scale`` and
+``sharpness``, all on ``monitor``; ``dashboard`` writes a page with their figures and the sentences of ``verdicts``.
+After a run: ``evaluation`` (mistakes of a classifier) and ``surface`` (the loss around the weights).
+This room may import everything that trains a net, and the gradient check.
+"""
 
 from ..training.moments import log_spaced
 from .dashboard import Dashboard

@@ -1,4 +1,4 @@
-"""What a net that has learned nothing would do: the measure below which no training counts."""
+"""Baselines: loss and accuracy of a net that has learned nothing."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from ..net.net import Net
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one and the same answer to every sample gives.
+    """Loss and accuracy of the same prediction for every sample.
 
     Attributes:
-        loss: of equal scores for all classes, or of the mean target; with the penalties that the net now has, as
-            training losses are.
-        accuracy: of always answering the most frequent class; None for a loss without classes.
+        loss: loss of equal scores for all classes, or of the mean target. It includes the net's present penalties, as
+            training losses do.
+        accuracy: accuracy of always predicting the most frequent class; None for a loss without classes.
     """
 
     loss: float
@@ -24,7 +24,7 @@ class Baseline:
 
 
 def baseline(net: Net, targets: np.ndarray) -> Baseline:
-    """The baseline for a net with a loss and targets that its loss has checked."""
+    """Return the baseline of a net, for targets that its loss has checked."""
     loss = net.loss_function
     assert loss is not None
     level, labels = chance(net, targets), classes(loss, targets)
@@ -41,7 +41,7 @@ def baseline(net: Net, targets: np.ndarray) -> Baseline:
 
 
 def classes(loss: Loss, targets: np.ndarray) -> np.ndarray | None:
-    """One class a sample from targets that the loss has checked, or None if it knows no classes."""
+    """Return the class of each sample, from targets that the loss has checked; None for a loss without classes."""
     if targets.dtype.kind == "i" and targets.ndim == 1:
         return targets
     if isinstance(loss, SoftmaxCrossEntropy):  # probabilities
@@ -52,18 +52,18 @@ def classes(loss: Loss, targets: np.ndarray) -> np.ndarray | None:
 
 
 def counting(loss: Loss, targets: np.ndarray) -> np.ndarray:
-    """Indices of the samples that count, from targets that the loss has checked."""
+    """Return the indices of samples that the loss counts, from targets that it has checked."""
     counted = np.ones(len(targets), np.bool_)
     loss.leave_out(targets, counted)
     return np.flatnonzero(counted)
 
 
 def chance(net: Net, targets: np.ndarray) -> tuple[float, str] | None:
-    """The data loss of equal scores for all classes, and how it comes about; None for a loss without such a value.
+    """Return the data loss of equal scores for all classes and its formula; None for a loss without such a value.
 
-    Softmax: log C, with label smoothing or class weights too, since the loss of a sample is the same whatever its
-    class, and the mean is a weighted one; with class weights and smoothed or soft targets it depends on ``targets``.
-    Hinge losses: every wrong class costs its margin. Logistic: log 2 an output.
+    Softmax: log C, also with label smoothing or class weights, because the loss of a sample does not depend on its
+    class, and the mean is weighted. With class weights and smoothed or soft targets, it depends on ``targets``. Hinge
+    losses: the margin for every wrong class. Logistic: log 2 per output.
     """
     loss, outputs = net.loss_function, net.output_shape[0]
     if isinstance(loss, SoftmaxCrossEntropy):

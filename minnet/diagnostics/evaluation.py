@@ -1,4 +1,4 @@
-"""What a classifier gets wrong: the confusion matrix, and the mistakes that cost most."""
+"""Mistakes of a classifier: the confusion matrix, and the samples with the largest losses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from .chance import counting
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """How often each class was taken for each: ``print`` it, ``plot`` it, ``save`` it.
+    """A confusion matrix. It can be printed, plotted and saved.
 
     Attributes:
-        counts: (classes, classes) integers; rows are the true classes, columns the predicted ones.
-        names: of the classes.
+        counts: numbers of samples, integers of shape (classes, classes). Rows are true classes, columns are predicted
+            classes.
+        names: names of the classes.
     """
 
     counts: np.ndarray
@@ -28,17 +29,17 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """Share of samples on the diagonal."""
+        """Share of samples whose class was predicted correctly."""
         return float(np.trace(self.counts) / self.counts.sum())
 
     @property
     def recall(self) -> np.ndarray:
-        """Share of each true class that was recognised; NaN for a class without samples."""
+        """Share of each true class that was predicted as such, shape (classes,); NaN for a class without samples."""
         return _share(np.diag(self.counts), self.counts.sum(axis=1))
 
     @property
     def precision(self) -> np.ndarray:
-        """Share of each predicted class that was right; NaN for a class that was never predicted."""
+        """Share of correct predictions of each class, shape (classes,); NaN for a class that was never predicted."""
         return _share(np.diag(self.counts), self.counts.sum(axis=0))
 
     def __str__(self) -> str:
@@ -51,13 +52,16 @@ class Confusion:
         return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
     def save(self, path: str | Path) -> None:
-        """Write names and counts to ``path`` as JSON, whole or not at all."""
+        """Write names and counts to a JSON file. The file is written completely or not at all."""
         write_json(path, {"names": self.names, "counts": self.counts})
 
     def plot(self, path: Any = None, *, title: str = "Confusion matrix") -> Any:
-        """Draw the matrix into an image file, with the data beside it.
+        """Draw the matrix.
 
-        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
+            title: title of the figure.
         """
         from .. import plots
 
@@ -66,7 +70,14 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified sample: its place in the data, its class, the class it was taken for, and its loss."""
+    """A misclassified sample.
+
+    Attributes:
+        index: index in the data.
+        label: true class.
+        predicted: predicted class.
+        loss: loss of the sample.
+    """
 
     index: int
     label: int
@@ -75,12 +86,18 @@ class Mistake:
 
 
 def confusion_matrix(net: Net, x: Any, y: Any, *, names: Sequence[str] | None = None) -> Confusion:
-    """Count, for each class of y, what the net takes its samples for; a twin does the work.
+    """Count the predictions for the samples of each class, with a twin of the net.
 
     Args:
-        net: a net whose loss classifies by integer labels.
-        x, y: samples (n, *input_shape) and labels (n,).
-        names: of the classes; their numbers if None.
+        net: net whose loss takes integer labels.
+        x, y: samples of shape (n, *input_shape) and labels of shape (n,).
+        names: names of the classes; None for their numbers.
+
+    Returns:
+        A ``Confusion``.
+
+    Raises:
+        TypeError, ValueError: for other arguments.
     """
     loss, labels, scores = _scores("confusion_matrix", net, x, y)
     counted = counting(loss, labels)
@@ -94,7 +111,16 @@ def confusion_matrix(net: Net, x: Any, y: Any, *, names: Sequence[str] | None = 
 
 
 def worst_mistakes(net: Net, x: Any, y: Any, *, count: int = 20) -> list[Mistake]:
-    """The misclassified samples with the largest losses, worst first; fewer if there are not ``count``."""
+    """Find the misclassified samples with the largest losses, with a twin of the net.
+
+    Args:
+        net: net whose loss takes integer labels.
+        x, y: samples of shape (n, *input_shape) and labels of shape (n,).
+        count: largest number of samples to return.
+
+    Returns:
+        A list of ``Mistake``, the largest loss first.
+    """
     checks.count("worst_mistakes", "count", count)
     loss, labels, scores = _scores("worst_mistakes", net, x, y)
     predicted = scores.argmax(axis=1)
@@ -107,7 +133,7 @@ def worst_mistakes(net: Net, x: Any, y: Any, *, count: int = 20) -> list[Mistake
 
 
 def _scores(who: str, net: Any, x: Any, y: Any) -> tuple[Loss, np.ndarray, np.ndarray]:
-    """(the net's loss, labels (n,), scores (n, classes))."""
+    """Return (the net's loss, labels (n,), scores (n, classes))."""
     if not isinstance(net, Net):
         raise TypeError(f"{who}: expected a Net; got {net!r}")
     if net.loss_function is None:

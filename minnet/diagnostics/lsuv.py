@@ -1,4 +1,4 @@
-"""Layer-sequential unit variance: initial weights scaled by what the data make of them."""
+"""Layer-sequential unit variance: initial weights scaled by the variance of outputs on data."""
 
 import math
 from typing import Any
@@ -21,25 +21,27 @@ def lsuv(
     orthonormal: bool = True,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Scale the net's weights, layer by layer, until each linear layer's output has variance 1 on the samples x.
+    """Scale the net's weights until each linear layer's output has variance 1 on the samples x.
 
-    Mishkin and Matas 2016, "All you need is a good init", algorithm 1: weights start as orthonormal matrices, then
-    each layer's are divided by the standard deviation of its output, from the first layer to the last, until the
-    variance is within ``tolerance`` of 1 or ``iterations`` are over. Linear layers are Dense and the convolutions, at
-    any depth. Biases and all other parameters stay. Unlike the rest of this room, this changes ``net.params``.
+    Mishkin and Matas 2016, "All you need is a good init", algorithm 1. Weights start as orthonormal matrices. From the
+    first layer to the last, the weights are then divided by the standard deviation of the layer's output, until its
+    variance is within ``tolerance`` of 1. Linear layers are Dense and the convolutions, also inside other layers.
+    Biases and all other parameters do not change. Unlike all other diagnostics, this changes ``net.params``.
 
     Args:
-        net: a network before training.
-        x: a batch of samples (n, *input_shape); a few hundred will do.
-        tolerance: the paper's Tol_var.
-        iterations: the paper's T_max, at most so many divisions a layer.
-        orthonormal: False keeps the weights' directions as the net's initialisers drew them.
-        seed: of the orthonormal matrices.
+        net: network before training.
+        x: samples of shape (n, *input_shape); a few hundred suffice.
+        tolerance: tolerance of the variance, Tol_var in the paper.
+        iterations: largest number of divisions per layer, T_max in the paper.
+        orthonormal: whether to start from orthonormal matrices. False starts from the net's present weights.
+        seed: seed of the orthonormal matrices.
 
     Returns:
-        the variance of each linear layer's output by the layer's name, as the net now has it.
+        The final variance of each linear layer's output, by the layer's name.
 
-    ValueError if a layer's output does not vary, so that no scale could make it; the net is left as it was.
+    Raises:
+        TypeError, ValueError: for bad arguments.
+        ValueError: if a layer's output is constant or not finite. The net then does not change.
     """
     checks.positive("lsuv", "tolerance", tolerance)
     checks.count("lsuv", "iterations", iterations)

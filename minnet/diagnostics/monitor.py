@@ -1,8 +1,9 @@
-"""What all monitors of a run share: moments, arrays with a row for each of them, files, a copy of the net.
+"""The base class of monitors, which record arrays at chosen steps of a run.
 
-What they cost, measured on two cores: at a step that is not chosen, 1 us for six of them together. A record of a
-784-1000-500-100-10 net (1.3 million parameters, batches of 100, a step of 5 ms): UpdateRatios 12 ms, Statistics 27 ms,
-DeadUnits over 12,800 samples 200 ms, NoiseScale with 8 batches of 100 250 ms, Sharpness 120 ms for each iteration.
+Cost, measured on two cores: six monitors together take 1 us at a step without a record. A record of a
+784-1000-500-100-10 net (1.3 million parameters, batches of 100, 5 ms per step) takes 12 ms with UpdateRatios, 27 ms
+with Statistics, 200 ms with DeadUnits over 12,800 samples, 250 ms with NoiseScale with 8 batches of 100, and 120 ms per
+iteration with Sharpness.
 """
 
 import csv
@@ -23,28 +24,27 @@ from ..storage.files import plain, write_whole
 from ..training.callbacks import Callback, Run, check_state
 from ..training.moments import Moments, When, log_spaced
 
-# When a monitor records unless told otherwise: one that reads what the step left, and one that makes passes of its own.
-# Both have the first step, with which a run's course is compared.
+# Default steps of monitors that read what a step leaves, and of those that run passes of their own. Both include the
+# first step, with which later ones are compared.
 OFTEN, SELDOM = log_spaced(20), log_spaced(5)
 
-_CHUNK = 256  # samples a pass over data
+_CHUNK = 256  # samples in a pass over data
 
 
 class Monitor(Callback):
-    """Writes something down at chosen steps of a run, and leaves the run as it would be without.
+    """Base class of callbacks that record values at chosen steps of a run, without any effect on the run.
 
-    ``monitor["name"]`` is an array of shape (records, ...), a row for each recorded step; ``names()`` lists them;
-    ``steps`` are the steps. At all other steps nothing is done but to ask whether it is time. A monitor that is hung
-    on a second run begins anew.
+    ``monitor["name"]`` is an array of shape (records, ...) with one row for each recorded step. ``names()`` lists the
+    arrays, and ``steps`` has the steps. A monitor that is used in a second run starts without records.
 
     Args:
-        at: when: a number n for every n-th step, a list of steps (``[1, *range(10, 500, 10)]`` has the first too), a
-            function of the step such as ``log_spaced()``, ``"epoch"`` for the last step of each epoch, or an event of
+        at: steps to record. A number n for every n-th step; a list of steps, such as ``[1, *range(10, 500, 10)]``; a
+            function of the step, such as ``log_spaced()``; ``"epoch"`` for the last step of each epoch; or an event of
             the schedule, see ``Moments``.
 
     Attributes:
-        due: function of trainer and step, whether that is one to record; for subclasses.
-        labels: a word on some of the arrays, by name.
+        due: function of trainer and step that returns whether to record, for subclasses.
+        labels: descriptions of some of the arrays, by name.
     """
 
     def __init__(self, at: When) -> None:
@@ -64,11 +64,11 @@ class Monitor(Callback):
 
     @property
     def steps(self) -> np.ndarray:
-        """The recorded steps, shape (records,)."""
+        """The recorded steps, int64 of shape (records,)."""
         return np.array(self._steps, np.int64)
 
     def names(self) -> list[str]:
-        """Names of the arrays."""
+        """Return the names of the arrays."""
         return list(self._rows)
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -80,7 +80,12 @@ class Monitor(Callback):
         return len(self._steps)
 
     def record(self, step: int, values: dict[str, Any]) -> None:
-        """Add a row to each array: numbers or arrays by name, the same names and shapes at every step."""
+        """Add a row to each array.
+
+        Args:
+            step: the step.
+            values: numbers or arrays by name, with the same names and shapes at every step.
+        """
         self._steps.append(step)
         for name, value in values.items():
             self._rows.setdefault(name, []).append(np.array(value))
@@ -92,7 +97,7 @@ class Monitor(Callback):
         return {"steps": self.steps, **rows, **{f"label {name}": label for name, label in self.labels.items()}}
 
     def shapes(self, net: Net) -> dict[str, tuple[int, ...]] | None:
-        """Shape of a row of each array in a run of this net, by name; None for a monitor that does not say."""
+        """Return the shape of a row of each array in a run of this net, by name; None if it is not known."""
         return None
 
     def check(self, state: dict[str, Any], net: Net) -> None:
@@ -124,10 +129,14 @@ class Monitor(Callback):
         self._steps, self._rows, self.labels = steps, rows, labels
 
     def save(self, path: str | Path) -> None:
-        """Write steps and arrays to ``path``, whole or not at all.
+        """Write steps and arrays to a file. The file is written completely or not at all.
 
-        ``.npz`` holds each array; ``.json`` the same as lists, with null for what is not finite; ``.csv`` a line for
-        each step, with a column for each element of what has more than one (``name[3]``).
+        Args:
+            path: path ending in ``.npz`` for arrays, ``.json`` for lists, with null for NaN and infinity, or ``.csv``
+                for a table with one line per step, and one column per element, such as ``name[3]``.
+
+        Raises:
+            ValueError: for another ending.
         """
         path, arrays = Path(path), {"step": self.steps, **{name: self[name] for name in self._rows}}
         if path.suffix == ".npz":
@@ -149,19 +158,19 @@ class Monitor(Callback):
 
 
 def _columns(name: str, values: np.ndarray) -> list[str]:
-    """The array's columns in a table, in C order."""
+    """Return the names of an array's columns in a table, in C order."""
     return [f"{name}[{', '.join(map(str, i))}]" if i else name for i in np.ndindex(*values.shape[1:])]
 
 
 class Twin:
-    """A copy of a run's net, in memory of its own, for passes that the run must not notice."""
+    """A copy of a run's net in memory of its own, for passes that must not affect the run."""
 
     def __init__(self, dtype: Any = None) -> None:
         self._dtype = dtype
         self._pair: tuple[Net, Net] | None = None
 
     def of(self, net: Net) -> Net:
-        """The copy, with weights, buffers and step as the net has them now."""
+        """Return the copy, with the net's present weights, buffers and step."""
         if self._pair is None or self._pair[0] is not net:
             self._pair = net, net.twin(self._dtype)
         twin = self._pair[1]
@@ -170,19 +179,19 @@ class Twin:
 
 
 def a_pass(net: Net) -> Iterator[Pass]:
-    """The layers' passes (see ``Net.layer_passes``) of a copy of the net over one sample of zeros, for their shapes."""
+    """Yield the passes of a copy of the net over one sample of zeros, for their shapes (see ``Net.layer_passes``)."""
     twin = net.twin()
     twin.forward(np.zeros((1, *net.input_shape), net.dtype))
     return twin.layer_passes()
 
 
 def chunks(trainer: Run, data: Data | None) -> Iterator[Data]:
-    """All of ``data``, or of the training data where that is None, standardised but not augmented, by parts."""
+    """Yield ``data``, or the training data if it is None, in parts, standardised but not augmented."""
     size = trainer.batches.size if data is None else len(data[0])
     for start in range(0, size, _CHUNK):
         yield samples(trainer, data, np.arange(start, min(start + _CHUNK, size)))
 
 
 def samples(trainer: Run, data: Data | None, places: np.ndarray) -> Data:
-    """Some samples of ``data``, or of the training data where that is None, in new arrays."""
+    """Return new arrays with some samples of ``data``, or of the training data if it is None."""
     return trainer.batches.samples(places) if data is None else (data[0][places], data[1][places])

@@ -1,4 +1,4 @@
-"""How noisy the gradient of a batch is."""
+"""Monitor of the gradient's noise scale."""
 
 import numpy as np
 
@@ -12,28 +12,29 @@ from .range_test import moving_average
 
 
 class NoiseScale(Monitor):
-    """The simple noise scale tr(S) / |G|^2 of McCandlish, Kaplan, Amodei 2018 (arXiv:1812.06162), eq. 2.9.
+    """Record the simple noise scale tr(S) / |G|^2 of McCandlish, Kaplan, Amodei 2018 (arXiv:1812.06162), eq. 2.9.
 
-    G is the gradient of the data loss over all data, S the covariance of one sample's gradient: the batch size at which
-    noise and gradient are of one size. Much smaller batches average little of what they could, much larger ones add
-    little. It is estimated from two batch sizes (appendix A.1): ``parts`` small batches and the large one that they
-    make together,
+    G is the gradient of the data loss over all data, and S is the covariance of one sample's gradient. The noise scale
+    is the batch size at which noise and gradient are equally large. Much smaller batches are dominated by noise, and
+    much larger ones gain little. It is estimated from two batch sizes (appendix A.1), ``parts`` small batches of b
+    samples and the large batch of B samples that they form together:
 
         |G|^2 = (B |g_B|^2 - b |g_b|^2) / (B - b),    tr(S) = (|g_b|^2 - |g_B|^2) / (1/b - 1/B),
 
-    with the mean over the small batches for |g_b|^2. Both are unbiased (but for samples drawn without replacement from
-    few data), their quotient is not, and the first may come out below 0. Dropout's noise counts as part of the
-    samples'; with batch norm a batch's gradient is no mean over its samples, and the estimate is one of how it depends
-    on the batch size. Works on a copy of the net; each record costs ``parts`` training passes.
+    |g_b|^2 is the mean over the small batches. Both estimates are unbiased, except that samples are drawn without
+    replacement. Their quotient is not, and the first may be below 0. Noise of dropout counts as noise of the samples.
+    With batch norm, the gradient of a batch is not a mean over samples, and the estimate describes how it depends on
+    the batch size. The monitor works on a copy of the net; each record costs ``parts`` training passes.
 
-    Arrays: ``"gradient"``, |G|^2, and ``"noise"``, tr(S), of shape (records,), as estimated after the step's update.
+    Arrays of shape (records,), for the state after the step's update: ``"gradient"``, the estimate of |G|^2, and
+    ``"noise"``, the estimate of tr(S).
 
     Args:
-        batch_size: b, samples in a small batch.
-        parts: small batches a record, at least 2; B = parts * b.
-        data: (x, y); the training data if None.
+        batch_size: number of samples b in a small batch.
+        parts: number of small batches per record, at least 2; B = parts * b.
+        data: data (x, y); None for the training data.
         at: see ``Monitor``.
-        seed: of the samples, which are a function of it and of the step.
+        seed: seed of the samples, which depend on it and on the step.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class NoiseScale(Monitor):
         self._twin = Twin()
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Draw the samples and compare the gradients of the copy."""
+        """Record the estimates for random samples, with the copy."""
         if not self.due(trainer, record.step):
             return
         size = trainer.batches.size if self.data is None else len(self.data[0])
@@ -63,10 +64,15 @@ class NoiseScale(Monitor):
         return {"gradient": (), "noise": ()}
 
     def scale(self, smooth: float = 0.0) -> np.ndarray:
-        """tr(S) / |G|^2 in samples, shape (records,), each averaged over the records with this weight of the past.
+        """Return the noise scale tr(S) / |G|^2, in samples.
 
-        Averages make sense where the records are near one another: |G|^2 falls by orders of magnitude in a run, and
-        the past would drown the present. NaN where |G|^2 is not above 0: too few samples to tell a gradient from noise.
+        Args:
+            smooth: weight of the past in the moving averages of tr(S) and of |G|^2 over records. Use it only if records
+                are close together: |G|^2 falls by orders of magnitude in a run, so old values would dominate.
+
+        Returns:
+            An array of shape (records,). It is NaN where |G|^2 is not above 0, that is, where there were too few
+            samples to tell the gradient from noise.
         """
         checks.fraction("NoiseScale.scale", "smooth", smooth)
         gradient, noise = (moving_average(self[name], smooth) for name in ("gradient", "noise"))
@@ -74,9 +80,18 @@ class NoiseScale(Monitor):
 
 
 def noise_scale(net: Net, x: np.ndarray, y: np.ndarray, parts: int) -> tuple[float, float]:
-    """Estimates (|G|^2, tr(S)) from the samples cut into so many equal parts; see ``NoiseScale``.
+    """Estimate (|G|^2, tr(S)) of ``NoiseScale``, without penalties.
 
-    Takes a training pass of the net for each part, so give it a copy: ``net.twin()``. Penalties are left out.
+    Args:
+        net: a copy of the net, such as ``net.twin()``, because each part takes a training pass.
+        x, y: samples; their number must be divisible by ``parts``.
+        parts: number of equal parts.
+
+    Returns:
+        Estimates of (|G|^2, tr(S)).
+
+    Raises:
+        ValueError: if the samples cannot be divided into equal parts.
     """
     if len(x) % parts:
         raise ValueError(f"noise_scale: expected samples that {parts} parts share evenly; got {len(x)}")
@@ -94,6 +109,6 @@ def noise_scale(net: Net, x: np.ndarray, y: np.ndarray, parts: int) -> tuple[flo
 
 
 def penalty_gradient(net: Net) -> np.ndarray:
-    """The penalties' part of the gradient, of the tensors tagged ``decay``."""
+    """Return the gradient of the penalties with respect to the tensors tagged ``decay``."""
     weights = net.params[: net.decaying].astype(np.float64)
     return net.l2 * weights + net.l1 * np.sign(weights)

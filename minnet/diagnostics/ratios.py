@@ -1,4 +1,4 @@
-"""How large an update is beside what it updates."""
+"""Monitor of the ratio of updates to weights."""
 
 import math
 
@@ -14,14 +14,18 @@ _PART = 1 << 15  # elements
 
 
 class UpdateRatios(Monitor):
-    """|update| / |weights| of every tensor, in Euclidean norms, the weights those before the update.
+    """Record |update| / |weights before the update| of every tensor, in Euclidean norms.
 
-    CS231n, "Babysitting the learning process": it should be about 1e-3; lower, the rate may be too low, higher, too
-    high. The update is all that the step did: rule, decay, clipping and norm bounds together.
+    According to CS231n, "Babysitting the learning process", the ratio should be about 1e-3. A lower ratio suggests that
+    the learning rate is too low, a higher one that it is too high. The update is the total change of the step: by rule,
+    decay, clipping and norm bounds.
 
-    Arrays: one a tensor, by its name (``"0.W"``), of shape (records,). NaN where the weights are all 0, as biases are
-    at the first step; of biases and gains, which start from a constant, the ratio says little anyway. ``labels`` calls
-    tensors tagged ``decay`` "weights".
+    There is one array per tensor, by its name such as ``"0.W"``, of shape (records,). It is NaN where the weights are
+    all 0, as biases are at the first step. The ratio means little for biases and gains, which start from a constant.
+    ``labels`` marks tensors tagged ``decay`` as "weights".
+
+    Args:
+        at: see ``Monitor``.
     """
 
     def __init__(self, at: When = OFTEN) -> None:
@@ -29,7 +33,7 @@ class UpdateRatios(Monitor):
         self._before = np.empty(0)
 
     def before_update(self, trainer: Run, record: Record) -> None:
-        """Keep the weights."""
+        """Copy the weights before the update."""
         if self.due(trainer, record.step):
             params = trainer.net.params
             if self._before.shape != params.shape or self._before.dtype != params.dtype:
@@ -37,7 +41,7 @@ class UpdateRatios(Monitor):
             np.copyto(self._before, params)
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Compare them with what they have become."""
+        """Compare the copy with the weights after the update."""
         if not self.due(trainer, record.step):
             return
         after, ratios = trainer.net.params, {}
@@ -52,12 +56,12 @@ class UpdateRatios(Monitor):
         return {tensor.name: () for tensor in net.tensors}
 
     def median(self) -> np.ndarray:
-        """Median over the weights (tensors tagged ``decay``) at each recorded step, shape (records,)."""
+        """Return the median over the tensors tagged ``decay`` at each recorded step, of shape (records,)."""
         return np.median([self[name] for name in self.labels], axis=0)
 
 
 def _norms(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
-    """(|before|, |after - before|) in double precision, by parts that stay in the cache."""
+    """Return (|before|, |after - before|) in double precision, computed in parts that stay in the cache."""
     size = update = 0.0
     for start in range(0, before.size, _PART):
         part = before[start : start + _PART].astype(np.float64)

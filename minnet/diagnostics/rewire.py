@@ -1,4 +1,4 @@
-"""A twin of a net with some of its layers exchanged."""
+"""Copies of a net with some of its layers replaced."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +11,10 @@ Change = Callable[[str, Layer], Layer]
 
 
 def rewire(layer: Layer, change: Change, name: str = "") -> Layer:
-    """``layer`` with every layer in it, and then itself, replaced by ``change(name, layer)``.
+    """Replace every layer inside ``layer``, and then ``layer`` itself, by ``change(name, layer)``.
 
-    Names are those of the net's parameters without the last part (``"2.layers.0"``). Of composites only Chain and
-    Residual are looked into: what a layer of a user's own holds is its own affair.
+    Names are those of the net's parameters without the last part, such as ``"2.layers.0"``. Only layers inside Chain
+    and Residual are replaced, not those inside composites of a user.
     """
     if type(layer) is Chain:
         layer = Chain([rewire(inner, change, _join(name, str(i))) for i, inner in enumerate(layer.layers)])
@@ -29,9 +29,9 @@ def rewire(layer: Layer, change: Change, name: str = "") -> Layer:
 
 
 def rewired(net: Net, change: Change, loss: Loss | None = None) -> Net:
-    """A twin of ``net``, without penalties, whose layers went through ``rewire``; they must ask for the same memory.
+    """Return a twin of ``net`` without penalties, with its layers replaced by ``rewire``.
 
-    ``loss`` takes the place of the net's own if it is given.
+    The new layers must have the same parameters and buffers. ``loss`` replaces the net's loss if it is given.
     """
     layers = rewire(net.layers, change)
     twin = Net(layers, net.input_shape, loss or net.loss_function, dtype=net.dtype, seed=net.seed)

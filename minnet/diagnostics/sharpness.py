@@ -1,4 +1,4 @@
-"""How sharply the loss curves: products with the Hessian, and its largest eigenvalue."""
+"""Sharpness of the loss: products with the Hessian, and its largest eigenvalue."""
 
 from collections.abc import Callable
 
@@ -11,30 +11,33 @@ from ..training.callbacks import Record, Run
 from ..training.moments import When
 from .monitor import SELDOM, Monitor, Twin, samples
 
-# Of a central difference of gradients: the error of both its parts, h^2 and eps / h, is small in double precision, and
-# few ReLUs change sides over so short a way.
+# Step of the central difference of gradients. Its errors, h^2 and eps / h, are small in double precision, and few ReLUs
+# change sides within this distance.
 _STEP = 1e-5
 
 
 class Sharpness(Monitor):
-    """The largest eigenvalue of the objective's Hessian over some samples, by Lanczos's iteration.
+    """Record the largest eigenvalue of the objective's Hessian over some samples, by Lanczos's iteration.
 
-    Gradient descent with a rate above 2 / sharpness leaves a quadratic bowl; in practice full-batch training moves to
-    where sharpness is 2 / rate and stays there (Cohen et al. 2021, arXiv:2103.00065). Works on a copy of the net in
-    double precision, with dropout's noise held still and, for batch norm, the samples as the batch. The curvature is
-    that of training passes, penalties included. A record costs two training passes over the samples for each iteration,
-    and takes as much memory as a float64 net.
+    Gradient descent on a quadratic function diverges with a learning rate above 2 / sharpness. In practice, full-batch
+    training moves to a sharpness of 2 / rate and stays there (Cohen et al. 2021, arXiv:2103.00065). The monitor works
+    on a float64 copy of the net, with constant dropout noise, and with the samples as the batch of batch norms. The
+    curvature is that of training passes, including penalties. A record costs two training passes over the samples per
+    iteration, and the memory of a float64 net.
 
-    Arrays, of shape (records,), of the state after the step's update: ``"sharpness"``; ``"residual"``, |H v - s v| /
-    |s| for the unit vector v that was found, by which some eigenvalue lies that near (above 1 it says nothing: more
-    iterations); ``"lr"``, the rate of the step.
+    Arrays of shape (records,), for the state after the step's update:
+
+    * ``"sharpness"``: the largest eigenvalue s found.
+    * ``"residual"``: |H v - s v| / |s| for the unit vector v found. Some eigenvalue is within this relative distance of
+      s. Above 1 the result means nothing, and more iterations are needed.
+    * ``"lr"``: the learning rate of the step.
 
     Args:
-        data: (x, y), of which all samples are used; if None, ``samples`` of the training data.
-        samples: how many, drawn once with ``seed``; all if there are fewer.
+        data: data (x, y), of which all samples are used; None for ``samples`` of the training data.
+        samples: number of training samples, drawn once with ``seed``; at most all.
         at: see ``Monitor``.
         iterations, tolerance: see ``sharpness``.
-        seed: of samples and starting vector.
+        seed: seed of the samples and of the start vector.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Sharpness(Monitor):
         self._twin = Twin(np.float64)
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Iterate on the copy."""
+        """Record the sharpness of the copy."""
         if self.due(trainer, record.step):
             size = trainer.batches.size if self.data is None else len(self.data[0])
             few = min(size, self.samples) if self.data is None else size
@@ -74,11 +77,21 @@ class Sharpness(Monitor):
 
 
 def hessian_vector_product(net: Net, x: np.ndarray, y: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """H v for the Hessian H of the objective at the net's weights: (g(w + h v) - g(w - h v)) / 2h, shape (P,).
+    """Compute H v for the Hessian H of the objective at the net's weights, as (g(w + h v) - g(w - h v)) / 2h.
 
-    Pearlmutter 1994, "Fast exact multiplication by the Hessian", names the one-sided form of it. ``net`` must be a
-    float64 one, such as ``net.twin(np.float64)``; weights, buffers and step are put back, gradients are not. The batch
-    is all of x and y, the noise that of the net's step.
+    Pearlmutter 1994, "Fast exact multiplication by the Hessian", has the one-sided form.
+
+    Args:
+        net: float64 net, such as ``net.twin(np.float64)``. Its weights, buffers and step are restored; its gradients
+            change.
+        x, y: the batch. The noise is that of the net's step.
+        v: vector of shape (P,), where P is the number of parameters.
+
+    Returns:
+        A float64 vector of shape (P,).
+
+    Raises:
+        ValueError: if the net is not float64.
     """
     if net.dtype != np.float64:
         raise ValueError(f"hessian_vector_product: expected a float64 net (net.twin(np.float64)); got {net.dtype}")
@@ -101,9 +114,16 @@ def hessian_vector_product(net: Net, x: np.ndarray, y: np.ndarray, v: np.ndarray
 def sharpness(
     net: Net, x: np.ndarray, y: np.ndarray, *, iterations: int = 50, tolerance: float = 1e-2, seed: int = 0
 ) -> tuple[float, float]:
-    """(largest eigenvalue of the objective's Hessian, residual), for a float64 net: see ``hessian_vector_product``.
+    """Compute the largest eigenvalue of the objective's Hessian.
 
-    It ends after so many ``iterations``, each of one product, or when the residual |H v - s v| / |s| <= tolerance.
+    Args:
+        net, x, y: see ``hessian_vector_product``; the net must be float64.
+        iterations: largest number of iterations, of one product each.
+        tolerance: residual |H v - s v| / |s| at which the iteration ends.
+        seed: seed of the start vector.
+
+    Returns:
+        (largest eigenvalue s, residual).
     """
     start = streams.generator(seed, "start of Lanczos's iteration").standard_normal(net.params.size)
     return largest_eigenvalue(lambda v: hessian_vector_product(net, x, y, v), start, iterations, tolerance)
@@ -112,11 +132,12 @@ def sharpness(
 def largest_eigenvalue(
     product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, iterations: int, tolerance: float
 ) -> tuple[float, float]:
-    """(largest eigenvalue of a symmetric matrix, residual) by Lanczos's iteration (Lanczos 1950).
+    """Compute (largest eigenvalue, residual) of a symmetric matrix by Lanczos's iteration (Lanczos 1950).
 
-    Products of the matrix with a vector build a tridiagonal matrix, whose largest eigenvalue comes near that of the
-    whole from below. Three vectors are kept, so rounding lets eigenvalues that were found come up again; the largest
-    stays right (Paige 1972). The residual is the next off-diagonal element times the last of the small eigenvector.
+    Products of the matrix with a vector build a tridiagonal matrix. Its largest eigenvalue approaches that of the
+    matrix from below. Only three vectors are kept, so rounding makes eigenvalues appear again, but the largest one
+    stays correct (Paige 1972). The residual is the next off-diagonal element times the last element of the eigenvector
+    of the tridiagonal matrix.
     """
     before, v, link = np.zeros_like(start), start / np.linalg.norm(start), 0.0
     diagonal: list[float] = []

@@ -1,4 +1,4 @@
-"""Statistics and histograms of weights, gradients and activations."""
+"""Monitor of statistics and histograms of weights, gradients and activations."""
 
 import numpy as np
 
@@ -13,20 +13,20 @@ STATISTICS = ("mean", "std", "min", "max", "zeros")
 
 
 class Statistics(Monitor):
-    """Mean, standard deviation, extremes, share of zeros and a histogram of every tensor and of every layer's output.
+    """Record statistics and histograms of every tensor, its gradient, and every layer's output.
 
-    Weights are those before the step's update, gradients those of the objective before clipping, activations those of
-    the step's batch, in training mode. No pass is made for them.
+    The statistics are mean, standard deviation, minimum, maximum and share of zeros. Weights are those before the
+    step's update, gradients are those of the objective before clipping, and activations are those of the step's batch
+    in training mode. The monitor runs no pass of its own.
 
-    Arrays: ``"weights 0.W"``, ``"gradients 0.W"``, ``"activations 1"`` (by place, see ``Net.layer_passes``), of shape
-    (records, 5) with the columns of ``STATISTICS`` (mean, std, min, max, zeros), and the same names followed by
-    ``" counts"``, of shape (records, bins), counts in bins of equal width from min to max (see ``histogram``).
-    ``labels`` has the class of the layer for each array of activations, and the word "weights" for tensors tagged
-    ``decay``.
+    Arrays ``"weights 0.W"``, ``"gradients 0.W"`` and ``"activations 1"`` (by place, see ``Net.layer_passes``) have
+    shape (records, 5) and the columns of ``STATISTICS``. Arrays with the same names followed by ``" counts"`` have
+    shape (records, bins), and are counts in bins of equal width from min to max (see ``histogram``). ``labels`` has the
+    class of the layer for each array of activations, and "weights" for tensors tagged ``decay``.
 
     Args:
         at: see ``Monitor``.
-        bins: of each histogram.
+        bins: number of bins of each histogram.
     """
 
     def __init__(self, at: When = OFTEN, bins: int = 40) -> None:
@@ -34,7 +34,7 @@ class Statistics(Monitor):
         self.bins = checks.count("Statistics", "bins", bins)
 
     def before_update(self, trainer: Run, record: Record) -> None:
-        """Record what forward and backward pass left."""
+        """Record the results of the forward and the backward pass."""
         if not self.due(trainer, record.step):
             return
         net = trainer.net
@@ -56,7 +56,18 @@ class Statistics(Monitor):
         return shapes | {f"{name} counts": (self.bins,) for name in names}
 
     def of(self, kind: str, statistic: str) -> dict[str, np.ndarray]:
-        """One of ``STATISTICS`` by tensor or place, for a kind of "weights", "gradients" or "activations"."""
+        """Return one statistic of all tensors, or of all layers' outputs.
+
+        Args:
+            kind: ``"weights"``, ``"gradients"`` or ``"activations"``.
+            statistic: one of ``STATISTICS``.
+
+        Returns:
+            Arrays of shape (records,), by tensor or place.
+
+        Raises:
+            ValueError: for another kind or statistic.
+        """
         if kind not in KINDS or statistic not in STATISTICS:
             raise ValueError(f"Statistics.of: expected one of {KINDS} and {STATISTICS}; got {kind!r}, {statistic!r}")
         column, front = STATISTICS.index(statistic), f"{kind} "
@@ -64,13 +75,13 @@ class Statistics(Monitor):
         return {name.removeprefix(front): self[name][:, column] for name in names}
 
     def histogram(self, name: str, record: int) -> tuple[np.ndarray, np.ndarray]:
-        """(counts (bins,), edges (bins + 1,)) of an array such as ``"weights 0.W"`` at a record (an index)."""
+        """Return (counts (bins,), edges (bins + 1,)) of an array such as ``"weights 0.W"`` at a record's index."""
         row = self[name][record]
         return self[f"{name} counts"][record], edges(row[2], row[3], self.bins)
 
 
 def describe(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``STATISTICS`` (5,) and the counts (bins,) of all elements; of finite ones alone if some are not."""
+    """Return the ``STATISTICS`` (5,) and the counts (bins,) of all finite elements."""
     values = values.reshape(-1)
     finite = np.isfinite(values)
     if not finite.all():
@@ -85,7 +96,7 @@ def describe(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def edges(low: float, high: float, bins: int) -> np.ndarray:
-    """The borders of bins of equal width from low to high, (bins + 1,); around a single value where they coincide."""
+    """Return the edges (bins + 1,) of bins of equal width from low to high, or around them if they are equal."""
     if low == high:
         room = abs(low) / 2 or 0.5
         low, high = low - room, high + room

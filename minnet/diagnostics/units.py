@@ -1,4 +1,4 @@
-"""Units that have stopped learning: saturated ones, and dead ones with the times of their deaths and revivals."""
+"""Monitors of saturated units and of dead units."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ _RELUS = (ReLU, LeakyReLU, PReLU, ELU, SELU)
 
 
 class Saturation(Monitor):
-    """The share of the outputs of each Tanh and Sigmoid at which its slope is nearly 0, in the step's batch.
+    """Record the share of saturated outputs of each Tanh and Sigmoid layer, in the batch of the step.
 
-    An output is saturated where the slope is less than ``slope`` times its largest: 1 - y^2 for tanh, 4 y (1 - y) for
-    the sigmoid. With 0.05 that is |y| > 0.975, and y < 0.0127 or y > 0.9873. Glorot and Bengio 2010 watch the same.
+    An output is saturated if the slope is less than ``slope`` times the largest one. The relative slope is 1 - y^2 for
+    tanh and 4 y (1 - y) for the sigmoid. For 0.05, saturated means |y| > 0.975, or y < 0.0127 or y > 0.9873. Glorot and
+    Bengio 2010 observe the same quantity.
 
-    Arrays: one a layer, by place, of shape (records,).
+    There is one array per layer, named by its place, of shape (records,).
 
     Args:
         at: see ``Monitor``.
-        slope: what counts as nearly 0, as a share of the largest slope.
+        slope: limit of the slope, as a share of the largest one.
     """
 
     def __init__(self, at: When = OFTEN, slope: float = 0.05) -> None:
@@ -34,7 +35,7 @@ class Saturation(Monitor):
         self.slope = checks.share("Saturation", "slope", slope)
 
     def before_update(self, trainer: Run, record: Record) -> None:
-        """Record what the forward pass left."""
+        """Record the outputs of the forward pass."""
         if self.due(trainer, record.step):
             seen = {place: (layer, y) for place, layer, _, y in trainer.net.layer_passes()}
             slopes = {
@@ -47,15 +48,19 @@ class Saturation(Monitor):
 
 
 def _slope(layer: Layer, y: np.ndarray) -> np.ndarray:
-    """The slope at each output, as a share of the largest one."""
+    """Return the slope at each output, as a share of the largest slope."""
     return 1 - y * y if isinstance(layer, Tanh) else 4 * y * (1 - y)
 
 
 @dataclass(frozen=True)
 class UnitEvent:
-    """A death or a revival: the recorded step at which it was first seen, the layer's place and the unit.
+    """The death or revival of a unit.
 
-    ``kind`` is ``"dead at the start"``, which is the first record, ``"died"`` or ``"revived"``.
+    Attributes:
+        step: recorded step at which it was first seen.
+        layer: place of the layer.
+        unit: index of the unit.
+        kind: ``"dead at the start"`` (at the first record), ``"died"`` or ``"revived"``.
     """
 
     step: int
@@ -65,17 +70,17 @@ class UnitEvent:
 
 
 class DeadUnits(Monitor):
-    """Units of the ReLU family whose input is above 0 for no sample of the whole data set (and at no pixel of it).
+    """Record dead units: those of ReLU-like layers whose input is not above 0 for any sample (or pixel) of the data.
 
-    A ReLU's gradient is 0 there, so its weights no longer learn from any sample; a unit of LeakyReLU, PReLU, ELU or
-    SELU that is counted only ever shows its lower branch. A unit is an index of the last axis. ReLUs that work in place
-    of the layer before them are seen as well. What is measured is the state after the step's update, in a pass that
-    does not train, on a copy of the net: each record costs a forward pass over the data.
+    The gradient of a dead ReLU is 0 for all samples, so its weights no longer learn. A dead unit of LeakyReLU, PReLU,
+    ELU or SELU is always on its lower branch. A unit is an index of the last axis. ReLUs that another layer computes in
+    place are included. The state after the step's update is measured on a copy of the net, in evaluation passes. Each
+    record costs a forward pass over the data.
 
-    Arrays: one a layer, by place, of shape (records, units), True for dead units.
+    There is one array per layer, named by its place, of shape (records, units), True for dead units.
 
     Args:
-        data: (x, y) to look at, such as the net takes them; the training data if None.
+        data: data (x, y) in the form that the net takes; None for the training data.
         at: see ``Monitor``.
     """
 
@@ -85,7 +90,7 @@ class DeadUnits(Monitor):
         self._twin = Twin()
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Run the copy over the data."""
+        """Record dead units of the copy, over all data."""
         if self.due(trainer, record.step):
             twin = self._twin.of(trainer.net)
             self.record(record.step, dead_units(twin, (x for x, _ in chunks(trainer, self.data))))
@@ -94,11 +99,11 @@ class DeadUnits(Monitor):
         return {place: x.shape[-1:] for place, layer, x, _ in a_pass(net) if isinstance(layer, _RELUS)}
 
     def share(self) -> dict[str, np.ndarray]:
-        """Share of each layer's units that are dead, by place, shape (records,)."""
+        """Return the share of dead units of each layer, by place, of shape (records,)."""
         return {place: self[place].mean(axis=1) for place in self.names()}
 
     def events(self) -> list[UnitEvent]:
-        """Every death and revival, in the order of steps, layers and units."""
+        """Return every death and revival, ordered by step, layer and unit."""
         found = []
         for place in self.names():
             dead = self[place]
@@ -113,9 +118,14 @@ class DeadUnits(Monitor):
 
 
 def dead_units(net: Net, inputs: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
-    """Which units of each layer of the ReLU family get an input above 0 from no sample, by place, shape (units,).
+    """Find the units of ReLU-like layers whose input is not above 0 for any sample.
 
-    ``inputs`` are parts of the data, each as ``net.forward`` takes it, which is called for each.
+    Args:
+        net: the net; its forward pass runs on each part.
+        inputs: parts of the data, in the form that ``net.forward`` takes.
+
+    Returns:
+        For each such layer, by place, an array of bool of shape (units,), True for dead units.
     """
     dead: dict[str, np.ndarray] = {}
     for part in inputs:

@@ -1,6 +1,6 @@
-"""What a run's curves and monitors say, in sentences.
+"""Verdicts on a run: sentences that interpret its curves and monitors.
 
-The borders are rules of thumb, stated here once; the figures beside the sentences are what counts.
+The limits here are rules of thumb. The figures beside the sentences matter more.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,20 +18,25 @@ from .sharpness import Sharpness
 from .statistics import Statistics
 from .units import DeadUnits, Saturation
 
-_PART = 0.1  # of the steps (but no fewer than one): what counts as a run's beginning and its end
-_MOVED = 0.05  # a loss that has changed by a smaller share has not moved
-_GAP = 0.05  # accuracy that training may be ahead of validation
-_WORSE = 1.1  # times the lowest validation loss: what counts as having risen since
+_PART = 0.1  # share of the steps that counts as a run's start, and as its end; at least one step
+_MOVED = 0.05  # a loss that changed by a smaller share counts as unchanged
+_GAP = 0.05  # difference of training and validation accuracy without overfitting
+_WORSE = 1.1  # ratio to the lowest validation loss above which the loss has risen
 _AROUND = 10.0  # the factor by which an update ratio may miss its target
 _FEW, _MANY = 0.1, 0.5  # shares of dead units or saturated outputs
-_DIVERGED = ("loss nan", "loss inf", "loss -inf", "NaN or infinity", "finite")  # of what a trainer gives as a reason
-_VAGUE = 0.5  # residual of a sharpness that says little
-_APART = 1e3  # the factor by which the gradients of two layers may differ
+_DIVERGED = ("loss nan", "loss inf", "loss -inf", "NaN or infinity", "finite")  # in the reason that a trainer states
+_VAGUE = 0.5  # residual above which a sharpness means little
+_APART = 1e3  # largest tolerable ratio of the gradients of two layers
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One sentence or two; ``level`` is "good", "watch" or "bad"."""
+    """A verdict on a run.
+
+    Attributes:
+        level: ``"good"``, ``"watch"`` or ``"bad"``.
+        text: one or two sentences.
+    """
 
     level: str
     text: str
@@ -46,10 +51,17 @@ def verdicts(
     batch_size: int | None = None,
     baseline: Baseline | None = None,
 ) -> list[Verdict]:
-    """What can be said of a run so far, worst first, and of what is equally bad the cause before what follows from it.
+    """Interpret a run so far.
 
-    Monitors without a record say nothing. Whether anything was learned is judged by ``baseline``, what a net without
-    any knowledge reaches; where that is not given, by the loss of the first step.
+    Args:
+        history: history of the run.
+        monitors: monitors of the run; those without a record are ignored.
+        batch_size: batch size of the run, for a sentence on the noise scale.
+        baseline: loss and accuracy of a net that has learned nothing, with which the run is compared. None for the
+            loss of the first step.
+
+    Returns:
+        A list of verdicts, worst first. Among equal levels, causes come before their effects.
     """
     monitors = [monitor for monitor in monitors if len(monitor)]
     learned = _learned(history, baseline)
@@ -74,19 +86,19 @@ def verdicts(
 
 
 def _ends(history: History) -> tuple[float, float]:
-    """Mean loss of the first steps and of the last."""
+    """Return the mean loss of the first and of the last steps."""
     losses = np.array(history.steps["loss"])
     few = max(1, round(_PART * len(losses)))
     return float(losses[:few].mean()), float(losses[-few:].mean())
 
 
 def _accuracies(history: History) -> list[str]:
-    """The columns of accuracies that are there: of the training data, and of validation."""
+    """Return the names of the existing columns of training and validation accuracy."""
     return [column for column in (history.training("accuracy"), "val_accuracy") if column in history]
 
 
 def _learned(history: History, baseline: Baseline | None) -> bool:
-    """Whether the run has got anywhere: by its accuracy where there is one, else by its loss."""
+    """Return whether the run has learned anything, by its accuracy or else by its loss."""
     if len(history.steps) < 2:
         return False
     if baseline is not None and baseline.accuracy is not None and "accuracy" in history:
@@ -166,7 +178,7 @@ def _of_gap(history: History, learned: bool) -> Iterator[Verdict]:
 
 
 def _recent(values: np.ndarray) -> float:
-    """Median of the last quarter of the records, without those that are NaN."""
+    """Return the median of the finite values in the last quarter of the records."""
     part = values[-max(1, len(values) // 4) :]
     return float(np.median(part[np.isfinite(part)])) if np.isfinite(part).any() else float("nan")
 
@@ -185,7 +197,7 @@ def _of_ratios(monitor: UpdateRatios, dead: bool) -> Iterator[Verdict]:
 
 
 def _dead(monitor: DeadUnits) -> dict[str, float]:
-    """Share of each layer's units that are dead at the last record."""
+    """Return the share of dead units of each layer at the last record."""
     return {place: float(share[-1]) for place, share in monitor.share().items()}
 
 
@@ -259,6 +271,6 @@ def _of_sharpness(monitor: Sharpness) -> Iterator[Verdict]:
 
 
 def worst(found: Iterable[Verdict]) -> Any:
-    """The worst level among them: "bad", "watch" or "good"."""
+    """Return the worst level of these verdicts: "bad", "watch" or "good"."""
     levels = {verdict.level for verdict in found}
     return next((level for level in ("bad", "watch") if level in levels), "good")
