@@ -83,7 +83,8 @@ from .net.losses import (
     SquaredError,
     SquaredHinge,
 )
-from .net.net import Net, Objective
+from .net.net import Net
+from .net.objective import Objective
 from .optim import landscapes, rules
 from .optim.groups import Group
 from .optim.optimizer import Optimizer
@@ -125,10 +126,12 @@ from .storage.archive import CheckpointError
 from .training.callbacks import Callback, Record
 from .training.checkpoint import Checkpoint
 from .training.controllers import HalveOnStall, ReduceOnPlateau
+from .training.divergence import DivergenceError
+from .training.fit import fit
 from .training.history import History
-from .training.resume import load_weights, save_weights
 from .training.stopping import EarlyStopping, KeepBest
-from .training.trainer import DivergenceError, Trainer, fit
+from .training.trainer import Trainer
+from .training.weights import load_weights, save_weights
 
 __version__ = "0.1.0"
 

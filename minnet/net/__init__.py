@@ -1,5 +1,6 @@
 """A network: its memory, its forward and backward pass, and its objective.
 
-``net`` owns all arrays and runs the layers, ``losses`` has values and gradients of losses, ``summary`` and
-``description`` say in words what a net is. This room may know the layers and the kernels, and nothing of training.
+``net`` has Net, ``vectors`` its flat vectors, ``passes`` its passes, memory and lock. ``losses`` has the losses, and
+``summary`` and ``description`` describe a net as text. This room may know layers and kernels, and nothing of
+training.
 """

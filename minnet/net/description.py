@@ -1,7 +1,7 @@
-"""What a net is, as text and numbers that a file can hold; and in which words two such descriptions differ.
+"""Descriptions of nets, as text and numbers for a file, and the differences between two descriptions.
 
-A checkpoint and the file of an ensemble hold arrays that only a net like the one they came from can use. So each has a
-description of it, which is compared with that of the net that the file is read for.
+The arrays in a checkpoint or in the file of an ensemble fit only a net like the one that they came from. Each file
+therefore contains a description of that net, which is compared with the description of the net that reads the file.
 """
 
 import re
@@ -11,22 +11,22 @@ from typing import Any
 from .net import Net
 
 Document = dict[str, Any]
-_SHOWN = 6  # differences that an error names
+_SHOWN = 6  # most differences that an error names
 
 
 def words(value: Any) -> str:
-    """``repr`` without the places of objects in memory, which are others in every process."""
+    """Return ``repr`` without the addresses of objects, which differ between processes."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def short(value: Any) -> str:
-    """A value as an error shows it."""
+    """Return a value as text for an error, shortened if it is long."""
     text = value if isinstance(value, str) else "none" if value is None else repr(value)
     return text if len(text) < 300 else f"{text[:300]}..."
 
 
 def describe_architecture(net: Net) -> Document:
-    """What two nets have to share for the weights, and vectors beside them, of one to mean the same in the other."""
+    """Describe everything that two nets must share so that the flat vectors of one fit the other."""
     places = net.layout.places, net.buffer_layout.places
     parameters, buffers = ({name: list(place.shape) for name, place in part.items()} for part in places)
     return {
@@ -36,15 +36,19 @@ def describe_architecture(net: Net) -> Document:
         "dtype": net.dtype.name,
         "parameters": parameters,
         "buffers": buffers,
-        # In the flat vectors: a layer that tags a parameter otherwise, and prints the same, has it elsewhere.
+        # A layer that tags a parameter differently may have the same repr, but its place in the vector differs.
         "start of": {name: place.start for part in places for name, place in part.items()},
     }
 
 
 def differences(what: str, other: Any, given: Any, where: str = "in the file") -> str:
-    """In which words another description of ``what``, a file's, is not that of what was given; "" if in none.
+    """Return the differences between two descriptions as text; "" if there are none.
 
-    ``where`` says in the text whose description the other is.
+    Args:
+        what: what is described.
+        other: the other description, such as that of a file.
+        given: the description of the given object.
+        where: where the other description comes from, for the text.
     """
     found = list(_differences(what, other, given, where))
     return "; ".join([*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])])
@@ -57,7 +61,7 @@ def _differences(what: str, other: Any, given: Any, where: str) -> Iterator[str]
     elif isinstance(given, list) and isinstance(other, list) and len(given) == len(other) and _is_text(given):
         for i, pair in enumerate(zip(other, given, strict=True)):
             yield from _differences(f"{what} {i}", *pair, where)
-    elif repr(other) != repr(given):  # which tells 1 from 1.0, and does not mind what a spoilt file may have here
+    elif repr(other) != repr(given):  # distinguishes 1 from 1.0, and works for any value in a damaged file
         yield f"{what} is {short(other)} {where}, {short(given)} here"
 
 

@@ -1,4 +1,4 @@
-"""A network in words: its layers, shapes, parameter counts and memory."""
+"""A summary of a network as text: layers, shapes, parameter counts and memory."""
 
 import math
 from collections.abc import Collection
@@ -12,9 +12,14 @@ from ..layers.spec import Shape
 def summarise(
     root: Node, input_shape: Shape, params: int, buffers: int, dtype: np.dtype, frozen: Collection[str] = ()
 ) -> str:
-    """A table of the layers below ``root``, with the bytes that a net of so many parameters and buffers holds.
+    """Return a table of the layers below ``root``, with the memory of the net in bytes.
 
-    ``frozen``: names of the tensors that are not trained.
+    Args:
+        root: node of the outermost chain.
+        input_shape: shape of one sample.
+        params, buffers: numbers of values.
+        dtype: dtype of the net.
+        frozen: names of the tensors that are not trained.
     """
     rows, still = [("layer", "output shape", "parameters")], 0
     for node in root.walk()[1:]:

@@ -13,7 +13,8 @@ from ...data import Augment, Data, Standardizer
 from ...net.net import Net
 from ...optim.groups import Group
 from ...optim.rules import SGD, Rule
-from ...training.trainer import Trainer, WeightedData
+from ...training.inputs import WeightedData
+from ...training.trainer import Trainer
 from .result import MONITORS, RangeTest
 
 _READINGS = 10  # least number of readings that can show regimes

@@ -1,0 +1,140 @@
+"""What a loss is."""
+
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...kernels.passes import loss as kernels
+from ...layers.spec import Shape
+
+
+class Loss:
+    """Base class of losses. A loss is a frozen dataclass that overrides the methods below.
+
+    ``loss(scores, targets)`` returns the value; ``value_and_gradient`` computes the gradient as well.
+    """
+
+    def check_outputs(self, out_shape: Shape) -> None:
+        """Raise ValueError unless the loss can score a net whose output has ``out_shape`` (without the batch axis)."""
+        if len(out_shape) != 1:
+            raise ValueError(f"{self}: expected the layers to end in one axis of outputs; got shape {out_shape}")
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        """Return the targets as the C-contiguous array that the kernel takes.
+
+        Raises:
+            TypeError, ValueError: the targets do not fit the loss.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define check_targets(targets, out_shape, dtype)")
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        """Return the value of the loss and overwrite ``dscores`` with its gradient.
+
+        A sample of weight 0 is left out: it adds nothing to the value, even if its loss is infinite, and its gradient
+        is 0.
+
+        Args:
+            scores: shape (n, outputs).
+            targets: as ``check_targets`` returns them.
+            weights: shape (n,), as ``weigh`` fills them.
+            dscores: shape (n, outputs).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define apply(scores, targets, weights, dscores)")
+
+    def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
+        """Fill ``out``, shape (n,), with the weights of the samples, scaled to sum to 1; None gives equal weights.
+
+        Raises:
+            TypeError, ValueError: the weights do not fit, or all are 0.
+        """
+        if sample_weight is None:
+            out.fill(1.0 / out.size)
+            return
+        checks.dense(self, "sample weights", sample_weight)
+        try:
+            weights = np.asarray(sample_weight, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"{self}: expected sample weights as numbers; got {sample_weight!r}") from None
+        if weights.shape != out.shape:
+            raise ValueError(f"{self}: expected sample weights of shape {out.shape}; got shape {weights.shape}")
+        total = float(weights.sum())
+        if not np.isfinite(total) or weights.min() < 0 or total == 0:
+            raise ValueError(f"{self}: expected finite weights of at least 0, not all 0; got {weights}")
+        kernels.normalise(weights, total, out)
+
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        """Fill ``out``, booleans (n,), with whether each sample is classified correctly.
+
+        A sample that does not count is marked False.
+
+        Returns:
+            False if the loss does not classify, else True.
+        """
+        return False
+
+    def count(self, targets: np.ndarray) -> int:
+        """Return how many samples count: all except those with an ignored label.
+
+        ``targets`` are as ``check_targets`` returns them.
+        """
+        return len(targets)
+
+    def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
+        """Set ``weights``, numbers or booleans of shape (n,), to 0 for samples that do not count."""
+
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        """Return on which smooth piece of the loss each score is, as the gradient decides it; None for a smooth loss.
+
+        See ``Layer.winners``. ``targets`` are as ``check_targets`` returns them.
+        """
+        return None
+
+    def value_and_gradient(
+        self, scores: np.ndarray, targets: Any, dscores: np.ndarray, sample_weight: Any = None
+    ) -> float:
+        """Return the value of the loss and overwrite ``dscores`` with its gradient, after checking all arguments.
+
+        Args:
+            scores: shape (n, outputs), float32 or float64.
+            targets: as the loss takes them.
+            dscores: an array of the shape and dtype of ``scores``.
+            sample_weight: shape (n,); None for equal weights.
+
+        Raises:
+            TypeError, ValueError: scores, targets or weights do not fit; ``dscores`` is unchanged.
+        """
+        for name, array in (("scores", scores), ("dscores", dscores)):
+            if not isinstance(array, np.ndarray) or array.dtype not in (np.float32, np.float64):
+                raise TypeError(f"{self}: expected {name} as an array of float32 or float64; got {array!r}")
+            if array.ndim == 0 or len(array) == 0 or not array.flags.c_contiguous:
+                raise ValueError(f"{self}: expected C-contiguous {name} of at least one row; got shape {array.shape}")
+        if dscores.shape != scores.shape or dscores.dtype != scores.dtype or not dscores.flags.writeable:
+            raise ValueError(
+                f"{self}: expected a writeable dscores of shape {scores.shape} and dtype {scores.dtype}; "
+                f"got shape {dscores.shape}, dtype {dscores.dtype}"
+            )
+        self.check_outputs(scores.shape[1:])
+        checked = self.check_targets(targets, scores.shape[1:], scores.dtype)
+        _check_length(self, checked, scores.shape[0])
+        weights = np.empty(scores.shape[0], scores.dtype)
+        self.weigh(checked, sample_weight, weights)
+        return self.apply(scores, checked, weights, dscores)
+
+    def __call__(self, scores: np.ndarray, targets: Any, sample_weight: Any = None) -> float:
+        scores = np.ascontiguousarray(scores)  # also takes a list of floats
+        return self.value_and_gradient(scores, targets, np.empty_like(scores), sample_weight)
+
+
+def _check_length(who: object, targets: np.ndarray, n: int) -> None:
+    if targets.shape[0] != n:
+        raise ValueError(f"{who}: expected as many targets as samples, {n}; got {targets.shape[0]}")
+
+
+def with_outputs(who: object, values: np.ndarray, out_shape: Shape) -> np.ndarray:
+    """Return targets as (n, outputs); they may be (n,) for one output."""
+    if values.ndim == 1 and out_shape == (1,):
+        values = values[:, np.newaxis]
+    if values.ndim == 0 or values.shape[1:] != out_shape:
+        raise ValueError(f"{who}: expected targets of shape (n, {out_shape[0]}); got shape {values.shape}")
+    return values

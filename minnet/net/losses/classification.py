@@ -1,0 +1,53 @@
+"""Losses of classes: targets that are integer labels."""
+
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...kernels.passes import loss as kernels
+from ...layers.spec import Shape
+from .base import Loss
+
+
+def _remedy(labels: np.ndarray) -> str:
+    """Return a hint, for an error, how to convert values that resemble labels."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return " (for a column of labels, give y[:, 0])"
+    if labels.ndim == 2:
+        return " (for one-hot rows, give y.argmax(1))"
+    if labels.ndim == 1 and labels.dtype.kind in "fb":
+        return " (for whole numbers, give y.astype(int))"
+    return ""
+
+
+class Classification(Loss):
+    """A loss whose targets are integer labels of shape (n,), each one of ``outputs`` classes."""
+
+    def check_outputs(self, out_shape: Shape) -> None:
+        super().check_outputs(out_shape)
+        if out_shape[0] < 2:
+            raise ValueError(f"{self}: expected at least two outputs, one a class; got {out_shape[0]} (see Logistic)")
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        labels = self._integers(targets, out_shape[0])
+        if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
+            raise ValueError(
+                f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
+            )
+        return labels
+
+    def _integers(self, targets: Any, classes: int) -> np.ndarray:
+        labels = checks.array(self, "targets", targets)
+        if labels.dtype.kind not in "iu":
+            came = f"dtype {labels.dtype}, shape {labels.shape}"
+            raise TypeError(f"{self}: expected integer labels; got {came}{_remedy(labels)}")
+        if labels.ndim != 1:
+            raise ValueError(f"{self}: expected labels of shape (n,); got shape {labels.shape}{_remedy(labels)}")
+        if labels.size and labels.max() > np.iinfo(np.int64).max:  # such a uint64 would become negative
+            raise ValueError(f"{self}: expected labels from 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
+        return np.ascontiguousarray(labels, np.int64)
+
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        kernels.hits(scores, targets, out)
+        return True

@@ -1,0 +1,45 @@
+"""Hinge losses: support vector machines with several classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ... import checks
+from ...kernels.passes import loss as kernels
+from .classification import Classification
+
+
+class _Hinge(Classification):
+    """A loss that is 0 for wrong classes whose score is more than ``margin`` below that of the correct class."""
+
+    margin: float
+
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        right = np.take_along_axis(scores, targets[:, np.newaxis], axis=1)
+        return scores + (scores.dtype.type(self.margin) - right) > 0
+
+
+@dataclass(frozen=True)
+class MulticlassHinge(_Hinge):
+    """Sum over the wrong classes of max(0, s_j - s_y + margin): the SVM of Weston and Watkins 1999, as in CS231n."""
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("MulticlassHinge", "margin", self.margin)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.multiclass_hinge(scores, targets, weights, scores.dtype.type(self.margin), dscores)
+
+
+@dataclass(frozen=True)
+class SquaredHinge(_Hinge):
+    """Sum over the wrong classes of max(0, s_j - s_y + margin)^2: the L2-SVM of the CS231n notes."""
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("SquaredHinge", "margin", self.margin)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.squared_hinge(scores, targets, weights, scores.dtype.type(self.margin), dscores)

@@ -1,0 +1,36 @@
+"""Binary cross-entropy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...kernels.passes import loss as kernels
+from ...layers.spec import Shape
+from .base import Loss, with_outputs
+
+
+@dataclass(frozen=True)
+class Logistic(Loss):
+    """Binary cross-entropy on logits, summed over the outputs; each output is a yes-or-no question of its own.
+
+    Targets are numbers from 0 to 1, of shape (n, outputs), or (n,) for one output. A sample counts as correct if all
+    its outputs are correct.
+    """
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        values = checks.array(self, "targets", targets)
+        if values.dtype.kind not in "iufb":
+            raise TypeError(f"{self}: expected numbers from 0 to 1; got dtype {values.dtype}")
+        values = with_outputs(self, values, out_shape)
+        if values.size and not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError(f"{self}: expected targets from 0 to 1; got {values.min()} to {values.max()}")
+        return np.ascontiguousarray(values, dtype)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.logistic(scores, targets, weights, dscores)
+
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        kernels.logistic_hits(scores, targets, out)
+        return True

@@ -1,0 +1,61 @@
+"""Losses of regression: targets that are floating-point numbers."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...kernels.passes import loss as kernels
+from ...kernels.passes.flat import all_finite
+from ...layers.spec import Shape
+from .base import Loss, with_outputs
+
+
+class _Regression(Loss):
+    """A loss whose targets are floating-point numbers of shape (n, outputs), or (n,) for one output."""
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        values = checks.array(self, "targets", targets)
+        if values.dtype.kind != "f":
+            raise TypeError(f"{self}: expected floating-point targets; got dtype {values.dtype}")
+        with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused below
+            values = np.ascontiguousarray(with_outputs(self, values, out_shape), dtype)
+        if not all_finite(values):
+            raise ValueError(f"{self}: expected finite targets; got NaN or infinity in {dtype}")
+        return values
+
+
+@dataclass(frozen=True)
+class SquaredError(_Regression):
+    """Sum over outputs of (s - t)^2, as CS231n writes it; PyTorch and Keras divide by the number of outputs."""
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.squared_error(scores, targets, weights, dscores)
+
+
+@dataclass(frozen=True)
+class AbsoluteError(_Regression):
+    """Sum over outputs of |s - t|; PyTorch and Keras divide by the number of outputs."""
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.absolute_error(scores, targets, weights, dscores)
+
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        return np.sign(scores - targets)
+
+
+@dataclass(frozen=True)
+class Huber(_Regression):
+    """Sum over outputs of d^2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere, d = s - t. Huber 1964."""
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("Huber", "delta", self.delta)
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        return kernels.huber(scores, targets, weights, scores.dtype.type(self.delta), dscores)
+
+    def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
+        return np.sign(scores - targets) * (np.abs(scores - targets) > self.delta)

@@ -1,0 +1,133 @@
+"""Cross-entropy of the softmax."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...kernels.passes import loss as kernels
+from ...kernels.passes.flat import scale
+from ...layers.spec import Shape
+from .classification import Classification
+
+_SLACK = 1e-3  # by which the sum of a row of probabilities may differ from 1
+
+
+@lru_cache(maxsize=256)
+def _per_class(weights: tuple[float, ...] | None, classes: int, dtype: np.dtype) -> np.ndarray:
+    """Return the weights of the classes, 1 unless given, as an array (classes,)."""
+    return np.ones(classes, dtype) if weights is None else np.array(weights, dtype)
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Classification):
+    """Cross-entropy between the targets and the softmax of the scores: -log of the probability of the correct class.
+
+    Targets are integer labels of shape (n,), or floating-point probabilities of shape (n, classes) whose rows sum to 1.
+
+    Let p = softmax(scores), let q be the target of a sample (for a label y, 1 at y and 0 elsewhere), and let c be the
+    class weights. The loss of the sample is -sum over j of c_j * q_j * log p_j. The value is the weighted mean of the
+    losses, as in PyTorch's ``cross_entropy``. With sample weights w it is sum(w_i * l_i) / sum(w_i * c[y_i]) for labels
+    and sum(w_i * l_i) / sum(w_i) for probabilities.
+
+    A score of -infinity excludes a class: its p and its gradient are 0. The loss of a sample is infinite if its target
+    is above 0 at such a score; with label smoothing, this holds for every sample with such a score. The loss is NaN if
+    all scores of the sample are -infinity.
+
+    Args:
+        label_smoothing: e replaces the target q by (1 - e) * q + e / classes. Szegedy et al. 2016, section 7.
+        class_weights: c, one number per class, at least 0; None for 1 each.
+        ignored: label of samples that do not count, such as PyTorch's ``ignore_index`` of -100. These samples add
+            nothing to the value and are left out of the accuracy. The label may be one of the classes. None ignores no
+            sample.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+    ignored: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.fraction("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing)
+        if self.class_weights is not None:
+            weights = tuple(checks.non_negative("SoftmaxCrossEntropy", "class weight", w) for w in self.class_weights)
+            object.__setattr__(self, "class_weights", weights)
+        if self.ignored is not None:
+            label = checks.whole("SoftmaxCrossEntropy", "ignored", self.ignored)
+            object.__setattr__(self, "ignored", label)
+
+    def __repr__(self) -> str:
+        # An unused option is left out, because files written before ``ignored`` existed contain this text.
+        ignored = "" if self.ignored is None else f", ignored={self.ignored}"
+        return (
+            f"SoftmaxCrossEntropy(label_smoothing={self.label_smoothing}, class_weights={self.class_weights}{ignored})"
+        )
+
+    def check_outputs(self, out_shape: Shape) -> None:
+        super().check_outputs(out_shape)
+        if self.class_weights is not None and len(self.class_weights) != out_shape[0]:
+            raise ValueError(f"{self}: expected {out_shape[0]} class weights; got {len(self.class_weights)}")
+
+    def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
+        values = checks.array(self, "targets", targets)
+        if values.dtype.kind == "f" and values.ndim == 2 and values.shape[1:] == out_shape:
+            return self._probabilities(values, dtype)
+        if self.ignored is None:
+            return super().check_targets(values, out_shape, dtype)
+        labels = self._integers(values, out_shape[0])
+        if beyond := kernels.labels_beyond(labels, out_shape[0], self.ignored):
+            raise ValueError(
+                f"{self}: expected labels from 0 to {out_shape[0] - 1} or the ignored {self.ignored}; got {beyond} "
+                f"others among {labels.min()} to {labels.max()}"
+            )
+        return labels
+
+    def _probabilities(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        values = np.ascontiguousarray(values, dtype)
+        if (row := kernels.first_no_distribution(values, _SLACK)) >= 0:
+            raise ValueError(
+                f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {values[row]} in row "
+                f"{row}, with a sum of {values[row].sum():.6g}"
+            )
+        return values
+
+    def count(self, targets: np.ndarray) -> int:
+        if self.ignored is None or targets.ndim == 2:
+            return len(targets)
+        return len(targets) - kernels.occurrences(targets, self.ignored)
+
+    def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
+        if self.ignored is not None and targets.ndim == 1:
+            kernels.leave_out(targets, self.ignored, weights)
+
+    def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
+        super().weigh(targets, sample_weight, out)
+        if targets.ndim == 2 or (self.class_weights is None and self.ignored is None):
+            return
+        self.leave_out(targets, out)
+        classes = 0 if self.class_weights is None else len(self.class_weights)
+        total = kernels.weight_of_labels(targets, _per_class(self.class_weights, classes, np.dtype(np.float64)), out)
+        if total == 0:
+            but = "" if self.ignored is None else f", with another label than the ignored {self.ignored}"
+            raise ValueError(
+                f"{self}: expected some sample of a class that weighs more than 0{but}; got {targets.size} that count 0"
+            )
+        scale(out, out.dtype.type(1 / total))
+
+    def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
+        smoothing = scores.dtype.type(self.label_smoothing)
+        per_class = _per_class(self.class_weights, scores.shape[1], scores.dtype)
+        if targets.ndim == 2:
+            return kernels.soft_cross_entropy(scores, targets, weights, per_class, smoothing, dscores)
+        given = None if self.class_weights is None else per_class
+        return kernels.softmax_cross_entropy(scores, targets, weights, given, smoothing, dscores)
+
+    def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
+        if targets.ndim == 2:
+            kernels.soft_hits(scores, targets, out)
+            return True
+        kernels.hits(scores, targets, out)
+        self.leave_out(targets, out)
+        return True

@@ -1,0 +1,17 @@
+"""The value that training minimises, in parts."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The parts of the objective: the data loss and the penalties. Training minimises ``total``."""
+
+    data: float
+    l2: float = 0.0
+    l1: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """data + l2 + l1."""
+        return self.data + self.l2 + self.l1

@@ -1,0 +1,267 @@
+"""Forward and backward passes of a net, and the memory and the lock that they use."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import RLock, get_ident
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..kernels.arrays import aligned_empty
+from ..kernels.passes import flat as kernels
+from ..layers import Chain
+from ..layers.base import Observer, Pass
+from ..layers.memory import Memory, Run
+from ..layers.spec import Shape
+from .vectors import Vectors
+
+CHUNK = 256  # samples per pass in prediction and evaluation, so that memory does not grow with the data
+
+
+@dataclass
+class _Batch:
+    """Views for one batch size, which are made once and kept."""
+
+    memory: Memory
+    scores: np.ndarray  # (n, *out)
+    dscores: np.ndarray  # (n, *out)
+    weights: np.ndarray  # (n,)
+    hits: np.ndarray  # (n,), whether each sample is classified correctly
+
+
+class Passes(Vectors):
+    """Passes over the layers of a net."""
+
+    layers: Chain
+    input_shape: Shape
+    output_shape: Shape
+    least_batch: tuple[int, str | None]
+    _run: Run
+
+    def _own_memory(self) -> None:
+        """Set the state before the first pass, with memory for no samples."""
+        self.lock = RLock()
+        self._training_thread: int | None = None  # the thread that trains the net now
+        self._training_depth = 0  # how many begin_training await their end_training
+        self._capacity = 0
+        self._batches: dict[int, _Batch] = {}
+        self._seen: tuple[np.ndarray, _Batch] | None = None  # input and memory of the last forward pass
+
+    def poison(self) -> None:
+        """Fill scratch memory, activations and gradients with NaN, to reveal elements that a pass does not write."""
+        self._grads.fill(np.nan)
+        for node in self._root.walk():
+            for storage in node.storage.values():
+                storage.fill(np.nan)
+        for batch in self._batches.values():
+            batch.scores.fill(np.nan)
+            batch.dscores.fill(np.nan)
+
+    def reserve(self, n: int = CHUNK) -> None:
+        """Allocate memory for batches of up to ``n`` samples now, instead of at the first batch of that size.
+
+        The default is the batch size of ``evaluate`` and ``predict``.
+        """
+        n = checks.count("Net.reserve", "n", n)
+        with self.lock:
+            self._batch(n)
+
+    def _batch(self, n: int) -> _Batch:
+        """Return views for ``n`` samples; allocate memory if no earlier batch was as large."""
+        if n > self._capacity:
+            self._root.allocate(n, self.dtype)
+            self._scores = aligned_empty((2, n, *self.output_shape), self.dtype)
+            self._batches.clear()
+            self._seen = None
+            self._capacity = n
+        if n not in self._batches:
+            weights, hits = np.empty(n, self.dtype), np.empty(n, np.bool_)
+            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, hits)
+        return self._batches[n]
+
+    # Input -----------------------------------------------------------------------------------------------
+
+    def _check_shape(self, x: Any) -> None:
+        shape = checks.array("Net", "input", x).shape
+        if shape[1:] != self.input_shape or not shape:
+            raise ValueError(
+                f"Net: expected input of shape (n, {', '.join(map(str, self.input_shape))}); got shape {shape}"
+                f"{checks.turned(shape[1:], self.input_shape)}"
+            )
+        if shape[0] == 0:
+            raise ValueError(f"Net: expected at least one sample; got shape {shape}")
+
+    def as_input(self, x: Any) -> np.ndarray:
+        """Return x as the passes take it: finite, C-contiguous and of the net's dtype; a copy only if necessary.
+
+        uint8 becomes x / 255.
+
+        Raises:
+            TypeError: x has another integer dtype.
+            ValueError: x has a wrong shape, or contains NaN or infinity.
+        """
+        self._check_shape(x)
+        x = np.asarray(x)
+        if x.dtype == np.uint8:
+            x = np.divide(x, 255, dtype=self.dtype)
+        elif x.dtype.kind != "f":
+            raise TypeError(f"Net: expected floating-point or uint8 input; got dtype {x.dtype}")
+        if x.dtype != self.dtype:
+            with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused below
+                x = x.astype(self.dtype)
+        x = np.ascontiguousarray(x)
+        if not kernels.all_finite(x):
+            raise ValueError("Net: expected finite input; got NaN or infinity in x")
+        return x
+
+    def _check_size(self, n: int) -> None:
+        """Raise ValueError if there are too few samples for a training pass."""
+        least, layer = self.least_batch
+        if n < least:
+            raise ValueError(
+                f"Net: expected at least {least} samples in a training pass, which layer {layer} needs for its "
+                f"statistics; got {n}. Batches(..., drop_last=True) leaves out a last batch that is too small"
+            )
+
+    # Passes ----------------------------------------------------------------------------------------------
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """Compute the scores of a batch.
+
+        Args:
+            x: samples, shape (n, *input_shape), floating-point or uint8. uint8 values are image bytes and are divided
+                by 255.
+            training: whether layers behave as in training (dropout, statistics of the batch).
+
+        Returns:
+            Scores of shape (n, *output_shape), valid until the next pass.
+
+        Raises:
+            TypeError, ValueError: x does not fit, see ``as_input``.
+        """
+        x = self.as_input(x)
+        if training:
+            self._check_size(len(x))
+        with self.lock:
+            return self._forward(x, training)
+
+    def _forward(self, x: np.ndarray, training: bool) -> np.ndarray:
+        """Return the scores of checked input; the caller holds the lock."""
+        batch = self._batch(x.shape[0])
+        self._run.training = training
+        self.layers.forward(batch.memory, x, batch.scores)
+        self._seen = x, batch
+        return batch.scores
+
+    def backward(self, dscores: np.ndarray, dx: np.ndarray | None = None, observe: Observer | None = None) -> None:
+        """Overwrite ``grads``, given the gradient with respect to the scores of the last ``forward``.
+
+        Args:
+            dscores: gradient, of the shape and dtype of the scores.
+            dx: C-contiguous array of the input's shape and the net's dtype, which is filled with the gradient with
+                respect to the input; None if it is not needed.
+            observe: called with (place, gradient) when the gradient reaches the output of each top-level layer, from
+                the last layer to the first. The array is valid during the call.
+        """
+        if self._seen is None:
+            raise ValueError("backward: expected a forward pass first; got none")
+        x, batch = self._seen
+        _check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
+        if dx is not None:
+            check_place("backward", "dx", dx, x.shape, self.dtype)
+        with self.lock:
+            self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
+
+    def activations(self) -> dict[str, np.ndarray]:
+        """Return the output of each top-level layer in the last forward pass, by place; valid until the next pass.
+
+        Layers whose ReLU works in place (see ``Chain``) are left out: only the output of the ReLU exists.
+        """
+        if self._seen is None:
+            raise ValueError("activations: expected a forward pass first; got none")
+        _, batch = self._seen
+        outputs = enumerate([*batch.memory.outputs, batch.scores])
+        return {str(i): y for i, y in outputs if not self.layers.fused(i + 1)}
+
+    def layer_passes(self) -> Iterator[Pass]:
+        """Iterate over (place, layer, x, y) of all layers in the last forward pass, also of layers inside others.
+
+        x is the input of the layer and y its output; both are valid until the next pass. Places are those of
+        ``named_parameters``: ``"2"``, ``"3.layers.0"``. Chains are left out, because they consist of their layers
+        only. Layers whose ReLU works in place (see ``activations``) are left out too; x of such a ReLU is its y.
+        """
+        if self._seen is None:
+            raise ValueError("layer_passes: expected a forward pass first; got none")
+        x, batch = self._seen
+        return self.layers.passes(batch.memory, x, batch.scores)
+
+    def winners(self) -> np.ndarray | None:
+        """Return on which smooth pieces the layers were in the last forward pass; None if all layers are smooth.
+
+        See ``Layer.winners``.
+        """
+        if self._seen is None:
+            raise ValueError("winners: expected a forward pass first; got none")
+        x, batch = self._seen
+        return self.layers.winners(batch.memory, x, batch.scores)
+
+    # Threads ---------------------------------------------------------------------------------------------
+
+    def begin_training(self) -> None:
+        """Take the lock for a training pass, until ``end_training``; predictions of other threads wait.
+
+        Raises:
+            RuntimeError: another thread trains this net.
+        """
+        me, other = get_ident(), self._training_thread
+        if other is None or other == me:
+            self.lock.acquire()
+            other = self._training_thread  # another thread may have come first while this one waited
+            if other is None or other == me:
+                self._training_thread = me
+                self._training_depth += 1
+                return
+            self.lock.release()
+        raise RuntimeError(
+            "Net: expected one thread to train a net at a time; got a second one while the first is at it (train "
+            "net.twin() there, which has memory of its own)"
+        )
+
+    def end_training(self) -> None:
+        """Release the lock that ``begin_training`` took."""
+        self._training_depth -= 1
+        if not self._training_depth:
+            self._training_thread = None
+        self.lock.release()
+
+    @contextmanager
+    def trained_here(self) -> Iterator[None]:
+        """Within this context no other thread may train this net; all threads may predict."""
+        self.begin_training()
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()
+            self.end_training()
+
+
+def _check_array(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{who}: expected {name} as an array of shape {shape} and dtype {dtype}; got {type(array).__name__}"
+        )
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{who}: expected {name} as a C-contiguous array of shape {shape} and dtype {dtype}; "
+            f"got shape {array.shape}, dtype {array.dtype}"
+        )
+
+
+def check_place(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    """Raise an error unless ``array`` can be written in place: C-contiguous, of this shape and dtype."""
+    _check_array(who, name, array, shape, dtype)
+    if not array.flags.writeable:
+        raise ValueError(f"{who}: expected {name} to be writeable; got a read-only array")

@@ -1,0 +1,38 @@
+"""The plan of a net's layers, with a hint for images whose channels come first."""
+
+import warnings
+from collections.abc import Iterable
+
+from ..layers import Chain
+from ..layers.memory import Node
+from ..layers.spec import Plan, Shape
+
+
+def _channels_last(shape: Shape) -> str:
+    """Return a hint for a shape that looks like images with channels first, such as (3, 32, 32); else ""."""
+    if len(shape) != 3 or shape[0] not in (1, 3) or not shape[1] == shape[2] >= 8:
+        return ""
+    return f"images are (H, W, C), channels last: input_shape={(*shape[1:], shape[0])} and x.transpose(0, 2, 3, 1)"
+
+
+def planned(layers: Chain, shape: Shape) -> Plan:
+    """Return the layers' plan; the error for a wrong shape has a hint if the shape looks like channels first."""
+    try:
+        return layers.plan(shape)
+    except ValueError as error:
+        hint = _channels_last(shape)
+        if hint:
+            raise ValueError(f"{error}; {hint}?") from error
+        raise
+
+
+def warn_of_channels_first(nodes: Iterable[Node], shape: Shape) -> None:
+    """Warn if a layer for images takes input whose shape looks like channels first."""
+    hint = _channels_last(shape)
+    takers = [type(node.layer).__name__ for node in nodes if node.layer.images and node.in_shape == shape]
+    if hint and takers:
+        warnings.warn(
+            f"Net: expected images with channels last for {takers[0]}; got input shape {shape}, which looks like "
+            f"channels first; {hint}",
+            stacklevel=3,
+        )

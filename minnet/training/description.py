@@ -1,0 +1,109 @@
+"""Descriptions of runs: what a resumed run must share with the saved one, and where two descriptions differ.
+
+A checkpoint contains numbers and arrays. Code (the rule, schedules, groups, callbacks) and data are given again when a
+run is resumed. The file has their text or a checksum, so that an error can name what differs.
+"""
+
+import zlib
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..net.description import Document, describe_architecture, differences, words
+from ..net.net import Net
+from ..schedules import Constant, Schedule
+from ..storage.archive import CheckpointError
+from .callbacks import Run
+from .saved import Saved
+from .state import State
+
+
+class ResumableRun(Run, Protocol):
+    """A run with all attributes that a checkpoint contains. ``Trainer`` is one."""
+
+    good: State  # restored after a divergence
+    latest: State
+    unproven: bool
+    epoch_so_far: tuple[float, float, float | None]
+
+    @property
+    def fingerprints(self) -> dict[str, Any]:
+        """Shapes, dtypes and checksums of the training and validation data."""
+
+
+def hyper(value: Any) -> Any:
+    """Return a hyper-parameter as it is stored in a file: a number or None unchanged, a schedule as text."""
+    if isinstance(value, Constant):
+        return float(value.value)
+    return words(value) if isinstance(value, Schedule) else value
+
+
+def describe_net(net: Net) -> Document:
+    """Describe everything of a net that training does not change."""
+    return {**describe_architecture(net), **{name: getattr(net, name) for name in ("l2", "l1", "max_norm", "seed")}}
+
+
+def describe_run(trainer: ResumableRun) -> Document:
+    """Describe everything that is given again when a run is resumed."""
+    optimizer = trainer.optimizer
+    return {
+        "rule": words(optimizer.rule),
+        "lr": hyper(trainer.lr),
+        "weight_decay": hyper(optimizer.weight_decay),
+        "clip_norm": hyper(optimizer.clip_norm),
+        "groups": [words(group) for group in optimizer.groups],
+        "tensors of": {name: ", ".join(tensors) for name, tensors in optimizer.grouped.items()},
+        **trainer.fingerprints,
+        "callbacks": [words(callback) for callback in trainer.callbacks if not callback.bystander],
+    }
+
+
+def fingerprint(x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Document:
+    """Shape, dtype and CRC-32 of data, and of their weights if there are any. The speed is about 1 GB/s.
+
+    The checksum detects accidental differences, not intended ones.
+    """
+    return {
+        name: {
+            "shape": list(array.shape),
+            "dtype": array.dtype.name,
+            "crc32": zlib.crc32(np.ascontiguousarray(array).data),
+        }
+        for name, array in (("x", x), ("y", y), ("sample_weight", sample_weight))
+        if array is not None
+    }
+
+
+def _but_for_rounding(run: Document) -> Document:
+    """Return a description of a run without the checksums of floating-point data."""
+    run = dict(run)
+    for name in ("data", "validation"):
+        if isinstance(run.get(name), dict):
+            run[name] = {part: _without_checksum(about) for part, about in run[name].items()}
+    return run
+
+
+def _without_checksum(about: Any) -> Any:
+    if not isinstance(about, dict) or not str(about.get("dtype")).startswith("float"):
+        return about
+    return {name: value for name, value in about.items() if name != "crc32"}
+
+
+def compare(path: Any, what: str, file: Any, given: Any, *, advice: str = "") -> None:
+    """Raise CheckpointError, which names the differences, unless a file's description agrees with the given one."""
+    found = differences(what, file, given)
+    if found:
+        raise CheckpointError(f"expected what {path} was saved with; got another: {found}{advice}")
+
+
+def compare_run(saved: Saved, trainer: ResumableRun, trust_data: bool) -> None:
+    """``compare`` for everything that is given again; the error says how to continue in spite of some differences."""
+    file, given, advice = saved.get("run", kind=dict), describe_run(trainer), ""
+    if trust_data:
+        file, given = _but_for_rounding(file), _but_for_rounding(given)
+    if repr(file.get("lr")) != repr(given["lr"]):
+        advice += ". To change the rate, resume with that of the file and set trainer.lr before run()"
+    rounded = [(_but_for_rounding(run).get("data"), _but_for_rounding(run).get("validation")) for run in (file, given)]
+    if rounded[0] == rounded[1] and any(file.get(name) != given[name] for name in ("data", "validation")):
+        advice += ". For data that differ by rounding only, resume with trust_data=True"
+    compare(saved.path, "", file, given, advice=advice)

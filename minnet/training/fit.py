@@ -1,0 +1,79 @@
+"""``fit``: a whole training run in one call."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from .. import checks
+from ..data import Augment, Data, Standardizer
+from ..net.net import Net
+from ..optim.groups import Group
+from ..optim.rules import Hyper, Rule
+from .callbacks import Callback
+from .history import History
+from .inputs import Rate, WeightedData
+from .progress import Progress
+from .trainer import Trainer
+
+
+def fit(
+    net: Net,
+    data: Data,
+    *surplus: Any,
+    rule: Rule,
+    lr: Rate,
+    batch_size: int = 100,
+    epochs: int | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    drop_last: bool = False,
+    augment: Augment | None = None,
+    standardize: Standardizer | None = None,
+    validation: Data | WeightedData | None = None,
+    sample_weight: Any = None,
+    evaluate_training: bool | int = False,
+    weight_decay: Hyper = 0.0,
+    clip_norm: Hyper = None,
+    groups: Iterable[Group] = (),
+    callbacks: Iterable[Callback] = (),
+    progress: Progress = None,
+) -> History:
+    """Train ``net`` and return the history of the run.
+
+    Ctrl-C ends the run after the current step and returns the history so far; ``history.stopped`` is then
+    ``"interrupted"``. SIGTERM does the same (``"terminated"``) and then takes its usual course. If ``Checkpoint`` is
+    among the callbacks, it saves the run before the run ends. A second Ctrl-C ends the run at once.
+
+    Args:
+        progress: what is written to standard error, so that it does not mix with the output of the program. ``"bar"``
+            or True shows a progress bar. ``"lines"`` writes one line per epoch with loss, accuracy, validation,
+            learning rate and time. False writes nothing. None chooses a bar on a terminal and lines elsewhere: in a
+            notebook, in a log file, and under pytest, which shows them for failing tests.
+
+    All other arguments are those of ``Trainer``.
+
+    Returns:
+        The ``History`` of the run; its docstring lists the columns. ``loss`` and ``accuracy`` are running means in
+        training mode, so they differ from the result of ``net.evaluate`` on the training data.
+        ``evaluate_training=True`` adds columns with that result.
+    """
+    checks.pair("fit", surplus)
+    return Trainer(
+        net,
+        data,
+        rule=rule,
+        lr=lr,
+        batch_size=batch_size,
+        epochs=epochs,
+        steps=steps,
+        seed=seed,
+        drop_last=drop_last,
+        augment=augment,
+        standardize=standardize,
+        validation=validation,
+        sample_weight=sample_weight,
+        evaluate_training=evaluate_training,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        groups=groups,
+        callbacks=callbacks,
+    ).run(progress)

@@ -1,0 +1,48 @@
+"""Weights of a net in a file: written alone, and read from there or from a checkpoint."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..net.description import describe_architecture
+from ..net.net import Net
+from ..storage import archive
+from .checkpoint import offer_older
+from .description import compare, describe_net
+from .saved import Saved
+
+
+def save_weights(net: Net, path: str | Path) -> None:
+    """Write a net's weights and buffers, under their names, to one safetensors file for ``load_weights``.
+
+    The file is written whole or not at all. To save a run, use ``Checkpoint`` or ``Trainer.save``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    archive.write(path, {"net": describe_net(net), "handed_out": None}, net.named_parameters() | net.named_buffers())
+
+
+def load_weights(net: Net, path: str | Path) -> None:
+    """Read weights and buffers from a file of ``save_weights`` or a checkpoint into ``net``.
+
+    The net can then predict, or a new run can start from it. If the rule of the run trains at one point and predicts at
+    another (``ScheduleFreeSGD``), the weights are those to predict with.
+
+    Args:
+        net: may have another loss or none, another seed and other penalties than the net in the file.
+        path: a file, or a folder of ``Checkpoint``, whose newest whole file is read.
+
+    Raises:
+        CheckpointError: a ValueError: the file is damaged, or is of a net with other layers; the message names what
+            differs. The net is unchanged.
+        FileNotFoundError: there is no file. The net is unchanged.
+    """
+    saved = Saved.of(path)
+    file, given = saved.get("net", kind=dict), describe_architecture(net)
+    with offer_older(saved.path):
+        compare(saved.path, "net", *({name: of.get(name) for name in given if name != "loss"} for of in (file, given)))
+        params, buffers = saved.weights(net)
+        if saved.get("handed_out", kind=(np.ndarray, type(None))) is not None:
+            params = saved.array(net.params, "handed_out")
+    net.params, net.buffers = params, buffers
