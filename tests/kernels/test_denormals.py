@@ -320,7 +320,7 @@ import numpy as np
 from numba import get_thread_id, njit, prange, threading_layer
 
 import minnet as mn
-from minnet.kernels import gradients
+from minnet.kernels.updates import gradients
 
 p = np.ones(300_000, np.float32)
 gradients.combine(p, np.float32(0.9), p.copy(), np.float32(0.1))

@@ -197,7 +197,7 @@ from numba.core import event
 with warnings.catch_warnings(record=True) as caught, event.install_recorder("numba:compile") as compiled:
     warnings.simplefilter("always")
     import minnet
-    from minnet.kernels import flat
+    from minnet.kernels.passes import flat
     flat.scale(np.ones(3, np.float32), np.float32(2))
 print(len(compiled.buffer) // 2, len(caught), *(warning.message for warning in caught))
 """
