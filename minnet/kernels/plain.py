@@ -129,6 +129,16 @@ def to_largest(vector_bytes: int) -> Callable[..., None]:
     return run
 
 
+def window_mean(vectors: int) -> Callable[..., None]:
+    """``pool._make_mean``."""
+
+    def run(X, x, row, column, rows, columns, Y, y, lanes, share):
+        a, b = np.arange(rows)[:, None, None], np.arange(columns)[:, None]
+        Y[y : y + vectors * lanes] = share * X[x + a * row + b * column + np.arange(vectors * lanes)].sum((0, 1))
+
+    return run
+
+
 def fma(a: Any, b: Any, c: Any) -> Any:
     """``elementary.fma``: float32 in the precision of float64, whose product is exact; float64 with exact parts."""
     if isinstance(a, np.float32):

@@ -50,7 +50,7 @@ class _Window(Layer):
             # A window that would start behind the image does not count.
             more = self.ceil_mode and rest % step > 0 and count * step < length + before
             out.append(count + more)
-        return Plan((*out, in_shape[2]), work=2 * in_shape[2])
+        return Plan((*out, in_shape[2]))
 
     def _window(self, in_shape: Shape) -> tuple[Pair, Pair, Borders]:
         """Return size, stride and padding of the window for images of this shape."""
@@ -58,9 +58,9 @@ class _Window(Layer):
         return size, stride, borders(self.padding, (in_shape[0], in_shape[1]), size, stride)
 
     def bind(self, m: Any) -> None:
-        """Set m.window to (size, stride, corner), the arguments of the kernels."""
+        """Set m.window to size, stride and corner, the argument of the kernels."""
         size, stride, ((top, _), (left, _)) = self._window(m.in_shape)
-        m.window = size, stride, (top, left)
+        m.window = np.array([*size, *stride, top, left])
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ class MaxPool2D(_Window):
     ceil_mode: bool = False
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.max_pool(x, y, *m.window)
+        kernels.max_pool(x, y, m.window)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.max_pool_backward(x, y, dy, dx, *m.window, m.input_floor)
+            kernels.max_pool_backward(x, y, dy, dx, m.window, m.input_floor)
 
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-        (rows, columns), (down, across), (top, left) = m.window
+        rows, columns, down, across, top, left = m.window
         bottom, right = (y.shape[1] - 1) * down + rows, (y.shape[2] - 1) * across + columns  # of the last window
         padded = np.full((len(x), max(bottom, top + x.shape[1]), max(right, left + x.shape[2]), x.shape[3]), -np.inf)
         padded[:, top : top + x.shape[1], left : left + x.shape[2]] = x
@@ -121,18 +121,22 @@ class AvgPool2D(_Window):
     ceil_mode: bool = False
 
     def bind(self, m: Any) -> None:
-        """Set m.counted to the ranges of positions that count: first row, end of rows, first column, end of columns."""
+        """Set m.shares (H, W of the output): 1 / number of positions that the mean of each window counts."""
         super().bind(m)
-        rows, columns, _ = m.in_shape
-        (top, bottom), (left, right) = self._window(m.in_shape)[2] if self.count_padding else ((0, 0), (0, 0))
-        m.counted = -top, rows + bottom, -left, columns + right
+        size, stride, sides = self._window(m.in_shape)
+        counts = []
+        for length, many, reach, step, (before, after) in zip(m.in_shape, m.out, size, stride, sides, strict=False):
+            first, last = (-before, length + after) if self.count_padding else (0, length)
+            starts = np.arange(many) * step - before
+            counts.append(np.minimum(starts + reach, last) - np.maximum(starts, first))
+        m.shares = (1 / np.outer(*counts)).astype(m.nothing.dtype)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.mean_pool(x, y, *m.window, m.counted, m.work)
+        kernels.mean_pool(x, y, m.window, m.shares)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.mean_pool_backward(dy, dx, *m.window, m.counted)
+            kernels.mean_pool_backward(dy, dx, m.window, m.shares)
 
 
 @dataclass(frozen=True)
@@ -144,10 +148,10 @@ class GlobalAvgPool2D(Layer):
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 3:
             raise ValueError(f"expected channels-last images (H, W, C); got input shape {in_shape}")
-        return Plan(in_shape[2:], work=2 * in_shape[2])
+        return Plan(in_shape[2:])
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        kernels.global_mean(x, y, m.work[0])
+        kernels.global_mean(x, y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:

@@ -48,12 +48,13 @@ def make_pool(rng, shape):
 
 
 def window_of(shape):
-    """(size, stride, corner) as the kernels take them."""
-    return [each_axis(value) for value in shape[4:7]]
+    """Size, stride and corner as the kernels take them."""
+    return np.array([each_axis(value) for value in shape[4:7]]).reshape(-1)
 
 
-def windows(x_shape, y_shape, size, stride, corner):
+def windows(x_shape, y_shape, window):
     """(index into y, the indices into x of its window, those of the window) for every output."""
+    size, stride, corner = window.reshape(3, 2).tolist()
     for n, i, j, c in np.ndindex(y_shape):
         rows, columns = (
             range(k * step - before, k * step - before + length)
@@ -63,69 +64,70 @@ def windows(x_shape, y_shape, size, stride, corner):
         yield (n, i, j, c), [p for p in whole if 0 <= p[1] < x_shape[1] and 0 <= p[2] < x_shape[2]], whole
 
 
-@twin_of(pool.max_pool, lambda rng, s: [*make_pool(rng, s), *window_of(s)], shapes=POOLS)
-def max_pool(x, y, *window):
-    for out, places, _ in windows(x.shape, y.shape, *window):
+@twin_of(pool.max_pool, lambda rng, s: [*make_pool(rng, s), window_of(s)], shapes=POOLS)
+def max_pool(x, y, window):
+    for out, places, _ in windows(x.shape, y.shape, window):
         y[out] = max(x[place] for place in places)
 
 
 def make_max_pool_backward(rng, shape):
     x, y = make_pool(rng, shape)
-    max_pool(x, y, *window_of(shape))
+    max_pool(x, y, window_of(shape))
     # In half of the cases, half of the values count as cut off by a ReLU.
     floor = -math.inf if shape[0] % 2 else float(np.median(x))
-    return [x, y, rng.standard_normal(y.shape), empty(x.shape), *window_of(shape), floor]
+    return [x, y, rng.standard_normal(y.shape), empty(x.shape), window_of(shape), floor]
 
 
 @twin_of(pool.max_pool_backward, make_max_pool_backward, shapes=POOLS)
-def max_pool_backward(x, y, dy, dx, size, stride, corner, floor):
+def max_pool_backward(x, y, dy, dx, window, floor):
     dx[:] = 0
-    for out, places, _ in windows(x.shape, y.shape, size, stride, corner):
+    for out, places, _ in windows(x.shape, y.shape, window):
         best = max(places, key=lambda place: x[place])
         dx[best] += dy[out] if x[best] > floor else 0
 
 
-def counted_positions(shape, with_padding):
-    """First and last (exclusive) row, first and last column that a mean counts."""
-    before, behind = each_axis(shape[6]), each_axis(shape[7])
+def shares_of(shape, with_padding):
+    """1 / number of positions that the mean of each window counts."""
+    y, before, behind = make_pool(np.random.default_rng(0), shape)[1], each_axis(shape[6]), each_axis(shape[7])
     rows, columns = shape[1:3]
-    return (-before[0], rows + behind[0], -before[1], columns + behind[1]) if with_padding else (0, rows, 0, columns)
-
-
-def number_counted(whole, counted):
-    return sum(counted[0] <= a < counted[1] and counted[2] <= b < counted[3] for _, a, b, _ in whole)
+    padded = -before[0], rows + behind[0], -before[1], columns + behind[1]
+    top, bottom, left, right = padded if with_padding else (0, rows, 0, columns)
+    shares = np.empty(y.shape[1:3])
+    for (_, i, j, _), _, whole in windows(shape[:4], y.shape, window_of(shape)):
+        shares[i, j] = 1 / sum(top <= a < bottom and left <= b < right for _, a, b, _ in whole)
+    return shares
 
 
 for _padded in (True, False):
 
     @twin_of(
         pool.mean_pool,
-        lambda rng, s, p=_padded: [*make_pool(rng, s), *window_of(s), counted_positions(s, p), empty((64, 2 * s[3]))],
+        lambda rng, s, p=_padded: [*make_pool(rng, s), window_of(s), shares_of(s, p)],
         shapes=[*POOLS, WIDE_POOL],
     )
-    def mean_pool(x, y, size, stride, corner, counted, work):
-        for out, places, whole in windows(x.shape, y.shape, size, stride, corner):
-            y[out] = math.fsum(x[place] for place in places) / number_counted(whole, counted)
+    def mean_pool(x, y, window, shares):
+        for out, places, _ in windows(x.shape, y.shape, window):
+            y[out] = math.fsum(x[place] for place in places) * shares[out[1:3]]
 
     def make_mean_pool_backward(rng, shape, padded=_padded):
         dy = rng.standard_normal(make_pool(rng, shape)[1].shape)
-        return [dy, empty(shape[:4]), *window_of(shape), counted_positions(shape, padded)]
+        return [dy, empty(shape[:4]), window_of(shape), shares_of(shape, padded)]
 
     @twin_of(pool.mean_pool_backward, make_mean_pool_backward, shapes=POOLS)
-    def mean_pool_backward(dy, dx, size, stride, corner, counted):
+    def mean_pool_backward(dy, dx, window, shares):
         dx[:] = 0
-        for out, places, whole in windows(dx.shape, dy.shape, size, stride, corner):
+        for out, places, _ in windows(dx.shape, dy.shape, window):
             for place in places:
-                dx[place] += dy[out] / number_counted(whole, counted)
+                dx[place] += dy[out] * shares[out[1:3]]
 
 
 @twin_of(
     pool.global_mean,
-    lambda rng, s: [rng.standard_normal(s), empty((s[0], s[3])), empty(2 * s[3])],
+    lambda rng, s: [rng.standard_normal(s), empty((s[0], s[3]))],
     shapes=[*IMAGES, (2, 9, 19, 5)],
     sums=True,
 )
-def global_mean(x, y, work):
+def global_mean(x, y):
     for n, c in np.ndindex(y.shape):
         y[n, c] = math.fsum(x[n, :, :, c].reshape(-1)) / x[n, :, :, c].size
 

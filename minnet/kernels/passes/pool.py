@@ -1,18 +1,20 @@
 """Pooling over windows of images (n, H, W, C), channels last. Windows may overlap and stick out over the border.
 
-``size`` and ``stride`` are pairs: along the rows, along the columns. ``corner`` is how many rows and columns the first
-window starts above and to the left of the image.
+``window`` holds six whole numbers, since an array takes less time to hand over than tuples do: size, stride, and
+corner, each along the rows and along the columns. corner is how many rows and columns the first window starts above and
+to the left of the image.
 """
 
-from numba import get_thread_id, prange, types
+from typing import Any
+
+from llvmlite import ir
+from numba import prange, types
 from numba.core import cgutils
 
 from .. import plain
-from ..compile import helper, kernel, parallel_kernel, vector_code
+from ..compile import exact_helper, helper, kernel, parallel_kernel, vector_code
 from ..vector.simd import VECTOR_BYTES, Emitter
-from ..vector.sums import add_rows, finish, start
-
-_FEW = 64  # positions of a window up to which their sum is taken in a plain loop
+from ..vector.sums import DEPTH
 
 
 @helper
@@ -68,8 +70,9 @@ def _to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, floor
 
 
 @parallel_kernel
-def max_pool(x, y, size, stride, corner):
+def max_pool(x, y, window):
     """y = largest value of each window; a NaN wins. Positions outside of the image never do."""
+    size, stride, corner = (window[0], window[1]), (window[2], window[3]), (window[4], window[5])
     channels = x.shape[3]
     whole = channels - channels % (VECTOR_BYTES // x.itemsize)  # what vector code takes
     for image in prange(x.shape[0]):
@@ -93,8 +96,9 @@ def max_pool(x, y, size, stride, corner):
 
 
 @parallel_kernel
-def max_pool_backward(x, y, dy, dx, size, stride, corner, floor):
+def max_pool_backward(x, y, dy, dx, window, floor):
     """Each dy goes to the first position of its window that holds the largest value, if that is above floor."""
+    size, stride, corner = (window[0], window[1]), (window[2], window[3]), (window[4], window[5])
     channels = x.shape[3]
     whole = channels - channels % (VECTOR_BYTES // x.itemsize)
     for image in prange(x.shape[0]):
@@ -118,63 +122,159 @@ def max_pool_backward(x, y, dy, dx, size, stride, corner, floor):
                             free = free and not wins
 
 
-@helper
-def _positions(i, j, size, stride, corner, counted):
-    """How many positions the mean of window (i, j) counts: those in the rows and columns ``counted``."""
-    top, bottom = _span(i, size[0], stride[0], corner[0], counted[0], counted[1])
-    left, right = _span(j, size[1], stride[1], corner[1], counted[2], counted[3])
-    return (bottom - top) * (right - left)
+def _add_blocks(builder, totals, rests, blocks):
+    """Add blocks to totals, and what the rounding loses to rests, as ``sums.add_block`` does."""
+    for total, rest, block in zip(totals, rests, blocks, strict=True):
+        old, new = builder.load(total), builder.load(block)
+        both = builder.fadd(old, new)
+        moved = builder.fsub(both, old)
+        lost = builder.fadd(builder.fsub(old, builder.fsub(both, moved)), builder.fsub(new, moved))
+        builder.store(both, total)
+        builder.store(builder.fadd(builder.load(rest), lost), rest)
 
 
-@helper
-def _add_large_window(image, top, bottom, left, right, out, rests, block):
-    """out = sum of a window of many positions."""
-    start(out, rests)
-    for a in range(top, bottom):
-        add_rows(image[a, left:right], out, rests, block)
-    finish(out, rests)
+def _finished(builder, total, rest):
+    """total + rest, or total where it is infinite, as ``sums.finish`` has it."""
+    value = builder.fadd(builder.load(total), builder.load(rest))
+    return builder.select(builder.fcmp_unordered("uno", value, value), builder.load(total), value)
+
+
+def _make_mean(vectors: int, whole: bool) -> Any:
+    """Vector code for the mean over a large window in several channels: in ``vectors`` vectors, or some lanes of one.
+
+    ``mean(X, x, row, column, rows, columns, Y, y, lanes, share)``: Y[y:] = share * sum of X[x + a * row + b * column:],
+    a < rows, b < columns. Up to DEPTH terms of a row are a block in the sense of ``sums``.
+    """
+
+    @vector_code(plain.window_mean(vectors))
+    def mean(typingctx, X, x, row, column, rows, columns, Y, y, lanes, share):
+        n = types.intp
+
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
+            _, x, row, column, rows, columns, _, y, lanes, share = args
+            row, column, zero, depth = e.scaled(row), e.scaled(column), ir.Constant(e.vector, None), e.const(DEPTH)
+            starts = [e.address(0, builder.add(x, e.const(v * e.lanes))) for v in range(vectors)]
+            totals, rests, blocks = ([cgutils.alloca_once_value(builder, zero) for _ in starts] for _ in range(3))
+            with (
+                cgutils.for_range(builder, rows) as outer,
+                cgutils.for_range_slice(builder, e.const(0), columns, depth) as (first, _),
+            ):
+                for block in blocks:
+                    builder.store(zero, block)
+                left = builder.sub(columns, first)
+                terms = builder.select(builder.icmp_signed("<", left, depth), left, depth)
+                with cgutils.for_range(builder, terms) as inner:
+                    across = builder.mul(builder.add(first, inner.index), column)
+                    here = builder.add(builder.mul(outer.index, row), across)
+                    for start, block in zip(starts, blocks, strict=True):
+                        place = builder.add(start, here)
+                        value = e.load(place) if whole else e.load_first(lanes, place)
+                        builder.store(builder.fadd(builder.load(block), value), block)
+                _add_blocks(builder, totals, rests, blocks)
+            for v in range(vectors):
+                value = builder.fmul(_finished(builder, totals[v], rests[v]), e.broadcast(share))
+                place = e.address(6, builder.add(y, e.const(v * e.lanes)))
+                if whole:
+                    e.store(value, place)
+                else:
+                    e.store_first(lanes, value, place)
+            return context.get_dummy_value()
+
+        return types.void(X, n, n, n, n, n, Y, n, n, X.dtype), codegen
+
+    return mean
+
+
+_mean_in_two, _mean_in_one, _mean_in_part = _make_mean(2, True), _make_mean(1, True), _make_mean(1, False)
+
+
+@exact_helper
+def _large_mean(x, at, row, channels, rows, columns, y, to, share):
+    """y[to + c] = share * sum over a window of x, from the element ``at`` on; its rows lie ``row`` elements apart."""
+    if row == columns * channels:  # the window is as wide as the image
+        rows, columns = 1, rows * columns
+    lanes = VECTOR_BYTES // x.itemsize
+    two, one = channels - channels % (2 * lanes), channels - channels % lanes
+    for c in range(0, two, 2 * lanes):
+        _mean_in_two(x, at + c, row, channels, rows, columns, y, to + c, lanes, share)
+    if two < one:
+        _mean_in_one(x, at + two, row, channels, rows, columns, y, to + two, lanes, share)
+    if one < channels:
+        _mean_in_part(x, at + one, row, channels, rows, columns, y, to + one, channels - one, share)
+
+
+def _make_small_mean(whole: bool) -> Any:
+    """As ``_make_mean``, for one vector of a small window, whose positions are added one by one."""
+
+    @vector_code(plain.window_mean(1))
+    def mean(typingctx, X, x, row, column, rows, columns, Y, y, lanes, share):
+        n = types.intp
+
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
+            _, x, row, column, rows, columns, _, y, lanes, share = args
+            source, row, column = e.address(0, x), e.scaled(row), e.scaled(column)
+            total = cgutils.alloca_once_value(builder, ir.Constant(e.vector, None))
+            with cgutils.for_range(builder, rows) as outer, cgutils.for_range(builder, columns) as inner:
+                here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
+                place = builder.add(source, here)
+                value = e.load(place) if whole else e.load_first(lanes, place)
+                builder.store(builder.fadd(builder.load(total), value), total)
+            value = builder.fmul(builder.load(total), e.broadcast(share))
+            if whole:
+                e.store(value, e.address(6, y))
+            else:
+                e.store_first(lanes, value, e.address(6, y))
+            return context.get_dummy_value()
+
+        return types.void(X, n, n, n, n, n, Y, n, n, X.dtype), codegen
+
+    return mean
+
+
+_small_mean, _small_mean_in_part = _make_small_mean(True), _make_small_mean(False)
+_FEW = 64  # positions of a window up to which they are added one by one
 
 
 @parallel_kernel
-def mean_pool(x, y, size, stride, corner, counted, work):
-    """y = mean of each window over its positions in rows counted[0] to counted[1] and columns counted[2] to counted[3]
-    (exclusive). What of them is outside of the image counts as zeros.
-    work holds 2 C numbers for each thread.
-    """
-    channels = x.shape[3]
+def mean_pool(x, y, window, shares):
+    """y = mean of each window: shares[i, j] times the sum of its positions inside of the image."""
+    size, stride, corner = (window[0], window[1]), (window[2], window[3]), (window[4], window[5])
+    few, width, channels = window[0] * window[1] <= _FEW, x.shape[2], x.shape[3]
+    lanes, row = VECTOR_BYTES // x.itemsize, width * channels
+    whole = channels - channels % lanes
     for image in prange(x.shape[0]):
-        source, rests = x[image], work[get_thread_id(), :channels]
-        block = work[get_thread_id(), channels : 2 * channels]
+        source, target = x[image].reshape(-1), y[image].reshape(-1)
         for i in range(y.shape[1]):
             top, bottom = _span(i, size[0], stride[0], corner[0], 0, x.shape[1])
             for j in range(y.shape[2]):
-                left, right = _span(j, size[1], stride[1], corner[1], 0, x.shape[2])
-                share = x.dtype.type(1) / x.dtype.type(_positions(i, j, size, stride, corner, counted))
-                out = y[image, i, j]
-                if (bottom - top) * (right - left) <= _FEW:
-                    out[:] = x.dtype.type(0)
-                    for a in range(top, bottom):
-                        for b in range(left, right):
-                            values = x[image, a, b]
-                            for c in range(out.size):
-                                out[c] += values[c]
+                left, right = _span(j, size[1], stride[1], corner[1], 0, width)
+                share, rows, columns = shares[i, j], bottom - top, right - left
+                at, to = (top * width + left) * channels, (i * y.shape[2] + j) * channels
+                if few:
+                    for c in range(0, whole, lanes):
+                        _small_mean(source, at + c, row, channels, rows, columns, target, to + c, lanes, share)
+                    if whole < channels:
+                        last = channels - whole
+                        _small_mean_in_part(
+                            source, at + whole, row, channels, rows, columns, target, to + whole, last, share
+                        )
                 else:
-                    _add_large_window(source, top, bottom, left, right, out, rests, block)
-                for c in range(out.size):
-                    out[c] *= share
+                    _large_mean(source, at, row, channels, rows, columns, target, to, share)
 
 
 @parallel_kernel
-def mean_pool_backward(dy, dx, size, stride, corner, counted):
-    """Each dy goes to the positions of its window in equal shares; arguments as in ``mean_pool``."""
+def mean_pool_backward(dy, dx, window, shares):
+    """shares[i, j] times dy goes to each position of window (i, j)."""
+    size, stride, corner = (window[0], window[1]), (window[2], window[3]), (window[4], window[5])
     for image in prange(dx.shape[0]):
         dx[image] = dx.dtype.type(0)
         for i in range(dy.shape[1]):
             top, bottom = _span(i, size[0], stride[0], corner[0], 0, dx.shape[1])
             for j in range(dy.shape[2]):
                 left, right = _span(j, size[1], stride[1], corner[1], 0, dx.shape[2])
-                share = dx.dtype.type(1) / dx.dtype.type(_positions(i, j, size, stride, corner, counted))
-                gradient = dy[image, i, j]
+                share, gradient = shares[i, j], dy[image, i, j]
                 for a in range(top, bottom):
                     for b in range(left, right):
                         target = dx[image, a, b]
@@ -183,17 +283,13 @@ def mean_pool_backward(dy, dx, size, stride, corner, counted):
 
 
 @kernel
-def global_mean(x, y, work):
-    """y[n, c] = mean of x[n, :, :, c]; work holds 2 C numbers."""
+def global_mean(x, y):
+    """y[n, c] = mean of x[n, :, :, c]."""
     n, rows, columns, channels = x.shape
-    flat, rests, block = x.reshape((n, rows * columns, channels)), work[:channels], work[channels : 2 * channels]
+    source, target, row = x.reshape(-1), y.reshape(-1), columns * channels
     share = x.dtype.type(1) / x.dtype.type(rows * columns)
     for image in range(n):
-        start(y[image], rests)
-        add_rows(flat[image], y[image], rests, block)
-        finish(y[image], rests)
-        for c in range(channels):
-            y[image, c] *= share
+        _large_mean(source, image * rows * row, row, channels, rows, columns, target, image * channels, share)
 
 
 @kernel
