@@ -1,4 +1,8 @@
-"""The few checks of numbers that many constructors share. Each error says who, what was expected and what came."""
+"""Checks of arguments that many functions share.
+
+Each takes the name of the caller, the name of the argument and its value, and returns the value or raises an error that
+says who, what was expected and what came.
+"""
 
 import math
 import warnings
@@ -9,8 +13,8 @@ import numpy as np
 
 
 def number(who: str, name: str, value: Any) -> float:
-    """A finite real number, as a Python float; TypeError or ValueError otherwise."""
-    # The first question is only quick: the one about Real takes a third of a microsecond, in every training step.
+    """Return a finite real number as a float; raise TypeError or ValueError otherwise."""
+    # The test for float is a short cut: that for Real takes a third of a microsecond in every training step.
     if not isinstance(value, float) and (isinstance(value, bool) or not isinstance(value, Real)):
         raise TypeError(f"{who}: expected {name} to be a number; got {value!r}")
     if not math.isfinite(value):
@@ -19,35 +23,35 @@ def number(who: str, name: str, value: Any) -> float:
 
 
 def positive(who: str, name: str, value: Any) -> float:
-    """A finite number above 0."""
+    """Return a finite number above 0."""
     if number(who, name, value) <= 0:
         raise ValueError(f"{who}: expected {name} above 0; got {value!r}")
     return float(value)
 
 
 def non_negative(who: str, name: str, value: Any) -> float:
-    """A finite number of at least 0."""
+    """Return a finite number of at least 0."""
     if number(who, name, value) < 0:
         raise ValueError(f"{who}: expected {name} of at least 0; got {value!r}")
     return float(value)
 
 
 def fraction(who: str, name: str, value: Any) -> float:
-    """A number from 0 up to, but not including, 1."""
+    """Return a number with 0 <= number < 1."""
     if not 0 <= number(who, name, value) < 1:
         raise ValueError(f"{who}: expected 0 <= {name} < 1; got {value!r}")
     return float(value)
 
 
 def share(who: str, name: str, value: Any) -> float:
-    """A number above 0 and up to 1."""
+    """Return a number with 0 < number <= 1."""
     if not 0 < number(who, name, value) <= 1:
         raise ValueError(f"{who}: expected 0 < {name} <= 1; got {value!r}")
     return float(value)
 
 
 def count(who: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least ``least``."""
+    """Return a whole number of at least ``least``."""
     number = whole(who, name, value)
     if number < least:
         raise ValueError(f"{who}: expected {name} of at least {least}; got {value!r}")
@@ -55,21 +59,21 @@ def count(who: str, name: str, value: Any, least: int = 1) -> int:
 
 
 def whole(who: str, name: str, value: Any) -> int:
-    """A whole number, which may be below 0."""
+    """Return a whole number, which may be negative."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{who}: expected {name} to be a whole number; got {value!r}")
     return int(value)
 
 
 def truth(who: str, name: str, value: Any) -> bool:
-    """True or False, NumPy's too; nothing that only counts as one of them."""
+    """Return a Python or NumPy bool as a bool; raise TypeError for anything else, such as 0 or 1."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{who}: expected {name} to be True or False; got {value!r}")
     return bool(value)
 
 
 def precision(who: str, value: Any) -> np.dtype:
-    """float32 or float64 as a dtype; ValueError for all else, None too, which NumPy would read as float64."""
+    """Return float32 or float64 as a dtype; raise ValueError otherwise, also for None, NumPy's name of float64."""
     try:
         resolved = np.dtype(np.void if value is None else value)
     except (TypeError, ValueError):
@@ -80,9 +84,9 @@ def precision(who: str, value: Any) -> np.dtype:
 
 
 def dense(who: object, name: str, values: Any) -> None:
-    """TypeError for sparse matrices, ValueError for arrays with masked elements.
+    """Raise TypeError for sparse matrices and ValueError for arrays with masked elements.
 
-    NumPy would take a sparse matrix for one object, and read what lies under a mask.
+    NumPy would convert a sparse matrix to an array of one object, and read masked elements.
     """
     if np.ma.is_masked(values):
         raise ValueError(
@@ -97,7 +101,7 @@ def dense(who: object, name: str, values: Any) -> None:
 
 
 def array(who: object, name: str, values: Any) -> np.ndarray:
-    """``values`` as an array; ValueError for nested lists of uneven lengths, and what ``dense`` refuses."""
+    """Return ``values`` as an array; raise errors for nested lists of uneven lengths and for what ``dense`` refuses."""
     if type(values) is np.ndarray:
         return values
     dense(who, name, values)
@@ -108,7 +112,7 @@ def array(who: object, name: str, values: Any) -> np.ndarray:
 
 
 def pair(who: str, surplus: tuple[Any, ...]) -> None:
-    """TypeError for positional arguments behind ``data``: x and y that were given one by one, most likely."""
+    """Raise TypeError for positional arguments after ``data``, which most likely are x and y given separately."""
     if surplus:
         raise TypeError(
             f"{who}: expected data as one pair, {who}(net, (x, y), ...), and all else by name; "
@@ -117,14 +121,14 @@ def pair(who: str, surplus: tuple[Any, ...]) -> None:
 
 
 def turned(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    """A hint, for an error's text, where samples have channels first and ``expected`` are channels last; else ""."""
+    """Return a hint for an error if samples have channels first and channels last are expected, else ""."""
     if len(shape) == len(expected) == 3 and shape != expected and shape == (expected[2], *expected[:2]):
         return "; channels last? x.transpose(0, 2, 3, 1) makes it so"
     return ""
 
 
 def warn_of_numbers_as_bytes(who: str, x: np.ndarray) -> None:
-    """Warn of rows of uint8 that hardly are pixels, as none is above 127: they would be divided by 255."""
+    """Warn of rows of uint8 without values above 127, which would be divided by 255 but hardly are pixels."""
     if x.dtype == np.uint8 and x.ndim == 2 and 0 < (largest := int(x.max(initial=0))) < 128:
         warnings.warn(
             f"{who}: expected rows of uint8 to be pixels, 0 to 255, which are read as x / 255; got none above "

@@ -1,4 +1,4 @@
-"""One HTML page about a run, which a person reads in a minute."""
+"""An HTML page about a run: verdicts and figures."""
 
 import base64
 import html
@@ -19,7 +19,7 @@ from .units import DeadUnits, Saturation
 from .verdicts import Verdict, verdicts, worst
 
 _Kind = TypeVar("_Kind", bound=Monitor)
-_REFRESH = 5  # seconds after which a browser reads the page of a running run again
+_REFRESH = 5  # seconds after which a browser reloads the page during a run
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:1.5rem auto;padding:0 1rem;color:#222}"
     "h1{font-size:1.3rem;margin-bottom:.2rem}h2{font-size:1rem;margin:1.5rem 0 .3rem}p{margin:.2rem 0;color:#555}"
@@ -30,22 +30,25 @@ _STYLE = (
 
 
 class Dashboard(Callback):
-    """Writes one HTML page about the run: verdicts in plain sentences, then the figures that they come from.
+    """Write an HTML page about the run, with verdicts and the figures on which they are based.
 
-    The page stands alone, its figures are inside of it, and it is replaced whole after the first epoch, after every so
-    many, and at the end of the run, however it ends. While the run lasts, a browser that shows the page reads it again
-    every few seconds. Drawing takes a second or two, so choose ``every`` with an eye on how long an epoch takes.
+    The page is one file that includes its figures. It is replaced after the first epoch, after every ``every`` epochs,
+    and at the end of the run, also after an error. During the run, a browser reloads it every few seconds. Drawing
+    takes one or two seconds, so choose ``every`` according to the length of an epoch.
 
     Args:
-        path: of the page, which stays the same if the program changes its working directory; FileNotFoundError if its
-            folder does not exist.
-        every: epochs from one page to the next.
-        monitors: what to watch. They are run by the dashboard, so do not give them to the run as well. If None:
-            ``UpdateRatios``, ``Statistics``, ``Saturation`` and ``DeadUnits`` as they are if nothing is said.
-        title: of the page.
+        path: path of the page. A relative path refers to the present working directory, also if that changes later.
+        every: number of epochs between pages.
+        monitors: monitors to run. The dashboard runs them, so do not pass them to the run too. None for
+            ``UpdateRatios``, ``Statistics``, ``Saturation`` and ``DeadUnits`` with default arguments.
+        title: title of the page.
 
     Attributes:
-        verdicts: the sentences of the page as last written.
+        verdicts: verdicts on the page that was written last.
+
+    Raises:
+        FileNotFoundError: if the page's folder does not exist.
+        TypeError, ValueError: for bad arguments.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -58,7 +61,7 @@ class Dashboard(Callback):
         title: str = "Training run",
     ) -> None:
         self.path, self.title = Path(path).absolute(), title
-        check_folder(path)  # or a run would end with an error and without its page
+        check_folder(path)  # otherwise the run would end with an error and without its page
         self.every = checks.count("Dashboard", "every", every)
         if monitors is None:
             monitors = UpdateRatios(), Statistics(), Saturation(), DeadUnits()
@@ -74,17 +77,17 @@ class Dashboard(Callback):
         self.verdicts = []
 
     def before_update(self, trainer: Run, record: Record) -> None:
-        """Ask the monitors."""
+        """Run the monitors."""
         for monitor in self.monitors:
             monitor.before_update(trainer, record)
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Ask the monitors."""
+        """Run the monitors."""
         for monitor in self.monitors:
             monitor.on_step(trainer, record)
 
     def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
-        """Write the page, if it is time."""
+        """Write the page, if it is due."""
         due = row["epoch"] == 1 or row["epoch"] % self.every == 0
         if due and trainer.step < trainer.steps:
             self._write(trainer)
@@ -111,7 +114,7 @@ class Dashboard(Callback):
             raise
 
     def _parts(self, state: dict[str, Any]) -> list[dict[str, Any]]:
-        """The states of the monitors in that of the page."""
+        """Return the states of the monitors that are in the dashboard's state."""
         parts: list[dict[str, Any]] = [{} for _ in self.monitors]
         for key, value in state.items():
             number, _, name = key.partition(" ")
@@ -144,7 +147,7 @@ def page(
     found: Sequence[Verdict],
     running: bool,
 ) -> str:
-    """The page's HTML: ``words`` are lines under the title; a running run's page asks to be read again."""
+    """Return the page's HTML. ``words`` are lines under the title. The page of a running run reloads itself."""
     from .. import plots
 
     kinds = UpdateRatios, DeadUnits, Saturation, Statistics

@@ -1,9 +1,10 @@
-"""What theory expects a layer to do to the scale of activations and of gradients.
+"""The expected effect of a layer on the scale of activations and gradients, according to theory.
 
-A gain is a ratio of mean squares: E[y^2] / E[x^2] forward, E[dx^2] / E[dy^2] backward. Mean squares and not variances,
-because they multiply from layer to layer where activations have a mean, as those of a ReLU do (He et al. 2015, eq. 7).
-For weights with mean 0 that are independent of what they meet, the output of a linear layer has the mean square
-fan_in * E[W^2] * E[x^2], the gradient at its input fan_out * E[W^2] * E[dy^2] (Glorot and Bengio 2010, section 4.2).
+A gain is a ratio of mean squares: E[y^2] / E[x^2] forward, E[dx^2] / E[dy^2] backward. Mean squares are used instead of
+variances, because they multiply from layer to layer even if activations have a mean, as those of a ReLU do (He et al.
+2015, eq. 7). If weights have mean 0 and are independent of the input, the output of a linear layer has the mean square
+fan_in * E[W^2] * E[x^2], and the gradient at its input has fan_out * E[W^2] * E[dy^2] (Glorot and Bengio 2010, section
+4.2).
 """
 
 from dataclasses import fields
@@ -32,18 +33,23 @@ from ..net.net import Net
 
 Gains = tuple[float | None, float | None]
 LINEAR = (Dense, Conv2D, ConvTranspose2D)
-# A standard normal distribution as points and weights; no point lies at 0, where kinks are.
+# A standard normal distribution as points and weights. No point is at 0, where kinks are.
 _POINTS = (np.arange(2000) - 999.5) / 125
 _WEIGHTS = np.exp(-0.5 * _POINTS**2) / np.exp(-0.5 * _POINTS**2).sum()
 
 
 def expected_gains(layer: Layer, m: Any, x: np.ndarray) -> Gains:
-    """(forward, backward) gain of a layer, None where there is no theory; m is its memory after a training pass over x.
+    """Return the (forward, backward) gain of a layer, each None if there is no theory.
 
-    Elementwise functions: E[f(x)^2] and E[f'(x)^2] for a normally distributed x of the mean and variance at hand,
-    which are 1/2 for a ReLU whose input has mean 0. Normalisations: mean square E[gain^2] + E[shift^2] out; the
-    gradient is divided by the standard deviation and loses 2 of N dimensions. Pooling has no entry: what it does
-    depends on how alike neighbours are.
+    Elementwise functions have E[f(x)^2] and E[f'(x)^2] for normally distributed x of the measured mean and variance;
+    both are 1/2 for a ReLU whose input has mean 0. Outputs of normalisations have the mean square
+    E[gain^2] + E[shift^2], and their gradient is divided by the standard deviation and loses 2 of N dimensions. There
+    is no theory for pooling, whose effect depends on the similarity of neighbours.
+
+    Args:
+        layer: the layer.
+        m: its memory after a training pass over x.
+        x: its input.
     """
     scale = _mean_square(x)
     if scale == 0:
@@ -73,11 +79,11 @@ def _mean_square(values: np.ndarray) -> float:
 
 
 def _connections(layer: Any, in_shape: tuple[int, ...], dtype: np.dtype) -> tuple[float, float]:
-    """Mean numbers of inputs of an output, and of outputs of an input: fan-in and fan-out with borders and strides.
+    """Return the mean number of inputs per output and of outputs per input, with borders and strides.
 
-    Counted by a layer of that kind with all weights and inputs 1.
+    They are counted by a layer of the same kind with all weights and inputs 1.
     """
-    kind = next(kind for kind in LINEAR if isinstance(layer, kind))  # a subclass may do more
+    kind = next(kind for kind in LINEAR if isinstance(layer, kind))  # a subclass may compute something else
     options = {f.name: getattr(layer, f.name) for f in fields(kind)} | {"init": Constant(1.0)}
     net = Net([kind(**options)], in_shape, dtype=dtype)
     x = np.ones((1, *net.input_shape), dtype)
@@ -88,7 +94,7 @@ def _connections(layer: Any, in_shape: tuple[int, ...], dtype: np.dtype) -> tupl
 
 
 def _of_function(layer: Layer, mean: float, std: float, dtype: np.dtype) -> Gains:
-    """Gains of an elementwise function whose input is normally distributed."""
+    """Return the gains of an elementwise function for normally distributed input."""
     x = (mean + std * _POINTS).astype(dtype)[:, np.newaxis]
     net = Net([layer], 1, dtype=dtype)
     y, dx = net.forward(x, training=True).copy(), np.empty_like(x)

@@ -1,8 +1,9 @@
-"""The loss around a net's weights, along one or two random directions, filter-normalised.
+"""The loss around a net's weights, along one or two filter-normalised random directions.
 
-Li, Xu, Taylor, Studer, Goldstein 2018, "Visualizing the Loss Landscape of Neural Nets". A network of ReLUs or with
-batch normalisation computes the same when a filter is scaled and the next layer undoes it, so a step of a given length
-means nothing. A direction whose every filter is as long as the net's own makes pictures of different nets comparable.
+Li, Xu, Taylor, Studer, Goldstein 2018, "Visualizing the Loss Landscape of Neural Nets". In a network with ReLUs or
+batch normalisation, filters can be scaled without any change of the output, if the next layer compensates. The length
+of a step alone therefore means nothing. Directions whose filters have the norms of the net's filters make figures of
+different nets comparable.
 """
 
 from dataclasses import dataclass
@@ -16,14 +17,21 @@ from ..data import check_data
 from ..net.net import Net
 from ..storage.files import write_json
 
-_TINY = 1e-10  # keeps a filter of zeros at zero, as the authors' code does
+_TINY = 1e-10  # keeps filters of zeros at zero, as in the authors' code
 
 
 def filter_normalised_direction(net: Net, seed: int = 0) -> np.ndarray:
-    """A random direction (P,) each of whose filters has the norm of the net's own (Li et al. 2018, section 4).
+    """Draw a random direction whose filters have the norms of the net's filters. Li et al. 2018, section 4.
 
-    A filter is what feeds one unit: an index of the last axis. Arrays with fewer than two axes, which are biases and
-    the gains and shifts of normalisations, get 0, as in the paper. Values are standard normal before scaling.
+    A filter has the weights of one unit, an index of the last axis. Values are standard normal before scaling. Arrays
+    with fewer than two axes, such as biases, gains and shifts, are 0, as in the paper.
+
+    Args:
+        net: the net.
+        seed: seed of the direction.
+
+    Returns:
+        A float64 vector of shape (P,), where P is the number of parameters.
     """
     return _filter_normalised(net, checks.count("filter_normalised_direction", "seed", seed, least=0), 0)
 
@@ -42,12 +50,13 @@ def _filter_normalised(net: Net, seed: int, index: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class LossSurface:
-    """The data loss around a net's weights: ``plot`` it, ``save`` it.
+    """The data loss around a net's weights. It can be plotted and saved.
 
     Attributes:
-        x, y: steps along the first and the second direction, (nx,) and (ny,); y is None for a line.
-        losses: (nx,), or (ny, nx): the row is the step along the second direction. Infinite where it overflows.
-        seed: of the directions.
+        x, y: steps along the first and the second direction, of shape (nx,) and (ny,). y is None for a line.
+        losses: losses of shape (nx,), or (ny, nx) with rows for steps along the second direction. Infinite where the
+            loss overflows.
+        seed: seed of the directions.
     """
 
     x: np.ndarray
@@ -57,12 +66,12 @@ class LossSurface:
 
     @property
     def concavity(self) -> float:
-        """How far from convex: the mean over all inner points of max(0, -l) / |k|, from 0 to 1.
+        """Measure of non-convexity: the mean of max(0, -l) / |k| over all inner points, from 0 to 1.
 
-        k is the curvature of largest size and l the smallest (of two, or the only one, of a line) at the point, from
-        second differences. It is the sampled surface's counterpart of |l_min / l_max| of the whole Hessian in figure 7
-        of the paper; where the surface of two dimensions is concave, so is the loss itself in that direction. Points
-        next to an infinite loss are left out; NaN if none is left.
+        At each point, l is the smallest curvature and k is the curvature of largest absolute value, from second
+        differences. A line has one curvature, a surface has two. This is the counterpart, for the sampled surface, of
+        |l_min / l_max| of the whole Hessian in figure 7 of the paper. Where the surface is concave, the loss itself is
+        concave in that direction. Points next to an infinite loss are left out. NaN if no point is left.
         """
         low, high = _curvatures(self.losses)
         size = np.maximum(np.abs(low), np.abs(high))
@@ -70,7 +79,7 @@ class LossSurface:
         return float((np.maximum(0, -low[known]) / size[known]).mean()) if known.any() else np.nan
 
     def save(self, path: str | Path) -> None:
-        """Write steps, losses and concavity to ``path`` as JSON; infinite losses become null."""
+        """Write steps, losses and concavity to a JSON file, with null for infinite losses."""
         document = {
             "seed": self.seed,
             "concavity": self.concavity,
@@ -81,9 +90,12 @@ class LossSurface:
         write_json(path, document)
 
     def plot(self, path: Any = None, *, title: str = "") -> Any:
-        """Draw the line, or the contours of the surface, into an image file, with the data beside it.
+        """Draw the line, or the contours of the surface.
 
-        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
+            title: title of the figure.
         """
         from .. import plots
 
@@ -103,16 +115,23 @@ def loss_line(
     direction: np.ndarray | None = None,
     progress: bool | None = None,
 ) -> LossSurface:
-    """The data loss at ``points`` steps from -span to span along one direction from the net's weights.
+    """Measure the data loss along one direction from the net's weights.
 
     Args:
-        net: a trained net; a twin does the work. Batch norms use the running statistics as they are, as in the paper.
+        net: trained net. A twin is evaluated, with the present running statistics of batch norms, as in the paper.
         x, y: samples on which the loss is measured, without penalties.
-        span: the largest step; 1 adds a filter as long as the net's own.
+        span: steps are from -span to span. A step of 1 adds filters with the norms of the net's filters.
         points: number of steps, odd, so that the net itself is the middle one.
-        seed: of the direction.
-        direction: (P,) to take in place of a random one, such as the difference of two nets' weights.
-        progress: True shows a progress bar, False none, None one on a terminal only.
+        seed: seed of the direction.
+        direction: vector of shape (P,) to use instead of a random direction, such as the difference of two nets'
+            weights.
+        progress: whether to show a progress bar; None shows one on a terminal only.
+
+    Returns:
+        A ``LossSurface`` with ``y=None``.
+
+    Raises:
+        TypeError, ValueError: for bad arguments.
     """
     steps = _steps("loss_line", span, points)
     along = filter_normalised_direction(net, seed) if direction is None else _direction(net, direction)
@@ -130,10 +149,13 @@ def loss_surface(
     seed: int = 0,
     progress: bool | None = None,
 ) -> LossSurface:
-    """The data loss on a square of points x points steps along two random filter-normalised directions.
+    """Measure the data loss on a grid of points x points steps along two random filter-normalised directions.
 
-    Arguments are those of ``loss_line``. The two directions are not made orthogonal: in so many dimensions they nearly
-    are.
+    The arguments are those of ``loss_line``. The directions are not made orthogonal, because in so many dimensions they
+    nearly are.
+
+    Returns:
+        A ``LossSurface``.
     """
     steps = _steps("loss_surface", span, points)
     checks.count("loss_surface", "seed", seed, least=0)
@@ -162,7 +184,7 @@ def _direction(net: Net, direction: Any) -> np.ndarray:
 def _losses(
     who: str, net: Net, x: Any, y: Any, along: np.ndarray, places: np.ndarray, progress: bool | None
 ) -> np.ndarray:
-    """Data loss at net.params + place @ along for every place (n, directions)."""
+    """Return the data loss at net.params + place @ along for every place; places have shape (n, directions)."""
     from tqdm import tqdm
 
     if not isinstance(net, Net) or net.loss_function is None:
@@ -173,14 +195,14 @@ def _losses(
     losses = np.empty(len(places))
     bar = tqdm(places, unit="point", disable=None if progress is None else not progress)
     for i, place in enumerate(bar):
-        with np.errstate(over="ignore", invalid="ignore"):  # far out a loss may overflow, and is then infinite
+        with np.errstate(over="ignore", invalid="ignore"):  # far away, a loss may overflow to infinity
             twin.params = (start + place @ along).astype(net.dtype)
             losses[i] = twin.evaluate(x, y)["data_loss"]
     return np.where(np.isnan(losses), np.inf, losses)
 
 
 def _curvatures(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest curvature at all inner points, from second differences; NaN next to an infinite loss."""
+    """Return the smallest and largest curvature at all inner points, by second differences; NaN next to infinity."""
     f = np.where(np.isfinite(losses), losses, np.nan)
     if f.ndim == 1:
         second = f[2:] - 2 * f[1:-1] + f[:-2]

@@ -1,4 +1,4 @@
-"""Variance of activations and of gradients by layer, before training, beside what theory expects."""
+"""Variances of activations and gradients by layer, compared with theory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,17 +19,18 @@ from .rewire import rewired
 
 @dataclass(frozen=True)
 class LayerVariance:
-    """What one layer does to the scale of what passes through it.
+    """Effect of one layer on the scale of activations and gradients.
 
     Attributes:
-        name, kind: place in the net (``"2.layers.0"``) and class; ``"input"`` for the data.
-        shape: of one sample of the output.
-        mean, variance: of the output, over samples and elements.
-        gain: E[y^2] / E[x^2] of output and input; ``expected_gain`` is what theory says of it, None if nothing.
-        gradient_variance: of the gradient at the output.
-        gradient_gain: E[dx^2] / E[dy^2] of the gradients at input and output; ``expected_gradient_gain`` likewise.
-
-    A gain is None where it would be 0 / 0.
+        name: place in the net, such as ``"2.layers.0"``; ``"input"`` for the data.
+        kind: class of the layer; ``"input"`` for the data.
+        shape: shape of one sample of the output.
+        mean, variance: mean and variance of the output, over samples and elements.
+        gradient_variance: variance of the gradient at the output.
+        gain: E[y^2] / E[x^2] for output y and input x; None if it is not defined.
+        expected_gain: gain according to theory; None if there is no theory.
+        gradient_gain: E[dx^2] / E[dy^2] for the gradients at input and output; None if it is not defined.
+        expected_gradient_gain: gradient gain according to theory; None if there is no theory.
     """
 
     name: str
@@ -46,12 +47,12 @@ class LayerVariance:
 
 @dataclass(frozen=True)
 class VarianceByLayer:
-    """The table of ``variance_by_layer``: ``print`` it, ``plot`` it, ``save`` it.
+    """The result of ``variance_by_layer``. It can be printed, plotted and saved.
 
     Attributes:
-        layers: one entry for the input, then one a layer, in the order of the forward pass; a Residual comes after
-            the layers inside it, a Chain inside the net has no entry of its own.
-        samples: number of samples that went through.
+        layers: one entry for the input and one for each layer, in the order of the forward pass. A Residual comes after
+            its inner layers. A Chain has no entry of its own.
+        samples: number of samples.
     """
 
     layers: tuple[LayerVariance, ...]
@@ -77,17 +78,19 @@ class VarianceByLayer:
         return "\n".join("  ".join(map(_pad, sides, row, widths)) for row in rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """All that the table holds, as JSON knows it."""
+        """Return the table as numbers, strings, lists and dicts, for JSON."""
         return {"samples": self.samples, "layers": [asdict(layer) for layer in self.layers]}
 
     def save(self, path: str | Path) -> None:
-        """Write the table to ``path`` as JSON, whole or not at all; null for what is not finite."""
+        """Write the table to a JSON file, completely or not at all, with null for NaN and infinity."""
         write_json(path, self.to_dict())
 
     def plot(self, path: Any = None) -> Any:
-        """Draw variances and gains by layer into an image file, with the data beside it.
+        """Draw variances by layer.
 
-        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
         """
         from .. import plots
 
@@ -95,9 +98,9 @@ class VarianceByLayer:
 
 
 class Tap(Layer):
-    """A layer that does what the one inside it does, and notes the scale of all that passes.
+    """A wrapper around a layer that records the scale of activations and gradients.
 
-    It neither floors nor masks, so no ReLU works in place behind it, and the input of each is there to be seen.
+    It neither floors nor masks, so ReLUs do not work in place, and the inputs of all layers are available.
     """
 
     def __init__(self, name: str, layer: Layer) -> None:
@@ -122,17 +125,17 @@ class Tap(Layer):
 
 
 def mean_square(values: np.ndarray) -> float:
-    """Mean of the squares, in double precision."""
+    """Return the mean of the squares, in double precision."""
     return float(np.square(values, dtype=np.float64).mean())
 
 
 def tapped(net: Net) -> Net:
-    """A twin of ``net`` with a ``Tap`` around every layer, at any depth."""
+    """Return a twin of ``net`` with a ``Tap`` around every layer, also inside other layers."""
     return rewired(net, Tap)
 
 
 def taps(layer: Any) -> Iterator[Tap]:
-    """The taps in a tapped layer, in the order of the forward pass, each after those inside it."""
+    """Yield the taps in a tapped layer, in the order of the forward pass, each after those inside it."""
     if isinstance(layer, Tap):
         yield from taps(layer.layer)
         yield layer
@@ -145,16 +148,22 @@ def taps(layer: Any) -> Iterator[Tap]:
 
 
 def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> VarianceByLayer:
-    """Variances of activations and gradients of each layer in one training pass, beside what theory expects.
+    """Measure the variances of each layer's activations and gradients in one training pass, and compare with theory.
 
-    A twin does the work: the net is left alone. See ``diagnostics.gains`` for the theory; a Residual is expected to add
-    the mean squares of its two paths.
+    The pass runs on a twin; the net does not change. ``diagnostics.gains`` has the theory. A Residual is expected to
+    add the mean squares of its two paths.
 
     Args:
-        net: any network, with weights as they are.
-        x: samples (n, *input_shape).
-        y: targets, if the gradients are to be those of the net's loss; None sends standard normal numbers back.
-        seed: of those numbers.
+        net: any network.
+        x: samples of shape (n, *input_shape).
+        y: targets, for gradients of the net's loss. None to start the backward pass with standard normal numbers.
+        seed: seed of these numbers.
+
+    Returns:
+        A ``VarianceByLayer``.
+
+    Raises:
+        TypeError, ValueError: for bad arguments.
     """
     if not isinstance(net, Net):
         raise TypeError(f"variance_by_layer: expected a Net; got {net!r}")
@@ -193,7 +202,7 @@ def _row(tap: Tap) -> LayerVariance:
 
 
 def _of_composite(tap: Tap) -> Gains:
-    """Expected gains of any layer: those of a chain multiply, those of a residual's two paths add."""
+    """Return the expected gains of any layer. Those of a chain multiply; those of a residual's two paths add up."""
     layer = tap.layer
     if isinstance(layer, Chain):
         inner = [_of_composite(t) for t in layer.layers if isinstance(t, Tap)]

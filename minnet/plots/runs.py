@@ -1,6 +1,6 @@
-"""Runs with several seeds as a median and a band of quartiles."""
+"""Figures of runs with several seeds: the median and a band between the quartiles."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,22 @@ def comparison(
     ylim: Limits | Mapping[str, Limits] = None,
     share_y: bool | None = None,
 ) -> Any:
-    """Draw the median and the quartiles over runs, a line and a band for each label, panels side by side.
+    """Draw median and quartiles over runs, as a line and a band for each label, in panels side by side.
 
-    A run that diverged holds infinity from there on (for an accuracy, minus infinity): it takes its place at that end
-    of the runs, the line stops where the median run has diverged, and the band runs out of the picture. A CSV file
-    beside the figure holds all runs.
+    After a run has diverged, its values must be infinity (minus infinity for an accuracy), so that it counts as the
+    worst run. The line ends where the median run has diverged, and the band extends beyond the axes. A CSV file beside
+    the figure has the values of all runs.
 
     Args:
         path: see ``save``.
         panels: title -> label -> (x of shape (n,), values of shape (runs, n)). A label has one colour in all panels.
-        xlabel, ylabel: what the axes show, with units.
-        log_x, log_y: logarithmic axes.
-        ylim: part of the y axis to show; all finite medians if None.
-        share_y: whether the y axes of all panels have one scale. None for yes, unless ``ylabel`` or ``log_y`` differ
-            between panels.
+        xlabel, ylabel: labels of the axes, with units.
+        log_x, log_y: whether the axes are logarithmic.
+        ylim: range of the y axis; None for all finite medians.
+        share_y: whether all panels have the same range of the y axis. None for yes, unless ``ylabel`` or ``log_y``
+            differ between panels.
 
-    ``xlabel``, ``ylabel``, ``log_x``, ``log_y`` and ``ylim`` may each be a mapping from the panels' titles.
+    ``xlabel``, ``ylabel``, ``log_x``, ``log_y`` and ``ylim`` may also be mappings from titles of panels.
     """
     x_labels, y_labels, x_logs, y_logs, y_limits = (
         value if isinstance(value, Mapping) else dict.fromkeys(panels, value)
@@ -47,7 +47,7 @@ def comparison(
         share_y = len(set(y_labels.values())) == len(set(y_logs.values())) == 1
     labels = list(dict.fromkeys(label for runs in panels.values() for label in runs))
     drawn, axes = figure(len(panels), width=4.6, height=3.6)
-    # The quartiles are three of the runs, not mixtures of two: infinity mixes with nothing.
+    # Each quartile is the value of one run, because interpolation with infinity makes no sense.
     quartiles = {
         (name, label): np.quantile(values, _QUARTILES, axis=0, method="inverted_cdf")
         for name, runs in panels.items()
@@ -56,12 +56,7 @@ def comparison(
     ends = {name: _ends([q for (panel, _), q in quartiles.items() if share_y or panel == name]) for name in panels}
     for axis, (name, runs) in zip(axes, panels.items(), strict=True):
         for label, (x, _) in runs.items():
-            low, middle, high = quartiles[name, label]
-            style = look(labels.index(label))
-            axis.plot(x, np.where(np.isfinite(middle), middle, np.nan), **style)
-            axis.fill_between(
-                x, np.clip(low, *ends[name]), np.clip(high, *ends[name]), color=style["color"], alpha=0.15, linewidth=0
-            )
+            _line_and_band(axis, x, quartiles[name, label], ends[name], look(labels.index(label)))
         axis.set(title=name, xlabel=x_labels[name], ylabel=y_labels[name])
         axis.set(xscale="log" if x_logs[name] else "linear", yscale="log" if y_logs[name] else "linear")
     limits = [axis.get_ylim() for axis in axes]
@@ -71,19 +66,30 @@ def comparison(
         elif share_y:
             axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     shared_legend(drawn, labels, 3 * len(panels))
-    rows = (
-        (name, label, number, at, value)
-        for name, runs in panels.items()
-        for label, (x, values) in runs.items()
-        for number, run in enumerate(values)
-        for at, value in zip(x, map(float, run), strict=True)
-    )
     head = (x if isinstance(x, str) else word for x, word in ((xlabel, "x"), (ylabel, "value")))
-    save_rows(path, ("panel", "label", "run", *head), rows)
+    save_rows(path, ("panel", "label", "run", *head), _rows(panels))
     return save(drawn, path)
 
 
+def _line_and_band(
+    axis: Any, x: Sequence[float], quartiles: np.ndarray, ends: tuple[float, float], style: dict[str, Any]
+) -> None:
+    """Draw the median and the band between the quartiles, clipped to ``ends``."""
+    low, middle, high = quartiles
+    axis.plot(x, np.where(np.isfinite(middle), middle, np.nan), **style)
+    axis.fill_between(x, np.clip(low, *ends), np.clip(high, *ends), color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _rows(panels: Mapping[str, Mapping[str, tuple[Sequence[float], np.ndarray]]]) -> Iterator[tuple[Any, ...]]:
+    """Yield a row of the CSV file for each value: panel, label, run, x, value."""
+    for name, runs in panels.items():
+        for label, (x, values) in runs.items():
+            for number, run in enumerate(values):
+                for at, value in zip(x, map(float, run), strict=True):
+                    yield name, label, number, at, value
+
+
 def _ends(quartiles: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The smallest and the largest finite value."""
+    """Return the smallest and the largest finite value."""
     finite = np.concatenate([np.ravel(q[np.isfinite(q)]) for q in quartiles])
     return float(finite.min()), float(finite.max())

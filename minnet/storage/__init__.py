@@ -1,5 +1,6 @@
-"""Files: written whole or not at all, and read without trust.
+"""Files that are written completely or not at all, and that are checked when they are read.
 
-``files`` writes, ``tensorfile`` reads and writes safetensors, ``archive`` puts documents with arrays into such a file,
-and ``folderlock`` lets one run at a time write into a folder. This room knows nothing of what is stored.
+``files`` writes files, ``tensorfile`` reads safetensors in bounded memory, ``archive`` stores documents with arrays in
+such a file, and ``folderlock`` lets one run at a time write into a folder.
+This room knows nothing of what is stored, and imports no other room.
 """

@@ -1,11 +1,11 @@
-"""A file of minnet's: safetensors of named arrays, with a JSON document, a kind, a version and a checksum in it.
+"""Archives: safetensors files with named arrays, a JSON document, a kind, a version and a checksum.
 
-The metadata in its header are four texts: ``format``, ``version``, ``blake2b`` and ``document``. The checksum is of the
-document and of every array's name, dtype, shape and bytes. Nothing in the file is code.
+The metadata in the header are four strings: ``format``, ``version``, ``blake2b`` and ``document``. The checksum covers
+the document and the name, dtype, shape and bytes of every array. The file contains no code.
 
-Reading takes no more memory than the arrays, and beside them the file's size and 4 MiB. As lists and dicts of Python's
-may take some 30 times their text, the document's memory is bounded by its text before it is read, and a file whose
-header and document might take more is refused, in writing as in reading (``tensorfile``).
+Reading takes no more memory than the arrays, plus the file's size and 4 MiB. Lists and dicts of Python may take about
+30 times the memory of their JSON text. A bound on the document's memory is therefore computed from its text before it
+is parsed, and a file whose header and document may take more is an error, in writing and in reading (``tensorfile``).
 """
 
 import errno
@@ -33,22 +33,29 @@ from .tensorfile import (
 
 CHECKPOINT, VERSION = "minnet checkpoint", 1
 
-# Keys of the JSON objects that stand for what JSON has not: an array, a number of NumPy's, NaN and infinity.
+# Keys of the JSON objects that represent arrays, NumPy numbers, NaN and infinity, which JSON does not have.
 _ARRAY, _NUMBER, _FLOAT = "$array", "$number", "$float"
 _NAMES = frozenset(dtype.name for dtype in DTYPES.values())
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be used: damaged, foreign, of a newer version, or of another run; the text says which."""
+    """A file cannot be used: it is damaged, of another format or version, or of another run. The message says which."""
 
 
 def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarray], kind: str = CHECKPOINT) -> None:
-    """Write ``document`` and ``arrays`` into one file of a kind, whole or not at all.
+    """Write a document and arrays to one file. The file is written completely or not at all.
 
-    The document is made of dicts with text as keys, lists (tuples become lists), text, numbers, True, False, None and
-    arrays; those arrays are named by their place in it (``/callbacks/0/params``). TypeError for anything else. OSError
-    if the file cannot be written, also if the document is too large for one (many numbers belong in arrays); what was
-    at ``path`` is then whole.
+    Args:
+        path: path of the file. If writing fails, an existing file does not change.
+        document: dict of dicts with strings as keys, lists, tuples (which become lists), strings, numbers, bools, None
+            and arrays. Arrays in it are stored under their path in the document, such as ``/callbacks/0/params``.
+        arrays: further arrays by name.
+        kind: kind of the file, which ``read`` compares.
+
+    Raises:
+        TypeError: if the document contains anything else.
+        FileNotFoundError: if the folder does not exist.
+        OSError: if the file cannot be written, or if the document is too large. Many numbers belong in arrays.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save
@@ -59,7 +66,7 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
     metadata = {"format": kind, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
     try:
         content = save(found, metadata)
-    except SafetensorError as error:  # it allows 100 MB
+    except SafetensorError as error:  # safetensors allows headers of 100 MB
         raise _too_large(kind, text, path) from error
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
     tensors = sum(memory_of_tensor(array.shape) for array in found.values())
@@ -68,7 +75,7 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
     try:
         write_whole(path, content)
     except OSError as error:
-        if error.errno is None:  # of a folder that is missing, and says so
+        if error.errno is None:  # a missing folder, whose error needs no more words
             raise
         raise type(error)(
             error.errno,
@@ -78,10 +85,19 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
 
 
 def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(document, arrays) of a file of that kind that ``write`` made; the arrays of the document are back in it.
+    """Read a file that ``write`` wrote.
 
-    CheckpointError for a file that is truncated, damaged, foreign or of a newer version, or that might take more memory
-    than its arrays, its size and 4 MiB; FileNotFoundError for none.
+    Args:
+        path: path of the file.
+        kind: kind that the file must have.
+
+    Returns:
+        (document, arrays): the document with its arrays, and all other arrays.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        CheckpointError: if the file is truncated, damaged, of another kind or of a newer version, or if it may take
+            more memory than its arrays, its size and 4 MiB.
     """
     path = Path(path)
     if not path.is_file():
@@ -153,15 +169,17 @@ def _checksum(text: str, arrays: dict[str, np.ndarray]) -> str:
 
 
 def _plain_array(place: str, array: np.ndarray) -> np.ndarray:
-    """The array as a file can have it: contiguous, in the machine's order of bytes."""
+    """Return the array in the form of a file: contiguous, in the machine's byte order."""
     if array.dtype.name not in _NAMES:
         raise TypeError(f"checkpoint: expected arrays of numbers; got dtype {array.dtype} at {place}")
     plain = np.asarray(array, array.dtype.newbyteorder("="))
-    return plain if plain.flags.c_contiguous else plain.copy()  # ascontiguousarray would give a single number an axis
+    return (
+        plain if plain.flags.c_contiguous else plain.copy()
+    )  # ascontiguousarray would add an axis to an array without axes
 
 
 def _pack(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
-    """``value`` as JSON can hold it; arrays in it are added to ``arrays`` under the name of their place."""
+    """Convert ``value`` for JSON, and add the arrays in it to ``arrays`` under their place."""
     if isinstance(value, np.ndarray):
         if place in arrays:
             raise ValueError(f"checkpoint: expected places of different names; got {place} twice")
@@ -187,7 +205,7 @@ def _pack(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _unpack(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    """What ``_pack`` made a dict of, parts first; arrays that are put back leave ``arrays``."""
+    """Revert ``_pack`` for a dict whose parts are reverted already. Arrays in it are removed from ``arrays``."""
     if _ARRAY in value:
         return arrays.pop(value[_ARRAY])
     if _FLOAT in value:

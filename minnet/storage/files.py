@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and JSON without what it does not know."""
+"""Writing files completely or not at all, and conversion of values to plain JSON."""
 
 import json
 import math
@@ -11,16 +11,24 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> None:
-    """FileNotFoundError unless the folder in which ``path`` is to be written exists."""
+    """Raise FileNotFoundError unless the folder of ``path`` exists."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"expected the folder {path.parent} to exist, to write {path.name} in it")
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:
-    """Write ``content``, text as UTF-8, beside ``path``, flush it to the disk, then rename it into place.
+    """Write a temporary file next to ``path``, flush it to the disk, and rename it to ``path``.
 
-    A crash or a full disk leaves what was at ``path`` before. FileNotFoundError if the folder does not exist.
+    After a crash or an error, such as a full disk, an existing file at ``path`` is unchanged.
+
+    Args:
+        path: path of the file.
+        content: bytes, or text that is written as UTF-8.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        OSError: if the file cannot be written.
     """
     path = Path(path)
     check_folder(path)
@@ -33,19 +41,19 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        with suppress(OSError):  # such as that the folder is read-only: the first error is the one to tell
+        with suppress(OSError):  # such as a read-only folder; the first error is the one to report
             temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Write a ``plain`` document as JSON, by ``write_whole``."""
+    """Write ``plain(document)`` as JSON, with ``write_whole``."""
     write_whole(path, json.dumps(plain(document), indent=1, allow_nan=False))
 
 
 def plain(value: Any) -> Any:
-    """The same as JSON can hold it: arrays and tuples as lists, None for numbers that are not finite."""
+    """Convert a value for JSON: arrays and tuples to lists, and NaN and infinity to None."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -56,12 +64,12 @@ def plain(value: Any) -> Any:
 
 
 def temporary_name(path: Path, writer: int | str) -> Path:
-    """Where the process ``writer`` writes what is to be at ``path``; ``"*"`` gives the pattern of all processes."""
+    """Return the temporary path of the process ``writer``; ``"*"`` gives the pattern for all processes."""
     return path.with_name(f".{path.name}.{writer}.tmp")
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flush the name too, so that a power cut does not undo the renaming. Not every system or disk knows how."""
+    """Flush the folder, so that the renaming survives a power cut. Some systems and disks cannot do this."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,11 +1,12 @@
-"""One run at a time writes in a folder, among all threads and processes that see it.
+"""A lock that lets one run at a time write in a folder, among all threads and processes.
 
-The folder has a file ``.lock`` while a run writes in it. The run holds an advisory lock of the operating system on that
-file (``flock``), which ends with the process, however that ends; a file that a killed process left behind therefore
-locks nobody out. The file also holds a token of whose it is, at random, which is compared before each write: where the
-system or the disk has no such locks (some network file systems, Windows), the run that came first finds the other's
-token and stops, instead of both removing each other's files. Linux carries ``flock`` over NFS (since 2.6.12, unless
-mounted with ``nolock`` or ``local_lock``), also between hosts.
+While a run writes in a folder, the folder has a file ``.lock``. The run holds an advisory lock of the operating system
+on that file (``flock``). The lock ends with the process, so a file that a killed process left behind has no effect.
+
+The file also contains a random token of its owner, which is compared before each write. Some network file systems and
+Windows do not have such locks. There, the first run finds the token of the second run and stops, so the two do not
+remove each other's files. Linux supports ``flock`` over NFS, also between hosts (since 2.6.12, unless mounted with
+``nolock`` or ``local_lock``).
 """
 
 import os
@@ -25,11 +26,14 @@ NAME = ".lock"
 
 
 class FolderLock:
-    """The right to write in a folder, from its making to ``release``.
+    """The exclusive right to write in a folder, from construction to ``release``.
+
+    Args:
+        folder: the folder.
 
     Raises:
-        FileExistsError: if another run has it.
-        OSError: if the file cannot be written, for any other reason.
+        FileExistsError: if another run holds the lock.
+        OSError: if the file cannot be written for another reason.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +43,7 @@ class FolderLock:
         with _guard:
             _displace(self._path)
             handle = _locked(self._path)
-            # Closes the file, which ends the lock, if nobody releases it.
+            # Closes the file, and so ends the lock, if it is never released.
             self._close = weakref.finalize(self, os.close, handle)
             try:
                 os.ftruncate(handle, 0)
@@ -50,15 +54,15 @@ class FolderLock:
             _held[self._path] = self
 
     def check(self) -> None:
-        """FileExistsError if another run has taken the folder over; OSError if the file is gone."""
+        """Raise FileExistsError if another run has taken over the folder, and OSError if the file does not exist."""
         if self._path.read_text(encoding="utf-8", errors="replace") != self._token:
             raise _taken(self._path)
 
     def release(self) -> None:
-        """Let others write. The file is removed, unless it is another run's by now."""
+        """Release the lock. The file is removed, unless it now belongs to another run."""
         if not self._close.alive:
             return
-        if os.getpid() == self._process:  # and not a child that was forked off, to which it does not belong
+        if os.getpid() == self._process:  # a forked child does not own the lock
             with suppress(OSError):
                 self.check()
                 self._path.unlink()
@@ -70,9 +74,9 @@ _held: "weakref.WeakValueDictionary[Path, FolderLock]" = weakref.WeakValueDictio
 
 
 def _displace(path: Path) -> None:
-    """Release the lock of a run in this process that cannot be at work, as this thread is here and not there.
+    """Release a lock of this process whose run cannot be active, because its thread is this one or has ended.
 
-    A run that an exception broke off does not release it, and is to be resumed in the same session.
+    A run that ended with an exception does not release its lock, but may be resumed in the same session.
     """
     mine = _held.get(path)
     if mine is None or mine._process != os.getpid():
@@ -83,13 +87,13 @@ def _displace(path: Path) -> None:
 
 
 def _locked(path: Path) -> int:
-    """A handle of the file, which is made if need be, with the lock on it."""
+    """Return a handle of the file with the lock on it; create the file if necessary."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             if fcntl is not None:
                 _lock(handle, path)
-            with suppress(FileNotFoundError):  # the one who had it has removed the file meanwhile
+            with suppress(FileNotFoundError):  # the previous owner has removed the file in the meantime
                 if os.path.samestat(os.fstat(handle), path.stat()):
                     return handle
         except BaseException:
@@ -103,7 +107,7 @@ def _lock(handle: int, path: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise _taken(path) from None
-    except OSError:  # a disk without locks
+    except OSError:  # a file system without locks
         return
 
 

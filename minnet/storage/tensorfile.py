@@ -1,7 +1,7 @@
-"""Reading safetensors files in memory that their size bounds.
+"""Reading of safetensors files in memory that is bounded by their size.
 
-The library's own reader makes 10 to 30 times its text of a header, and Python's of JSON as much of a document. Here
-what a text may take is estimated before it is read, and entries of the header are read one by one.
+The safetensors library takes 10 to 30 times the text of a header, and Python's json takes as much for a document. This
+module estimates the memory of a text before it is parsed, and parses entries of the header one by one.
 """
 
 import json
@@ -12,48 +12,50 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Bytes that what begins with, or ends in, each of these may take: a dict and a list of one, an entry's place, an
-# element, half of a text. Upper bounds for CPython.
+# Upper bounds in CPython of the bytes of each part that such a character starts or ends: a dict and a list of one
+# element, the place of an entry, an element, half of a string.
 _COSTS = {"{": 240, "[": 88, ":": 100, ",": 40, '"': 28}
-_TENSOR, _AXIS = 400, 24  # and a tensor without its elements: name, place or array; each of its axes
-FREE = 2**22  # bytes that may be taken beside the file's size
+_TENSOR, _AXIS = 400, 24  # bytes of a tensor without its elements (name, place or array), and of each axis
+FREE = 2**22  # bytes of memory that are allowed beyond the file's size
 DTYPES = {
     **{"BOOL": np.dtype("?"), "F16": np.dtype("f2"), "F32": np.dtype("f4"), "F64": np.dtype("f8")},
     **{f"{kind}{8 * size}": np.dtype(f"{kind.lower()}{size}") for kind in "IU" for size in (1, 2, 4, 8)},
 }
 _SPACE = re.compile(r"[ \t\n\r]*")
-_LONGEST = 1000  # characters of a tensor's entry in the header
+_LONGEST = 1000  # largest number of characters of a tensor's entry in the header
 
 
 def memory_of_json(text: str) -> int:
-    """Bytes that the JSON text may take when it is read, at most."""
+    """Return a bound on the memory, in bytes, of parsing a JSON text."""
     return memory_of_text(text.encode()) + sum(cost * text.count(mark) for mark, cost in _COSTS.items())
 
 
 def memory_of_text(text: bytes) -> int:
-    """Itself, the texts that are read out of it, and one more that grows; in Python all of a text is as wide as its
-    widest character."""
+    """Return a bound on the memory, in bytes, of a text, the strings parsed from it, and one more that grows.
+
+    All characters of a string in Python take the memory of its widest character.
+    """
     plain = text.isascii() and b"\\u" not in text
     return (4 if plain else 16) * len(text)
 
 
 def memory_of_tensor(shape: tuple[int, ...]) -> int:
-    """Bytes that a tensor may take beside its elements."""
+    """Return the bytes that a tensor may take beyond its elements."""
     return _TENSOR + _AXIS * len(shape)
 
 
 class TooManyPartsError(ValueError):
-    """A text that might take more memory than its file's size allows."""
+    """A text may take more memory than the size of its file allows."""
 
 
 def check_memory(memory: int, size: int) -> None:
-    """TooManyPartsError for so many bytes of memory that a file of so many bytes does not warrant."""
+    """Raise TooManyPartsError if ``memory`` bytes are too many for a file of ``size`` bytes."""
     if memory > size + FREE:
         raise TooManyPartsError(f"{memory:,} bytes of memory for a file of {size:,}")
 
 
 class Place(NamedTuple):
-    """Where a tensor lies in the file, in bytes after the header, and as what."""
+    """The place of a tensor in a file, in bytes after the header, with its name, dtype and shape."""
 
     start: int
     stop: int
@@ -63,9 +65,17 @@ class Place(NamedTuple):
 
 
 def read_header(file: BufferedReader, size: int) -> tuple[dict[str, str], list[Place]]:
-    """(metadata, where the tensors lie) of an open file of so many bytes: the header's length in eight, then JSON.
+    """Read the header of an open file: its length in eight bytes, followed by JSON.
 
-    ValueError, TypeError, KeyError or OverflowError for another file's.
+    Args:
+        file: open file, at its start.
+        size: size of the file in bytes.
+
+    Returns:
+        (metadata, places of the tensors).
+
+    Raises:
+        ValueError, TypeError, KeyError, OverflowError: if the header is not one of safetensors.
     """
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= size - 8:
@@ -99,7 +109,7 @@ def read_header(file: BufferedReader, size: int) -> tuple[dict[str, str], list[P
 
 
 def _read_metadata(text: str, at: int) -> tuple[dict[str, str], int]:
-    """The texts by name that begin at ``at``, and where they end."""
+    """Return the strings by name that start at ``at``, and the index of their end."""
     metadata: dict[str, str] = {}
     at = _after(text, at, "{")
     while len(metadata) < 10:
@@ -112,7 +122,7 @@ def _read_metadata(text: str, at: int) -> tuple[dict[str, str], int]:
 
 
 def _read_text(text: str, at: int) -> tuple[str, int]:
-    """The JSON text at ``at``, and where it ends."""
+    """Return the JSON string at ``at``, and the index of its end."""
     at = _skip(text, at)
     if not text.startswith('"', at):
         raise ValueError(f"no text at {at}")
@@ -125,7 +135,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def _after(text: str, at: int, mark: str) -> int:
-    """The place after a mark, before which there may be spaces."""
+    """Return the index after a mark, which may follow white space."""
     at = _skip(text, at)
     if not text.startswith(mark, at):
         raise ValueError(f"no {mark} at {at}")
@@ -144,9 +154,18 @@ def _place(name: str, text: str) -> Place:
 
 
 def read_arrays(file: BufferedReader, places: list[Place], size: int) -> dict[str, np.ndarray]:
-    """The tensors, which have to lie one after the other up to the file's end; ``places`` is used up.
+    """Read the tensors, which must follow one another up to the end of the file.
 
-    ValueError if they do not.
+    Args:
+        file: open file, after its header.
+        places: places of the tensors; the list is emptied.
+        size: size of the file in bytes.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        ValueError: if there are gaps, overlaps, or bytes after the last tensor.
     """
     arrays: dict[str, np.ndarray] = {}
     at = first = file.tell()

@@ -1,7 +1,8 @@
-"""What CS231n's notes say to look at before a long run, in one call and one report.
+"""Checks before a long run, in one call and one report.
 
-"Neural Networks Part 3", gradient checks and sanity checks before learning. Every check is a function that takes a
-``Case`` and gives a ``Finding``; all work on twins of the net.
+They follow CS231n's "Neural Networks Part 3", gradient checks and sanity checks before learning. Every check is a
+function of a ``Case`` that returns a ``Finding``. All checks work on twins of the net. ``look`` has the list of checks,
+``data``, ``losses``, ``scales`` and ``training`` have the checks, and ``report`` has the results.
 """
 
 from .look import preflight

@@ -1,4 +1,4 @@
-"""What the checks look at."""
+"""The case that is checked: net, data and rule."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,22 @@ from ...net.net import Net
 from ...optim.rules import Adam, Rule
 from ..chance import classes, counting
 
-_SAMPLES = 2000  # that a check looks at, at most
+_SAMPLES = 2000  # largest number of samples that a check uses
 
 
 @dataclass(frozen=True)
 class Case:
-    """The net, its data, some samples of them in random order, and how it is to be trained."""
+    """A net, its data, and how it is to be trained.
+
+    Attributes:
+        net: the net.
+        data: all data (x, y).
+        x, y: some of the samples, in random order.
+        rule, lr: update rule and learning rate of the training.
+        few: number of samples to overfit.
+        seed: seed of all random choices.
+        batches: batches of the sizes in training.
+    """
 
     net: Net
     data: Data
@@ -33,7 +43,7 @@ class Case:
     def checked(
         cls, net: Net, data: Any, rule: Rule | None, lr: float, few: int, seed: int, batch_size: int, drop_last: bool
     ) -> "Case":
-        """From the arguments of ``preflight``; TypeError or ValueError for bad ones."""
+        """Return a case with the checked arguments of ``preflight``; raise TypeError or ValueError for bad ones."""
         if not isinstance(net, Net) or net.loss_function is None:
             raise TypeError(f"preflight: expected a Net with a loss; got {net!r}")
         if not net.params.size:
@@ -55,23 +65,23 @@ class Case:
         rng = streams.generator(checks.count("preflight", "seed", seed, least=0), "samples of preflight")
         chosen = rng.permutation(_counting(net, y))[:_SAMPLES]
         rule = Adam() if rule is None else rule
-        # Of the batches only their sizes are looked at.
+        # Only the sizes of the batches matter.
         batches = Batches((np.zeros(len(x)), np.zeros(len(x))), batch_size, drop_last=drop_last)
         return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed, batches)
 
     @property
     def loss(self) -> Loss:
-        """The net's, which ``checked`` has seen to."""
+        """The net's loss; ``checked`` ensures that there is one."""
         assert self.net.loss_function is not None
         return self.net.loss_function
 
     @property
     def labels(self) -> np.ndarray | None:
-        """One class a sample, or None if the loss knows no classes."""
+        """The class of each sample, or None for a loss without classes."""
         return classes(self.loss, self.loss.check_targets(self.y, self.net.output_shape, self.net.dtype))
 
     def part(self, n: int) -> Data:
-        """The first n samples."""
+        """Return the first n samples."""
         return self.x[:n], self.y[:n]
 
     def __str__(self) -> str:
@@ -79,7 +89,7 @@ class Case:
 
 
 def _counting(net: Net, y: np.ndarray) -> np.ndarray:
-    """Indices of the samples that count; all where the loss does not take the targets, of which a check tells."""
+    """Return the indices of samples that the loss counts; all if it refuses the targets, which a check reports."""
     assert net.loss_function is not None
     try:
         return counting(net.loss_function, net.loss_function.check_targets(y, net.output_shape, net.dtype))

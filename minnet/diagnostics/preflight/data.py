@@ -1,4 +1,4 @@
-"""Checks of the data alone: what goes in, the targets, and how many there are of each class."""
+"""Checks of the data: input, targets, batches and class balance."""
 
 import numpy as np
 
@@ -8,13 +8,15 @@ from .report import FAILED, PASSED, SKIPPED, WARNING, Finding, graded
 
 
 def samples(case: Case) -> Finding:
-    """Finite, and standardised; without values if no net could take them."""
+    """Check that the input is finite and standardised. The finding has no values if no net can take the input."""
     x = case.data[0]
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         advice = "convert x to float32; only bytes are read as x / 255"
         return Finding("input", FAILED, f"dtype {x.dtype}", "floats or uint8", advice)
     with np.errstate(over="ignore"):
-        taken = x.astype(case.net.dtype) if x.dtype.kind == "f" else x  # large numbers may be infinite to the net
+        taken = (
+            x.astype(case.net.dtype) if x.dtype.kind == "f" else x
+        )  # large numbers may be infinite in the net's dtype
     if not np.isfinite(taken).all():
         bad = np.flatnonzero(~np.isfinite(taken).reshape(len(x), -1).all(axis=1))
         what = f"numbers too large for {case.net.dtype}" if np.isfinite(x).all() else "NaN or infinity"
@@ -50,7 +52,7 @@ def _standardised(x: np.ndarray) -> Finding:
 
 
 def targets(case: Case) -> Finding:
-    """Such as the loss takes, with all classes among them; without values if it does not take them."""
+    """Check that the loss takes the targets and that all classes occur. The finding has no values if it does not."""
     net, y = case.net, case.data[1]
     try:
         known = case.loss.check_targets(y, net.output_shape, net.dtype)
@@ -71,18 +73,18 @@ def targets(case: Case) -> Finding:
 
 
 def _hint(y: np.ndarray, classes: int) -> str:
-    """What labels that a loss refuses were likely meant to be."""
+    """Return a hint on labels that a loss refuses, or ""."""
     if y.ndim != 1 or y.dtype.kind not in "iuf" or not (y == np.round(y)).all():
         return ""
     hint = "; whole numbers as floats: use y.astype(int)" if y.dtype.kind == "f" else ""
     return hint + ("; do the labels begin at 1? Then use y - 1" if (y.min(), y.max()) == (1, classes) else "")
 
 
-_SMALL = 8  # samples below which the statistics of a batch are mostly noise
+_SMALL = 8  # in smaller batches, statistics are mostly noise
 
 
 def batches(case: Case) -> Finding:
-    """None too small for a layer with statistics over the batch."""
+    """Check that no batch is too small for a layer with statistics over the batch."""
     name, (least, layer), shortest = "batches", case.net.least_batch, case.batches.shortest
     numbers = {"size": case.batches.batch_size, "shortest": shortest}
     measured = f"{case.batches.batch_size} samples, the last {shortest}"
@@ -97,7 +99,7 @@ def batches(case: Case) -> Finding:
 
 
 def class_balance(case: Case) -> Finding:
-    """No class much larger than another."""
+    """Check that no class is much larger than another."""
     name, labels = "class balance", case.labels
     if labels is None:
         return Finding(name, SKIPPED, "no classes")

@@ -1,4 +1,4 @@
-"""The call: all checks in their order."""
+"""``preflight``: all checks in their order."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from .report import FAILED, SKIPPED, Finding, Preflight
 from .scales import first_update_ratio, variances
 from .training import gradients, overfitting, shuffled_labels
 
-# What can be checked of data that the net can take.
+# The checks that need data which the net can take.
 _CHECKS: dict[str, Callable[[Case], Finding]] = {
     "batches": batches,
     "class balance": class_balance,
@@ -40,25 +40,29 @@ def preflight(
     drop_last: bool = False,
     progress: bool | None = None,
 ) -> Preflight:
-    """Look a network and its data over before training. Twins do the work: the net stays as it is, to the last bit.
+    """Check a network and its data before training.
 
-    The checks: input (finite, standardised, features that do not vary), labels (range, classes that do not occur),
-    batches (large enough for batch norm), class balance, first loss against that of chance, loss with and without
-    penalties, gradients after a burn-in of 10 steps, overfitting ``few`` samples without penalties, dropout and label
-    smoothing, a control with shuffled labels, variance by layer, and the ratio of the first update to the weights. Up
-    to 2,000 samples are looked at. Bad numbers and labels make a finding; what is no data at all raises TypeError or
-    ValueError.
+    All checks work on twins; the net does not change. They check the input (finite, standardised, constant features),
+    the labels (range, missing classes), batches (large enough for batch norm), class balance, the first loss compared
+    with chance, the loss with and without penalties, gradients after a burn-in of 10 steps, overfitting of ``few``
+    samples without penalties, dropout and label smoothing, a control with shuffled labels, the variance by layer, and
+    the ratio of the first update to the weights. They use at most 2,000 samples.
 
     Args:
-        net: a network built with a loss, before training.
+        net: network built with a loss, before training.
         data: training data (x, y), as ``fit`` takes them.
-        rule, lr: with which it is to be trained: Adam at 1e-3 unless told. Burn-in, control and update ratio use
-            them; overfitting has rates of its own.
-        few: samples to overfit.
-        seed: of the choice of samples, and of what is shuffled.
-        batch_size, drop_last: of the batches that it is to be trained with, as in ``Trainer``; only their sizes are
-            looked at.
-        progress: True shows a progress bar, False none, None one on a terminal only.
+        rule, lr: update rule and learning rate of the training; Adam with 1e-3 by default. Burn-in, control and update
+            ratio use them. Overfitting has its own learning rates.
+        few: number of samples to overfit.
+        seed: seed of the choice of samples and of the shuffling.
+        batch_size, drop_last: as in ``Trainer``. Only the sizes of the batches are checked.
+        progress: whether to show a progress bar; None shows one on a terminal only.
+
+    Returns:
+        A ``Preflight`` with one ``Finding`` for each check, also for bad values and labels.
+
+    Raises:
+        TypeError, ValueError: for bad arguments, such as data that are not a pair of arrays.
     """
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""Checks of the loss before any training: against chance, and with penalties."""
+"""Checks of the loss before training: compared with chance, and with penalties."""
 
 import math
 
@@ -10,7 +10,7 @@ from .report import FAILED, SKIPPED, WARNING, Finding, graded
 
 
 def first_loss(case: Case) -> Finding:
-    """About that of equal scores for all classes."""
+    """Check that the loss is about that of equal scores for all classes."""
     name, value = "first loss", case.net.twin().evaluate(case.x, case.y)["data_loss"]
     level = chance(case.net, case.y)
     if level is None:
@@ -26,7 +26,7 @@ def first_loss(case: Case) -> Finding:
 
 
 def _without_chance(case: Case, name: str, value: float) -> Finding:
-    """For a loss without classes: the value beside that of an output of 0."""
+    """Return the finding for a loss without classes: its value, and that of an output of 0."""
     zero = case.loss(np.zeros((len(case.x), *case.net.output_shape), case.net.dtype), case.y)
     measured = f"{value:.4g}; {zero:.4g} for an output of 0"
     if not math.isfinite(value):
@@ -36,7 +36,7 @@ def _without_chance(case: Case, name: str, value: float) -> Finding:
 
 
 def regularisation(case: Case) -> Finding:
-    """Penalties raise the objective by what the weights make of them, and do not outweigh the data."""
+    """Check that penalties raise the objective by their value, and do not outweigh the data loss."""
     name, twin = "regularisation", case.net.twin()
     given = twin.l2 > 0 or twin.l1 > 0
     l2, l1 = (twin.l2, twin.l1) if given else (0.01, 0.0)
@@ -53,7 +53,7 @@ def regularisation(case: Case) -> Finding:
         advice = "all weights are 0" if weights else "no parameter is tagged for penalties (Param(decay=True))"
         return Finding(name, WARNING, measured, "it rises", advice, numbers)
     expected = f"it rises by {penalty:.4g}"
-    # The two losses are sums of the same data loss, which need not be small beside the penalty.
+    # Both losses include the data loss, which may be large compared with the penalty, and with it rounding errors.
     off = abs(with_penalty - without - penalty) > 1e-3 * penalty + 1e-6 * abs(without)
     if not with_penalty > without or off:
         advice = "the objective does not hold the penalty of its weights"

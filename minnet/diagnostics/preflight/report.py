@@ -1,4 +1,4 @@
-"""What the checks say: a ``Finding`` each, and the ``Preflight`` that holds them."""
+"""Results of the checks: a ``Finding`` for each, and the ``Preflight`` that holds them."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,14 +11,14 @@ PASSED, WARNING, FAILED, SKIPPED = "passed", "warning", "failed", "skipped"
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's outcome.
+    """The result of one check.
 
     Attributes:
-        name: of the check.
+        name: name of the check.
         verdict: ``"passed"``, ``"warning"``, ``"failed"`` or ``"skipped"``.
-        measured, expected: in words.
-        advice: what to do about it, where it did not pass.
-        values: the numbers behind the words.
+        measured, expected: what was measured and what was expected, as text.
+        advice: what to do if the check did not pass.
+        values: the measured numbers, by name.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Finding:
 def graded(
     name: str, measured: str, expected: str, advice: str, values: dict[str, Any], *, good: bool, tolerable: bool
 ) -> Finding:
-    """Passed if good, which needs no advice; else a warning if it is tolerable, or failed."""
+    """Return a finding that passed if ``good``, is a warning if ``tolerable``, and failed otherwise."""
     if good:
         return Finding(name, PASSED, measured, expected, values=values)
     return Finding(name, WARNING if tolerable else FAILED, measured, expected, advice, values)
@@ -40,11 +40,11 @@ def graded(
 
 @dataclass(frozen=True)
 class Preflight:
-    """The report: ``print`` it, assert on it, ``save`` it. ``report["first loss"]`` is that finding.
+    """The report of ``preflight``. It can be printed and saved; ``report["first loss"]`` is one finding.
 
     Attributes:
-        findings: one a check, in the order of the checks.
-        subject: net, data, rule and rate in words.
+        findings: one finding for each check, in the order of the checks.
+        subject: net, data, rule and learning rate, as text.
     """
 
     findings: tuple[Finding, ...]
@@ -52,7 +52,7 @@ class Preflight:
 
     @property
     def passed(self) -> bool:
-        """Whether no check failed; warnings and what was skipped count as passed."""
+        """Whether no check failed. Warnings and skipped checks count as passed."""
         return all(finding.verdict != FAILED for finding in self.findings)
 
     def __getitem__(self, name: str) -> Finding:
@@ -62,7 +62,7 @@ class Preflight:
         raise KeyError(f"preflight: expected one of {[finding.name for finding in self.findings]}; got {name!r}")
 
     def assert_passed(self) -> None:
-        """AssertionError, with the whole report, if a check failed."""
+        """Raise AssertionError with the whole report if a check failed."""
         if not self.passed:
             raise AssertionError(str(self))
 
@@ -77,10 +77,10 @@ class Preflight:
         return "\n".join([f"Preflight of {self.subject}", *lines, *advice, words])
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole report, as JSON knows it; numbers that are not finite become None."""
+        """Return the report as numbers, strings, lists and dicts, with None for NaN and infinity."""
         findings = [asdict(finding) for finding in self.findings]
         return {"passed": self.passed, "subject": self.subject, "findings": plain(findings)}
 
     def save(self, path: str | Path) -> None:
-        """Write the report to ``path`` as JSON, whole or not at all."""
+        """Write the report to a JSON file, completely or not at all."""
         write_json(path, self.to_dict())

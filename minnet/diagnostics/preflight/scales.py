@@ -1,4 +1,4 @@
-"""Checks of scales: activations and gradients from layer to layer, and the first update beside the weights."""
+"""Checks of scales: variance of activations and gradients by layer, and ratio of the first update to the weights."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .report import FAILED, SKIPPED, WARNING, Finding, graded
 
 
 def variances(case: Case) -> Finding:
-    """Neither activations nor gradients vanish or explode."""
+    """Check that neither activations nor gradients vanish or explode."""
     name, table = "variance by layer", variance_by_layer(case.net, *case.part(256))
     kinds = {kind.__name__ for kind in LINEAR}
     linear = [layer for layer in table.layers if layer.kind in kinds]
@@ -43,7 +43,7 @@ def variances(case: Case) -> Finding:
 
 
 def first_update_ratio(case: Case) -> Finding:
-    """The first update is about a thousandth of the weights."""
+    """Check that the first update is about a thousandth of the weights."""
     name, aim, twin = "first update ratio", "about 1e-3", case.net.twin()
     before = twin.params.astype(np.float64)
     twin.loss_and_grads(*case.part(100))

@@ -1,4 +1,4 @@
-"""Checks that train twins: gradients after a burn-in, a few samples to overfit, and a control with shuffled labels."""
+"""Checks that train twins: gradients after a burn-in, overfitting of few samples, control with shuffled labels."""
 
 import math
 from dataclasses import replace
@@ -21,8 +21,11 @@ from .case import Case
 from .report import FAILED, PASSED, SKIPPED, WARNING, Finding, graded
 from .scales import first_update_ratio
 
-_BURN_IN = 10, 100  # steps and batch size before the gradient check, so that it does not look at a special point
-_COORDINATES = 20_000  # parameters that are checked one by one; of larger nets a direction in each tensor
+_BURN_IN = (
+    10,
+    100,
+)  # steps and batch size of the training before the gradient check, since initial weights are a special point
+_COORDINATES = 20_000  # largest number of parameters that are checked one by one; for larger nets, directions
 _FITTING = (3e-3, 3e-4), 500  # Adam's rates, and steps at each, to fit a small batch
 _CONTROL = 300, 50  # steps and batch size of the control
 
@@ -30,7 +33,7 @@ _CONTROL = 300, 50  # steps and batch size of the control
 def _train(
     net: Net, data: Data, rule: Rule, lr: float, steps: int, batch_size: int, seed: int, enough: float = -math.inf
 ) -> float:
-    """The last step's loss, infinite if it stopped being finite; ends early once it is at most ``enough``."""
+    """Train, until the loss is at most ``enough``; return the last loss, or infinity if it is not finite."""
     batches = Batches(data, batch_size, seed=seed, drop_last=True, dtype=net.dtype)
     optimizer, loss = Optimizer(net, rule), math.inf
     for _ in range(steps):
@@ -45,7 +48,7 @@ def _train(
 
 
 def _unless_rate_is_at_fault(case: Case, finding: Finding) -> Finding:
-    """Not judged if the first update is so large or so small that what training shows is of no account."""
+    """Return the finding, as skipped if the first update is so large or small that training shows nothing."""
     ratio = first_update_ratio(case)
     if ratio.verdict != FAILED or "ratios" not in ratio.values:
         return finding
@@ -54,13 +57,13 @@ def _unless_rate_is_at_fault(case: Case, finding: Finding) -> Finding:
 
 
 def _not_finite(case: Case, name: str, steps: int) -> Finding:
-    """What a check says for which training diverged."""
+    """Return the finding of a check whose training diverged."""
     measured = f"loss not finite within {steps} steps"
     return _unless_rate_is_at_fault(case, Finding(name, FAILED, measured, "a finite loss", "a lower rate"))
 
 
 def gradients(case: Case) -> Finding:
-    """Those of the passes equal differences, after a few steps."""
+    """Check that gradients equal numerical ones, after a few steps of training."""
     name, twin, (steps, batch_size) = "gradients", case.net.twin(), _BURN_IN
     if not math.isfinite(_train(twin, (case.x, case.y), case.rule, case.lr, steps, batch_size, case.seed)):
         return _not_finite(case, name, steps)
@@ -79,7 +82,7 @@ def gradients(case: Case) -> Finding:
 
 
 def overfitting(case: Case) -> Finding:
-    """A net that cannot learn a few samples by heart will learn nothing."""
+    """Check that the net can overfit a few samples."""
     x, y = _of_all_classes(case)
     loss = case.loss
     if isinstance(loss, SoftmaxCrossEntropy):
@@ -103,11 +106,11 @@ def overfitting(case: Case) -> Finding:
 
 
 def _of_all_classes(case: Case) -> Data:
-    """``few`` samples, as evenly from all classes as can be."""
+    """Return ``few`` samples, as evenly from all classes as possible."""
     labels = case.labels
     if labels is None:
         return case.part(case.few)
-    # How many of its class came before each sample: first all that are the first of their class, and so on.
+    # The rank of each sample within its class; the first samples of all classes come first.
     rank = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         rank[labels == label] = np.arange((labels == label).sum())
@@ -120,7 +123,7 @@ def _without_noise(name: str, layer: Layer) -> Layer:
 
 
 def shuffled_labels(case: Case) -> Finding:
-    """A control: of real labels more is learned than of shuffled ones, judged by samples held back."""
+    """Check that training with real labels predicts held-out samples better than training with shuffled labels."""
     name = "shuffled labels"
     shuffled = streams.generator(case.seed, "shuffled labels of preflight").permutation(len(case.y))
     if len(case.y) < 20:
@@ -147,13 +150,13 @@ def shuffled_labels(case: Case) -> Finding:
 
 
 def _compared(real: dict[str, float], other: dict[str, float], n: int) -> tuple[bool, str, str, dict[str, Any]]:
-    """Whether the real labels did better on n samples, what was measured and expected in words, and the numbers."""
+    """Return whether real labels did better on n samples, measured and expected as text, and the numbers."""
     if "accuracy" not in real:
         a, b = real["data_loss"], other["data_loss"]
         measured = f"held-out loss {a:.3g} with real targets, {b:.3g} with shuffled ones"
         return a < 0.7 * b, measured, "real at most 0.7 times the other", {"real": a, "shuffled": b}
     a, b = real["accuracy"], other["accuracy"]
-    # Three standard errors of the difference of two shares, each smoothed by one success and one failure.
+    # Three standard errors of the difference of two shares, each with one success and one failure added.
     noise = 3 * math.sqrt(sum(p * (1 - p) / n for p in ((a * n + 1) / (n + 2), (b * n + 1) / (n + 2))))
     measured = f"{a:.1%} of {n} held-out samples with real labels, {b:.1%} with shuffled ones"
     expected = f"real at least {100 * noise:.0f} points better"

@@ -1,4 +1,4 @@
-"""What a range test measured: the curves of its seeds, the rates that they suggest, and the words for both."""
+"""The result of a range test: curves of its seeds, suggested learning rates, and a report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,46 +13,46 @@ from ...training.direction import Direction
 from .shape import Shape, moving_average, read_shape
 
 MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
-_APART = 3.0  # the factor beyond which two suggestions disagree
+_APART = 3.0  # ratio above which two suggestions disagree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RangeTest:
-    """What a range test measured, and what it suggests. ``print`` it, ``plot`` it, ``save`` it.
+    """The curves of a range test and the learning rates that they suggest. It can be printed, plotted and saved.
+
+    Smoothed readings are averages over earlier steps. They are therefore assigned to ``curve_rates``, the geometric
+    mean of those steps' learning rates with the same weights; otherwise every suggestion would be too high. Regimes and
+    suggestions are read off the median curve over the seeds, where a seed that diverged counts as worse than all
+    others. For accuracies, "loss" below means 1 minus the accuracy.
+
+    The *fall* is the difference between the median of the first tenth of the raw readings and the lowest smoothed
+    reading. It counts if it is more than 1 % of the former, and more than 4 standard deviations of the noise of each of
+    the two (estimated from second differences of the raw readings). A *step* is a tenth of the fall, but at least 4
+    standard deviations of a smoothed reading. Suggestions are None if the loss does not fall.
 
     Args:
-        rates: rate of each step, shape (steps,).
-        losses: objective of each step's batch before the update, shape (seeds, steps); NaN after a seed stopped.
-        monitor: what is read: ``"loss"``, ``"accuracy"``, ``"val_loss"`` or ``"val_accuracy"``.
-        at: the steps (from 0) at which it was read, shape (readings,).
-        readings: what was read, shape (seeds, readings); NaN after a seed stopped.
-        stopped: for each seed the step at which it diverged, None if it did not.
+        rates: learning rate of each step, shape (steps,).
+        losses: objective of each step's batch before the update, shape (seeds, steps). NaN after a seed stopped.
+        monitor: recorded quantity: ``"loss"``, ``"accuracy"``, ``"val_loss"`` or ``"val_accuracy"``.
+        at: steps, counted from 0, at which it was recorded, shape (readings,).
+        readings: recorded values, shape (seeds, readings). NaN after a seed stopped.
+        stopped: for each seed, the step at which it diverged, or None.
         smooth: weight of the moving average, see ``lr_range_test``.
-        rule: the rule's text.
-
-    Smoothed readings are averages over earlier steps, so they are set against ``curve_rates``, the geometric mean of
-    those steps' rates under the same weights; otherwise every suggestion would come out too high. All that follows is
-    read from the median curve over the seeds, with a seed that diverged counting as worse than all others. For
-    accuracy, put 1 minus accuracy for "loss". The *fall* is that from the median of the first tenth of raw readings to
-    the lowest smoothed one; it counts if it is more than 1 % of where it began and more than 4 standard deviations of
-    the noise of each of the two (as estimated from the second differences of the raw readings). A *step* is a tenth of
-    the fall, but no less than 4 standard deviations of a smoothed reading.
+        rule: the update rule, as text.
 
     Attributes:
-        regimes: ``{"flat": (from, to), "falling": ..., "diverging": ...}`` in rates; those that do not occur are left
-            out. Flat: until the loss is a step below its beginning for good. Falling: until it is a step above its
-            lowest for good, or half of the seeds have met the stopping rule; diverging from there.
-        steepest: rate at which the loss falls fastest on a logarithmic axis of the rate: the middle of the tenth of the
-            readings whose regression line is steepest.
-        valley: the middle of the longest decreasing subsequence, fastai's suggestion.
-        base, max: bounds for cyclical rates (Smith 2017): where falling begins; where it slows down (first comes
-            within a step of the lowest) or, if that is earlier, where it becomes ragged (the lowest before it goes up
-            again by a step).
-        suggestion: ``steepest``.
+        regimes: ranges of learning rates, ``{"flat": (from, to), "falling": ..., "diverging": ...}``, without those
+            that do not occur. Flat ends where the loss stays more than a step below its start. Falling ends where the
+            loss stays more than a step above its minimum, or where half of the seeds have stopped.
+        steepest: rate at which the loss falls fastest on a logarithmic axis of rates: the middle of the tenth of the
+            readings with the steepest regression line.
+        valley: rate in the middle of the longest decreasing subsequence, fastai's suggestion.
+        base, max: bounds of cyclical learning rates (Smith 2017). ``base`` is where the fall starts. ``max`` is where
+            the loss first comes within a step of its minimum, or, if that is earlier, its lowest point before it rises
+            by a step.
+        suggestion: the same as ``steepest``.
         by_seed: ``steepest`` of each seed alone, in order; None for a seed without a fall.
-        notes: words of caution, such as suggestions that lie more than a factor of 3 apart.
-
-    Suggestions are None where the loss does not fall.
+        notes: warnings, such as suggestions that differ by more than a factor of 3.
     """
 
     rates: np.ndarray
@@ -79,7 +79,9 @@ class RangeTest:
 
     @property
     def _weight(self) -> float:
-        return 0.0 if self.monitor.startswith("val_") else self.smooth  # a whole set is an average already
+        return (
+            0.0 if self.monitor.startswith("val_") else self.smooth
+        )  # a reading of a whole data set is an average already
 
     @property
     def _upwards(self) -> bool:
@@ -87,7 +89,7 @@ class RangeTest:
 
     @cached_property
     def curve_rates(self) -> np.ndarray:
-        """Rate against which a smoothed reading stands, shape (readings,)."""
+        """The learning rate that each smoothed reading is assigned to, shape (readings,)."""
         return np.exp(moving_average(np.log(self.rates[self.at]), self._weight))
 
     @cached_property
@@ -96,7 +98,7 @@ class RangeTest:
 
     @cached_property
     def _curves(self) -> np.ndarray:
-        """Smoothed readings of each seed, to be made small; infinite from where it diverged."""
+        """Smoothed readings of each seed, of which less is better; infinite from where it diverged."""
         curves = moving_average(self._raw, self._weight)
         for curve, stop in zip(curves, self.stopped, strict=True):
             if stop is not None:
@@ -105,7 +107,7 @@ class RangeTest:
 
     @cached_property
     def _quartiles(self) -> np.ndarray:
-        """As NumPy's linear quantiles, shape (3, readings), but with infinity where a neighbour is infinite."""
+        """Quartiles like NumPy's linear quantiles, shape (3, readings), but infinite if a neighbour is infinite."""
         ordered = np.sort(self._curves, axis=0)
         places = np.array((0.25, 0.5, 0.75)) * (len(ordered) - 1)
         below, above = ordered[np.floor(places).astype(int)], ordered[np.ceil(places).astype(int)]
@@ -116,11 +118,18 @@ class RangeTest:
 
     @property
     def median(self) -> np.ndarray:
-        """Median over the seeds of the smoothed readings, shape (readings,); NaN where half of them had diverged."""
+        """Median over the seeds of the smoothed readings, shape (readings,); NaN where half of them have diverged."""
         return self.band(0.5)
 
     def band(self, quantile: float) -> np.ndarray:
-        """A quartile (0.25, 0.5 or 0.75) of the smoothed readings over the seeds; NaN where so many had diverged."""
+        """Return a quartile of the smoothed readings over the seeds.
+
+        Args:
+            quantile: 0.25, 0.5 or 0.75.
+
+        Returns:
+            An array of shape (readings,); NaN where the quartile is a seed that has diverged.
+        """
         if quantile not in (0.25, 0.5, 0.75):
             raise ValueError(f"RangeTest.band: expected a quantile of 0.25, 0.5 or 0.75; got {quantile!r}")
         line = self._quartiles[round(4 * (1 - quantile if self._upwards else quantile)) - 1]
@@ -132,12 +141,12 @@ class RangeTest:
     @cached_property
     def _shape(self) -> Shape:
         curve = self._quartiles[1]
-        raw = np.nanmedian(self._raw[:, np.isfinite(curve)], axis=0)  # of the seeds that had not stopped
+        raw = np.nanmedian(self._raw[:, np.isfinite(curve)], axis=0)  # of seeds that have not stopped
         return read_shape(np.log(self.curve_rates), raw, curve, self._weight)
 
     @property
     def regimes(self) -> dict[str, tuple[float, float]]:
-        """Ranges of rates by name, of those regimes that occur."""
+        """Ranges of learning rates, by the name of the regime."""
         start, rise, rates = self._shape.start, self._shape.rise, self.curve_rates
         end = self._last_rate
         diverging = float(rates[max(rise - 1, 0)]) if rise < len(rates) else end
@@ -151,33 +160,33 @@ class RangeTest:
 
     @property
     def _last_rate(self) -> float:
-        """Rate of the last step that any seed took."""
+        """Learning rate of the last step of any seed."""
         steps = [len(self.rates) - 1 if stop is None else stop for stop in self.stopped]
         return float(self.rates[max(steps)])
 
     @property
     def steepest(self) -> float | None:
-        """Rate at which the loss falls fastest on a logarithmic axis of the rate."""
+        """Learning rate at which the loss falls fastest, on a logarithmic axis of rates."""
         return self._shape.steepest
 
     @property
     def valley(self) -> float | None:
-        """Rate in the middle of the longest decreasing subsequence."""
+        """Learning rate in the middle of the longest decreasing subsequence."""
         return self._shape.valley
 
     @property
     def base(self) -> float | None:
-        """Lower bound for cyclical rates."""
+        """Lower bound of cyclical learning rates."""
         return self._shape.base
 
     @property
     def max(self) -> float | None:
-        """Upper bound for cyclical rates."""
+        """Upper bound of cyclical learning rates."""
         return self._shape.max
 
     @property
     def suggestion(self) -> float | None:
-        """The rate to begin with: ``steepest``."""
+        """The suggested learning rate, ``steepest``."""
         return self.steepest
 
     @cached_property
@@ -189,7 +198,7 @@ class RangeTest:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """Words of caution."""
+        """Warnings about the suggestions."""
         return tuple(self._cautions())
 
     def _cautions(self) -> Iterator[str]:
@@ -241,16 +250,25 @@ class RangeTest:
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def plot(self, path: Any = None) -> Any:
-        """Draw readings, median and quartiles against the rate, with regimes and suggestions, into an image file.
+        """Draw readings, median and quartiles as functions of the learning rate, with regimes and suggestions.
 
-        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
         """
         from ... import plots
 
         return plots.range_test(self, path)
 
     def save(self, path: str | Path) -> None:
-        """Write data and suggestions to ``path`` as JSON, whole or not at all; what is not finite becomes null."""
+        """Write data and suggestions to a JSON file, completely or not at all, with null for NaN and infinity.
+
+        Args:
+            path: path ending in ``.json``.
+
+        Raises:
+            ValueError: for another ending.
+        """
         if Path(path).suffix != ".json":
             raise ValueError(f"RangeTest.save: expected a path ending in .json; got {Path(path).name!r}")
         told = ("regimes", "suggestion", "steepest", "valley", "base", "max", "by_seed", "notes")

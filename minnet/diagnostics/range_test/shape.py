@@ -1,4 +1,4 @@
-"""The shape of a curve of readings over rates: where it begins to fall, falls fastest, is lowest and rises for good."""
+"""The shape of a curve over learning rates: where it starts to fall, falls fastest, is lowest, and rises."""
 
 import math
 from bisect import bisect_left
@@ -6,15 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_PART = 0.1  # of the whole fall: what counts as having begun, as having slowed down, and as rising again
-_NOISE = 4  # standard deviations of a smoothed reading that noise is granted
-_LEAST = 0.01  # a fall of a smaller part of the first readings is none
+_PART = 0.1  # share of the fall that counts as its start, as its end, and as a rise
+_NOISE = 4  # standard deviations of a smoothed reading that count as noise
+_LEAST = 0.01  # a fall by a smaller share of the first readings does not count
 
 
 def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
-    """Exponential moving average along the last axis, corrected for its start from 0, in a new float64 array.
+    """Compute the bias-corrected exponential moving average along the last axis.
 
-    m = weight * m + (1 - weight) * v; the average is m / (1 - weight^t), t = 1, 2, ... Weight 0 changes nothing.
+    With m = weight * m + (1 - weight) * v from m = 0, the average is m / (1 - weight^t) for t = 1, 2, ...
+
+    Args:
+        values: array of at least one axis.
+        weight: weight of the past in [0, 1); 0 for no smoothing.
+
+    Returns:
+        A new float64 array of the same shape.
     """
     averages = np.array(values, np.float64)
     mean = np.zeros(averages.shape[:-1])
@@ -26,9 +33,12 @@ def moving_average(values: np.ndarray, weight: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shape:
-    """Indices where a curve begins to fall and rises for good, and the rates that this suggests.
+    """Where a curve falls and rises, and the suggested learning rates.
 
-    Without a fall ``start`` is None, and so are the suggestions; ``rise`` is the number of readings if there is none.
+    Attributes:
+        start: index at which the fall starts; None without a fall.
+        rise: index after which the curve stays high; the number of readings if it does not rise.
+        steepest, valley, base, max: suggested rates, see ``RangeTest``; None without a fall.
     """
 
     start: int | None
@@ -40,17 +50,21 @@ class Shape:
 
 
 def read_shape(x: np.ndarray, raw: np.ndarray, curve: np.ndarray, weight: float) -> Shape:
-    """The shape of a curve over log rates x, to be made small; infinite where it diverged.
+    """Find the shape of a curve.
 
-    ``raw`` are the readings, (n,) or fewer, of which the curve is the moving average.
+    Args:
+        x: logarithms of the learning rates, shape (n,).
+        raw: readings of which the curve is the moving average, at most n.
+        curve: smoothed readings, of which less is better, shape (n,); infinite where the run diverged.
+        weight: weight of the moving average.
     """
     if not np.isfinite(curve[0]):
         return Shape(None, 0)
     head = raw[: max(3, len(curve) // 10)]
-    first = float(np.median(head))  # of raw readings: the first averages are over few and all alike
+    first = float(np.median(head))  # of raw readings, because the first averages are over few readings and nearly equal
     granted = _NOISE * _deviation(raw)
     noise = granted * _of_averages(len(curve), weight)
-    noise_of_first = granted * math.sqrt(math.pi / 2 / len(head))  # of a median
+    noise_of_first = granted * math.sqrt(math.pi / 2 / len(head))  # standard error of a median
     best = int(np.argmin(curve + noise))
     fall = first - float(curve[best])
     if fall <= max(_LEAST * abs(first), noise[best] + noise_of_first):
@@ -67,27 +81,27 @@ def read_shape(x: np.ndarray, raw: np.ndarray, curve: np.ndarray, weight: float)
 
 
 def _deviation(raw: np.ndarray) -> float:
-    """Standard deviation of the noise. Second differences leave a trend alone, their median a few wild readings too."""
+    """Return the noise's standard deviation. Second differences remove a trend; their median ignores outliers."""
     return 1.4826 * float(np.median(np.abs(np.diff(raw, 2)))) / math.sqrt(6) if len(raw) > 2 else 0.0
 
 
 def _of_averages(n: int, weight: float) -> np.ndarray:
-    """Standard deviations of the first n moving averages of noise whose own is 1."""
+    """Return the standard deviations of the first n moving averages of noise with standard deviation 1."""
     left = weight ** np.arange(1, n + 1)
     return np.sqrt((1 - weight) / (1 + weight) * (1 + left) / (1 - left))
 
 
 def _end(curve: np.ndarray, start: int, slow: int, step: float) -> int:
-    """From the start on, the reading ``slow`` or, if the curve goes up by a step before, the lowest before that."""
+    """Return the index ``slow``, or, if the curve rises by a step before it, that of the lowest reading before."""
     part = curve[start : slow + 1]
     ragged = np.flatnonzero(part > np.minimum.accumulate(part) + step)
     return start + int(np.argmin(part[: ragged[0]])) if len(ragged) else slow
 
 
 def _steepest(x: np.ndarray, curve: np.ndarray, start: int, rise: int) -> float:
-    """Log rate where the curve falls fastest: the middle of the tenth of it whose regression line is steepest.
+    """Return the log rate at which the curve falls fastest, by regression lines through a tenth of the readings.
 
-    A line through a tenth of the readings, since the slope between two is mostly noise.
+    The slope between two neighbouring readings would be mostly noise.
     """
     width = min(max(3, len(curve) // 10), rise)
     lines = []
@@ -100,14 +114,13 @@ def _steepest(x: np.ndarray, curve: np.ndarray, start: int, rise: int) -> float:
 
 
 def _valley(x: np.ndarray, curve: np.ndarray) -> float:
-    """Log rate in the middle of the longest valley, as fastai defines it.
+    """Return the log rate in the middle of the longest valley, as fastai defines it.
 
-    Of all strictly decreasing subsequences of the readings take the longest, the one that ends first if several are.
-    With L readings, ending at reading e, it counts as the stretch of L readings before e, without gaps: the middle is
-    reading e - L + floor(L / 3) + floor(L / 6). fastai leaves out a tenth of the readings in front and the last five;
-    this does not.
+    The valley is the longest strictly decreasing subsequence of the readings, and the one that ends first among
+    several. If it has L readings and ends at reading e, its middle is reading e - L + floor(L / 3) + floor(L / 6), as
+    if it had no gaps. Unlike fastai, this does not leave out the first tenth of the readings and the last five.
     """
-    ends: list[float] = []  # smallest negated last reading of any decreasing subsequence of each length
+    ends: list[float] = []  # for each length, the smallest negated last reading of a decreasing subsequence
     lengths = []
     for value in curve[np.isfinite(curve)]:
         place = bisect_left(ends, -value)
