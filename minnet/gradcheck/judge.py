@@ -1,8 +1,9 @@
-"""From numbers to verdicts: is a difference an error, or do round-off, truncation or a kink explain it?
+"""The verdict: is a difference an error, or do round-off, truncation or a kink explain it?
 
-Every coordinate is first compared at one step. Where the gradients disagree, where the slopes to both sides differ by
-more than a smooth function's, and where a shorter step tells otherwise, the check looks closer: it climbs a ladder of
-steps, which never sees the analytic gradient. What is then left unexplained decides.
+Every coordinate is first compared at one step. The check looks closer where the gradients disagree, where the slopes to
+both sides differ by more than those of a smooth function, and where a shorter step contradicts the first one. It then
+uses a ladder of steps, which does not depend on the analytic gradient. The error that remains unexplained decides the
+verdict. ``judge`` and ``settle`` compare, and ``Table.verdict`` has the rules.
 """
 
 import math
@@ -18,28 +19,32 @@ from .result import TensorCheck
 from .second import doubted
 from .thresholds import CORRECT, DOUBTFUL, WRONG
 
-H = 1e-5  # the first step; for Richardson's extrapolation a longer one
+H = 1e-5  # the first step; Richardson's extrapolation uses a longer one
 _H_RICHARDSON = 1e-3
-# For what seems to be 0. At still longer steps a difference is sharper than the round-off in the analytic gradient.
+# Longest step for derivatives that seem to be 0. At longer steps, a difference is more precise than the round-off of
+# the analytic gradient.
 _LONGER = 1e-3
-_FLAT = 0.1  # a slope seen at long steps that is nothing beside the gradient, in units of that
-_BLUNT = 1e-4  # a numerical gradient with more round-off than that cannot judge anything
-_TINY = 1e-10  # CS231n: gradients below are asking for trouble
-_CONFIRMED = 3  # errors that a closer look confirmed, after which the rest is left to the first comparison
+_FLAT = 0.1  # a slope at long steps below this share of the gradient counts as flat
+_BLUNT = 1e-4  # a numerical gradient with a larger uncertainty cannot judge anything
+_TINY = 1e-10  # smaller gradients are too small to trust, according to CS231n
+_CONFIRMED = 3  # number of confirmed errors after which no further coordinate is looked at closer
 HIDDEN_KINKS = "kinks nearer than round-off lets one see: fewer points, or another place"
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How derivatives are taken: ``h``, or None for 1e-5 (0.008 in float32) and a ladder where that disagrees;
-    ``method``.
+    """How derivatives are taken.
+
+    Attributes:
+        h: the caller's step; None for 1e-5 (0.008 in float32), and a ladder of steps where that disagrees.
+        method: ``"central"``, ``"richardson"`` or ``"complex"``.
     """
 
     h: float | None = None
     method: str = "central"
 
     def first(self, f: Function, line: Line) -> Estimate:
-        """The estimate that every coordinate gets."""
+        """Return the first estimate, which every coordinate gets."""
         if self.method == "richardson":
             return richardson(f, line, self.h or f.step(_H_RICHARDSON, 4) * line.scale)
         if self.h is not None:
@@ -47,18 +52,19 @@ class Steps:
         return shrinking(f, line, f.step(H, 2) * line.scale)
 
     def closer(self, f: Function, line: Line, analytic: float) -> Estimate:
-        """The best that can be had, with bounds on its errors.
+        """Return the best available estimate, with bounds on its errors.
 
-        At a step of the caller's, halves of it bound its truncation, and where those do not explain the difference to
-        the analytic derivative, a ladder of shorter ones.
+        For a step of the caller, a half and a quarter of it give a bound on its truncation. If that does not explain
+        the difference from the analytic derivative, a ladder of shorter steps does.
         """
         if self.h is None:
             return climb(f, line)
         whole = self.first(f, line)
         if whole.excluded:
             return whole
-        # Of c h^2 + d h^4, half the step leaves c h^2 / 4 + d h^4 / 16, and a quarter less still. One difference may be
-        # small where c and d have opposite signs, but not both; the larger one is above half of the truncation.
+        # A truncation of c h^2 + d h^4 becomes c h^2 / 4 + d h^4 / 16 with half the step, and less with a quarter. If c
+        # and d have opposite signs, one difference may be small, but not both. The larger one is above half of the
+        # truncation.
         shorter = [_attempt(replace(self, h=self.h / k), f, line) for k in (2, 4)]
         gaps = [abs(whole.value - other.value) for other in shorter if not other.excluded]
         halved = replace(whole, truncation=2 * max(gaps, default=math.inf))
@@ -74,7 +80,7 @@ class Steps:
 
 
 def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
-    """The first estimate; an excluded one where f overflows or single precision does not resolve the step."""
+    """Return the first estimate, or an excluded one if f overflows or single precision does not resolve the step."""
     try:
         return steps.first(f, line)
     except (FloatingPointError, StepError):
@@ -82,9 +88,9 @@ def _attempt(steps: Steps, f: Function, line: Line) -> Estimate:
 
 
 def not_finite(name: str, gradient: np.ndarray, poisoned: bool) -> TensorCheck | None:
-    """The verdict on a gradient with NaN or infinity in it; None if it has none. Looks at all of it in any mode.
+    """Return the verdict on a gradient with NaN or infinity; None if all of it is finite.
 
-    ``poisoned``: whether it was filled with NaN beforehand.
+    ``poisoned``: whether the gradient was filled with NaN beforehand.
     """
     finite = np.isfinite(gradient)
     if finite.all():
@@ -101,11 +107,21 @@ def not_finite(name: str, gradient: np.ndarray, poisoned: bool) -> TensorCheck |
 def judge(
     f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, steps: Steps, size: int, note: str = ""
 ) -> TensorCheck:
-    """Compare the analytic derivative along each line with the numerical one; ``size`` is of the whole tensor."""
+    """Compare the analytic derivative along each line with a numerical one, and return the verdict on the tensor.
+
+    Args:
+        f: the function.
+        name: name of the tensor.
+        lines: coordinates or directions.
+        analytic: analytic derivative along each line.
+        steps: how to take numerical derivatives.
+        size: number of elements of the whole tensor.
+        note: a note to add to the verdict.
+    """
     analytic = np.asarray(analytic, np.float64)
     estimates = [steps.first(f, line) for line in lines]
     table = Table(analytic, estimates)
-    # Noise is heard best where the function changes most: where it is nearly constant, rounding makes it exactly so.
+    # Noise is measured where the function changes most. Where it hardly changes, rounding makes it constant.
     if (table.excess >= CORRECT).any() and listen(f, lines[int(np.argmax(np.abs(table.numeric)))]):
         estimates = [steps.first(f, line) for line in lines]
     table = Table(analytic, estimates)
@@ -125,14 +141,15 @@ def settle(
     note: str = "",
     doubted: Sequence[int] = (),
 ) -> TensorCheck:
-    """The verdict, given first estimates. Those that disagree are looked at closer, the worst of them first, and those
-    that are ``doubted``.
+    """Return the verdict for given first estimates.
+
+    Lines that disagree are looked at closer, the worst of them first, and then the lines ``doubted``.
     """
     analytic = np.asarray(analytic, np.float64)
     table = Table(analytic, estimates)
     order = [int(i) for i in np.argsort(-table.excess) if table.excess[i] >= CORRECT]
     if steps.h is None and table.powerless.any() and (table.powerless | (table.size == 0)).all():
-        # Nothing but round-off: see whether a longer step rises above it.
+        # All is round-off. A longer step may be above it.
         for i in {int(np.argmax(np.abs(analytic))), int(np.argmax(np.abs(table.numeric)))}:
             estimates[i] = _longer(f, lines[i], estimates[i], float(analytic[i]))
         table = Table(analytic, estimates)
@@ -142,7 +159,7 @@ def settle(
     while unseen:
         i = unseen.pop(0)
         look = steps.closer(f, lines[i], float(analytic[i]))
-        # Where winners told of the kink, the side that backward takes is known, and was judged.
+        # If winners reported the kink, the side that backward uses is known and was judged.
         hidden = look.kink > max(look.round_off, CORRECT * max(abs(look.value), abs(analytic[i])))
         if hidden and abs(analytic[i] - look.value) <= look.kink + look.round_off:
             look = replace(look, crossed=True, excluded=True)
@@ -151,16 +168,16 @@ def settle(
         confirmed += bool(table.excess[i] >= CORRECT)
         if table.excess[i] >= WRONG or confirmed == _CONFIRMED:
             break
-    # What was not looked at closer may be explained as well: it decides nothing.
+    # Lines that were not looked at closer may have an explanation, so they do not decide.
     table.excess[unseen] = 0.0
     return table.verdict(name, lines, steps, size, f.coarse, note)
 
 
 def _longer(f: Function, line: Line, first: Estimate, analytic: float) -> Estimate:
-    """The estimate where the first one is nothing but round-off, from steps that rise above it.
+    """Return an estimate from longer steps, for a first estimate that is only round-off.
 
-    Where f is flat at those and the gradient is not, f may have a slope that ends nearby: longer steps do not see it,
-    and shorter ones have no digit. Then nothing is known.
+    If f is flat at longer steps and the gradient is not 0, f may have a slope that ends nearby. Longer steps do not
+    detect it, and shorter steps have no digits. The truncation is then infinite.
     """
     look = climb(f, line, None if f.coarse else _LONGER * line.scale)
     if look.uncertainty > first.uncertainty:
@@ -181,7 +198,7 @@ class Table:
         self.noise = np.where(self.excluded, 0.0, [e.round_off for e in estimates])
         self.kink = np.where(self.excluded, 0.0, [e.kink for e in estimates])
         self.truncation = np.where(self.excluded, 0.0, np.nan_to_num([e.truncation for e in estimates], posinf=1e300))
-        # Left out at a kink that no winner tells of.
+        # Lines that are left out at a kink that no winner reports.
         self.hidden = np.array([e.excluded and e.kink > 0 for e in estimates], bool)
         self.size = np.maximum(np.abs(analytic), np.abs(self.numeric))
         self.difference = np.abs(analytic - self.numeric)
@@ -195,12 +212,12 @@ class Table:
     def verdict(
         self, name: str, lines: Sequence[Line], steps: Steps, size: int, coarse: bool, note: str
     ) -> TensorCheck:
-        """The tensor's, from those of its lines."""
+        """Return the verdict on the tensor, from its lines."""
         if not self.estimates:
             return TensorCheck(name, "correct", 0.0, 0.0, 0.0, (), math.nan, math.nan, 0.0, 0.0, 0, size, note="empty")
         error = self._share(self.difference)
         word, more = self._word(steps, coarse)
-        # Where nothing is unexplained, the plain error names the worst coordinate.
+        # If all differences are explained, the plain error determines the worst coordinate.
         worst = int(np.argmax(self.excess if self.excess.any() else error))
         if self.excluded.all():
             worst = 0
@@ -232,7 +249,7 @@ class Table:
         excess, largest = float(self.excess.max()), float(self.size.max())
         if excess >= WRONG:
             return "wrong", ""
-        # In single precision the best difference has an uncertainty of some 1e-3, which tells no more than wrong.
+        # In single precision, the best uncertainty is about 1e-3, which can show only that a gradient is wrong.
         least = WRONG * largest if coarse else max(_BLUNT, DOUBTFUL * largest)
         blunt = (self.uncertainty > least) & (self.size > 0)
         if blunt.any():
@@ -249,7 +266,7 @@ class Table:
             return "truncation", ""
         if excess >= CORRECT:
             return "suspicious", ""
-        # At a step of the caller's, what truncation alone explains is an error of that step.
+        # At a step of the caller, a difference that only truncation explains is an error of the step.
         if steps.h is not None and (self._share(self.difference - self.noise) >= CORRECT).any():
             return "truncation", f"h = {steps.h:.0e} is too long"
         if self.powerless.any() and self.powerless[~self.excluded].all():

@@ -1,10 +1,10 @@
-"""A ladder of steps: what central differences at many steps say together about one derivative.
+"""A ladder of steps: one derivative from central differences at many steps.
 
-At long steps truncation and kinks spoil a difference, at short ones round-off does. Each rung of the ladder therefore
-gets an uncertainty from the rungs below it, whose steps are shorter: they show how large truncation and noise are, and
-they overrule a longer step that contradicts them, however small its round-off is. The slopes to both sides of a smooth
-place approach each other as the step shrinks; where they stay apart there is a kink, and that gap is uncertain too. The
-analytic gradient plays no part in any of this.
+Truncation and kinks spoil differences at long steps, and round-off spoils them at short steps. Each rung of the ladder
+therefore gets an uncertainty from the rungs with shorter steps. They show how large truncation and noise are, and they
+overrule a longer step that contradicts them, however small its round-off is. The slopes to both sides of a smooth place
+approach each other as the step shrinks. If they stay apart, there is a kink, and the gap counts as uncertainty. The
+analytic gradient is not used.
 """
 
 import math
@@ -19,42 +19,42 @@ from .thresholds import CORRECT
 _FIRST = 1e-3
 _SHORTEST = 1e-16
 _SHRINK = 10.0
-# Two rungs without any digit end the ladder: one alone may be an accident.
+# So many rungs without a digit end the ladder; a single one may be an accident.
 _BLIND = 2
 _DIGIT = 0.1
-# Rungs below that must have been looked at before one is believed: two differences may agree by accident.
+# Number of shorter rungs that a rung needs to be trusted, because two differences may agree by accident.
 _WITNESSES = 2
-# Noise is at most that many times what so many of the shortest steps scatter by.
+# Noise is at most this multiple of the scatter of so many of the shortest steps.
 _SCATTER, _TAIL = 4.0, 3
-_ALIKE = 30.0  # by how much two moves of noise may differ
-# Truncation is at most that many times the distance to the next shorter step.
+_ALIKE = 30.0  # largest ratio of two differences that are noise
+# Truncation is at most this multiple of the difference from the next shorter step.
 _TRUNCATION = 2.0
-# Of a kink that no step resolves, what others nearer by may do to the derivative, in units of the gap that is seen.
+# Bound on the effect of nearer kinks, which no step resolves, in units of the visible gap.
 _HIDDEN = 100.0
-# What is left of the gaps at one step, in units of that at the step before, if it is a kink's.
+# Least ratio of the jumps at a step and at the step before, if they are due to a kink.
 _FALLS = 0.1
-# A kink is at x itself if the slopes to both sides are known that well, in units of half of their gap, at a step that
+# A kink is at x itself if the slopes to both sides have this precision, in units of half their gap, at a step this
 # short, in units of the line's scale.
 _SHARP, _CLOSE = 0.1, 1e-12
-# A change of x that is seen in double precision, in units of eps of the function's value.
+# A change that is visible in double precision, in units of eps of the function's value.
 _VISIBLE = 1e3
-# A slope has digits if round-off is below that, in units of the largest slope seen.
+# A slope has digits if its round-off is below this share of the largest slope.
 _DIGITS = 0.01
 _UNTRIED = Estimate(math.nan, math.inf, 0.0, crossed=True, excluded=True)
 
 
 def climb(f: Function, line: Line, longest: float | None = None) -> Estimate:
-    """The derivative at the step of least uncertainty.
+    """Return the derivative at the step of least uncertainty.
 
     Args:
         f: the function.
-        line: the line along which to differentiate it.
-        longest: the first step; None for 1e-3 times the line's scale, and 1e-2 and 0.1 of it if round-off is large
-            there. Each of the others is a tenth of the one before.
+        line: the line along which to differentiate.
+        longest: the first step. None for 1e-3 times the line's scale, and also 1e-2 and 0.1 times if round-off is large
+            there. Each further step is a tenth of the one before.
 
     Returns:
-        The estimate with bounds on round-off, truncation and kinks; an excluded one where every step crosses kinks that
-        winners tell of, or leaves where f is finite.
+        An estimate with bounds on round-off, truncation and kinks. It is excluded if every step crosses kinks that
+        winners report, or leaves the domain in which f is finite.
     """
     first = _FIRST * line.scale if longest is None else longest
     rungs = _down(f, line, first)
@@ -69,14 +69,14 @@ def climb(f: Function, line: Line, longest: float | None = None) -> Estimate:
 
 
 def _surest(rungs: Sequence[Estimate]) -> Estimate:
-    """The rung of least uncertainty of those that have shorter ones to bear them out."""
-    # Without enough rungs, the longest one has the most witnesses.
+    """Return the rung of least uncertainty among those with enough shorter rungs."""
+    # With too few rungs, the longest one has the most shorter rungs.
     believed = weigh(rungs)[: max(1, len(rungs) - _WITNESSES)]
     return min(believed, key=lambda rung: rung.uncertainty, default=_UNTRIED)
 
 
 def _down(f: Function, line: Line, longest: float) -> list[Estimate]:
-    """Central differences at shorter and shorter steps, until round-off leaves no digit."""
+    """Return central differences at shorter and shorter steps, until round-off leaves no digit."""
     rungs: list[Estimate] = []
     reach, blind, h = 0.0, 0, longest
     while h > 0.5 * _SHORTEST * line.scale and blind < _BLIND:
@@ -96,7 +96,7 @@ def _down(f: Function, line: Line, longest: float) -> list[Estimate]:
 
 
 def _up(f: Function, line: Line, shortest: float) -> list[Estimate]:
-    """Central differences at steps longer than that, from long to short."""
+    """Return central differences at two longer steps, the longest first."""
     rungs = []
     for h in (_SHRINK**2 * shortest, _SHRINK * shortest):
         try:
@@ -107,19 +107,19 @@ def _up(f: Function, line: Line, shortest: float) -> list[Estimate]:
 
 
 def _silent(f: Function, line: Line, rungs: Sequence[Estimate]) -> int:
-    """How many of the shortest steps tell nothing, since f rounds them away.
+    """Return how many of the shortest steps mean nothing, because rounding inside f hides them.
 
-    Where f does not change at all at short steps but does at longer ones, it is either constant here, with a kink not
-    far away, or has steps of its own, as what computes in single precision has. In the latter case it does not change
-    at short steps from any other place either.
+    If f changes at longer steps but not at short ones, there are two cases. Either f is constant here and has a kink
+    nearby, or f is a step function, such as a function that computes in single precision. In the latter case, it does
+    not change at short steps from other places either.
     """
     flat = next((i for i, rung in enumerate(reversed(rungs)) if rung.value or rung.gap), 0)
     if not flat or max(abs(rungs[-flat - 1].value), abs(rungs[-flat - 1].gap)) <= rungs[-flat - 1].round_off:
         return 0
     moving, still = rungs[-flat - 1], rungs[-flat]
-    side = 1.0 if moving.value * moving.gap >= 0 else -1.0  # where f changes more
+    side = 1.0 if moving.value * moving.gap >= 0 else -1.0  # the side on which f changes more
     elsewhere = side * 3.7 * moving.step
-    # As short as double precision allows: steps of single precision are not to be met by accident.
+    # As short as double precision allows, so that it does not meet a step of single precision by accident.
     size = float(np.abs(f.base.terms).sum()) / max(abs(moving.value), abs(moving.gap))
     near = min(0.02 * still.step, _VISIBLE * f.eps * (size + line.magnitude))
     try:
@@ -133,17 +133,17 @@ def _silent(f: Function, line: Line, rungs: Sequence[Estimate]) -> int:
 
 
 def weigh(rungs: Sequence[Estimate]) -> list[Estimate]:
-    """The same rungs, from long steps to short, with what the shorter ones say about the longer."""
+    """Return the rungs, the longest step first, with the uncertainties that follow from shorter rungs."""
     noise, spread = _steady(
         [rung.value for rung in rungs], [rung.round_off for rung in rungs], [rung.step for rung in rungs]
     )
     judged = []
-    seen = last = 0.0  # the jump of the slope that longer steps saw, until a step shows that it lies farther away
+    seen = last = 0.0  # jump of the slope at longer steps, until a step shows that the kink is farther away
     for k, rung in enumerate(rungs):
         jump, blur = _jump(rungs, noise, k)
         kink = seen
         if jump > blur:
-            # What is left of a smooth function's gaps falls with h^3.
+            # For a smooth function, this jump falls with h^3.
             seen = jump if jump > _FALLS * last else 0.0
         elif jump + blur < seen / 2 and blur:
             seen = 0.0
@@ -158,10 +158,10 @@ def weigh(rungs: Sequence[Estimate]) -> list[Estimate]:
 
 
 def _jump(rungs: Sequence[Estimate], noise: Sequence[float], k: int) -> tuple[float, float]:
-    """The jump of the slope within a rung's step, and what noise makes of a smooth function's.
+    """Return the jump of the slope within a rung's step, and the jump that noise makes of a smooth function.
 
-    The gap between the slopes to both sides of a smooth place falls with h: what a straight line through the gaps at
-    two steps leaves at 0 is a kink's.
+    At a smooth place, the gap between the slopes to both sides is proportional to h. A line through the gaps at two
+    steps therefore has the jump of a kink at h = 0.
     """
     if k + 1 == len(rungs) or math.isnan(rungs[k].gap + rungs[k + 1].gap):
         return 0.0, 0.0
@@ -171,9 +171,9 @@ def _jump(rungs: Sequence[Estimate], noise: Sequence[float], k: int) -> tuple[fl
 
 
 def _steady(values: list[float], round_off: list[float], steps: list[float]) -> tuple[list[float], list[float]]:
-    """(noise, spread) of each of a ladder's values: what rounding does to it, and by how much shorter steps differ.
+    """Return (noise, spread) of each value of a ladder: its rounding error, and its distance from shorter steps.
 
-    The shortest value has nothing to be compared with: its spread is infinite.
+    The spread of the shortest step is infinite, because there is no shorter step to compare with.
     """
     count = len(values)
     apart = [abs(values[k] - values[k + 1]) for k in range(count - 1)]
@@ -183,10 +183,10 @@ def _steady(values: list[float], round_off: list[float], steps: list[float]) -> 
     noise = [max(off, _SCATTER * scatter / h) for off, h in zip(round_off, steps, strict=True)]
     spread = [math.inf] * count
     for k in reversed(range(count - 1)):
-        # Truncation falls with h^2. Where noise hides it from the shorter step, the longer one shows how large it is.
+        # Truncation falls with h^2. If noise hides it at the shorter step, the longer one shows its size.
         above = apart[k - 1] * (steps[k] / steps[k - 1]) ** 2 if k else 0.0
         own = spread[k] = _TRUNCATION * apart[k] + min(above, noise[k + 1])
-        # Shorter steps that contradict this one are right, to within what they themselves are known to.
+        # Shorter steps that contradict this one are right, within their own uncertainty.
         for j in range(k + 1, count):
             distance = abs(values[k] - values[j])
             if distance > noise[k] + own + noise[j]:
@@ -195,9 +195,9 @@ def _steady(values: list[float], round_off: list[float], steps: list[float]) -> 
 
 
 def _scatter(moves: Sequence[float]) -> float:
-    """The largest of the last of these differences between function values, at shorter and shorter steps.
+    """Return the largest of the last differences between function values, which are due to noise.
 
-    Those of noise are of one size. Those before, which truncation makes, fall with the step; they are left out.
+    Differences due to noise have similar sizes. Earlier ones, due to truncation, fall with the step and are left out.
     """
     largest = moves[-1] if moves else 0.0
     for move in reversed(moves[-_TAIL:-1]):
@@ -208,10 +208,10 @@ def _scatter(moves: Sequence[float]) -> float:
 
 
 def _at_a_kink(rungs: Sequence[Estimate], scale: float) -> Estimate | None:
-    """The middle of the slopes to both sides of a kink at x itself.
+    """Return the mean of the slopes to both sides of a kink at x itself.
 
-    None unless both slopes stay the same down to very short steps: otherwise there may be other kinks nearer by, and
-    the derivative between them be anything.
+    Return None unless both slopes stay constant down to very short steps. Otherwise there may be nearer kinks, and the
+    derivative between them may have any value.
     """
     both = [rung for rung in rungs if not math.isnan(rung.gap)]
     steps, noise = [rung.step for rung in both], [2 * rung.round_off for rung in both]
@@ -233,11 +233,11 @@ def _at_a_kink(rungs: Sequence[Estimate], scale: float) -> Estimate | None:
 
 
 def _near_kinks(f: Function, rungs: Sequence[Estimate], best: Estimate) -> Estimate:
-    """What is known where kinks are nearer than round-off lets one see.
+    """Return an estimate for kinks that are too near to detect above the round-off.
 
-    If the gap is small beside the derivative, others nearby are taken to do no more than ``_HIDDEN`` times that. If
-    not, the truncation is infinite, and the kink's share covers the slopes to both sides at the shortest step that
-    still has digits.
+    If the gap is small compared with the derivative, the effect of nearer kinks is assumed to be at most ``_HIDDEN``
+    times the gap. Otherwise the truncation is infinite, and ``kink`` covers the slopes to both sides at the shortest
+    step with digits.
     """
     if _HIDDEN * best.kink < abs(best.value):
         return replace(best, kink=_HIDDEN * best.kink)

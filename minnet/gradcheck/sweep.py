@@ -1,7 +1,7 @@
-"""The error of a gradient against the step h: what is round-off, what truncation, what a kink, and what is wrong.
+"""The error of a gradient as a function of the step h, and what explains it at each step.
 
-Round-off falls with 1 / h as h grows, truncation rises with h^2, a kink disturbs all steps longer than the way to it,
-and what is wrong stays wrong at every step.
+Round-off is proportional to 1 / h, and truncation to h^2. A kink disturbs all steps that are longer than its distance.
+A wrong gradient is wrong at every step.
 """
 
 import math
@@ -22,16 +22,16 @@ STEPS = tuple(float(f"1e{power}") for power in range(-1, -13, -1))
 
 @dataclass(frozen=True)
 class StepCurve:
-    """One tensor's error against h.
+    """The error of one tensor's gradient as a function of h.
 
     Attributes:
-        name: of the tensor.
-        errors: |a - n| / max(|a|, |n|) in Euclidean norm over the coordinates, one a step; infinity if f overflowed.
-        round_off: bound on the round-off in it.
-        crossed: coordinates whose step changed a winner.
-        labels: what the error at each step is: ``"correct"`` below 1e-7, else the verdict that explains it.
-        best: the step whose derivatives are surest (least round-off and truncation, whatever the analytic gradient).
-        verdict: of the tensor at steps of its own for each coordinate, the surest ones.
+        name: name of the tensor.
+        errors: for each step, |a - n| / max(|a|, |n|) in Euclidean norm over the coordinates; infinity if f overflows.
+        round_off: bound on the round-off of each error.
+        crossed: for each step, the number of coordinates for which it changed a winner.
+        labels: for each step, ``"correct"`` for an error below 1e-7, else the verdict that explains the error.
+        best: step of least round-off and truncation, which does not depend on the analytic gradient.
+        verdict: verdict on the tensor, with the best step for each coordinate.
     """
 
     name: str
@@ -45,7 +45,12 @@ class StepCurve:
 
 @dataclass(frozen=True)
 class StepSweep:
-    """Errors against h, tensor by tensor: ``steps`` from long to short, and a ``StepCurve`` for each tensor."""
+    """Errors of several tensors as functions of the step.
+
+    Attributes:
+        steps: step lengths, the longest first.
+        curves: a ``StepCurve`` for each tensor.
+    """
 
     steps: tuple[float, ...]
     curves: tuple[StepCurve, ...]
@@ -60,13 +65,15 @@ class StepSweep:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, texts, lists and dicts; what is not finite as None."""
+        """Return the sweep as numbers, strings, lists and dicts, with None for NaN and infinity."""
         return plain({"steps": self.steps, "curves": [vars(curve) for curve in self.curves]})
 
     def plot(self, path: Any = None) -> Any:
-        """The figure of error against h, with its data beside it; see ``plots.step_sweep``.
+        """Draw the errors as functions of the step; see ``plots.step_sweep``.
 
-        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
         """
         from .. import plots
 
@@ -76,7 +83,7 @@ class StepSweep:
 def sweep_steps(
     f: Function, lines: Mapping[str, Sequence[Line]], analytic: Mapping[str, np.ndarray], steps: Sequence[float] = STEPS
 ) -> StepSweep:
-    """The error of each tensor's analytic derivatives along these lines, at every step."""
+    """Measure the error of each tensor's analytic derivatives along these lines, at every step."""
     curves = (_curve(f, name, lines[name], analytic[name], steps) for name in lines if len(lines[name]))
     return StepSweep(tuple(steps), tuple(curves))
 
@@ -108,7 +115,7 @@ def _curve(f: Function, name: str, lines: Sequence[Line], analytic: np.ndarray, 
 
 
 def _plain(f: Function, line: Line, h: float) -> Estimate:
-    """The central difference as it is, over whatever kinks."""
+    """Return the plain central difference, even if it crosses kinks."""
     told = f.winners
     try:
         estimate = central(f, line, h)
@@ -136,7 +143,7 @@ def _label(
 ) -> str:
     if error < CORRECT:
         return "correct"
-    deviation = np.abs(values[k] - reference)  # of this step's numbers from the surest, whatever the gradient
+    deviation = np.abs(values[k] - reference)  # from the best estimates, independent of the analytic gradient
     if verdict != "correct" and np.linalg.norm(deviation) / size < max(0.1 * error, CORRECT):
         return verdict
     if np.linalg.norm(deviation) <= 2 * np.linalg.norm(noise[k]):
@@ -146,7 +153,7 @@ def _label(
         return "kink"
     if k + 1 == len(values):
         return "truncation"
-    # Truncation falls to a hundredth with a tenth of the step; what a kink does, to nothing or not at all.
+    # With a tenth of the step, truncation falls to a hundredth. The effect of a kink vanishes or stays.
     shorter = abs(values[k + 1, i] - reference[i])
     ratio = deviation[i] / max(shorter, noise[k + 1, i], np.finfo(float).tiny)
     return "truncation" if 8 <= ratio < 1e4 else "kink"

@@ -1,4 +1,9 @@
-"""Every figure, with its data in a file beside it. Matplotlib is imported here alone, and only to draw one."""
+"""Figures, each with its data in a file beside it. Only this room imports Matplotlib, and only within functions.
+
+``style`` has the common style and writes files. ``runs``, ``watching``, ``panels``, ``layers``, ``mistakes``,
+``checks``, ``paths`` and ``surfaces`` draw. ``subjects`` has protocols of the objects that are drawn, so that this room
+need not import them.
+"""
 
 from .checks import step_sweep
 from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer

@@ -7,7 +7,7 @@ import numpy as np
 from .style import COLOURS, Place, figure, save, save_rows
 from .subjects import StepCurve, StepSweep
 
-# What an error at a step is, by the look of its mark.
+# The mark of each label of an error.
 _MARKS: dict[str, dict[str, Any]] = {
     "correct": {"marker": "o", "color": COLOURS[2]},
     "round-off": {"marker": "<", "color": COLOURS[5]},
@@ -20,9 +20,15 @@ _FLOOR = 1e-17  # where an error of 0 is drawn
 
 
 def step_sweep(sweep: StepSweep, path: Place = None, *, title: str = "Error of the gradient against the step") -> Any:
-    """Draw the relative error of each tensor against h, each mark with what explains it; a CSV file holds the numbers.
+    """Draw the relative error of each tensor as a function of h, with marks for what explains it.
 
-    Grey lines are the thresholds of the CS231n notes, 1e-7 and 1e-2; the dashed line is the bound on the round-off.
+    Grey lines are the thresholds of the CS231n notes, 1e-7 and 1e-2. The dashed line is the bound on the round-off. A
+    CSV file beside the figure has the numbers.
+
+    Args:
+        sweep: the errors.
+        path: see ``save``.
+        title: title of the figure.
     """
     from matplotlib.lines import Line2D
 

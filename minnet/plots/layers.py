@@ -1,4 +1,4 @@
-"""Variances by layer, and what units of the first layer look for."""
+"""Figures of variances by layer, and of the weights of the first layer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,16 +16,16 @@ def variance_by_layer(
     *,
     published: Mapping[str, Mapping[int, float]] | None = None,
 ) -> Any:
-    """Variance of activations and of gradients by layer, with the variance that theory expects of the activations.
+    """Draw variances of activations and gradients by layer, with the variance of activations that theory expects.
 
-    The expected mean square of a layer is that of what came in times the expected gain; the square of the mean is taken
-    off. Where theory has nothing to say there is no mark. Of several results for one panel (seeds) the median is shown,
-    with a band that holds 95 % of them. A CSV file beside the figure holds all of it.
+    The expected variance is the mean square of the layer's input times its expected gain, minus the square of the mean
+    output. Layers without a theory have no mark. For several results (seeds), the figure shows the median and a band
+    with 95 % of them. A CSV file beside the figure has all values.
 
     Args:
-        path: the file to write; its ending names the format.
-        panels: title -> results for nets of the same layers.
-        published: title -> layer, counted from 0 for the input -> variance, to be marked with crosses.
+        path: see ``save``.
+        panels: title -> results for nets with the same layers.
+        published: title -> layer, counted from 0 for the input -> variance, drawn as crosses.
     """
     drawn, axes = figure(
         len(panels), width=max(4.4, 0.3 * max(len(runs[0].layers) for runs in panels.values())), height=3.4

@@ -1,4 +1,4 @@
-"""What a classifier gets wrong: the confusion matrix, and the worst mistakes as images."""
+"""Figures of a classifier's mistakes: the confusion matrix, and the worst mistakes as images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,14 @@ from .subjects import Mistake
 
 
 def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: str = "Confusion matrix") -> Any:
-    """Counts (classes, classes), true classes in rows, coloured by their share of the row; a CSV file holds them."""
+    """Draw a confusion matrix, with colours for the share of the true class. A CSV file has the counts.
+
+    Args:
+        path: see ``save``.
+        counts: integers of shape (classes, classes), with true classes in rows.
+        names: names of the classes.
+        title: title of the figure.
+    """
     classes = len(names)
     size = max(3.2, 0.42 * classes)
     drawn, (axis,) = figure(width=size + 0.9, height=size)
@@ -43,9 +50,16 @@ def worst_mistakes(
     columns: int = 8,
     title: str = "Worst mistakes",
 ) -> Any:
-    """Images (H, W, 1 or 3) of the mistakes, each with its class, what it was taken for and its loss.
+    """Draw misclassified images with their true class, predicted class and loss. A CSV file lists them.
 
-    x holds the images that the mistakes' indices count, in [0, 1] or stretched if they are not. A CSV file lists them.
+    Args:
+        path: see ``save``.
+        mistakes: the mistakes, at least one.
+        x: images of shape (n, H, W, 1 or 3), to which the mistakes' indices refer. Each is scaled from its smallest to
+            its largest value.
+        names: names of the classes; None for their numbers.
+        columns: number of images in a row.
+        title: title of the figure.
     """
     if not mistakes:
         raise ValueError("worst_mistakes: expected at least one mistake; got none")

@@ -1,4 +1,4 @@
-"""Paths of update rules on functions of two variables: contour lines, and the value against the step below them."""
+"""Figures of the paths of update rules on functions of two variables, with contour lines and values."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,18 +21,18 @@ _DEPTH = 1e-10  # lowest value drawn, as a share of that at the start
 
 
 def trajectories(path: Place, panels: Panels, *, title: str = "") -> Any:
-    """Draw paths, such as ``landscapes.descend`` gives, on their landscapes.
+    """Draw paths, such as those of ``landscapes.descend``, on their landscapes.
 
-    Each panel shows contour lines, each path from its start (circle) to its last point (dot), and the minimum (star);
-    a label's first path is drawn strong, those from other starts fainter. Below it stands the value of each first path
-    above the minimum, on a logarithmic axis. A path that ends early (rows of NaN) has diverged, and the panel says so.
-    A CSV file beside the figure holds all points.
+    Each panel has contour lines, paths from their start (circle) to their last point (dot), and the minimum (star).
+    The first path of a label is opaque, and paths from other starts are faint. Below the panel, the value of each first
+    path above the minimum is drawn on a logarithmic axis. A path that ends early (with rows of NaN) has diverged, and
+    the panel names it. A CSV file beside the figure has all points.
 
     Args:
-        path: the file to write; its ending names the format.
-        panels: title -> (landscape, label -> paths of shape (steps + 1, 2), one a start). A label has one colour in all
-            panels.
-        title: of the whole figure.
+        path: see ``save``.
+        panels: title -> (landscape, label -> paths of shape (steps + 1, 2), one for each start). A label has one colour
+            in all panels.
+        title: title of the whole figure.
     """
     drawn, lines = _draw(panels, title)
     for line in lines:
@@ -42,9 +42,16 @@ def trajectories(path: Place, panels: Panels, *, title: str = "") -> Any:
 
 
 def animation(path: str | Path | BinaryIO, panels: Panels, *, title: str = "", frames: int = 50, fps: int = 10) -> None:
-    """The figure of ``trajectories`` as a GIF in which the paths grow, with its points in a CSV file beside it.
+    """Draw the figure of ``trajectories`` as an animated GIF in which the paths grow.
 
-    The frames are spread evenly over the steps; the last one stays for two seconds.
+    Frames are spread evenly over the steps, and the last one stays for two seconds. A CSV file beside it has all
+    points.
+
+    Args:
+        path: path of the GIF, or an open binary file.
+        panels, title: as in ``trajectories``.
+        frames: number of frames.
+        fps: frames per second.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image

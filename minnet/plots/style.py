@@ -1,4 +1,4 @@
-"""One look for all figures, and the data beside them."""
+"""The common style of all figures, and the writing of figures and their data."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..storage.files import check_folder, write_whole
 
-# A palette that survives grey printing and colour blindness (Okabe and Ito 2008).
+# A palette for readers with colour blindness and for printing in grey (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLE: dict[Any, Any] = {
     "figure.dpi": 120,
@@ -26,9 +26,15 @@ STYLE: dict[Any, Any] = {
 
 
 def figure(panels: int = 1, *, width: float = 4.2, height: float | Sequence[float] = 3.0) -> tuple[Any, list[Any]]:
-    """A Matplotlib figure with ``panels`` axes side by side, in minnet's style; sizes in inches a panel.
+    """Create a Matplotlib figure in minnet's style.
 
-    Several heights make as many rows of panels; the axes come row by row.
+    Args:
+        panels: number of panels side by side.
+        width: width of a panel in inches.
+        height: height of a panel in inches; a sequence for several rows of panels.
+
+    Returns:
+        (figure, axes): the axes of all panels, row by row.
     """
     import matplotlib
     from cycler import cycler
@@ -45,10 +51,10 @@ _BROKEN = (0, (5, 1.2))
 
 
 def look(rank: int) -> dict[str, Any]:
-    """Colour, dashes and place in the stack of the line with this rank from 0; 14 ranks look different.
+    """Return the style of the line with this rank, counted from 0: its colour, dashes, width and order.
 
-    Every second line is broken and lies on top, so that neighbours that coincide, such as two forms of momentum, both
-    show. As the colours are seven, the second round has whole lines where the first has broken ones.
+    Every second line is dashed and drawn on top, so that two lines that coincide are both visible. There are seven
+    colours, so the second seven lines are solid where the first seven are dashed. 14 ranks have different styles.
     """
     broken = rank % 2 == 0
     dashes = _BROKEN if broken else "-"
@@ -61,12 +67,12 @@ def look(rank: int) -> dict[str, Any]:
 
 
 def legend(axis: Any) -> None:
-    """A legend without a frame. Matplotlib reads its defaults when it is made, so the style stands here."""
+    """Add a legend without a frame. Matplotlib reads defaults when it creates a legend, so the style is set here."""
     axis.legend(frameon=False, fontsize=8)
 
 
 def shared_legend(drawn: Any, labels: Sequence[str], columns: int) -> None:
-    """One legend below all panels: labels in order of rank, see ``look``."""
+    """Add one legend below all panels, with labels in the order of their rank, see ``look``."""
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], label=label, **look(rank)) for rank, label in enumerate(labels)]
@@ -78,9 +84,11 @@ Place = str | Path | BinaryIO | None
 
 
 def check_place(path: Place) -> None:
-    """Refuse what no figure can be written to; asked before anything is written, also the data beside the figure.
+    """Check that a figure can be written to ``path``, before it or its data are written.
 
-    FileNotFoundError if the folder of a path does not exist, ValueError if its ending names no format.
+    Raises:
+        FileNotFoundError: if the folder of a path does not exist.
+        ValueError: if the path has an ending that is no format.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -93,10 +101,19 @@ def check_place(path: Place) -> None:
 
 
 def save(drawn: Any, path: Place) -> Any:
-    """Write a figure to ``path``, whole or not at all, and return None; for a ``path`` of None return the figure.
+    """Write a figure to a file, completely or not at all.
 
-    A path's ending names the format, such as ``.png``, ``.svg`` or ``.pdf``; an open file gets a PNG. FileNotFoundError
-    if the folder does not exist, ValueError for a format that Matplotlib does not know.
+    Args:
+        drawn: the Matplotlib figure.
+        path: path of the file, whose ending is the format, such as ``.png``, ``.svg`` or ``.pdf``; an open binary file,
+            which gets a PNG; or None to return the figure.
+
+    Returns:
+        The figure if ``path`` is None, else None.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        ValueError: if Matplotlib does not know the format.
     """
     if path is None:
         return drawn
@@ -115,12 +132,12 @@ def _as_bytes(drawn: Any, form: str) -> bytes:
 
 
 def as_png(drawn: Any) -> bytes:
-    """A figure as the bytes of a PNG file."""
+    """Return a figure as the bytes of a PNG file."""
     return _as_bytes(drawn, "png")
 
 
 def save_rows(path: Place, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write what a figure at ``path`` shows beside it, as a CSV file of the same name, if it is a path."""
+    """Write a figure's data to a CSV file of the same name, if ``path`` is a path."""
     if not isinstance(path, str | Path):
         return
     check_place(path)
@@ -132,7 +149,7 @@ def save_rows(path: Place, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def save_arrays(path: Place, **arrays: np.ndarray) -> None:
-    """Write arrays that a figure at ``path`` shows beside it, as an NPZ file of the same name, if it is a path."""
+    """Write a figure's arrays to an NPZ file of the same name, if ``path`` is a path."""
     if not isinstance(path, str | Path):
         return
     check_place(path)

@@ -1,6 +1,6 @@
-"""What figures ask of the objects that they draw: protocols, which minnet's own histories, monitors and results fulfil.
+"""Protocols of the objects that figures draw. Minnet's histories, monitors and results fulfil them.
 
-A figure can be drawn of any object that has the attributes named here. What they mean stands at minnet's own classes.
+A figure can be drawn of any object with these attributes. Their meaning is documented at minnet's own classes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
