@@ -1,4 +1,4 @@
-"""Images in a grid, each with its name above it."""
+"""Grids of images with names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,15 @@ _INCHES = 0.62  # of an image's longer side
 
 
 def image_grid(panels: Mapping[str, np.ndarray], columns: int, names: Sequence[Any] | None = None) -> Any:
-    """A figure of images (n, H, W, C), panels side by side, each of so many columns of images.
+    """Return a figure of panels side by side, each a grid of images.
 
-    Each image is stretched from its own smallest to its own largest value, so that a faint one is seen as well as a
-    strong one. Channels are put side by side unless they are one or three. ``names`` are those of each panel's images,
-    their places from 0 if None.
+    Each image is scaled from its smallest to its largest value, so that faint images are visible too. Channels are
+    drawn side by side unless there are one or three.
+
+    Args:
+        panels: title -> images of shape (n, H, W, C).
+        columns: number of images in a row of a panel.
+        names: names of the images in each panel; None for their indices.
     """
     shown = {title: _stretched(pictures) for title, pictures in panels.items()}
     rows = max(-(-len(pictures) // columns) for pictures in shown.values())
@@ -38,13 +42,13 @@ def image_grid(panels: Mapping[str, np.ndarray], columns: int, names: Sequence[A
 
 
 def _size(pictures: np.ndarray) -> tuple[float, float]:
-    """Width and height of an image in inches."""
+    """Return width and height of an image in inches."""
     height, width = pictures.shape[1:3]
     return _INCHES * width / max(height, width), _INCHES * height / max(height, width)
 
 
 def _stretched(pictures: np.ndarray) -> np.ndarray:
-    """The images from 0 to 1 each, with channels that are no colours side by side."""
+    """Return images scaled to [0, 1], with channels that are not colours side by side."""
     if pictures.shape[3] not in (1, 3):
         pictures = np.concatenate(np.moveaxis(pictures[..., np.newaxis], 3, 0), axis=2)
     low, high = (edge(axis=(1, 2, 3), keepdims=True) for edge in (pictures.min, pictures.max))

@@ -70,7 +70,7 @@ def variance_by_layer(
 
 
 def _expected(run: LayerTable) -> list[float]:
-    """Mean square that theory expects of each layer's output, less the mean's square; NaN where it has no say."""
+    """Return the variance of each layer's output that theory expects; NaN if there is no theory."""
     return [
         np.nan
         if layer.expected_gain is None or not layer.gain
@@ -80,17 +80,24 @@ def _expected(run: LayerTable) -> list[float]:
 
 
 def first_layer_filters(path: Place, net: Net, *, count: int = 40, columns: int = 10, title: str = "") -> Any:
-    """The weights of the first Dense or convolution as images, each stretched from its smallest to its largest value.
+    """Draw the weights of the first Dense or convolution as images, each scaled from its smallest to its largest value.
 
-    A unit of a Dense layer behind images (H, W, C), flattened or not, is shown as such an image; so is a filter of a
-    convolution, whose channels are put side by side unless they are one or three. A CSV file holds the weights.
+    Units of a Dense layer on images (H, W, C), flattened or not, are drawn as such images. Channels of a convolution's
+    filters are drawn side by side unless there are one or three. A CSV file beside the figure has the weights.
+
+    Args:
+        path: see ``save``.
+        net: the net.
+        count: largest number of units to draw.
+        columns: number of images in a row.
+        title: title of the figure.
     """
     filters = filters_of(net)[:count]
     return filter_grid(path, {title: filters}, columns=columns)
 
 
 def filters_of(net: Net) -> np.ndarray:
-    """Weights of the first layer that has a W, as images (units, H, W, channels)."""
+    """Return the weights W of the first layer that has them, as images (units, H, W, channels)."""
     name, W = next(((name, W) for name, W in net.named_parameters().items() if name.endswith(".W")), ("", None))
     if W is None or W.ndim not in (2, 4):
         raise ValueError(f"first_layer_filters: expected a net with a Dense or a convolution; got {net!r}")
@@ -104,9 +111,12 @@ def filters_of(net: Net) -> np.ndarray:
 
 
 def filter_grid(path: Place, panels: Mapping[str, np.ndarray], *, columns: int = 10) -> Any:
-    """Grids of filters (n, H, W, C) side by side, each filter stretched by itself; a CSV file holds the weights.
+    """Draw grids of filters side by side, each filter scaled by itself. A CSV file has the weights.
 
-    Above each filter stands the number of its unit.
+    Args:
+        path: see ``save``.
+        panels: title -> filters of shape (n, H, W, C). The number of its unit is above each filter.
+        columns: number of filters in a row.
     """
     drawn = image_grid(panels, columns)
     rows = (

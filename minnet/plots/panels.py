@@ -1,4 +1,4 @@
-"""Figures of a few panels side by side: curves, regions of classes, histograms, images; data beside each."""
+"""Figures of a few panels side by side: curves, schedules, range tests, regions of classes, histograms, images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,9 +12,13 @@ from .subjects import History, RangeTest, Schedule
 
 
 def learning_curves(history: History, path: Place = None) -> Any:
-    """Loss of every step with each epoch's validation loss; accuracy of training and validation; learning rate.
+    """Draw losses, accuracies and the learning rate of a run.
 
-    A CSV file beside the figure holds the history, as ``History.save`` writes it.
+    A CSV file beside the figure has the history, as ``History.save`` writes it.
+
+    Args:
+        history: the history of the run.
+        path: see ``save``.
     """
     has_accuracy = "accuracy" in history
     drawn, axes = figure(3 if has_accuracy else 2)
@@ -49,9 +53,13 @@ def learning_curves(history: History, path: Place = None) -> Any:
 
 
 def range_test(result: RangeTest, path: Place = None) -> Any:
-    """What a range test read against the rate, with its regimes as shades and its suggestions as vertical lines.
+    """Draw the readings of a range test as functions of the learning rate.
 
-    A CSV file beside the figure holds the readings of each seed.
+    Regimes are shaded, and suggestions are vertical lines. A CSV file beside the figure has the readings of each seed.
+
+    Args:
+        result: the range test.
+        path: see ``save``.
     """
     drawn, (axis,) = figure(width=6.4, height=3.6)
     range_test_panel(axis, result)
@@ -65,7 +73,7 @@ def range_test(result: RangeTest, path: Place = None) -> Any:
 
 
 def range_test_panel(axis: Any, result: RangeTest) -> None:
-    """The same in one panel of a figure. Readings far above where the loss began are cut off."""
+    """Draw a range test in one panel of a figure. Readings far above the first loss are cut off."""
     unit = 100 if "accuracy" in result.monitor else 1
     rates, median = result.curve_rates, unit * result.median
     for values in result.readings:
@@ -105,9 +113,13 @@ def curves(
     log: bool = False,
     log_x: bool = False,
 ) -> Any:
-    """Labelled lines (x, y) in one panel, with the legend beside it. A CSV file holds their points.
+    """Draw labelled lines in one panel, with a legend beside it. A CSV file has their points.
 
-    ``log`` is for a logarithmic y axis, ``log_x`` for a logarithmic x axis.
+    Args:
+        path: see ``save``.
+        series: label -> (x, y).
+        title, xlabel, ylabel: texts of the figure.
+        log, log_x: whether the y axis, and the x axis, are logarithmic.
     """
     drawn, (axis,) = figure(width=5.4)
     for label, (x, y) in series.items():
@@ -142,9 +154,15 @@ def schedules(
     log: bool = False,
     ylabel: str = "value",
 ) -> Any:
-    """The first ``steps`` steps of labelled schedules, with their events: in one panel, or one beside the other.
+    """Draw the first steps of schedules with their events. A CSV file has values and events.
 
-    ``log`` for a logarithmic y axis, ``ylabel`` for what they are schedules of. A CSV file holds values and events.
+    Args:
+        path: see ``save``.
+        series: label -> schedule.
+        steps: number of steps.
+        together: whether all schedules share one panel.
+        log: whether the y axis is logarithmic.
+        ylabel: label of the y axis.
     """
     from matplotlib.lines import Line2D
 
@@ -184,11 +202,16 @@ def schedules(
 
 
 def regions(path: Place, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, *, resolution: int = 200) -> Any:
-    """The classes that nets over two features assign to the plane, one panel a net, with the samples on top.
+    """Draw the classes that nets with two inputs predict in the plane, and the samples, with one panel for each net.
 
-    ``nets`` maps titles to anything with ``predict(x)``; x has shape (n, 2), y (n,). An NPZ file beside the figure
-    holds the samples ``x`` and ``y``, the points of the plane ``grid`` (resolution, resolution, 2), the ``titles``, and
-    ``regions`` (nets, resolution, resolution), the class of each point.
+    An NPZ file beside the figure has the samples ``x`` and ``y``, the points ``grid`` (resolution, resolution, 2), the
+    ``titles``, and the predicted classes ``regions`` (nets, resolution, resolution).
+
+    Args:
+        path: see ``save``.
+        nets: title -> object with ``predict(x)``.
+        x, y: samples of shape (n, 2) and labels of shape (n,).
+        resolution: number of points along each axis.
     """
     from matplotlib.colors import ListedColormap
 
@@ -214,9 +237,13 @@ def regions(path: Place, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, 
 def histogram(
     path: Place, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
 ) -> Any:
-    """Histograms side by side with labelled vertical lines, such as a published figure among one's own.
+    """Draw histograms with labelled vertical lines, such as a published value. A CSV file has values and marks.
 
-    A CSV file beside the figure holds all values and the marks.
+    Args:
+        path: see ``save``.
+        groups: label -> values.
+        marks: label -> position of a vertical line.
+        title, xlabel: texts of the figure.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -238,10 +265,16 @@ def histogram(
 def images(
     path: Place, pictures: np.ndarray, *, columns: int, title: str = "", names: Sequence[Any] | None = None
 ) -> Any:
-    """Images (n, H, W, 3 or 1) in a grid of so many columns, each stretched from its own smallest to largest value.
+    """Draw images in a grid, each scaled from its smallest to its largest value.
 
-    Above each image stands its name: that of ``names``, or its place from 0. An NPZ file beside the figure holds the
-    images as they were given, as ``images``.
+    An NPZ file beside the figure has the given images as ``images``.
+
+    Args:
+        path: see ``save``.
+        pictures: images of shape (n, H, W, 3 or 1).
+        columns: number of images in a row.
+        title: title of the figure.
+        names: names above the images; None for their indices.
     """
     drawn = image_grid({title: pictures}, columns, names)
     save_arrays(path, images=pictures)

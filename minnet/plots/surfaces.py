@@ -1,4 +1,4 @@
-"""The loss around a net's weights: lines and contours."""
+"""Figures of the loss around a net's weights: lines and contours."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _STEP = "step along the direction (filter norms)"
 
 
 def loss_lines(path: Place, panels: Mapping[str, Sequence[Line]]) -> Any:
-    """Losses along random directions, panels side by side on one scale; a CSV file beside the figure holds them."""
+    """Draw losses along directions, in panels with the same scale. A CSV file beside the figure has the losses."""
     drawn, axes = figure(len(panels), width=3.8, height=3.2)
     finite = np.concatenate([f[np.isfinite(f)] for lines in panels.values() for _, f in lines])
     low, high = finite.min(), finite.max()
@@ -34,9 +34,9 @@ def loss_lines(path: Place, panels: Mapping[str, Sequence[Line]]) -> Any:
 
 
 def loss_surfaces(path: Place, panels: Mapping[str, Square], *, columns: int = 4) -> Any:
-    """Contours of losses over two directions, panels on one logarithmic scale; a CSV file holds the losses.
+    """Draw contours of losses along two directions. A CSV file beside the figure has the losses.
 
-    Levels are the same in all panels, so that how close the lines lie can be compared. The net is the cross.
+    All panels have the same logarithmic levels, so distances between lines can be compared. A cross marks the net.
     """
     width = min(columns, len(panels))
     drawn, axes = figure(width, width=3.1, height=[3.1] * -(-len(panels) // width))

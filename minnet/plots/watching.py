@@ -1,7 +1,7 @@
-"""Figures of a run: its curves with the gap to validation, update ratios, units, histograms over time.
+"""Figures of a run: learning curves, update ratios, units, and histograms over time.
 
-Each ``..._panel`` draws into one panel of a figure; the function of the same name without it makes a figure of its own,
-with its data in a CSV file beside it.
+Functions named ``..._panel`` draw in one panel of a figure. Functions that take a path write a figure, with its data in
+a CSV file beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _PANELS = 4  # histograms of one kind; a deeper net shows that many layers, spre
 
 
 def step_axis(axis: Any, steps: np.ndarray) -> None:
-    """Label the axis of steps; logarithmic where the steps shown were chosen with equal ratios."""
+    """Label the axis of steps, and make it logarithmic if the steps have about equal ratios."""
     gaps = np.diff(steps)
     if len(gaps) and gaps.max() > 5 * gaps.min():
         axis.set_xscale("log")
@@ -25,7 +25,7 @@ def step_axis(axis: Any, steps: np.ndarray) -> None:
 
 
 def epoch_axis(axis: Any) -> None:
-    """Label the axis of epochs, with whole ones as its ticks."""
+    """Label the axis of epochs, with whole numbers as ticks."""
     from matplotlib.ticker import MaxNLocator
 
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -36,7 +36,7 @@ def epoch_axis(axis: Any) -> None:
 
 
 def loss_panel(axis: Any, history: History) -> None:
-    """Loss of every step, that of each epoch in training, and validation, against the epoch."""
+    """Draw the loss of every step, and the training and validation losses of every epoch."""
     losses, epochs = np.array(history.steps["loss"]), np.array(history.steps["epoch"])
     per_epoch = max(1, int((epochs == 1).sum()))
     axis.plot(np.arange(1, len(losses) + 1) / per_epoch, losses, color="0.75", linewidth=0.7, label="each step")
@@ -51,7 +51,7 @@ def loss_panel(axis: Any, history: History) -> None:
 
 
 def accuracy_panel(axis: Any, history: History) -> None:
-    """Accuracy in training and validation against the epoch, with the gap between them shaded and named."""
+    """Draw training and validation accuracy of every epoch, with the gap between them."""
     lines = {}
     for column, label in ((history.training("accuracy"), _of_training(history)), ("val_accuracy", "validation")):
         if column in history:
@@ -67,19 +67,19 @@ def accuracy_panel(axis: Any, history: History) -> None:
 
 
 def _of_training(history: History) -> str:
-    """What the curve of the training data is: evaluated after each epoch, or its mean."""
+    """Return the label of the training curve, which is evaluated after each epoch or a mean over its steps."""
     return "training" if "train_loss" in history else "training, epoch mean"
 
 
 def rate_panel(axis: Any, history: History) -> None:
-    """Learning rate of every step against the step."""
+    """Draw the learning rate of every step."""
     axis.plot(history.steps["step"], history.steps["lr"])
     axis.set(title="Learning rate", xlabel="step", ylabel="rate")
     axis.set_ylim(bottom=0)
 
 
 def _ends(history: History) -> np.ndarray:
-    """The epochs' ends on an axis of epochs."""
+    """Return the positions of the ends of epochs."""
     return np.array(history["epoch"], float)
 
 
@@ -88,7 +88,7 @@ def _marker(history: History) -> str | None:
 
 
 def training_curves(path: Place, history: History) -> Any:
-    """Loss and accuracy, training and validation, with the gap between them."""
+    """Draw training and validation loss and accuracy of a run."""
     has_accuracy = "accuracy" in history
     drawn, axes = figure(2 if has_accuracy else 1, width=4.6)
     loss_panel(axes[0], history)
@@ -100,10 +100,15 @@ def training_curves(path: Place, history: History) -> Any:
 
 
 def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Learning rates") -> Any:
-    """Mean loss of each epoch of labelled runs, such as of rates that are low, good, high and very high.
+    """Draw the mean loss of each epoch of several runs, such as runs with different learning rates.
 
-    A run that ends early, because it diverged, is marked with a cross. Losses above 1.5 times where the first run began
-    are cut off.
+    A run that ended early, because it diverged, has a cross. Losses above 1.5 times the first loss of the first run are
+    cut off.
+
+    Args:
+        path: see ``save``.
+        runs: label -> history.
+        title: title of the figure.
     """
     drawn, (axis,) = figure(width=5.0, height=3.4)
     start = next(iter(runs.values())).steps["loss"][0]
@@ -125,7 +130,7 @@ def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Lea
 
 
 def compare_batch_sizes(path: Place, runs: Mapping[str, History]) -> Any:
-    """Loss of every step of labelled runs, a panel each, on one scale: the smaller the batch, the more it jumps."""
+    """Draw the loss of every step of several runs, one panel each, to compare how noise depends on the batch size."""
     drawn, axes = figure(len(runs), width=3.2, height=2.8)
     highest = max(max(history.steps["loss"]) for history in runs.values())
     for rank, (axis, (label, history)) in enumerate(zip(axes, runs.items(), strict=True)):
@@ -152,7 +157,7 @@ def _save_runs(path: Place, runs: Mapping[str, History]) -> None:
 
 
 def ratio_panel(axis: Any, monitor: Monitor) -> None:
-    """|update| / |weights| of every tensor of weights, with the target and a factor of 10 around it."""
+    """Draw |update| / |weights| of every tensor of weights, with the target and a factor of 10 around it."""
     aim = f"{_TARGET:.0e}, and a factor of 10"
     axis.axhspan(_TARGET / 10, 10 * _TARGET, color=COLOURS[2], alpha=0.12, linewidth=0, label=aim)
     axis.axhline(_TARGET, color=COLOURS[2], linewidth=1, linestyle=":")
@@ -165,7 +170,7 @@ def ratio_panel(axis: Any, monitor: Monitor) -> None:
 
 
 def update_ratios(path: Place, runs: Mapping[str, Monitor]) -> Any:
-    """Ratio series of labelled runs, a panel each, on one scale; what is below 1e-7 is cut off."""
+    """Draw update ratios of several runs, one panel each, with the same scale. Ratios below 1e-7 are cut off."""
     drawn, axes = figure(len(runs), width=3.2)
     for i, (axis, (label, monitor)) in enumerate(zip(axes, runs.items(), strict=True)):
         ratio_panel(axis, monitor)
@@ -189,7 +194,7 @@ def update_ratios(path: Place, runs: Mapping[str, Monitor]) -> Any:
 
 
 def units_panel(axis: Any, dead: DeadUnits | None, saturation: Monitor | None) -> None:
-    """Share of dead units, and of saturated outputs, by layer."""
+    """Draw the shares of dead units and of saturated outputs of each layer."""
     series = []
     if dead is not None:
         series += [(f"dead, layer {place}", dead.steps, share) for place, share in dead.share().items()]
@@ -205,7 +210,7 @@ def units_panel(axis: Any, dead: DeadUnits | None, saturation: Monitor | None) -
 
 
 def histogram_panel(axis: Any, statistics: Statistics, name: str) -> None:
-    """An array's histogram at each record, upright, its bins as shades; values beyond 99 % of all are cut off."""
+    """Draw histograms of an array over time, with bins as shades. Values outside the middle 99 % are cut off."""
     from matplotlib.colors import PowerNorm
 
     steps, shares, borders = rebinned(statistics, name)
@@ -218,9 +223,12 @@ def histogram_panel(axis: Any, statistics: Statistics, name: str) -> None:
 
 
 def rebinned(statistics: Statistics, name: str, bins: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(steps (records,), share of the values in each bin (records, bins), borders (bins + 1,)), the same bins for all.
+    """Convert an array's histograms to the same bins for all records.
 
-    The bins span the middle 99 % of all records together. Within a bin of its own, a record counts as evenly spread.
+    The bins span the middle 99 % of all records. Values are assumed to be evenly spread within each original bin.
+
+    Returns:
+        (steps (records,), shares of the values (records, bins), edges of the bins (bins + 1,)).
     """
     records = [statistics.histogram(name, i) for i in range(len(statistics))]
     known = [(counts, edges) for counts, edges in records if counts.sum()]
@@ -236,13 +244,13 @@ def rebinned(statistics: Statistics, name: str, bins: int = 60) -> tuple[np.ndar
 
 
 def _below(counts: np.ndarray, edges: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Share of a histogram's values below each place."""
+    """Return the share of a histogram's values below each place."""
     share = np.concatenate([[0.0], np.cumsum(counts)]) / max(counts.sum(), 1)
     return np.interp(at, edges, share, left=0.0, right=share[-1])
 
 
 def _borders(steps: np.ndarray) -> np.ndarray:
-    """Borders of columns that stand for the steps: half-way between neighbours."""
+    """Return edges of columns for the steps, half-way between neighbours."""
     if len(steps) == 1:
         return np.array([steps[0] - 0.5, steps[0] + 0.5])
     middles = (steps[1:] + steps[:-1]) / 2
@@ -250,7 +258,7 @@ def _borders(steps: np.ndarray) -> np.ndarray:
 
 
 def histogram_names(statistics: Statistics) -> dict[str, list[str]]:
-    """Which histograms to draw: of weights, their gradients, and activations, a few layers of each."""
+    """Return the names of histograms to draw: weights, gradients and activations of a few layers."""
     found = {}
     for kind in ("weights", "gradients", "activations"):
         names = [f"{kind} {name}" for name in statistics.of(kind, "mean")]
@@ -261,7 +269,7 @@ def histogram_names(statistics: Statistics) -> dict[str, list[str]]:
 
 
 def histogram_panels(statistics: Statistics) -> Any:
-    """A figure with a row of histograms over time for weights, gradients and activations."""
+    """Return a figure with rows of histograms over time for weights, gradients and activations."""
     rows = {kind: names for kind, names in histogram_names(statistics).items() if names}
     width = max(len(names) for names in rows.values())
     drawn, axes = figure(width, width=3.1, height=[2.2] * len(rows))
@@ -277,7 +285,7 @@ def histogram_panels(statistics: Statistics) -> Any:
 
 
 def histograms(path: Place, statistics: Statistics) -> Any:
-    """Histograms over time of a few layers' weights, gradients and activations."""
+    """Draw histograms over time of a few layers' weights, gradients and activations."""
     rows: Sequence[Any] = [
         (name, int(step), f"{border:.6g}", f"{share:.6g}")
         for names in histogram_names(statistics).values()
@@ -300,7 +308,7 @@ def run_figures(
     saturation: Monitor | None,
     statistics: Statistics | None,
 ) -> dict[str, bytes]:
-    """The figures of a dashboard as PNG files by title; of monitors that are None or empty there are none."""
+    """Return the figures of a dashboard as bytes of PNG files, by title, without those of missing or empty monitors."""
     has_epochs = len(history) > 0
     found = {}
     drawn, axes = figure(3 if has_epochs and "accuracy" in history else 2, width=4.0)
