@@ -1,17 +1,18 @@
-"""Averages of the weights that a run goes through, kept beside it.
+"""Averages of the weights during a run.
 
-Every average is a callback that only reads the net: a run with it ends with the same bits as one without. Taking a
-point in is one pass over the flat vector, ``average = (1 - share) * average + share * params``; what sets most averages
-apart is the share. ``LAWA`` copies the point, and makes a pass for each of its k points whenever its mean is asked for.
-``SWAG`` takes five passes, for its variances and deviations too, once an epoch unless told otherwise. Buffers, such as
-the running statistics of batch norm, are averaged in the same way. Those belong to the weights that they were measured
-with, so after a real mixture they had better be measured anew: ``refresh``.
+Every average is a callback that only reads the net, so the run gives the same bits with and without it. Adding a point
+is one pass over the flat vector, ``average = (1 - share) * average + share * params``; most averages differ in the
+share only. ``LAWA`` copies the points, and computes the mean of its k points in k passes when it is asked for. ``SWAG``
+makes five passes, also for its variances and deviations, by default once per epoch.
 
-In float32 a mean of n points resolves some n * 3e-8 of a weight's size, for a share of 1 / n of less than that is lost
-in rounding; the points' own noise makes such losses even out.
+Buffers, such as the running statistics of batch norm, are averaged in the same way. Statistics belong to the weights
+that they were measured with, so they should be measured again for averaged weights: ``refresh``.
 
-With a rule that hands out another point than the one where it trains (``ScheduleFreeSGD``, itself an average) the
-points where it trains are averaged; ``Snapshots`` copy the points that it hands out.
+In float32, a mean of n points resolves differences of about n * 3e-8 of the size of a weight, since rounding loses a
+share 1 / n of anything smaller. The noise of the points averages out these losses.
+
+If a rule trains at one point and predicts at another (``ScheduleFreeSGD``, which is an average itself), the points at
+which it trains are averaged. ``Snapshots`` copy the points at which it predicts. This room may know runs and nets.
 """
 
 from .base import Average

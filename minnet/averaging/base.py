@@ -1,4 +1,4 @@
-"""What averages share: taking points in, standing in for the net's weights, state."""
+"""What all averages share: adding points, replacing the weights of a net, and the state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,32 +19,32 @@ Point = tuple[np.ndarray, np.ndarray]  # params (P,) and buffers (B,)
 
 
 def mix(average: np.ndarray, values: np.ndarray, share: float) -> None:
-    """average = (1 - share) * average + share * values, in one pass.
+    """Compute average = (1 - share) * average + share * values in one pass.
 
-    float32 would round 1 - share by up to 3e-8, and an average that remembers 100,000 steps would remember 300 more or
-    less, and settle off the mark; the kernel takes it for what it is.
+    In float32, 1 - share would be rounded by up to 3e-8: an average over 100,000 steps would cover 300 steps more or
+    less, and converge to a wrong value. The kernel does not round it.
     """
     if average.size:
         kernels.mix(average, values, average.dtype.type(share))
 
 
 class Average(Callback):
-    """A mean of the points of a run. Subclasses say by ``share()`` how much the next point counts.
+    """A mean of the weights during a run. Subclasses define ``share()``, the share of the next point.
 
     Attributes:
-        count: points taken in so far. The start of a new run sets it back to 0, and so does the end of a run that
-            diverged if it left the mean NaN or infinite.
-        params, buffers: the mean, arrays (P,) and (B,) that change with the next point. ValueError before the first.
+        count: number of points so far. It becomes 0 at the start of a new run, and at the end of a run that diverged if
+            the mean is not finite.
+        params, buffers: the mean, arrays (P,) and (B,), which change with the next point; ValueError before the first.
     """
 
     def __init__(self, at: When = 1, start: int = 0) -> None:
         self._moments = Moments(type(self).__name__, at, start)
         self.count = 0
         self._mean: Point | None = None
-        self._standardized = False  # whether the run that calls standardises its data as it takes them
+        self._standardized = False  # whether the run standardises its batches
 
     def share(self) -> float:
-        """Share of the point number ``count`` (from 1) in the new mean. That of the first is 1."""
+        """Return the share of point number ``count``, counted from 1, in the new mean; 1 for the first point."""
         raise NotImplementedError(f"{type(self).__name__} must define share()")
 
     def on_start(self, trainer: Run) -> None:
@@ -58,7 +58,7 @@ class Average(Callback):
             self.update(trainer.net)
 
     def _is_time(self, trainer: Run, step: int) -> bool:
-        """Whether a step gives a point; every n-th one counts those that move the parameters, unlike micro-batches."""
+        """Return whether a step gives a point; "every n-th" counts only steps that change the parameters."""
         at, start = self._moments.at, self._moments.start
         if not isinstance(at, int) or step <= start:
             return self._moments.now(trainer, step)
@@ -66,12 +66,12 @@ class Average(Callback):
         return updates(step) > updates(step - 1) and (updates(step) - updates(start)) % at == 0
 
     def on_end(self, trainer: Run) -> None:
-        """Forget a mean that is not finite: the run has diverged, and its net was put back to a point before."""
+        """Reset a mean that is not finite: the run diverged, and its net was restored to an earlier state."""
         if self.count and not all(np.isfinite(array).all() for array in self._arrays().values()):
             self.count = 0
 
     def update(self, net: Net) -> None:
-        """Take in the net's present point: for loops written by hand, where no trainer calls."""
+        """Add the present weights of the net; for loops of your own, without a trainer."""
         if self.count == 0:
             self._begin(net)
         else:
@@ -80,9 +80,9 @@ class Average(Callback):
         self._take(net)
 
     def _begin(self, net: Net) -> None:
-        """Make memory for the first point."""
+        """Allocate memory for the first point."""
         params = aligned_empty(net.params.size, net.dtype)
-        params.fill(0)  # what is not finite would outlast a share of 1
+        params.fill(0)  # values that are not finite would remain even with a share of 1
         self._mean = params, np.zeros_like(net.buffers)
 
     def _take(self, net: Net) -> None:
@@ -92,18 +92,18 @@ class Average(Callback):
         mix(buffers, net.buffers, share)
 
     def _point(self) -> Point:
-        """The mean, without a copy."""
+        """Return the mean without a copy."""
         if self._mean is None or self.count == 0:
             raise ValueError(f"{self!r}: expected at least one point of a run; got none so far")
         return self._mean
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        """All arrays that hold what is known of the points, without a copy, by the names that they have in a state."""
+        """Return all arrays of the state, without copies, by name."""
         params, buffers = self._point()
         return {"params": params, "buffers": buffers}
 
     def _shapes(self, net: Net) -> dict[str, tuple[int, ...]]:
-        """Shapes of ``_arrays`` for this net."""
+        """Return the shapes of ``_arrays`` for this net."""
         return {"params": net.params.shape, "buffers": net.buffers.shape}
 
     def _check_size(self, net: Net) -> None:
@@ -123,10 +123,15 @@ class Average(Callback):
         return self._point()[1]
 
     def point(self, net: Net, refresh: "Data | Batches | None" = None) -> Point:
-        """Copies of the averaged params and buffers; with ``refresh``, buffers as ``refreshed_buffers`` has them.
+        """Return copies of the averaged params and buffers.
 
-        ValueError for bytes as ``refresh`` if the run standardises its data, which has to be asked of whoever gives
-        floats, or an average that was restored and whose run has not gone on.
+        Args:
+            net: the net of the run.
+            refresh: training data for ``refreshed_buffers``, in the form that the net sees; None for averaged buffers.
+
+        Raises:
+            ValueError: ``refresh`` is uint8, but the run standardises its data. This is not noticed for
+                floating-point data, nor if the average was restored and its run has not continued.
         """
         params, buffers = self._point()
         self._check_size(net)
@@ -140,15 +145,18 @@ class Average(Callback):
 
     @contextmanager
     def applied(self, net: Net, refresh: "Data | Batches | None" = None) -> Iterator[Net]:
-        """Within it the net has the averaged weights; afterwards its own again, whatever was raised.
+        """Within this context the net has the averaged weights; afterwards its own again, also after an error.
 
-        ``refresh``: training data over which the statistics of batch norm are measured anew, see ``refreshed_buffers``.
+        Args:
+            net: the net of the run.
+            refresh: training data to measure the statistics of batch norm again, see ``refreshed_buffers``; None to use
+                the averaged ones.
         """
         with applied(net, *self.point(net, refresh)):
             yield net
 
     def evaluate(self, net: Net, x: Any, y: Any, refresh: "Data | Batches | None" = None) -> dict[str, float]:
-        """``net.evaluate(x, y)`` with the averaged weights."""
+        """Return ``net.evaluate(x, y)`` with the averaged weights."""
         with self.applied(net, refresh):
             return net.evaluate(x, y)
 
@@ -168,7 +176,7 @@ class Average(Callback):
         self.count, self._mean = count, mean
 
     def _started(self) -> str:
-        """The argument ``start`` for a ``repr``, which shows all that a resumed run has to have again."""
+        """Return the argument ``start`` for ``repr``, which a resumed run compares."""
         return f", start={self._moments.start}" if self._moments.start else ""
 
     def _state_names(self) -> tuple[str, ...]:
@@ -176,14 +184,14 @@ class Average(Callback):
 
 
 def _is_raw(data: Data | Batches) -> bool:
-    """Whether these are image bytes that nothing standardises."""
+    """Return whether data are image bytes that are not standardised."""
     x = (data.data if isinstance(data, Batches) else data)[0]
     standardized = isinstance(data, Batches) and data.standardize is not None
     return getattr(x, "dtype", None) == np.uint8 and not standardized
 
 
 def copied(params: np.ndarray, buffers: np.ndarray) -> Point:
-    """Copies of both, params at a cache line."""
+    """Return copies of both; that of params starts at a cache line."""
     kept = aligned_empty(np.size(params), np.asarray(params).dtype)
     np.copyto(kept, params)
     return kept, np.array(buffers)
@@ -191,7 +199,7 @@ def copied(params: np.ndarray, buffers: np.ndarray) -> Point:
 
 @contextmanager
 def applied(net: Net, params: np.ndarray, buffers: np.ndarray) -> Iterator[Net]:
-    """Within it the net has these params and buffers; afterwards its own again, whatever was raised."""
+    """Within this context the net has these params and buffers; afterwards its own again, also after an error."""
     kept, before = (net.params.copy(), net.buffers.copy()), net.on_loan
     try:
         net.params, net.buffers, net.on_loan = params, buffers, True

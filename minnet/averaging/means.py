@@ -1,4 +1,4 @@
-"""Averages that differ in how much each point counts."""
+"""Averages that differ in the share of each point."""
 
 from typing import Any
 
@@ -14,25 +14,26 @@ from .base import Average, Point, copied, mix
 class EMA(Average):
     """Exponential moving average of the weights, after every step, corrected for its start.
 
-    Point t (from 1) enters with decay d_t; the mean is the sum of (1 - d_t) * d_(t+1) ... d_T * params_t over the sum
-    of these weights, as Adam corrects its moments: from the first step on a mean of points, without a trace of where
-    memory began. ``corrected=False`` takes the first point in full instead, so that it counts 1 / (1 - d) times as much
-    as any later one: mean = d * mean + (1 - d) * params from the second point on. That is PyTorch's
+    Point t, counted from 1, has decay d_t. The mean is the sum of (1 - d_t) * d_(t+1) ... d_T * params_t divided by the
+    sum of these coefficients, as Adam corrects its moments. It is a mean of points from the first step on, and does not
+    depend on an initial value. With ``corrected=False`` the first point has share 1, so it counts 1 / (1 - d) times as
+    much as any later point: mean = d * mean + (1 - d) * params from the second point on. This is PyTorch's
     ``AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(d))`` and Keras' ``use_ema=True, ema_momentum=d``.
 
-    A step of ``Accumulate`` that only adds up a gradient does not move the weights and is no point.
+    A step of ``Accumulate`` that only adds to the gradient does not change the weights and gives no point.
 
-    d_t is ``decay``; with ``warm_up`` min(decay, (1 + t) / (10 + t)), TensorFlow's, which forgets the first steps of a
-    run sooner. Several decays at once are several of these in the list of callbacks.
+    d_t is ``decay``; with ``warm_up`` it is min(decay, (1 + t) / (10 + t)), as in TensorFlow, which forgets the first
+    steps of a run sooner. For several decays, use several objects in the list of callbacks.
 
-    Cost of a point: one pass that reads two vectors of P and writes one. Where that shows, as it may where products are
-    small beside the weights, ``every=n`` takes one point in n, with decay d^n, which remembers as many steps.
+    Cost of a point: one pass that reads two vectors of size P and writes one. If this is too slow, as it may be if the
+    products are small compared with the weights, ``every=n`` takes one point in n, with decay d^n, which covers the
+    same number of steps.
 
     Args:
-        decay: d, such as 0.999, which remembers some 1 / (1 - d) = 1,000 steps.
+        decay: d, such as 0.999, which covers about 1 / (1 - d) = 1,000 steps.
         warm_up: see above; t then counts points, not steps.
-        start: nothing is taken in during the first so many steps.
-        every: steps that move the weights from one point to the next.
+        start: number of steps at the beginning without points.
+        every: number of steps that change the weights from one point to the next.
         corrected: see above.
     """
 
@@ -45,7 +46,7 @@ class EMA(Average):
             raise TypeError(f"EMA: expected warm_up to be True or False; got {warm_up!r}")
         self.warm_up, self.every = warm_up, every
         self.corrected = checks.truth("EMA", "corrected", corrected)
-        self._left = 1.0  # product of all decays so far: what is left of the memory's first value
+        self._left = 1.0  # product of all decays so far, the coefficient of the initial value
 
     def share(self) -> float:
         if self.count == 1:
@@ -78,17 +79,17 @@ class EMA(Average):
 
 
 class SWA(Average):
-    """Stochastic weight averaging, the plain mean of points that lie apart. Izmailov et al. 2018.
+    """Stochastic weight averaging: the mean of points with equal weights. Izmailov et al. 2018.
 
-    The paper trains most of the run as usual, then takes points at the end of each epoch at a constant rate
-    (``at="epoch", start=...``), or at the lowest rate of each cycle of a cyclical one (``at="trough"``). Algorithm
-    1 there counts the weights at ``start`` as the first point; here the first is what is taken first after ``start``.
-    Batch norm needs ``refresh`` where the average is used.
+    In the paper, most of the run is as usual. Then points are taken at the end of each epoch with a constant learning
+    rate (``at="epoch", start=...``), or at the lowest rate of each cycle of a cyclical one (``at="trough"``). Algorithm
+    1 of the paper counts the weights at ``start`` as the first point; here the first point comes after ``start``. Batch
+    norm needs ``refresh`` when the average is used.
 
     Args:
         at: when a point is taken: a number n for every n-th step, ``"epoch"``, an event of the schedule, a list of
             steps or a function of the step, see ``Moments``.
-        start: nothing is taken in the first so many steps.
+        start: number of steps at the beginning without points.
     """
 
     def __init__(self, at: When = "epoch", start: int = 0) -> None:
@@ -102,9 +103,13 @@ class SWA(Average):
 
 
 class PolyakRuppert(SWA):
-    """The mean of all points from a step on. Polyak and Juditsky 1992; Ruppert 1988.
+    """The mean of the weights after every step. Polyak and Juditsky 1992; Ruppert 1988.
 
-    In theory for rates that decay more slowly than 1 / t; in practice ``start`` leaves out where the run began.
+    The theory is for learning rates that decay more slowly than 1 / t. In practice, ``start`` leaves out the beginning
+    of the run.
+
+    Args:
+        start: number of steps at the beginning without points.
     """
 
     def __init__(self, start: int = 0) -> None:
@@ -115,9 +120,9 @@ class PolyakRuppert(SWA):
 
 
 class LAWA(Average):
-    """The mean of the last k points, LAtest Weight Averaging. Kaddour 2022, who takes one an epoch and k = 6.
+    """The mean of the last k points, LAtest Weight Averaging. Kaddour 2022, with one point per epoch and k = 6.
 
-    Holds k vectors: taking a point is one copy, and the mean is formed when asked for.
+    Memory: k vectors. Adding a point is one copy; the mean is computed when it is asked for.
 
     Args:
         k: number of points.
@@ -127,7 +132,7 @@ class LAWA(Average):
     def __init__(self, k: int = 6, at: When = "epoch", start: int = 0) -> None:
         super().__init__(at, start)
         self.k = checks.count("LAWA", "k", k)
-        self._ring = np.zeros((self.k, 0)), np.zeros((self.k, 0))  # (k, P) and (k, B) from the first point on
+        self._ring = np.zeros((self.k, 0)), np.zeros((self.k, 0))  # (k, P) and (k, B) after the first point
 
     def _begin(self, net: Net) -> None:
         super()._begin(net)

@@ -1,4 +1,4 @@
-"""The statistics of batch norm, measured anew for other weights."""
+"""Statistics of batch norm, measured again for other weights."""
 
 import math
 from dataclasses import Field, fields, is_dataclass, replace
@@ -15,25 +15,29 @@ from ..net.net import Net
 def refreshed_buffers(
     net: Net, data: Data | Batches, *, params: np.ndarray | None = None, batch_size: int = 256
 ) -> np.ndarray:
-    """The net's buffers (B,) with the statistics of every BatchNorm measured anew, for ``params`` or the net's own.
+    """Measure the statistics of every BatchNorm again, for other weights or those of the net.
 
-    One pass over the training data, on a copy of the net, with dropout at work as in training. Mean and (biased)
-    variance are those of all samples together: batches count by their sizes, and to the mean of their variances comes
-    the variance of their means (Chan, Golub, LeVeque 1979), so that for the first BatchNorm of a net it does not matter
-    how the data are cut. PyTorch's ``update_bn`` takes the mean of the batches' unbiased variances, each batch alike,
-    however small the last one is. What other layers keep becomes the mean of what it is after each batch.
+    This is one pass over the training data on a copy of the net, with dropout as in training. Mean and (biased)
+    variance are those of all samples together: batches are weighted by their sizes, and the variance of their means is
+    added to the mean of their variances (Chan, Golub, LeVeque 1979). For the first BatchNorm of a net, the result
+    therefore does not depend on the division into batches. PyTorch's ``update_bn`` takes the mean of the unbiased
+    variances of the batches, all with the same weight, even if the last batch is small. Other buffers become the mean
+    of their values after each batch.
 
-    Statistics of layers that are frozen, and of BatchNorm(momentum=1), stay as they are. Without buffers there is no
+    Statistics of frozen layers, and of BatchNorm(momentum=1), do not change. If the net has no buffers, there is no
     pass.
 
     Args:
-        net: stays as it is.
-        data: (x, y) as the net sees it, shuffled and cut into batches of nearly one size, at most ``batch_size``. If
-            the run standardised its data as it took them (``Trainer(standardize=...)``), standardised data, or Batches
-            that do so. These may be the run's own, ``trainer.batches``, in mid-run too: the whole of its current epoch
-            is gone through, augmented as the run has it, on a twin.
-        params: weights to measure with.
-        batch_size: for data that are no Batches.
+        net: the net; it is not changed.
+        data: (x, y) in the form that the net sees. They are shuffled and divided into batches of nearly equal sizes, at
+            most ``batch_size``. If the run standardises its data (``Trainer(standardize=...)``), give standardised
+            data, or Batches that standardise. ``trainer.batches`` may be given, also during the run: a copy goes
+            through the whole current epoch, with the augmentation of the run.
+        params: weights (P,) to measure with; None for those of the net.
+        batch_size: largest batch size for data that are not Batches.
+
+    Returns:
+        Buffers of the net, shape (B,), in a new array.
     """
     if net.buffers.size == 0:
         return net.buffers.copy()
@@ -42,8 +46,8 @@ def refreshed_buffers(
     pairs = _means_and_variances(net)
     found, seen = np.zeros(copy.buffers.size), 0
     for step, (x, _) in enumerate(_whole_epoch(data, batch_size, net).epoch()):
-        copy.step = step  # noise of its own for every batch
-        copy._forward(copy.as_input(x), training=True)  # a batch of one too: it is merged with the others
+        copy.step = step  # other noise for every batch
+        copy._forward(copy.as_input(x), training=True)  # also for one sample, as batches are merged
         seen += len(x)
         share, away = len(x) / seen, copy.buffers - found
         found += share * away
@@ -53,7 +57,7 @@ def refreshed_buffers(
 
 
 def _whole_epoch(data: Data | Batches, batch_size: int, net: Net) -> Batches:
-    """Batches at the start of an epoch that nobody else moves on."""
+    """Return batches of their own, at the start of an epoch."""
     if isinstance(data, Batches):
         batches = data.twin()
         batches.seek(data.epoch_index)
@@ -64,7 +68,7 @@ def _whole_epoch(data: Data | Batches, batch_size: int, net: Net) -> Batches:
 
 
 def _means_and_variances(net: Net) -> list[tuple[slice, slice]]:
-    """Where in the buffers the running means and variances of each BatchNorm lie."""
+    """Return the places of the running mean and variance of each BatchNorm in the buffers."""
     places, found = net.buffer_layout.places, []
     for name, mean in places.items():
         variance = places.get(name.removesuffix("running_mean") + "running_var")
@@ -74,9 +78,9 @@ def _means_and_variances(net: Net) -> list[tuple[slice, slice]]:
 
 
 def _forgetful(layer: Layer) -> Layer:
-    """The layer with momentum 0 in each BatchNorm inside it, whose running statistics are then the last batch's.
+    """Return the layer with momentum 0 in each BatchNorm, whose running statistics are then those of the last batch.
 
-    Momentum 1 stays: that layer is to keep its statistics.
+    Momentum 1 is kept, since such a layer keeps its statistics.
     """
     if isinstance(layer, BatchNorm):
         return replace(layer, momentum=float(layer.momentum == 1))

@@ -1,4 +1,4 @@
-"""A mean with a Gaussian around it."""
+"""SWAG: a Gaussian distribution of the weights."""
 
 import math
 from typing import Any
@@ -16,17 +16,18 @@ from .means import SWA
 
 
 class SWAG(SWA):
-    """SWA with a Gaussian around it: SWA's mean, variances and the last deviations. Maddox et al. 2019, algorithm 1.
+    """SWA with a Gaussian distribution around its mean. Maddox et al. 2019, algorithm 1.
 
-    The covariance is half that of a diagonal, the variances of the points, and half that of ``rank`` columns, the last
-    points' deviations from the mean of their time, whose outer products count 1 / (rank - 1) each. The variances are
-    updated by deviations (Welford 1962), not as a difference of squares, which float32 would not survive.
+    The covariance is the mean of two parts: a diagonal matrix with the variances of the points, and the sum of the
+    outer products of ``rank`` columns, divided by rank - 1. The columns are the deviations of the last points from the
+    mean at their time. The variances are updated from deviations (Welford 1962); a difference of squares would lose all
+    digits in float32.
 
     Memory: rank + 3 vectors.
 
     Args:
         at, start: as in ``SWA``.
-        rank: number of deviations kept, the paper's K, at least 2; 0 for the diagonal alone.
+        rank: number of deviations that are kept, K in the paper, at least 2; 0 for the diagonal only.
     """
 
     def __init__(self, at: When = "epoch", start: int = 0, rank: int = 20) -> None:
@@ -34,7 +35,7 @@ class SWAG(SWA):
         if checks.count("SWAG", "rank", rank, least=0) == 1:
             raise ValueError("SWAG: expected rank 0 or at least 2; got 1")
         self.rank = rank
-        # Variance (P,), scratch (P,) and the last deviations (rank, P), of no parameters before the first point.
+        # Variance (P,), scratch (P,) and the last deviations (rank, P); P is 0 before the first point.
         self._spread = np.zeros(0), np.zeros(0), np.zeros((rank, 0))
 
     def _begin(self, net: Net) -> None:
@@ -46,7 +47,7 @@ class SWAG(SWA):
         variance, deviation, columns = self._spread
         share, cast = self.share(), variance.dtype.type
         if self.count > 1:
-            # With share w and d from the mean before: variance = (1 - w) * variance + w (1 - w) d^2.
+            # With share w and deviation d from the previous mean: variance = (1 - w) * variance + w (1 - w) d^2.
             along(net.params, cast(-1), self.params, deviation)
             square(deviation, cast(1 - share))
             mix(variance, deviation, share)
@@ -61,10 +62,17 @@ class SWAG(SWA):
         return self._spread[0]
 
     def sample(self, seed: int, scale: float = 1.0) -> np.ndarray:
-        """Parameters (P,) drawn from the Gaussian with its covariance times ``scale``, in a new array. Equation 1.
+        """Draw parameters from the Gaussian distribution. Equation 1 of the paper.
 
-        Batch norm needs statistics of its own for each draw: ``refreshed_buffers(net, train, params=drawn)``, beside
-        which it is a member of an ``Ensemble``.
+        Batch norm needs its own statistics for each draw: ``refreshed_buffers(net, train, params=drawn)``. The pair
+        (drawn, buffers) can be a member of an ``Ensemble``.
+
+        Args:
+            seed: seed of the draw.
+            scale: factor of the covariance.
+
+        Returns:
+            Parameters (P,) in a new array.
         """
         rng = streams.generator(checks.count("SWAG", "seed", seed, least=0), "sample of SWAG")
         checks.non_negative("SWAG", "scale", scale)

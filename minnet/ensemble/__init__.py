@@ -1,11 +1,12 @@
-"""Networks beside each other: ensembles, which answer together, and comparisons with intervals.
+"""Several networks: ensembles, which predict together, and comparisons, with intervals.
 
-``members`` has the ensemble, ``comparison`` networks on the same data, ``averages`` a comparison of averaged weights.
-This room may know nets, averages and files.
+``members`` has the ensemble; ``judgements``, ``intervals`` and ``comparison`` judge networks on the same data;
+``averages`` compares averages of weights. This room may know nets, averages and files.
 """
 
 from .averages import compare_averages
-from .comparison import Comparison, calibration_error
+from .comparison import Comparison
+from .measures import calibration_error
 from .members import Ensemble
 from .selection import mixture_weights, select_greedily
 from .snapshots import Snapshots

@@ -1,15 +1,15 @@
-"""What the scores of a net say, by the loss that it was trained with: probabilities, choices, or only themselves."""
+"""What the scores of a net mean for the loss that it was trained with: probabilities, choices, or only scores."""
 
 import numpy as np
 
 from ..net.losses import Logistic, Loss, MulticlassHinge, SoftmaxCrossEntropy, SquaredHinge
 
-CHOOSING = (SoftmaxCrossEntropy, MulticlassHinge, SquaredHinge)  # a score a class, of which the largest is chosen
-_LEAST = 2.0**-53  # that a probability differs from 0 and 1 where its logarithm is taken
+CHOOSING = (SoftmaxCrossEntropy, MulticlassHinge, SquaredHinge)  # one score per class; the largest is chosen
+_LEAST = 2.0**-53  # distance of a probability from 0 and 1 before its logarithm is taken
 
 
 def ways(loss: Loss | None) -> tuple[str, ...]:
-    """What of several nets with this loss can be brought together, the usual first."""
+    """Return the ways to combine the answers of several nets with this loss, the default first."""
     if isinstance(loss, SoftmaxCrossEntropy):
         return "probabilities", "scores", "votes"
     if isinstance(loss, Logistic):
@@ -18,7 +18,7 @@ def ways(loss: Loss | None) -> tuple[str, ...]:
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities along the last axis, in a new float64 array."""
+    """Return probabilities along the last axis, in a new float64 array."""
     shifted = scores.astype(np.float64)
     shifted -= shifted.max(axis=-1, keepdims=True)
     np.exp(shifted, out=shifted)
@@ -27,12 +27,12 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def sigmoid(scores: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-score)), in a new float64 array; tanh does not overflow."""
+    """Return 1 / (1 + exp(-score)) in a new float64 array, computed by tanh, which does not overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * scores.astype(np.float64))
 
 
 def check_way(who: str, loss: Loss | None, way: str | None) -> str:
-    """``way``, or the usual one if None; ValueError for one that such nets do not have."""
+    """Return ``way``, or the default if it is None; raise ValueError for a way that nets with this loss lack."""
     known = ways(loss)
     if way is not None and way not in known:
         raise ValueError(f"{who}: expected how to be one of {known} for nets with {loss}; got {way!r}")
@@ -40,16 +40,16 @@ def check_way(who: str, loss: Loss | None, way: str | None) -> str:
 
 
 def in_way(way: str, scores: np.ndarray, loss: Loss | None) -> np.ndarray:
-    """What scores (..., n, outputs) are as ``"probabilities"``, or as ``"scores"``."""
+    """Convert scores (..., n, outputs) to ``"probabilities"``, or return them as ``"scores"``."""
     if way != "probabilities":
         return scores
     return sigmoid(scores) if isinstance(loss, Logistic) else softmax(scores)
 
 
 def entry(values: np.ndarray, loss: Loss | None, way: str = "scores") -> np.ndarray:
-    """What a Comparison takes of nets that answer ``values`` in a way: class probabilities where there are, or scores.
+    """Convert ``values``, given in a way, to an entry of a Comparison: class probabilities if possible, else scores.
 
-    Probabilities of Logistic become scores again, as if they were 1e-16 away from 0 and 1 at least.
+    Probabilities of Logistic are converted back to scores, after moving them at least 1e-16 away from 0 and 1.
     """
     if isinstance(loss, SoftmaxCrossEntropy):
         return values if way == "probabilities" else softmax(values)
@@ -60,14 +60,14 @@ def entry(values: np.ndarray, loss: Loss | None, way: str = "scores") -> np.ndar
 
 
 def judge(who: str, loss: Loss | None) -> Loss | None:
-    """The ``loss`` that a Comparison takes for nets with this one: None where entries are class probabilities."""
+    """Return the argument ``loss`` of a Comparison for nets with this loss; None if entries are class probabilities."""
     if loss is None:
         raise ValueError(f"{who}: expected a net built with loss=...; got one without")
     return None if isinstance(loss, SoftmaxCrossEntropy) else loss
 
 
 def choices(who: str, scores: np.ndarray, loss: Loss | None) -> np.ndarray:
-    """What is chosen: classes (..., n) for scores (..., n, classes); with Logistic yes or no, (..., n, outputs)."""
+    """Return the choices: classes (..., n) for scores (..., n, classes); with Logistic booleans (..., n, outputs)."""
     if isinstance(loss, Logistic):
         return scores > 0
     if not isinstance(loss, CHOOSING):

@@ -1,4 +1,4 @@
-"""Which average won, by how much, and against what noise."""
+"""A comparison of averages of the weights with the weights themselves."""
 
 from collections.abc import Iterable, Mapping
 
@@ -18,19 +18,20 @@ def compare_averages(
     refresh: Data | Batches | None = None,
     seed: int = 0,
 ) -> Comparison:
-    """The net as it is ("raw") beside averages of its weights, on the same held-out data. Print it for the report.
+    """Compare a net ("raw") with averages of its weights on the same held-out data. Print the result for the report.
 
-    Which one won, by how much, and how that compares with the noise of the held-out sample: the differences from "raw"
-    are paired, sample by sample. Reports of several seeds together, ``Comparison.over_seeds``, hold the noise of
-    training as well. The raw net keeps the run's statistics of batch norm; with ``refresh`` it comes a second time, as
-    "raw, refreshed", so that what new statistics alone bring is not taken for what averaging brings.
+    The report says which entry is best, by how much, and how that compares with the noise of the held-out sample. The
+    differences from "raw" are paired, sample by sample. Reports of several seeds, combined by
+    ``Comparison.over_seeds``, include the noise of training as well. The raw net keeps the run's statistics of batch
+    norm. With ``refresh`` there is a second entry, "raw, refreshed", which separates the effect of new statistics from
+    that of averaging.
 
     Args:
-        net: with a loss, by which it is judged; stays as it is.
-        averages: by name, or as a list, named as they print.
+        net: built with a loss, by which it is judged; it is not changed.
+        averages: averages by name, or a list of them, whose names are their ``repr``.
         data: held-out (x, y).
-        refresh: training data for ``refreshed_buffers``.
-        seed: of the bootstrap.
+        refresh: training data for ``refreshed_buffers``; None to keep the statistics of batch norm.
+        seed: seed of the bootstrap.
     """
     named = list(averages.items()) if isinstance(averages, Mapping) else [(repr(each), each) for each in averages]
     own = ("raw", "raw, refreshed")

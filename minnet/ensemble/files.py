@@ -1,6 +1,7 @@
-"""The file of an ensemble: ``archive``'s, with params (K, P) and buffers (K, B), refused for nets of another kind.
+"""The file of an ensemble: an archive with params (K, P), buffers (K, B) and a document.
 
-Its document holds the net's architecture and what the ensemble says about itself.
+The document contains the architecture of the net and the names, weights and steps of the members. A file is refused for
+a net of another architecture.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,12 @@ _KIND = "minnet ensemble"
 
 
 def write(path: str | Path, net: Net, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-    """Write arrays, the net's architecture, and what else is to be known about them."""
+    """Write the arrays with the architecture of the net and further entries of the document."""
     archive.write(path, {"architecture": describe_architecture(net), **about}, dict(arrays), _KIND)
 
 
 def read(path: Path, net: Net) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """(arrays, about) of a file of networks like ``net``; CheckpointError, a ValueError, otherwise."""
+    """Return (arrays, document) of a file of networks like ``net``; raise CheckpointError, a ValueError, for others."""
     try:
         about, arrays = archive.read(path, _KIND)
     except archive.CheckpointError as error:
@@ -35,7 +36,7 @@ def read(path: Path, net: Net) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _check_contents(path: Path, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """CheckpointError unless the file has all that an ensemble's has, in shapes that go together."""
+    """Raise CheckpointError unless the file has all entries of an ensemble, with shapes that fit."""
     missing = {"architecture", "names", "weights", "steps", "all_steps"} - set(about)
     if missing or not isinstance(about["architecture"], dict):
         raise archive.CheckpointError(

@@ -1,7 +1,8 @@
-"""Several networks of one architecture that answer together.
+"""Several networks of one architecture that predict together.
 
-Members are rows of one array (K, P), with their buffers in a second, and take turns in the memory of one net: a chunk
-of the data is sent through all of them before the next one, so that there is one set of activations, whatever K is.
+The parameters of the members are rows of one array (K, P), their buffers rows of a second one. The members take turns
+in the memory of one net: each chunk of the data passes through all members before the next chunk. There is therefore
+one set of activations for any K.
 """
 
 import math
@@ -12,36 +13,34 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..averaging import Average
-from ..net.description import describe_architecture, differences
 from ..net.losses import Loss, SoftmaxCrossEntropy
 from ..net.net import Net
 from ..storage.archive import CheckpointError
 from ..training.direction import Direction
 from . import answers
-from .comparison import BINS, Comparison
+from .comparison import Comparison
 from .files import read, write
+from .measures import BINS
+from .points import Member, as_weights, member_point
 from .selection import Metric, mixture_weights, select_greedily
 
-_CHUNK = 256  # samples that all members see before the next
-
-# A net; an average, or a pair (params, buffers); or params alone, which go with the given net's buffers.
-Member = Net | Average | tuple[np.ndarray, np.ndarray] | np.ndarray
+_CHUNK = 256  # samples per chunk
 
 
 class Ensemble:
     """K networks of one architecture.
 
     Args:
-        net: the architecture, with its loss and dtype. It stays as it is; the ensemble has one net's memory of its own.
-        members: nets, averages, pairs (params, buffers), or params alone, which then go with the buffers of ``net``.
-            An average, and a draw from ``SWAG``, does not bring statistics of batch norm that belong to it; these do:
-            ``average.point(net, refresh=train)``, and ``(drawn, refreshed_buffers(net, train, params=drawn))``.
-        names: of the members; numbers if None.
-        weights: how much each counts in means and votes, at least 0 and not all 0; all the same if None.
-        steps: training steps that it took to get each member by itself; None if not known.
-        all_steps: training steps that it took to get all of them, such as the run's for its snapshots. The sum of
-            ``steps`` if None.
+        net: the architecture, with its loss and dtype. The net is not changed; the ensemble has the memory of one net
+            of its own.
+        members: nets, averages, pairs (params, buffers), or params alone, which are used with the buffers of ``net``.
+            An average, or a draw from ``SWAG``, has no statistics of batch norm of its own. These members have:
+            ``average.point(net, refresh=train)`` and ``(drawn, refreshed_buffers(net, train, params=drawn))``.
+        names: names of the members; None for numbers.
+        weights: weight of each member in means and votes, at least 0 and not all 0; None for equal weights.
+        steps: training steps of each member by itself; None if not known.
+        all_steps: training steps of all members together, such as those of the run for its snapshots. None for the sum
+            of ``steps``.
 
     Attributes:
         params, buffers: arrays (K, P) and (K, B).
@@ -60,14 +59,14 @@ class Ensemble:
     ) -> None:
         if not isinstance(net, Net):
             raise TypeError(f"Ensemble: expected a Net; got {net!r}")
-        points = [_point(net, i, member) for i, member in enumerate(members)]
+        points = [member_point(net, i, member) for i, member in enumerate(members)]
         if not points:
             raise ValueError("Ensemble: expected at least one member; got none")
         self.params, self.buffers = (np.stack([point[part] for point in points]) for part in (0, 1))
         self.names = tuple(f"member {i}" for i in range(len(points))) if names is None else tuple(map(str, names))
         if len(self.names) != len(points) or len(set(self.names)) != len(points):
             raise ValueError(f"Ensemble: expected {len(points)} different names; got {self.names}")
-        self.weights = _as_weights(weights, len(points))
+        self.weights = as_weights(weights, len(points))
         if steps is not None and len(steps) != len(points):
             raise ValueError(f"Ensemble: expected {len(points)} numbers of steps; got {len(steps)}")
         self.steps = None if steps is None else tuple(checks.count("Ensemble", "steps", n, least=0) for n in steps)
@@ -87,16 +86,17 @@ class Ensemble:
         mode: str | None = None,
         **options: Any,
     ) -> "Ensemble":
-        """Of several candidates, such as the trials of a search, the k with the best scores, the best first.
+        """Make an ensemble of the k candidates with the best scores, the best first.
 
         Args:
             net: a net like those of the candidates.
-            candidates: what ``Ensemble`` takes as members.
-            scores: one for each candidate. Of equal scores the earlier counts as better; NaN as worse than all.
-            k: how many to take.
+            candidates: members as ``Ensemble`` takes them, such as the trials of a search.
+            scores: one number for each candidate. Of equal scores, the earlier counts as better. NaN counts as worse
+                than any number.
+            k: number of members.
             mode: ``"max"`` if larger scores are better, such as accuracies; ``"min"`` if smaller ones are, such as
                 losses. It has to be given.
-            options: those of ``Ensemble``; they belong to all candidates.
+            options: options of ``Ensemble``, for all candidates.
         """
         direction = Direction.of("Ensemble.best", "scores", mode)
         if len(candidates) != len(scores):
@@ -117,14 +117,14 @@ class Ensemble:
         return f"Ensemble({len(self)} members, {self._net!r})"
 
     def member(self, i: int) -> Net:
-        """Member number i, as a net of its own."""
+        """Return member number i as a net with memory of its own."""
         net = self._net.twin()
         net.params, net.buffers = self.params[i], self.buffers[i]
         return net
 
     def reweighted(self, weights: Sequence[float] | np.ndarray) -> "Ensemble":
-        """The same members with other weights; those of weight 0 are left out."""
-        checked = _as_weights(weights, len(self))
+        """Return an ensemble of the same members with other weights; members of weight 0 are left out."""
+        checked = as_weights(weights, len(self))
         kept = np.flatnonzero(checked)
         return Ensemble(
             self._net,
@@ -132,13 +132,13 @@ class Ensemble:
             names=[self.names[i] for i in kept],
             weights=checked[kept],
             steps=None if self.steps is None else [self.steps[i] for i in kept],
-            all_steps=self.all_steps,  # those left out were trained as well
+            all_steps=self.all_steps,  # members that are left out were trained as well
         )
 
     # Predictions -----------------------------------------------------------------------------------------
 
     def scores(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Scores of every member, (K, n, *output_shape), in a new array."""
+        """Return the scores of every member, (K, n, *output_shape), in a new array."""
         result = np.empty((len(self), *np.shape(x)[:1], *self._net.output_shape), self._net.dtype)
         with self._net.lock:
             for part, k, scores in self._passes(x, batch_size):
@@ -146,27 +146,34 @@ class Ensemble:
         return result
 
     def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Probabilities of every member, (K, n, outputs), float64, for nets with SoftmaxCrossEntropy or Logistic."""
+        """Return the probabilities of every member, float64 (K, n, outputs).
+
+        The nets must have SoftmaxCrossEntropy or Logistic.
+        """
         way = answers.check_way("Ensemble", self._loss, "probabilities")
         return answers.in_way(way, self.scores(x, batch_size=batch_size), self._loss)
 
     def predict(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """What the members say together, float64 (n, *output_shape), in one pass over x.
+        """Return the combined prediction of the members, float64 (n, *output_shape), in one pass over x.
 
-        ``"probabilities"``: weighted mean of the members' probabilities, of classes with SoftmaxCrossEntropy, of each
-        output by itself with Logistic; what is meant by None for such nets. ``"scores"``: weighted mean of the members'
-        outputs, for any loss, and what is meant by None for all others. Of SoftmaxCrossEntropy these are logits, and
-        their softmax is the geometric mean of probabilities, up to a factor. ``"votes"``, of nets that choose among
-        classes, also by a hinge loss: the share of weights whose members choose each class. Where shares tie for the
-        largest ``classify`` decides, not argmax.
+        Args:
+            x: samples, shape (n, *input_shape).
+            how: ``"probabilities"`` for the weighted mean of the members' probabilities: of classes with
+                SoftmaxCrossEntropy, of each output by itself with Logistic. ``"scores"`` for the weighted mean of the
+                members' outputs, with any loss. With SoftmaxCrossEntropy these are logits, and their softmax is the
+                geometric mean of the probabilities, up to a factor. ``"votes"``, for nets that choose among classes,
+                also by a hinge loss, for the share of weights whose members choose each class. If several classes have
+                the largest share, ``classify`` decides between them; argmax does not. None means
+                ``"probabilities"`` for nets that have them and ``"scores"`` for all others.
+            batch_size: samples per pass.
         """
         return self._together(x, answers.check_way("Ensemble", self._loss, how), batch_size)[0]
 
     def classify(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Predicted classes (n,), int64, of nets that choose among classes.
+        """Return the predicted classes, int64 (n,), of nets that choose among classes.
 
-        Votes that tie, to 1e-9 of all weights, are decided among the tied classes by the larger mean probability, or
-        mean score if there are none; if that ties too, by the lower class.
+        If votes are equal, up to 1e-9 of all weights, the tied class with the largest mean probability is chosen, or
+        with the largest mean score if there are no probabilities. If these are equal too, the lowest class is chosen.
         """
         how = answers.check_way("Ensemble", self._loss, how)
         if "votes" not in answers.ways(self._loss):
@@ -178,7 +185,7 @@ class Ensemble:
         return together.argmax(axis=1)
 
     def _together(self, x: Any, how: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-        """What ``predict`` returns, and for votes beside it the means that decide ties."""
+        """Return the result of ``predict``, and for votes also the means that decide ties."""
         averaged = answers.ways(self._loss)[0] if how == "votes" else how
         total = np.zeros((*np.shape(x)[:1], *self._net.output_shape))
         means = np.zeros_like(total) if how == "votes" else total
@@ -190,23 +197,25 @@ class Ensemble:
         return total, means
 
     def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:
-        """(samples, member, scores), chunk by chunk, and in each member by member; scores are valid until the next.
+        """Iterate over (samples, member, scores), chunk by chunk and member by member.
 
-        The caller holds the net's lock, so that each thread has its turn.
+        The scores are valid until the next pass. The caller holds the lock of the net, so threads take turns.
         """
         checks.count("Ensemble", "batch_size", batch_size)
         checks.dense("Ensemble", "x", x)
         net = self._net
-        for start in range(0, max(len(x), 1), batch_size):  # of no samples the net itself complains
+        for start in range(0, max(len(x), 1), batch_size):  # for no samples, the net raises the error
             chunk = net.as_input(x[start : start + batch_size])
             for k in range(len(self)):
                 net.params, net.buffers = self.params[k], self.buffers[k]
                 yield slice(start, start + len(chunk)), k, net.forward(chunk)
 
     def evaluate(self, x: Any, y: Any, how: str | None = None) -> dict[str, float]:
-        """``{"accuracy", "log_loss", "ece"}`` together; of votes accuracy alone.
+        """Evaluate the combined prediction.
 
-        Of nets with another loss than SoftmaxCrossEntropy that as ``"data_loss"``, and the accuracy if it classifies.
+        Returns:
+            ``"accuracy"``, ``"log_loss"`` and ``"ece"``; for votes ``"accuracy"`` only. For nets with another loss than
+            SoftmaxCrossEntropy, ``"data_loss"``, and ``"accuracy"`` if the loss classifies.
         """
         how = answers.check_way("Ensemble", self._loss, how)
         comparison = Comparison({"": self._judged(x, how)}, y, loss=answers.judge("Ensemble", self._loss))
@@ -218,7 +227,7 @@ class Ensemble:
         return self._net.loss_function
 
     def _judged(self, x: Any, how: str) -> np.ndarray:
-        """What a Comparison takes: probabilities, scores, or the classes of votes."""
+        """Return an entry for a Comparison: probabilities, scores, or the classes of votes."""
         return self.classify(x, how) if how == "votes" else answers.entry(self.predict(x, how), self._loss, how)
 
     # Weights ---------------------------------------------------------------------------------------------
@@ -233,10 +242,14 @@ class Ensemble:
         rounds: int | None = None,
         first: int = 1,
     ) -> "Ensemble":
-        """The members chosen greedily on validation data, with their weights. See ``select_greedily``.
+        """Return an ensemble of members chosen greedily on validation data. See ``select_greedily``.
 
-        ``metric`` None is the nets' own loss of what ``predict`` returns, the log loss for SoftmaxCrossEntropy; that
-        is what ``"log_loss"`` is for, and ``"accuracy"`` for nets that choose among classes.
+        Args:
+            x, y: validation data.
+            metric: None for the nets' own loss of the result of ``predict``, which is the log loss for
+                SoftmaxCrossEntropy; ``"log_loss"`` for nets with SoftmaxCrossEntropy; ``"accuracy"`` for nets that
+                choose among classes; or a function.
+            mode, rounds, first: see ``select_greedily``.
         """
         ways = answers.ways(self._loss)
         has = {"log_loss": isinstance(self._loss, SoftmaxCrossEntropy), "accuracy": "votes" in ways}
@@ -251,12 +264,12 @@ class Ensemble:
         return self.reweighted(select_greedily(outputs, y, metric=metric, mode=mode, rounds=rounds, first=first))
 
     def _loss_of(self, together: np.ndarray, y: Any) -> float:
-        """The nets' own loss of what ``predict`` returns."""
+        """Return the nets' own loss of a result of ``predict``."""
         assert self._loss is not None
         return self._loss(answers.entry(together, self._loss, answers.ways(self._loss)[0]), y)
 
     def weigh(self, x: Any, y: Any) -> "Ensemble":
-        """The members with the weights of least log loss on validation data. See ``mixture_weights``."""
+        """Return an ensemble with the weights of least log loss on validation data. See ``mixture_weights``."""
         if answers.judge("Ensemble.weigh", self._loss) is not None:
             raise ValueError(f"Ensemble.weigh: expected nets with SoftmaxCrossEntropy; got some with {self._loss}")
         return self.reweighted(mixture_weights(self.probabilities(x), y))
@@ -275,12 +288,17 @@ class Ensemble:
         bins: int = BINS,
         seed: int = 0,
     ) -> Comparison:
-        """Every member, the ensemble in each way, and whatever is to stand beside it, on the same held-out data.
+        """Compare every member, the ensemble and other nets on the same held-out data.
 
-        ``how`` are ways of ``predict``, all that such nets have if None. ``beside`` are nets with the same loss or
-        ensembles of them (in their usual way), such as one net trained as long as all members together; ``steps`` their
-        training steps. Differences are from ``reference``; if None from the member that one would use alone: the one
-        trained longest, which of snapshots is the last, and the first of several such.
+        Args:
+            x, y: held-out data.
+            how: ways of ``predict``; None for all that the nets have.
+            beside: name -> nets with the same loss, or ensembles of such nets, which predict in their default way; for
+                example one net that was trained as long as all members together.
+            reference: entry that differences are taken from. None for the member that one would use alone: the member
+                that was trained longest (the last of snapshots), or the first of several such.
+            steps: name -> training steps of the entries ``beside``.
+            bins, seed: see ``Comparison``.
         """
         loss = answers.judge("Ensemble", self._loss)
         entries = {
@@ -316,7 +334,7 @@ class Ensemble:
         )
 
     def disagreement(self, x: Any) -> np.ndarray:
-        """Share of samples on which two members choose otherwise, (K, K)."""
+        """Return the share of samples on which two members make different choices, (K, K)."""
         chosen = answers.choices("Ensemble", self.scores(x), self._loss)
         chosen = chosen.reshape(*chosen.shape[:2], -1)
         return np.array([[(a != b).any(axis=1).mean() for b in chosen] for a in chosen])
@@ -336,10 +354,12 @@ class Ensemble:
 
     @classmethod
     def load(cls, path: str | Path, net: Net) -> "Ensemble":
-        """Read what ``save`` wrote, for a net of the same architecture.
+        """Read a file of ``save``, for a net of the same architecture.
 
-        FileNotFoundError if there is no such file; ValueError that says what differs for one that is damaged, of
-        another kind or version, or of other networks than ``net``.
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, is of another kind or version, or is of other networks than ``net``; the
+                message says what differs.
         """
         arrays, about = read(Path(path), net)
         members = list(zip(arrays["params"], arrays["buffers"], strict=True))
@@ -349,47 +369,5 @@ class Ensemble:
         except (ValueError, TypeError, OverflowError) as error:
             raise CheckpointError(f"Ensemble.load: expected an ensemble in {path}; got one refused: {error}") from None
         if abs(math.fsum(kept["weights"]) - 1) < 1e-9:
-            ensemble.weights = np.array(kept["weights"], np.float64)  # scaled anew they would lose their last bit
+            ensemble.weights = np.array(kept["weights"], np.float64)  # dividing again may change bits
         return ensemble
-
-
-def _point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarray]:
-    """A member's params and buffers, checked to be of the net's sizes and dtype, and finite."""
-    if isinstance(member, Net):
-        found = differences("net", describe_architecture(member), describe_architecture(net), f"in member {i}")
-        if found:
-            raise ValueError(
-                f"Ensemble: expected members like {net!r}; got another: {found} (to take the weights of a net that "
-                "differs in training only, give (params, buffers))"
-            )
-        params, buffers = member.params, member.buffers
-    elif isinstance(member, Average):
-        params, buffers = member.params, member.buffers
-    else:
-        params, buffers = member if isinstance(member, tuple | list) else (member, net.buffers)
-        params, buffers = checks.array("Ensemble", "params", params), checks.array("Ensemble", "buffers", buffers)
-    for name, values, own in (("params", params, net.params), ("buffers", buffers, net.buffers)):
-        if values.shape != own.shape or values.dtype != own.dtype:
-            raise ValueError(
-                f"Ensemble: expected member {i} to have {name} of {own.dtype} {own.shape}; "
-                f"got {values.dtype} {values.shape}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in the {name} of member {i}")
-    return params, buffers
-
-
-def _as_weights(weights: Any, k: int) -> np.ndarray:
-    if weights is None:
-        return np.full(k, 1 / k)
-    values = checks.array("Ensemble", "weights", weights)
-    if values.dtype.kind not in "iuf" or values.shape != (k,):
-        raise ValueError(f"Ensemble: expected {k} numbers as weights; got {weights!r:.200}")
-    values = values.astype(np.float64)
-    with np.errstate(over="ignore"):
-        total = values.sum()
-    if not np.isfinite(total) or values.min() < 0 or total == 0:
-        raise ValueError(
-            f"Ensemble: expected {k} finite weights of at least 0, not all 0, with a finite sum; got {weights!r:.200}"
-        )
-    return values / total

@@ -1,4 +1,4 @@
-"""Which members of an ensemble count how much, chosen on validation data."""
+"""Weights of the members of an ensemble, chosen on validation data."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,12 +9,12 @@ import numpy as np
 from .. import checks
 from ..net.losses import Loss
 from ..training.direction import Direction
-from .comparison import as_labels, log_losses
+from .measures import as_labels, log_losses
 
-_LEAST = np.finfo(np.float64).tiny  # under a logarithm
+_LEAST = np.finfo(np.float64).tiny  # smallest argument of a logarithm
 
-
-Metric = Callable[[np.ndarray, Any], float]  # of the mean of outputs (n, ...) and y
+# A function of the mean of outputs (n, ...) and y.
+Metric = Callable[[np.ndarray, Any], float]
 
 
 def _check_probabilities(who: str, probabilities: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -47,22 +47,25 @@ def select_greedily(
     rounds: int | None = None,
     first: int = 1,
 ) -> np.ndarray:
-    """How often each of K members is chosen, (K,), by forward selection with replacement. Caruana et al. 2004.
+    """Select members by forward selection with replacement. Caruana et al. 2004.
 
-    Begins with the ``first`` members that are best by themselves (the paper's sorted initialisation), then adds, again
-    and again, the member whose addition makes the mean of probabilities best; of all ensembles on the way the best is
-    returned, the smallest if several are. Ties go to the earlier member. A metric that is NaN is never the best.
+    The selection starts with the ``first`` members that are best by themselves (the paper's sorted initialisation). It
+    then repeatedly adds the member whose addition gives the best mean of probabilities. Of all ensembles on the way,
+    the best is returned, and of equal ones the smallest. Of equal members, the earlier is added. NaN is never the best.
 
     Args:
-        probabilities: of the members on validation data, (K, n, classes); with a metric of one's own whatever outputs
-            (K, n, ...) it takes the mean of.
+        probabilities: probabilities of the members on validation data, (K, n, classes); for a metric that is a
+            function, any outputs (K, n, ...), whose mean the function takes.
         y: labels (n,), or what the metric takes.
-        metric: ``"log_loss"``, ``"accuracy"``, or a function (mean, y) -> number, such as a Loss for the scores of nets
-            that have it.
-        mode: ``"max"`` if larger numbers of the metric are better, ``"min"`` if smaller ones are. A function that is no
-            Loss needs it.
-        rounds: size of the last ensemble tried; 2 K + first if None.
-        first: see above.
+        metric: ``"log_loss"``, ``"accuracy"``, or a function (mean, y) -> number, such as the Loss of the nets for
+            their scores.
+        mode: ``"max"`` if larger values of the metric are better, ``"min"`` if smaller ones are. It has to be given for
+            a function that is not a Loss.
+        rounds: size of the last ensemble that is tried; None for 2 K + first.
+        first: number of members to start with.
+
+    Returns:
+        How often each member is chosen, int64 (K,).
     """
     who = "select_greedily"
     if callable(metric):
@@ -99,12 +102,19 @@ def select_greedily(
 
 
 def mixture_weights(probabilities: np.ndarray, y: Any, *, rounds: int = 1000, tolerance: float = 1e-9) -> np.ndarray:
-    """Weights (K,), at least 0, that sum to 1 and make the log loss of the weighted mean of probabilities least.
+    """Return the weights that minimise the log loss of the weighted mean of probabilities.
 
-    The problem is convex; weights are those of a mixture whose parts are fixed, by expectation maximisation (Dempster,
-    Laird, Rubin 1977): each becomes the mean of its member's share in the right class's probability. Smyth and Wolpert
-    1999 stack densities so. Ends when the log loss falls by less than ``tolerance``, or after ``rounds``. Arguments as
-    in ``select_greedily``.
+    The problem is convex. The weights are those of a mixture with fixed components and are found by expectation
+    maximisation (Dempster, Laird, Rubin 1977): each weight becomes the mean of its member's share in the probability of
+    the correct class. Smyth and Wolpert 1999 combine densities in this way.
+
+    Args:
+        probabilities, y: as in ``select_greedily``.
+        rounds: largest number of iterations.
+        tolerance: the iteration ends when the log loss decreases by less than this.
+
+    Returns:
+        Weights (K,), at least 0, which sum to 1.
     """
     values, labels = _check_probabilities("mixture_weights", probabilities, y)
     right = np.maximum(values[:, np.arange(len(labels)), labels], _LEAST)  # (K, n)

@@ -1,4 +1,4 @@
-"""Members from one run."""
+"""Members of an ensemble from one run."""
 
 from typing import Any
 
@@ -12,20 +12,21 @@ from .members import Ensemble
 
 
 class Snapshots(Callback):
-    """Copies of the net from its run, at the ends of the schedule's cycles unless told otherwise.
+    """Copies the net during its run, by default at the end of each cycle of the schedule.
 
-    Huang et al. 2017, "Snapshot ensembles: train 1, get M for free": cosine cycles with restarts
-    (``schedules.WarmRestarts``), a copy at the end of each. A copy is of the point that the rule hands out.
+    Huang et al. 2017, "Snapshot ensembles: train 1, get M for free", use cosine cycles with restarts
+    (``schedules.WarmRestarts``) and copy the net at the end of each. If the rule trains at one point and predicts at
+    another, the latter is copied.
 
     Args:
         at: ``"trough"``, another event of the schedule, ``"epoch"`` for the end of each epoch, a number n for every
             n-th step, a list of steps or a function of the step, see ``Moments``.
-        start: none in the first so many steps.
-        last: keep the last so many only; all if None.
+        start: number of steps at the beginning without copies.
+        last: number of copies to keep, the latest ones; None for all.
 
     Attributes:
         members: pairs (params, buffers), the earliest first.
-        steps: the step (from 1) after which each was taken.
+        steps: the steps, counted from 1, after which the copies were made.
     """
 
     def __init__(self, at: When = "trough", start: int = 0, last: int | None = None) -> None:
@@ -50,15 +51,19 @@ class Snapshots(Callback):
         self.steps.append(record.step)
 
     def on_end(self, trainer: Run) -> None:
-        """Drop what is not finite: the run has diverged, and its net was put back to a point before."""
+        """Drop copies that are not finite: the run diverged, and its net was restored to an earlier state."""
         whole = [all(np.isfinite(part).all() for part in member) for member in self.members]
         self.members = [member for member, is_whole in zip(self.members, whole, strict=True) if is_whole]
         self.steps = [step for step, is_whole in zip(self.steps, whole, strict=True) if is_whole]
 
     def ensemble(self, net: Net, *, last: int | None = None) -> Ensemble:
-        """All snapshots, or the last so many, as an ensemble; ``net`` is the net of the run.
+        """Return an ensemble of the snapshots.
 
-        Batch norm needs no refreshing: each snapshot has the running statistics of its moment.
+        Statistics of batch norm need not be refreshed: each snapshot has the running statistics of its step.
+
+        Args:
+            net: the net of the run.
+            last: number of snapshots to take, the latest ones; None for all.
         """
         if not self.members:
             raise ValueError("Snapshots: expected at least one snapshot; got none so far")

@@ -1,4 +1,4 @@
-"""Parameter groups: which tensors an optimizer treats in a way of their own."""
+"""Parameter groups: tensors that an optimizer treats differently."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,24 @@ from .rules import Hyper, Rule
 
 @dataclass(frozen=True)
 class Group:
-    """Tensors for which ``where(tensor)`` holds, and what is different for them; all else is as for the others.
+    """Tensors for which ``where(tensor)`` is True, and the settings that differ for them.
 
-    A predicate sees ``tensor.name`` (``"0.W"``), ``.shape`` and ``.decay`` (the tag: False for biases and gains).
-    ``Group(lambda tensor: tensor.name.startswith("0."), lr_factor=0.1)`` is the first layer at a tenth of the rate.
+    ``Group(lambda tensor: tensor.name.startswith("0."), lr_factor=0.1)`` trains the first layer with a tenth of the
+    learning rate.
 
     Args:
-        where: the predicate.
-        lr_factor: times the rate of the step.
-        lr: in place of the rate of the step, such as a cyclical range of the group's own. Controllers scale it as well.
-        weight_decay: in place of the optimizer's; given here, it does reach biases and gains that are in the group.
-        rule: in place of the optimizer's.
-        frozen: whether these tensors stay as they are. Their gradients do not count in the optimizer's clip_norm. A
-            BatchNorm whose gamma and beta are both frozen is frozen as a whole: its running statistics stay as they
-            are, and training passes normalise by them, as with Keras's ``trainable = False``. (PyTorch's
-            ``requires_grad = False`` leaves the statistics moving; there ``.eval()`` stops them.) A rate of 0 freezes
-            no statistics.
-        name: of its hyper-parameters in the history; ``"group 0"`` and so on unless given.
+        where: a predicate. It is given ``tensor.name`` (``"0.W"``), ``.shape`` and ``.decay`` (the tag, False for
+            biases and gains).
+        lr_factor: factor of the learning rate of the step.
+        lr: replaces the learning rate of the step, for example by a cyclical schedule. Controllers scale it as well.
+        weight_decay: replaces that of the optimizer. It also applies to biases and gains in the group.
+        rule: replaces that of the optimizer.
+        frozen: whether these tensors are not trained. Their gradients do not count for the optimizer's clip_norm. A
+            BatchNorm whose gamma and beta are both frozen is frozen as a whole: its running statistics do not change,
+            and training passes normalise by them, as with Keras's ``trainable = False``. (PyTorch's
+            ``requires_grad = False`` does not stop the statistics; ``.eval()`` does.) A learning rate of 0 does not
+            freeze statistics.
+        name: name of the group's hyper-parameters in the history; ``"group 0"`` and so on by default.
 
     All numbers may be schedules of the step.
     """
@@ -60,7 +61,12 @@ class Group:
             raise ValueError(f"Group: expected nothing beside frozen=True; got {self!r}")
 
     def holds(self, tensor: Tensor) -> bool:
-        """Whether the tensor is in the group; ValueError if ``where`` raises, TypeError if it gives no bool."""
+        """Return whether the tensor is in the group.
+
+        Raises:
+            ValueError: ``where`` raised an error.
+            TypeError: ``where`` did not return a bool.
+        """
         expected = "where(tensor) to be True or False for a tensor, with its name, shape and decay"
         try:
             found = self.where(tensor)
@@ -73,12 +79,12 @@ class Group:
 
 
 def hyper_at(who: str, name: str, value: Any, step: int) -> float:
-    """A hyper-parameter's number at a step from 0, of at least 0; it may be a schedule."""
+    """Return the value, at least 0, of a hyper-parameter or schedule at a step, counted from 0."""
     return checks.non_negative(who, name, value(step) if isinstance(value, Schedule) else value)
 
 
 def names_of(groups: Sequence[Group]) -> list[str]:
-    """What each is called in the history and in errors; ValueError for two of one name."""
+    """Return the name of each group in the history and in errors; ValueError if two have the same name."""
     names = [f"group {i}" if group.name is None else group.name for i, group in enumerate(groups)]
     for name in names:
         if names.count(name) > 1:
@@ -87,7 +93,11 @@ def names_of(groups: Sequence[Group]) -> list[str]:
 
 
 def split(tensors: Sequence[Tensor], groups: Sequence[Group]) -> list[list[Tensor]]:
-    """Tensors of no group, then those of each; ValueError for a group without any, or a tensor in two."""
+    """Return the tensors in no group, then those of each group.
+
+    Raises:
+        ValueError: a group has no tensors, or a tensor is in two groups.
+    """
     names = names_of(groups)
     rest, members = [], [[] for _ in groups]  # type: tuple[list[Tensor], list[list[Tensor]]]
     for tensor in tensors:

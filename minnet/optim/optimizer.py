@@ -1,4 +1,4 @@
-"""An update rule at work: its state, its step counter, parameter groups and gradient clipping."""
+"""The optimizer: applies an update rule, keeps its state and step counter, and clips gradients."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,101 +9,45 @@ import numpy as np
 
 from .. import checks
 from ..kernels.updates.means import squares_fit
-from ..layers.spec import Layout, Shape, Tensor
+from ..layers.spec import Shape, Tensor
 from ..net.net import Net
 from ..schedules import Schedule
 from ..schedules.length import telling_steps
+from .arrays import check_arrays, tensors_of
 from .groups import Group, hyper_at, names_of, split
-from .rules import Hyper, Rule, Run, State
+from .part import Part, Span, refuse_to_stand_by
+from .rules import Hyper, Rule, Run
 from .rules.base import by_choice
 from .rules.clipping import limit_norm
-from .rules.spikes import SHORT, refusal, too_large
-
-
-class _Part:
-    """The runs of one group that one rule updates, and with what numbers.
-
-    ``rule``, ``lr`` (None for that of the step), ``factor`` and ``decay`` are those of the step last asked for.
-    """
-
-    def __init__(self, group: Group, source: Rule, weight_decay: Hyper, tensors: list[Tensor]) -> None:
-        self.group, self.source, self.weight_decay, self.tensors = group, source, weight_decay, tensors
-        self.rule = source.choose(tensors[0])
-        values = (group.lr, group.lr_factor, weight_decay)
-        self.varies = bool(self.rule.scheduled()) or any(isinstance(value, Schedule) for value in values)
-        self.lr: float | None = None
-        self.runs: list[Run] = []
-        self.calls: list[tuple[np.ndarray, np.ndarray, State, bool]] = []  # of each run, with whether it decays
-        self.ask(0)
-
-    def ask(self, step: int) -> None:
-        """Ask every schedule for a step from 0; ValueError for a value out of its range."""
-        group = self.group
-        self.rule = self.rule_at(step)
-        if group.lr is not None:
-            self.lr = hyper_at("Group", "lr", group.lr, step)
-        self.factor = hyper_at("Group", "lr_factor", group.lr_factor, step)
-        self.decay = hyper_at("Optimizer", "weight_decay", self.weight_decay, step)
-
-    def rule_at(self, step: int) -> Rule:
-        """The rule of a step from 0."""
-        return self.source.at(step).choose(self.tensors[0]) if self.varies else self.rule
-
-    def rate(self, rate: float, lr_factor: float) -> float:
-        """The part's own rate where the step's, which has ``lr_factor`` in it, is ``rate``."""
-        return rate * self.factor if self.lr is None else self.lr * lr_factor
-
-    def spans(self) -> list[tuple[int, int, bool, tuple[Tensor, ...]]]:
-        """(start, stop, whether it decays, tensors) of each run: whole tensors, or as many in a row as are alike."""
-        spares = self.group.weight_decay is None and self.weight_decay  # whether the tag makes a difference
-        found: list[tuple[int, int, bool, tuple[Tensor, ...]]] = []
-        for tensor in self.tensors:
-            decays = tensor.decay if spares else bool(self.weight_decay)
-            if found and not self.rule.is_shaped() and found[-1][1:3] == (tensor.start, decays):
-                start, _, _, before = found.pop()
-                found.append((start, tensor.stop, decays, (*before, tensor)))
-            else:
-                found.append((tensor.start, tensor.stop, decays, (tensor,)))
-        return [span for span in found if span[0] < span[1]]
-
-    def named(self, error: FloatingPointError) -> FloatingPointError:
-        """The error of ``apply``, or one that names the tensors if a gradient was too large: a rule knows no names."""
-        for run in self.runs if self.rule.refuses_spikes() else ():
-            if too_large(run.grads).any():
-                return refusal(type(self.rule).__name__, run.grads, run.tensors)
-        return error
-
-    def add_run(self, run: Run, decays: bool) -> None:
-        """Start the rule's state for a run."""
-        self.rule.start(run.params, run.state)
-        self.runs.append(run)
-        self.calls.append((run.params, run.grads, run.state, decays))
+from .rules.spikes import SHORT, refusal
 
 
 class Optimizer:
-    """Applies a rule to a net's parameters, or to any two flat arrays (``Optimizer.over``).
+    """Applies an update rule to the parameters of a net, or to two flat arrays (``Optimizer.over``).
 
     Args:
-        net: its ``params`` are updated from its ``grads``; decay spares what is not tagged ``decay``, and the net's
-            norm bound is applied after each step, to what the step was to move. ``net.frozen`` becomes the tensors of
-            frozen groups: of two optimizers of one net the one made last says what it is.
+        net: its ``params`` are updated from its ``grads``. Weight decay applies to tensors tagged ``decay`` only. After
+            each step the net's norm bound is applied to the tensors that the step was to update. ``net.frozen`` is set
+            to the tensors of frozen groups; if a net has two optimizers, the one made last decides.
         rule: an update rule, such as ``Adam()``.
-        weight_decay: decoupled decay: each step multiplies by 1 - lr * weight_decay as well.
-        clip_norm: bound on the Euclidean norm of the whole gradient; a longer one is scaled down to it (Pascanu,
-            Mikolov, Bengio 2013, algorithm 1). None for no bound; ``math.inf`` for ``grad_norm`` without one.
-        groups: tensors with a rate, decay or rule of their own, or frozen; see ``Group``.
+        weight_decay: decoupled decay: each step also multiplies by 1 - lr * weight_decay.
+        clip_norm: bound on the Euclidean norm of the whole gradient; a gradient with a larger norm is scaled down to
+            it (Pascanu, Mikolov, Bengio 2013, algorithm 1). None for no bound; ``math.inf`` to measure ``grad_norm``
+            without a bound.
+        groups: tensors with a learning rate, decay or rule of their own, or frozen tensors; see ``Group``.
 
     ``weight_decay``, ``clip_norm``, and the hyper-parameters of rules and groups may be schedules of the step.
 
     Attributes:
         steps: number of steps taken.
-        schedules: the hyper-parameters that are schedules, by name; a group's by its name as well.
-        state: array of shape (slots, P); ``named_state()`` gives it by name.
+        schedules: the hyper-parameters that are schedules, by name; those of a group include the name of the group.
+        state: array of shape (slots, P); ``named_state()`` returns it by name.
         searches: whether a step needs ``loss`` and ``evaluate``, because the rule searches along a line.
-        numbers: array (runs, n) of float64, the rules' single numbers; empty for most rules.
-        frozen: names of the tensors in frozen groups, in the order of the net's.
-        grouped: names of the tensors of each group, by the group's name.
-        is_evaluating: whether params are now a point that the rule hands out and does not train at (``evaluating``).
+        numbers: float64 array (runs, n) with the single numbers that rules keep; empty for most rules.
+        frozen: names of the tensors in frozen groups, in the order of the net's tensors.
+        grouped: names of the tensors of each group, by the name of the group.
+        is_evaluating: whether params are now the point to predict with, of a rule that trains at another
+            (``evaluating``).
         grad_norm: norm of the last gradient before clipping; NaN unless clip_norm is set.
     """
 
@@ -134,38 +78,21 @@ class Optimizer:
         clip_norm: Hyper = None,
         groups: Iterable[Group] = (),
     ) -> "Optimizer":
-        """An optimizer of any two flat, contiguous arrays of one size and dtype (float32 or float64).
+        """Make an optimizer for two flat arrays.
 
-        ``shapes`` names the tensors that lie in them end to end, such as ``{"W": (4, 3), "b": (3,)}``, for groups and
-        for rules that look at whole tensors; without it all is one tensor of one axis, named "params". A rule that
-        would leave all tensors to another, as Muon leaves vectors to Adam, is a ValueError.
+        Args:
+            params, grads: contiguous arrays of one axis, of the same size and dtype (float32 or float64).
+            rule, weight_decay, clip_norm, groups: as for a net.
+            shapes: names and shapes of the tensors that are stored in the arrays one after the other, such as
+                ``{"W": (4, 3), "b": (3,)}``; for groups, and for rules that use whole tensors. None for one tensor of
+                one axis, named "params".
+
+        Raises:
+            TypeError, ValueError: the arrays or shapes do not fit, or the rule would leave all tensors to another rule,
+                as Muon leaves vectors to Adam.
         """
-        for name, array in (("params", params), ("grads", grads)):
-            if not isinstance(array, np.ndarray):
-                raise TypeError(f"Optimizer: expected {name} as a flat array; got {type(array).__name__}")
-            if array.ndim != 1 or array.dtype not in (np.float32, np.float64):
-                raise ValueError(
-                    f"Optimizer: expected {name} as a flat array of float32 or float64; "
-                    f"got shape {array.shape}, dtype {array.dtype}"
-                )
-            if not array.flags.c_contiguous or not array.flags.writeable:
-                raise ValueError(f"Optimizer: expected {name} contiguous and writeable; got strides {array.strides}")
-        if params.shape != grads.shape or params.dtype != grads.dtype:
-            raise ValueError(
-                f"Optimizer: expected params and grads of one shape and dtype; got {params.shape} {params.dtype} "
-                f"and {grads.shape} {grads.dtype}"
-            )
-        if np.may_share_memory(params, grads):
-            raise ValueError("Optimizer: expected params and grads with memory of their own; got arrays that overlap")
-        shapes = {"params": params.shape} if shapes is None else shapes
-        if not isinstance(shapes, Mapping) or not all(isinstance(shape, tuple) for shape in shapes.values()):
-            raise TypeError(f'Optimizer: expected shapes such as {{"W": (4, 3), "b": (3,)}}; got {shapes!r}')
-        for length in (length for shape in shapes.values() for length in shape):
-            checks.count("Optimizer", "each length in shapes", length, least=0)
-        layout = Layout(shapes.items())
-        if layout.size != params.size:
-            raise ValueError(f"Optimizer: expected shapes of {params.size} elements in all; got {shapes}")
-        tensors = tuple(Tensor(place.name, place.shape, place.start, place.stop) for place in layout.places.values())
+        check_arrays(params, grads)
+        tensors = tensors_of(params, shapes)
         optimizer = cls.__new__(cls)
         optimizer._set_up(params, grads, tensors, rule, weight_decay, clip_norm, groups)
         optimizer._limit = None
@@ -183,28 +110,36 @@ class Optimizer:
     ) -> None:
         if not isinstance(rule, Rule):
             raise TypeError(f"Optimizer: expected a Rule, such as Adam(); got {rule!r}")
-        if not isinstance(groups, Iterable):
-            raise TypeError(f"Optimizer: expected groups as a list; got {groups!r}")
-        groups = tuple(groups)
-        for group in groups:
-            if not isinstance(group, Group):
-                raise TypeError(f"Optimizer: expected groups that are Group objects; got {group!r}")
+        self.rule, self.groups = rule, _checked_groups(groups)
         hyper_at("Optimizer", "weight_decay", weight_decay, 0)
-        self.rule = rule
-        self.groups = groups
         self.weight_decay = weight_decay if isinstance(weight_decay, Schedule) else float(weight_decay)
         if clip_norm is not None and not isinstance(clip_norm, Schedule):
             clip_norm = clip_norm if clip_norm == math.inf else checks.positive("Optimizer", "clip_norm", clip_norm)
         self.clip_norm = clip_norm
         self.steps = 0
-        self._varying: list[_Part] = []
+        self._varying: list[Part] = []
         self._ask(0)
         self.schedules = self._schedules()
         self.grad_norm = math.nan
         self._params, self._grads, self._tensors = params, grads, tensors
-        self._parts: list[_Part] = []
         self.is_evaluating = False
-        sources: list[tuple[Rule, list[_Part]]] = [(rule, [])]  # what was given as a rule, and all parts that it is for
+        sources = self._make_parts()
+        self._own_state()
+        self._changers = [
+            (source, bool(source.scheduled()), [run for part in parts for run in part.runs])
+            for source, parts in sources
+            if any(_overrides(part.rule, "change_gradients") for part in parts)
+        ]
+
+    def _make_parts(self) -> list[tuple[Rule, list[Part]]]:
+        """Divide the tensors among parts.
+
+        Returns:
+            Each rule as it was given, with all parts that it is for.
+        """
+        rule, groups, tensors = self.rule, self.groups, self._tensors
+        self._parts: list[Part] = []
+        sources: list[tuple[Rule, list[Part]]] = [(rule, [])]
         rest, *members = split(tensors, groups)
         self.grouped = {
             name: [tensor.name for tensor in inside] for name, inside in zip(names_of(groups), members, strict=True)
@@ -217,22 +152,17 @@ class Optimizer:
             decay = self.weight_decay if group.weight_decay is None else group.weight_decay
             source = rule if group.rule is None else group.rule
             if inside and (group.rule is not None or not groups):
-                _refuse_to_stand_by(source, inside)
-            parts = [_Part(group, source, decay, chosen) for _, chosen in by_choice(source, inside, lambda t: t)]
+                refuse_to_stand_by(source, inside)
+            parts = [Part(group, source, decay, chosen) for _, chosen in by_choice(source, inside, lambda t: t)]
             if group.rule is None:
                 sources[0][1].extend(parts)
             else:
                 sources.append((source, parts))
             self._parts += parts
-        self._own_state()
-        self._changers = [
-            (source, bool(source.scheduled()), [run for part in parts for run in part.runs])
-            for source, parts in sources
-            if any(_overrides(part.rule, "change_gradients") for part in parts)
-        ]
+        return sources
 
     def _own_state(self) -> None:
-        """Make the rules' state, and the views of each run."""
+        """Allocate the state of the rules and make the views of each run."""
         spans = [(part, span) for part in self._parts for span in part.spans()]
         slots = max([len(part.rule.slot_names()) for part in self._parts], default=len(self.rule.slot_names()))
         numbers = max([len(part.rule.number_names()) for part in self._parts], default=0)
@@ -251,36 +181,40 @@ class Optimizer:
             )
             part.add_run(run, decays)
         self.searches = any(part.rule.searches for part in self._parts)
-        alone = len(spans) == 1 and self.clip_norm is None and not any(decays for _, (_, _, decays, _) in spans)
-        if self.searches and not alone:
-            raise ValueError(
-                "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
-                f"clipping; got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}, "
-                f"clip_norm {self.clip_norm}"
-            )
+        if self.searches:
+            self._expect_to_be_alone(spans)
         self._varying = [part for part in self._parts if part.varies]
-        # Gradients to look at for spikes before any rule moves; of longer ones the kernels see as they go.
+        self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
+        # Gradients that are checked for spikes before any rule runs; kernels check longer ones as they read them.
         guarded = [(part.rule, run) for part in self._parts if part.rule.refuses_spikes() for run in part.runs]
         self._looked_at = [
             (run.grads.reshape(-1), type(rule).__name__, run.tensors)
             for rule, run in guarded
             if run.grads.size <= SHORT
         ]
-        self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
-        # What clipping looks at: all, but for frozen tensors.
+        # Clipping uses all gradients except those of frozen tensors.
         trained = sorted((start, stop) for _, (start, stop, _, _) in spans)
         whole = sum(stop - start for start, stop in trained) == self._params.size
         self._clipped = [self._grads] if whole else [self._grads[start:stop] for start, stop in trained]
 
+    def _expect_to_be_alone(self, spans: list[tuple[Part, Span]]) -> None:
+        """ValueError if a rule that searches along a line does not have all parameters to itself."""
+        if len(spans) > 1 or self.clip_norm is not None or any(decays for _, (_, _, decays, _) in spans):
+            raise ValueError(
+                "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
+                f"clipping; got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}, "
+                f"clip_norm {self.clip_norm}"
+            )
+
     def __reduce__(self) -> NoReturn:
-        # A copy would update arrays that no net sees.
+        # A copy would update arrays that belong to no net.
         raise TypeError(
             "Optimizer: expected to stay with its arrays; copy the net, then state and steps of its optimizer"
         )
 
     @property
     def state(self) -> np.ndarray:
-        """The rules' whole state (slots, P). Assigning copies into place."""
+        """The state of all rules, shape (slots, P). Assignment copies the values."""
         return self._state
 
     @state.setter
@@ -291,7 +225,7 @@ class Optimizer:
 
     @property
     def numbers(self) -> np.ndarray:
-        """The rules' single numbers (runs, n), float64. Assigning copies into place."""
+        """The single numbers that rules keep, float64, shape (runs, n). Assignment copies the values."""
         return self._numbers
 
     @numbers.setter
@@ -301,7 +235,10 @@ class Optimizer:
         np.copyto(self._numbers, values, casting="same_kind")
 
     def named_state(self) -> dict[str, np.ndarray]:
-        """Views into the state: by slot, each of shape (P,); by tensor and slot (``"0.W.mean"``) if rules differ."""
+        """Return views into the state by slot, each of shape (P,).
+
+        If parts have rules with different slots, the views are by tensor and slot (``"0.W.mean"``).
+        """
         rules = {part.rule.slot_names() for part in self._parts} or {self.rule.slot_names()}
         if len(rules) == 1:
             return dict(zip(*rules, self._state, strict=True))
@@ -313,9 +250,12 @@ class Optimizer:
         }
 
     def hyperparameters(self, *, lr_factor: float = 1.0) -> dict[str, float]:
-        """Values of all ``schedules`` at the next step, by name; groups' rates times ``lr_factor``, as in ``step``.
+        """Return the values of all ``schedules`` at the next step, by name.
 
-        ValueError for one out of its range.
+        Learning rates of groups are multiplied by ``lr_factor``, as in ``step``.
+
+        Raises:
+            ValueError: a value is out of its range.
         """
         self._ask(self.steps)
         rates = {f"{name} lr" for name in names_of(self.groups)}
@@ -325,9 +265,9 @@ class Optimizer:
         }
 
     def look_ahead(self, steps: int) -> None:
-        """ValueError if a schedule leaves its range within ``steps`` steps.
+        """Raise ValueError if a schedule leaves its range within ``steps`` steps.
 
-        Looked at are the first and the last step, and every event's and its neighbours' (see ``telling_steps``).
+        The first and the last step are checked, and the steps of events and their neighbours (see ``telling_steps``).
         """
         telling = {step for schedule in self.schedules.values() for step in telling_steps(schedule, steps)}
         for step in sorted(telling):
@@ -355,17 +295,21 @@ class Optimizer:
         loss: float | None = None,
         evaluate: Callable[[], float] | None = None,
     ) -> None:
-        """One update with learning rate ``lr``: a number, or a schedule, which is asked for this step (from 0).
+        """Update the parameters once.
 
-        ``lr_factor`` multiplies it, and the rates of groups that have their own.
+        Args:
+            lr: learning rate: a number, or a schedule, which is evaluated at this step, counted from 0.
+            lr_factor: factor of ``lr``, and of the learning rates of groups that have their own.
+            loss: loss of the present parameters; rules that search along a line (L-BFGS) need it.
+            evaluate: function without arguments that computes loss and gradient again for the present parameters; rules
+                that search along a line need it.
 
-        Rules that search along a line (L-BFGS) need ``loss``, that of the present parameters and gradient, and
-        ``evaluate``, a function without arguments that computes loss and gradient anew for the parameters as they are.
-
-        ValueError for a rate or hyper-parameter out of its range changes nothing. FloatingPointError if clipping meets
-        a gradient that is not finite changes neither parameters nor state, and the gradient itself only if combinators
-        had changed it before. FloatingPointError if a rule meets a gradient that is too large to be squared or not
-        finite: of tensors with more than 2,048 elements, others may have moved by then.
+        Raises:
+            ValueError: a rate or hyper-parameter is out of its range. Nothing has changed.
+            FloatingPointError: clipping met a gradient that is not finite. Parameters and state have not changed, and
+                the gradient has changed only if combinators changed it before. Or a rule met a gradient that is not
+                finite, or too large to be squared. Of tensors with more than 2,048 elements, others may have been
+                updated by then.
         """
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         if lr_factor != 1.0:
@@ -390,24 +334,27 @@ class Optimizer:
             rule, own, decay = part.rule, part.rate(rate, lr_factor), part.decay
             if rule.searches:
                 for run in part.runs:
-                    rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # seen to above
+                    rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # checked above
             else:
                 try:
                     for params, grads, state, decays in part.calls:
                         rule.apply(params, grads, state, lr=own, t=t, decay=decay if decays else 0.0)
                 except FloatingPointError as error:
                     raise part.named(error) from None
-            if self._limit is not None and own > 0:  # what stands still may lie beyond the bound
+            if self._limit is not None and own > 0:  # with a rate of 0, weights beyond the bound must not change
                 self._limit(part.tensors)
         self.steps += 1
 
     def updates(self, steps: int) -> int:
-        """In how many of the first so many steps parameters move; fewer where ``Accumulate`` adds up gradients."""
+        """Return in how many of the first ``steps`` steps parameters change; fewer if ``Accumulate`` sums gradients."""
         return max((part.rule.updates(steps) for part in self._parts), default=steps)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Within it, params are the point that the rule hands out, where it trains at another (``ScheduleFreeSGD``)."""
+        """Within this context, params are the point to predict with, of a rule that trains at another point.
+
+        ``ScheduleFreeSGD`` is such a rule; for other rules nothing changes.
+        """
         kept = [(params, params.copy()) for params, _ in self._handed_out()]
         before, self.is_evaluating = self.is_evaluating, bool(kept)
         try:
@@ -419,15 +366,15 @@ class Optimizer:
             self.is_evaluating = before
 
     def settle(self) -> None:
-        """Put the point that the rule hands out into params for good: the run has ended."""
+        """Copy the point to predict with into params, at the end of a run."""
         for params, point in self._handed_out():
             np.copyto(params, point)
 
     def _handed_out(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(params, point) of all runs whose rule hands out another point than params."""
+        """Return (params, point) of all runs whose rule predicts at another point than params."""
         found = []
         for part in self._parts:
-            rule = part.rule_at(max(0, self.steps - 1))  # as of the last step
+            rule = part.rule_at(max(0, self.steps - 1))  # with the hyper-parameters of the last step
             for run in part.runs:
                 point = rule.evaluated(run.params, run.state)
                 if point is not None:
@@ -435,24 +382,22 @@ class Optimizer:
         return found
 
     def _ask(self, step: int) -> float | None:
-        """Ask every schedule for a step from 0; returns the bound on the gradient's norm, if there is one."""
+        """Evaluate every schedule at a step, counted from 0, and return the bound on the gradient's norm, or None."""
         for part in self._varying:
             part.ask(step)
         bound = self.clip_norm
         return checks.positive("Optimizer", "clip_norm", bound(step)) if isinstance(bound, Schedule) else bound
 
 
-def _refuse_to_stand_by(source: Rule, tensors: Sequence[Tensor]) -> None:
-    """ValueError if a rule leaves all of its tensors to others, as Muon does with vectors."""
-    chosen = [source.choose(tensor) for tensor in tensors]
-    if not any(rule is source for rule in chosen):
-        names = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors[:3])
-        more = f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
-        raise ValueError(
-            f"Optimizer: expected a tensor that {type(source).__name__} updates itself; got {names}{more}, which it "
-            f"leaves to {type(chosen[0]).__name__}. For flat arrays give shapes, such as {{'W': (4, 3), 'b': (3,)}}; "
-            "where this is meant, give that rule"
-        )
+def _checked_groups(groups: Any) -> tuple[Group, ...]:
+    """Return groups as a tuple; TypeError for anything else than groups."""
+    if not isinstance(groups, Iterable):
+        raise TypeError(f"Optimizer: expected groups as a list; got {groups!r}")
+    found = tuple(groups)
+    for group in found:
+        if not isinstance(group, Group):
+            raise TypeError(f"Optimizer: expected groups that are Group objects; got {group!r}")
+    return found
 
 
 def _overrides(rule: Rule, method: str) -> bool:

@@ -1,4 +1,4 @@
-"""What can be hung on a run: objects that are told of every step and every epoch."""
+"""Callbacks: objects that a run calls at every step and every epoch."""
 
 import inspect
 import zlib
@@ -18,7 +18,13 @@ from .history import History
 
 @dataclass(frozen=True)
 class Record:
-    """One training step: its number and epoch (both from 1), the objective before the update, and the rate."""
+    """One training step.
+
+    Attributes:
+        step, epoch: number of the step and of its epoch, both counted from 1.
+        loss: the objective before the update.
+        lr: the learning rate.
+    """
 
     step: int
     epoch: int
@@ -27,7 +33,7 @@ class Record:
 
 
 class Run(Protocol):
-    """What a callback may read of a run, and do to it. ``Trainer`` says what each attribute means."""
+    """The attributes and methods of a run that a callback may use. ``Trainer`` documents the attributes."""
 
     net: Net
     optimizer: Optimizer
@@ -44,7 +50,7 @@ class Run(Protocol):
 
     @property
     def lr(self) -> Schedule:
-        """The rate, as a schedule."""
+        """The learning rate, as a schedule."""
 
     @property
     def columns(self) -> list[str]:
@@ -54,29 +60,31 @@ class Run(Protocol):
         """End the run after the current step."""
 
     def leave(self, reason: str) -> None:
-        """Stop after the current step, so that the run can go on."""
+        """Interrupt the run after the current step, so that it can be continued."""
 
     def save(self, path: str | Path) -> None:
-        """Write the state of the run into a file."""
+        """Write the state of the run to a file."""
 
 
 class Callback:
-    """Override what you need. A callback may read all of the trainer, and stop it with ``trainer.stop(reason)``.
+    """Base class of callbacks; override the methods you need.
 
-    A resumed run must be given the callbacks that it had: their ``repr`` is compared, their ``state()`` put back. The
-    ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``), arrays by
-    shape, dtype and CRC-32, functions by name; keep each that matters to a run, or define a ``repr`` of your own.
+    A callback may read everything of the trainer, and end the run with ``trainer.stop(reason)``.
 
-    One object may be used in several runs, one after the other. A class that remembers anything of a run must forget it
-    in ``on_start`` where ``trainer.step`` is 0, so that each run gives what it would give with a new object. Where
-    ``trainer.step`` is above 0 the run is resumed, and ``restore`` has been called: keep what it put back. A run that
-    was left (Ctrl-C) and goes on does not call ``on_start`` again.
+    A resumed run must be given the same callbacks: their ``repr`` is compared, and their ``state()`` is restored. The
+    ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``): arrays by
+    shape, dtype and CRC-32, functions by name. Keep every argument that matters to a run, or define your own ``repr``.
+
+    One object may be used in several runs, one after the other. A class with a state must reset it in ``on_start`` if
+    ``trainer.step`` is 0, so that each run gives the same result as with a new object. If ``trainer.step`` is above 0,
+    the run is resumed and ``restore`` has been called, so the state must be kept. A run that was left (Ctrl-C) and
+    continues does not call ``on_start`` again.
 
     Attributes:
-        bystander: True for a class that changes nothing in a run (it prints, draws, saves); such callbacks may differ
+        bystander: True for a class that changes nothing in a run (it prints, draws or saves). Such callbacks may differ
             when a run is resumed.
-        columns: names of what ``on_epoch`` adds to the epoch's row. A class that overrides ``on_epoch`` and does not
-            say may add any, so that a misspelt column is found in mid-run only.
+        columns: names that ``on_epoch`` adds to the row of an epoch. A class that overrides ``on_epoch`` and does not
+            set ``columns`` may add any name; a misspelt column is then found only during the run.
     """
 
     bystander: ClassVar[bool] = False
@@ -89,48 +97,48 @@ class Callback:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def on_start(self, trainer: Run) -> None:
-        """Before the first step: raise for what would only come to light in mid-run, and forget other runs.
+        """Called before the first step: raise errors that would otherwise come during the run, and reset the state.
 
-        Also called in a run that is resumed, where ``trainer.step`` is above 0 and the state has been put back, and in
-        one that ends before its first step. Raise first: then nothing has changed.
+        It is also called in a resumed run, where ``trainer.step`` is above 0 and the state has been restored, and in a
+        run that ends before its first step. Raise errors before changing anything.
         """
 
     def before_update(self, trainer: Run, record: Record) -> None:
-        """In each step, between the backward pass and the update; of those that override it only.
+        """Called in each step between the backward pass and the update, if the class overrides it.
 
-        ``net.grads`` holds the gradient, not clipped yet, and ``net.layer_passes()`` what the layers saw and made of
-        the batch. The record is the one that ``on_step`` gets.
+        ``net.grads`` holds the gradient before clipping, and ``net.layer_passes()`` gives inputs and outputs of the
+        layers. ``record`` is the same as in ``on_step``.
         """
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """After each step."""
+        """Called after each step."""
 
     def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
-        """After each epoch and its validation; ``row`` is the epoch's row of the history, which may be added to."""
+        """Called after each epoch and its validation; entries may be added to ``row``, its row in the history."""
 
     def between_steps(self, trainer: Run) -> None:
-        """After each step, once every callback knows of it and of its epoch: ``trainer.save`` may be called here."""
+        """Called after each step, after ``on_step`` and ``on_epoch`` of all callbacks; ``trainer.save`` works here."""
 
     def on_end(self, trainer: Run) -> None:
-        """Once, when the run ends, for whatever reason; again if one that was left goes on."""
+        """Called once when the run ends, for any reason, and again if a run that was left continues and ends."""
 
     def state(self) -> dict[str, Any]:
-        """All that it has come to know in the run, by name: numbers, text, None, arrays, and lists and dicts of them.
+        """Return the state that the callback has gathered in the run, by name; arguments do not belong to it.
 
-        Arguments are no state.
+        Values are numbers, text, None, arrays, and lists and dicts of them.
         """
         return {}
 
     def check(self, state: dict[str, Any], net: Net) -> None:
-        """ValueError for a state that is not one of a run of this net; asked of a file's before ``restore``."""
+        """Raise ValueError unless a state fits a run of this net; called before ``restore`` for a state of a file."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state()`` gave. ValueError for one that is not its own; nothing has changed then."""
+        """Restore a state of ``state()``; raise ValueError, and change nothing, if it belongs to another class."""
         check_state(self, state, ())
 
 
 def _shown(value: Any) -> str:
-    """``repr``, but of an array, also in a tuple, what tells it from others."""
+    """Return ``repr``; arrays, also in a tuple, are shown by dtype, shape and checksum."""
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} {value.shape} crc32 {zlib.crc32(np.ascontiguousarray(value).data):08x}>"
     if isinstance(value, tuple):
@@ -139,7 +147,7 @@ def _shown(value: Any) -> str:
 
 
 def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
-    """The monitored figure of an epoch's row; ValueError that names the columns if there is no such one."""
+    """Return the monitored figure of an epoch's row; raise ValueError if there is no such column."""
     _expect_column(who, list(row), monitor)
     value = row[monitor]
     try:
@@ -149,7 +157,7 @@ def monitored(who: str, row: dict[str, Any], monitor: str) -> float:
 
 
 def check_monitored(who: str, trainer: Run, monitor: str) -> None:
-    """ValueError for a column that the rows of the run's epochs will not have, as far as its callbacks tell."""
+    """Raise ValueError for a column that no epoch will have, as far as the callbacks declare their columns."""
     known = list(trainer.columns)
     for callback in trainer.callbacks:
         speaker = next(kind for kind in type(callback).__mro__ if "on_epoch" in vars(kind))
@@ -168,7 +176,7 @@ def _expect_column(who: str, columns: list[str], monitor: str) -> None:
 
 
 def check_state(callback: Callback, state: dict[str, Any], names: Collection[str]) -> None:
-    """ValueError for a state with names that are none of the callback's."""
+    """Raise ValueError for a state with names that the callback does not have."""
     if set(state) - set(names):
         raise ValueError(f"{type(callback).__name__}: expected a state of {sorted(names)}; got {sorted(state)}")
 
@@ -179,9 +187,9 @@ def check_arrays(
     shapes: Mapping[str, tuple[int, ...]],
     dtype: Any,
 ) -> None:
-    """ValueError unless there is an array of this shape and dtype under each of the names.
+    """Raise ValueError unless each name has an array of the given shape and dtype.
 
-    Kernels do not look: an array of another shape than the net's would have them write beside it.
+    Kernels do not check shapes, so an array of a wrong shape would make them write outside of it.
     """
     for name, shape in shapes.items():
         got = arrays.get(name)

@@ -1,4 +1,4 @@
-"""A folder of checkpoints: the newest few and the best are kept; the newest whole one is found again."""
+"""A folder of checkpoints: the newest ones and the best are kept, and the newest whole one can be found."""
 
 import math
 import re
@@ -27,35 +27,38 @@ _OF_ITS_OWN = "Each run needs a folder of its own; wait until that one has ended
 
 
 class Checkpoint(Callback):
-    """Save the run as it goes, and before it ends; ``Trainer.resume(folder, ...)`` goes on with it.
+    """Save the run at intervals and before it ends; ``Trainer.resume(folder, ...)`` continues it.
 
-    It ends early by ``trainer.stop``, ``trainer.leave``, and, in ``fit`` and ``Trainer.run`` alone, Ctrl-C and SIGTERM:
-    a loop of one's own is broken off by those as any Python code is, in mid-step, and goes on from the last file.
+    A run is also saved when ``trainer.stop`` or ``trainer.leave`` ends it early and, in ``fit`` and ``Trainer.run``
+    only, when Ctrl-C or SIGTERM does. These signals interrupt a loop of your own within a step, like any Python code;
+    it then continues from the last file.
 
-    Files are ``step-00001200.ckpt`` and, for the best epoch so far, ``best.ckpt``. Each is written whole or not at all
-    and holds all of the run (see ``Trainer.save``), some 2 (1 + slots of the rule) times the size of the weights.
+    Files are named ``step-00001200.ckpt`` and, for the best epoch so far, ``best.ckpt``. Each is written whole or not
+    at all and contains the whole run (see ``Trainer.save``). Its size is about 2 (1 + slots of the rule) times that of
+    the weights.
 
     Args:
-        folder: where; it is made if need be, and stays the same if the program changes its working directory. There
-            must be no files of another run, and no other run may be at work there: the second of two that start at once
-            is refused before its first step, whatever process it is in, by a file ``.lock`` that lies in the folder
-            while the run lasts. One that a killed process left behind locks nobody out. Of this run, resumed from an
-            older file, files of later steps stay until it has passed them, and ``best.ckpt`` until there is a better
-            epoch.
+        folder: folder for the files. It is created if necessary, and does not depend on later changes of the working
+            directory. It must not contain files of another run, and no other run may use it at the same time: a file
+            ``.lock`` in the folder makes the second of two runs fail before its first step, in any process. A lock file
+            that a killed process left behind locks no run out. If a run is resumed from an older file, files of later
+            steps are kept until the run has passed these steps, and ``best.ckpt`` until there is a better epoch.
         at: ``"epoch"`` for the end of each epoch, a number n for every n-th step, an event of the schedule, a list of
             steps or a function of the step, see ``Moments``.
-        keep: so many of the newest files up to the present step are kept.
+        keep: number of files up to the present step that are kept, the newest ones.
         best: a column of the epochs' rows, such as ``"val_accuracy"``; None for no ``best.ckpt``. An epoch whose figure
             is NaN is never the best.
-        must_save: whether a folder or file that cannot be written (disk full, folder read-only) stops the run by an
-            OSError, before its first step if that shows by then; False warns and goes on. Files written before stay
-            whole either way.
+        must_save: whether the run ends with an OSError if the folder or a file cannot be written (disk full, folder
+            read-only), before the first step if possible. False warns and continues. Files written before stay whole in
+            both cases.
         mode: ``"max"`` if larger figures of ``best`` are better, ``"min"`` if smaller ones are; None for a column whose
-            name tells, see ``KeepBest``. ValueError if the name does not tell, or without ``best``.
+            name says so, see ``KeepBest``.
 
-    Where the disk has no locks (``flock``: some network file systems; Windows), two runs may both begin in one folder;
-    of these the one that began first is refused at its next file. FileExistsError in all these cases, also with
-    ``must_save=False``.
+    Raises:
+        ValueError: ``mode`` is needed for this column, or is given without ``best``.
+        FileExistsError: the folder belongs to another run, also with ``must_save=False``. On disks without locks
+            (``flock``: some network file systems; Windows) two runs may start in one folder; the run that started first
+            then fails at its next file.
     """
 
     bystander: ClassVar[bool] = True
@@ -81,12 +84,12 @@ class Checkpoint(Callback):
         self._direction = None if best is None else Direction.of("Checkpoint", best, mode)
         self.mode = None if self._direction is None else self._direction.mode
         self.best, self.must_save = best, must_save
-        self._value: float | None = None  # of the epoch in best.ckpt
+        self._value: float | None = None  # figure of the epoch in best.ckpt
         self._own: set[str] = set()  # names of the files that are known to be this run's
         self._lock: FolderLock | None = None
 
     def on_start(self, trainer: Run) -> None:
-        """Look whether the folder can be written in and has nobody else's files, and whether there is such a column."""
+        """Check that the folder can be written and has no files of other runs, and that the column exists."""
         if self.best is not None:
             check_monitored("Checkpoint", trainer, self.best)
         self._moments.find(trainer)
@@ -106,11 +109,11 @@ class Checkpoint(Callback):
             self._look_around(trainer)
 
     def between_steps(self, trainer: Run) -> None:
-        """Save if it is time, or if the run is about to end."""
+        """Save if a checkpoint is due or the run is about to end."""
         epochs = trainer.history.epochs.rows
         if self.best is not None and self._direction and epochs and epochs[-1]["step"] == trainer.step:
             value = monitored("Checkpoint", epochs[-1], self.best)
-            # Before the newest file: a kill in between repeats the epoch.
+            # Before the newest file, so that a kill in between repeats the epoch.
             if self._direction.better(value, self._value) and self._save(trainer, _BEST):
                 self._value = value
         due = self._moments.now(trainer, trainer.step)
@@ -119,11 +122,11 @@ class Checkpoint(Callback):
             self._prune(trainer.step)
 
     def on_end(self, trainer: Run) -> None:
-        """Leave the folder to others."""
+        """Release the folder."""
         self._leave_folder()
 
     def _take_folder(self, trainer: Run) -> None:
-        """Keep other runs out and see what is there; FileExistsError if another run is, or has left its files."""
+        """Lock the folder and find its files; FileExistsError if another run uses it or has files there."""
         self._leave_folder()
         try:
             self._lock = FolderLock(self.folder)
@@ -136,20 +139,20 @@ class Checkpoint(Callback):
             raise
 
     def _keep_folder(self, trainer: Run) -> None:
-        """Make sure, before writing, that the folder is still this run's; take it where it is nobody's."""
+        """Check, before writing, that the folder still belongs to this run; lock it if it belongs to none."""
         if self._lock is not None:
             try:
                 self._lock.check()
                 return
             except FileExistsError as error:
                 raise FileExistsError(f"Checkpoint: {error}. {_OF_ITS_OWN}") from None
-            except OSError:  # the folder has been emptied, or is no more
+            except OSError:  # the folder was emptied or removed
                 pass
         try:
             self._take_folder(trainer)
         except FileExistsError:
             raise
-        except OSError:  # a folder that cannot be written in: the file to be written will say so
+        except OSError:  # writing the file will raise the error
             self._look_around(trainer)
 
     def _leave_folder(self) -> None:
@@ -158,7 +161,7 @@ class Checkpoint(Callback):
             self._lock = None
 
     def _look_around(self, trainer: Run) -> None:
-        """Find this run's files in the folder; FileExistsError if there are any of another."""
+        """Find the files of this run in the folder; FileExistsError if there are files of another run."""
         self._own, self._value, others = set(), None, []
         for path in [*files_of(self.folder), *self.folder.glob(_BEST)]:
             document = _readable(path)
@@ -168,7 +171,7 @@ class Checkpoint(Callback):
                     self._value = _last_figure(document, self.best)
             else:
                 others.append((path, document))
-        # A file that cannot be read is taken for this run's where there are others of it: it is damaged, no more.
+        # A file that cannot be read counts as a damaged file of this run if there are other files of this run.
         strange = [(path, document) for path, document in others if document is not None or not self._own]
         if strange:
             path, document = strange[0]
@@ -179,7 +182,7 @@ class Checkpoint(Callback):
             )
 
     def _make_folder(self) -> None:
-        """Make the folder and a file in it that has no name; OSError, or a warning, that says why it cannot be."""
+        """Create the folder and a temporary file in it; if that fails, raise OSError or warn."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
@@ -191,15 +194,15 @@ class Checkpoint(Callback):
             warnings.warn(f"{text}: {self.folder}", RuntimeWarning, stacklevel=4)
 
     def _save(self, trainer: Run, name: str) -> bool:
-        """Whether the run has been saved under this name; OSError if it must be and cannot."""
+        """Save the run under this name and return whether that worked; OSError if it failed and ``must_save``."""
         try:
             self._keep_folder(trainer)
             trainer.save(self.folder / name)
-        except FileExistsError:  # not a disk that fails, but another run
+        except FileExistsError:  # another run uses the folder
             raise
         except OSError as error:
             if self.must_save:
-                self._leave_folder()  # as the run ends here, unless its loop goes on
+                self._leave_folder()  # the error usually ends the run
                 raise
             text = f"Checkpoint: step {trainer.step} is not saved: {error}"
             warnings.warn(text, RuntimeWarning, stacklevel=3)
@@ -208,9 +211,10 @@ class Checkpoint(Callback):
         return True
 
     def _prune(self, step: int) -> None:
-        """Remove this run's files up to this step but for the newest few, and what a killed process left half-written.
+        """Remove old files of this run, and incomplete files of killed processes.
 
-        Files of later steps, of a run that was resumed from an older one, stay until it has passed them.
+        The newest ``keep`` files up to this step are kept. If the run was resumed from an older file, files of later
+        steps are kept until the run has passed these steps.
         """
         own = [path for path in files_of(self.folder) if path.name in self._own and _step_of(path) <= step]
         half = [
@@ -219,12 +223,12 @@ class Checkpoint(Callback):
         for path in [*own[self.keep :], *half]:
             try:
                 path.unlink(missing_ok=True)
-            except OSError as error:  # all is saved, so no reason to stop
+            except OSError as error:  # the run is saved, so it can continue
                 warnings.warn(f"Checkpoint: {path} is not removed: {error}", RuntimeWarning, stacklevel=3)
 
 
 def _readable(path: Path) -> dict[str, Any] | None:
-    """The document of a checkpoint; None if the file cannot be read."""
+    """Return the document of a checkpoint; None if the file cannot be read."""
     try:
         return archive.read(path)[0]
     except (CheckpointError, OSError):
@@ -232,7 +236,7 @@ def _readable(path: Path) -> dict[str, Any] | None:
 
 
 def _last_figure(document: dict[str, Any], column: str) -> float | None:
-    """What the last epoch's row in a checkpoint has in a column; None if it has no number there."""
+    """Return the figure of the last epoch in a checkpoint; None if there is no number in this column."""
     history = document.get("history")
     epochs = history.get("epochs") if isinstance(history, dict) else None
     rows = rows_of(epochs) if problem_of(epochs) is None else []
@@ -241,7 +245,7 @@ def _last_figure(document: dict[str, Any], column: str) -> float | None:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, newest first, without the best."""
+    """Return the checkpoints in a folder, the newest first, without ``best.ckpt``."""
     found = [path for path in folder.glob("step-*.ckpt") if _NAME.fullmatch(path.name)]
     return sorted(found, key=_step_of, reverse=True)
 
@@ -252,10 +256,14 @@ def _step_of(path: Path) -> int:
 
 
 def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]]:
-    """The newest checkpoint in a folder that can be read, and what is in it; a warning for each newer one that cannot.
+    """Return the newest readable checkpoint in a folder as (path, document, arrays).
 
-    By the step in the name: the best, which may be of a later step, is the last to be asked. FileNotFoundError if there
-    is none at all; CheckpointError if none can be read.
+    There is a warning for each newer file that cannot be read. The order is that of the steps in the names;
+    ``best.ckpt`` comes last, although it may be of a later step.
+
+    Raises:
+        FileNotFoundError: there are no checkpoints.
+        CheckpointError: none of them can be read.
     """
     files = [*files_of(folder), *folder.glob(_BEST)]
     if not files:
@@ -264,7 +272,7 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
     for path in files:
         try:
             content = archive.read(path)
-        except (CheckpointError, OSError) as error:  # OSError: no file, or none that may be read
+        except (CheckpointError, OSError) as error:  # OSError: the file is missing or may not be read
             refused.append(error)
             continue
         for problem in refused:
@@ -275,9 +283,9 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarr
 
 @contextmanager
 def offer_older(path: Path) -> Iterator[None]:
-    """Add to a CheckpointError of a file of ``Checkpoint`` which is the next older one beside it.
+    """Add to a CheckpointError about a file of ``Checkpoint`` the path of the next older file in its folder.
 
-    To the best, whose step its name does not tell, the newest one is.
+    For ``best.ckpt``, whose name does not tell its step, the newest file is named.
     """
     try:
         yield

@@ -1,7 +1,6 @@
-"""Controllers of the rate: they listen to a figure, so they have a state and are no schedules.
+"""Controllers of the learning rate. They react to a measured figure, so they have a state and are not schedules.
 
-They act through ``trainer.lr_factor``, by which every rate is multiplied, those of groups with an ``lr`` of their own
-too.
+They act through ``trainer.lr_factor``, a factor of every learning rate, also of groups with an ``lr`` of their own.
 """
 
 import math
@@ -13,22 +12,22 @@ from .direction import Direction
 
 
 class ReduceOnPlateau(Callback):
-    """Multiply the rate by ``factor`` when a figure has stopped improving.
+    """Multiplies the learning rate by ``factor`` when a figure has stopped improving.
 
-    Better than the best b so far is, for a figure to minimise, one below b - threshold * |b| with ``"rel"``, below
-    b - threshold with ``"abs"``; for one to maximise, above b + threshold * |b| or b + threshold. An epoch that is
-    not better is a bad one; a better one sets their count to 0. NaN is never better.
+    Let b be the best figure so far. A figure to minimise is better if it is below b - threshold * |b| (``"rel"``) or
+    below b - threshold (``"abs"``); a figure to maximise if it is above b + threshold * |b| or b + threshold. An epoch
+    that is not better is a bad epoch. A better epoch resets the count of bad epochs to 0. NaN is never better.
 
-    ``counting="pytorch"`` reduces after more than ``patience`` bad epochs, and the ``cooldown`` epochs after that
-    count as no bad ones. ``counting="keras"`` reduces after ``patience`` bad epochs, and the last epoch of a cooldown
-    counts already: Keras's patience p and cooldown c, both 1 or more, are PyTorch's p - 1 and c - 1.
+    ``counting="pytorch"`` reduces after more than ``patience`` bad epochs, and bad epochs do not count in the
+    ``cooldown`` epochs after that. ``counting="keras"`` reduces after ``patience`` bad epochs, and the last epoch of a
+    cooldown counts: Keras's patience p and cooldown c, both at least 1, are PyTorch's p - 1 and c - 1.
 
-    PyTorch's ReduceLROnPlateau: the defaults, but without its ``eps``, which leaves out reductions below 1e-8. For
-    figures below 0 PyTorch's relative threshold, b * (1 - threshold) and b * (1 + threshold), lies on the wrong side of
-    b, so that some worse figures count as better; here it does not.
-    Keras's ReduceLROnPlateau: ``counting="keras", threshold_mode="abs"``, its min_delta the threshold.
+    PyTorch's ReduceLROnPlateau: the defaults, but without its ``eps``, which skips reductions below 1e-8. For negative
+    figures, PyTorch's relative threshold, b * (1 - threshold) or b * (1 + threshold), is on the wrong side of b, so
+    some worse figures count as better; here they do not.
+    Keras's ReduceLROnPlateau: ``counting="keras", threshold_mode="abs"``, with its min_delta as the threshold.
 
-    In a loop of one's own, without a Trainer, call ``update`` after each epoch and multiply the rate by ``lr_factor``::
+    In a loop of your own, without a Trainer, call ``update`` after each epoch and multiply the rate by ``lr_factor``::
 
         plateau = ReduceOnPlateau("val_loss", patience=3)
         for epoch in range(20):
@@ -37,25 +36,25 @@ class ReduceOnPlateau(Callback):
 
     Args:
         monitor: a column of the epochs' rows.
-        factor: on the rate, between 0 and 1.
-        patience: bad epochs to bear.
-        cooldown: epochs after a reduction in which bad ones do not count.
+        factor: factor of the learning rate, between 0 and 1.
+        patience: number of bad epochs before a reduction.
+        cooldown: number of epochs after a reduction in which bad epochs do not count.
         threshold, threshold_mode: what counts as better.
-        floor: no reduction takes the rate of its epoch's last step below this. What a group has as an ``lr`` of its own
-            is reduced in the same proportion, and has no floor.
+        floor: smallest learning rate, of the last step of an epoch, after a reduction. The ``lr`` of a group is reduced
+            in the same proportion and has no floor.
         counting: ``"pytorch"`` or ``"keras"``.
-        mode: ``"max"`` if larger figures are better, ``"min"`` if smaller ones are; None for a column whose name tells,
-            see ``KeepBest``.
+        mode: ``"max"`` if larger figures are better, ``"min"`` if smaller ones are; None for a column whose name
+            says so, see ``KeepBest``.
 
     Attributes:
-        best: best figure so far; None before the first.
-        bad: bad epochs in a row that count.
-        cooling: epochs of cooldown that are left.
-        lr_factor: product of all reductions so far, from 1.
+        best: best figure so far; None before the first epoch.
+        bad: number of consecutive bad epochs that count.
+        cooling: remaining epochs of the cooldown.
+        lr_factor: product of all reductions so far; starts at 1.
 
     Raises:
-        ValueError: for a number out of its range, another word than those above, or a column whose name does not tell
-            which figures are better, without ``mode``; before the first step, for a column that the run does not have.
+        ValueError: a number is out of its range, a word is not one of the above, or ``mode`` is needed for this column;
+            before the first step: the run has no such column.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -107,22 +106,22 @@ class ReduceOnPlateau(Callback):
             self._forget()
 
     def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
-        """Count this epoch, and reduce the run's rates if it is time."""
+        """Count this epoch, and reduce the learning rates of the run if necessary."""
         trainer.lr_factor *= self._reduce(monitored(type(self).__name__, row, self.monitor), row["lr"])
 
     def update(self, metric: float, lr: float | None = None) -> float:
-        """Count an epoch of a loop of one's own; a Trainer's run does without.
+        """Count an epoch in a loop of your own; in a run of a Trainer this is not needed.
 
         Args:
-            metric: the epoch's figure. NaN counts as a bad epoch.
-            lr: rate of the epoch's last step, ``lr_factor`` included; only ``floor`` needs it.
+            metric: the figure of the epoch. NaN counts as a bad epoch.
+            lr: learning rate of the epoch's last step, including ``lr_factor``; needed only with ``floor``.
 
         Returns:
-            ``lr_factor``, by which the rates of all further steps are to be multiplied.
+            ``lr_factor``, the factor of the learning rates of all further steps.
 
         Raises:
-            TypeError: if ``metric`` is no number.
-            ValueError: if there is a ``floor`` and no ``lr``.
+            TypeError: ``metric`` is not a number.
+            ValueError: there is a ``floor`` and no ``lr``.
         """
         who = f"{type(self).__name__}.update"
         value = monitored(who, {"metric": metric}, "metric")
@@ -132,9 +131,9 @@ class ReduceOnPlateau(Callback):
         return self.lr_factor
 
     def _reduce(self, value: float, lr: float) -> float:
-        """By what to multiply the rates after an epoch with this figure, whose last rate was ``lr``."""
+        """Return the factor of the learning rates after an epoch with this figure and last rate ``lr``."""
         count = self._count_as_keras if self.counting == "keras" else self._count_as_pytorch
-        at_floor = lr <= self.floor * (1 + 1e-12)  # where a reduction to the floor ends but for rounding
+        at_floor = lr <= self.floor * (1 + 1e-12)  # the rate is at the floor, up to rounding
         if not count(value, at_floor) or at_floor:
             return 1.0
         reduction = max(self.factor, self.floor / lr)
@@ -173,7 +172,7 @@ class ReduceOnPlateau(Callback):
         return self._direction.better(value, best if math.isinf(best) else self._bound(best))
 
     def _bound(self, best: float) -> float:
-        """What a figure has to be beyond to be better than ``best``."""
+        """Return the bound beyond which a figure is better than ``best``."""
         margin = self._direction.sign * self.threshold
         if self.threshold_mode == "abs":
             return best + margin
@@ -193,14 +192,14 @@ class ReduceOnPlateau(Callback):
 
 
 class HalveOnStall(ReduceOnPlateau):
-    """Halve the rate when a figure has not become better for ``patience`` epochs.
+    """Halves the learning rate when a figure has not improved for ``patience`` epochs.
 
-    The heuristic of the CS231n notes: train at a fixed rate, and reduce it by a constant such as 0.5 whenever the
-    validation error stops improving. They name no number of epochs.
+    This is the heuristic of the CS231n notes: train at a fixed learning rate, and reduce it by a constant such as 0.5
+    whenever the validation error stops improving. The notes give no number of epochs.
 
     Args:
-        monitor, mode: a column of the epochs' rows and which of its figures are better, as in ``ReduceOnPlateau``.
-        patience: bad epochs after which the rate is halved.
+        monitor, mode: a column of the epochs' rows, and which of its figures are better, as in ``ReduceOnPlateau``.
+        patience: number of bad epochs after which the learning rate is halved.
     """
 
     def __init__(self, monitor: str = "val_accuracy", patience: int = 3, *, mode: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Whether the larger or the smaller of two figures is the better one: one answer for all who compare them."""
+"""Whether larger or smaller figures are better, decided in one place for all comparisons."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 MODES = ("min", "max")
-# What minnet's own losses and metrics are called, those of validation with "val_" before it, those of the training data
-# as ``evaluate`` measures them with "train_".
+# Names of minnet's own losses and metrics. The prefix "val_" marks those of validation data, "train_" those of training
+# data as ``evaluate`` measures them.
 _KNOWN = {"accuracy": "max", "loss": "min", "data_loss": "min", "log_loss": "min", "ece": "min"}
 
 
@@ -24,15 +24,15 @@ class Direction:
 
     @classmethod
     def of(cls, who: str, name: str, mode: str | None = None) -> "Direction":
-        """The direction of a figure, by ``mode`` or else by its name.
+        """Return the direction of a figure, given by ``mode`` or else by its name.
 
         Args:
-            who: whose errors it raises.
-            name: of the figure, such as a column of the epochs' rows.
-            mode: ``"min"``, ``"max"``, or None for the direction of a name that minnet itself gives to a figure.
+            who: name for error messages.
+            name: name of the figure, such as a column of the epochs' rows.
+            mode: ``"min"``, ``"max"``, or None for a name that minnet itself gives to a figure.
 
         Raises:
-            ValueError: if ``mode`` is something else, or is None for a name that tells nothing.
+            ValueError: ``mode`` is something else, or is None for any other name.
         """
         if not isinstance(name, str):
             raise TypeError(f"{who}: expected the name of a figure as text; got {name!r}")
@@ -50,16 +50,19 @@ class Direction:
 
     @property
     def sign(self) -> int:
-        """1 where larger figures are better, -1 where smaller ones are."""
+        """1 if larger figures are better, -1 if smaller ones are."""
         return 1 if self.mode == "max" else -1
 
     @property
     def worst(self) -> float:
-        """The infinity that no figure is worse than."""
+        """The worst figure: infinity with a sign."""
         return -self.sign * math.inf
 
     def better(self, value: float, best: float | None, margin: float = 0.0) -> bool:
-        """Whether ``value`` is better than ``best`` by more than ``margin``. Any number is better than None or NaN."""
+        """Return whether ``value`` is better than ``best`` by more than ``margin``.
+
+        Any number is better than None or NaN.
+        """
         if math.isnan(value):
             return False
         if best is None or math.isnan(best):
@@ -67,6 +70,6 @@ class Direction:
         return self.sign * (value - best) > margin
 
     def costs(self, values: Any) -> np.ndarray:
-        """The figures as float64 of which the least is best: turned if larger ones are better, NaN as infinity."""
+        """Return figures as float64 costs, of which the least is best; NaN becomes infinity."""
         figures = np.asarray(values, np.float64)
         return np.where(np.isnan(figures), np.inf, -self.sign * figures)

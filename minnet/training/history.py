@@ -1,4 +1,4 @@
-"""What happened in a run: one row a step and one an epoch."""
+"""The history of a run: one row per step and one per epoch."""
 
 import csv
 import html
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 class Rows:
     """Rows of one kind, printed as a table.
 
-    ``rows["loss"]`` is the column of that name as a list; ``for row in rows`` gives the rows, which are dicts.
+    ``rows["loss"]`` is the column of that name as a list. ``for row in rows`` iterates over the rows, which are dicts.
     """
 
     def __init__(self, rows: list[Row] | None = None) -> None:
@@ -46,38 +46,38 @@ class Rows:
         return listing.as_html(self.columns(), self.rows)
 
     def columns(self) -> list[str]:
-        """Names of all columns, in the order in which they first appeared."""
+        """Return the names of all columns, in the order in which they first appeared."""
         return list(dict.fromkeys(column for row in self.rows for column in row))
 
 
 class History:
     """The record of a run, printed as a table of its epochs.
 
-    ``history["loss"]`` is a column of the epochs' rows, ``history.steps["loss"]`` one of the steps' rows; ``for row in
-    history`` gives the epochs' rows, which are dicts.
+    ``history["loss"]`` is a column of the epochs' rows and ``history.steps["loss"]`` a column of the steps' rows. ``for
+    row in history`` iterates over the epochs' rows, which are dicts.
 
     The columns of the epochs are:
 
-    - ``epoch``, counted from 1, and ``step``, the number of steps taken by its end.
-    - ``loss``: mean over the epoch's batches, each weighted by its samples, of the objective (data loss and penalties).
-      It is a **running mean in training mode**: each batch is measured before its update, by the weights of that step,
-      with dropout, augmentation and the statistics of the batch. It therefore lags behind, and with dropout it may be
-      far from what ``net.evaluate`` gives for the same samples.
-    - ``accuracy``: the share of samples that were right in those same passes, where the loss classifies. It is such a
-      running mean too, and no good measure of the gap to ``val_accuracy``; ``train_accuracy`` is one.
-    - ``train_loss``, ``train_data_loss`` (without penalties), ``train_accuracy``: of the training data, or of some of
-      them, after the epoch, as ``net.evaluate`` gives them; with ``evaluate_training=...``.
-    - ``val_loss``, ``val_data_loss`` (without penalties), ``val_accuracy``: of the validation data after the epoch, as
-      ``net.evaluate`` gives them; with ``validation=...``.
-    - ``lr``: the rate of the epoch's last step, times ``Trainer.lr_factor``.
-    - What callbacks add.
+    - ``epoch``, counted from 1, and ``step``, the number of steps taken by the end of the epoch.
+    - ``loss``: mean of the objective (data loss and penalties) over the batches of the epoch, weighted by their numbers
+      of samples. It is a **running mean in training mode**: each batch is measured before its update, with the weights
+      of that step, and with dropout, augmentation and the statistics of the batch. It therefore lags behind, and with
+      dropout it may differ much from the result of ``net.evaluate`` for the same samples.
+    - ``accuracy``: share of correct samples in the same passes, if the loss classifies. It is a running mean as well.
+      To measure the gap to ``val_accuracy``, use ``train_accuracy`` instead.
+    - ``train_loss``, ``train_data_loss`` (without penalties), ``train_accuracy``: results of ``net.evaluate`` after the
+      epoch for the training data, or a part of them; with ``evaluate_training=...``.
+    - ``val_loss``, ``val_data_loss`` (without penalties), ``val_accuracy``: results of ``net.evaluate`` after the epoch
+      for the validation data; with ``validation=...``.
+    - ``lr``: learning rate of the epoch's last step, times ``Trainer.lr_factor``.
+    - Columns of callbacks.
 
     The columns of the steps are ``step`` and ``epoch``, counted from 1; ``loss``, the objective of the step's batch
     before its update, in training mode; ``lr``; and a column for each other hyper-parameter that is a schedule.
 
     Attributes:
         epochs, steps: the rows, as ``Rows``.
-        stopped: why the run ended: ``"finished"``, ``"interrupted"``, or what a callback said; None while it runs.
+        stopped: why the run ended: ``"finished"``, ``"interrupted"``, or the reason of a callback; None while it runs.
     """
 
     def __init__(self) -> None:
@@ -108,18 +108,21 @@ class History:
         return f"History of {len(self.epochs)} epochs, {len(self.steps)} steps{ended}"
 
     def training(self, figure: str) -> str:
-        """The column that has a figure of the training data: ``train_`` and its name where the run evaluated them.
+        """Return the name of the column for a figure of the training data.
 
         Args:
             figure: ``"loss"`` or ``"accuracy"``.
+
+        Returns:
+            ``"train_loss"`` or ``"train_accuracy"`` if the run evaluated the training data, else ``figure``.
         """
         return f"train_{figure}" if f"train_{figure}" in self else figure
 
     def save(self, path: str | Path) -> None:
-        """Write all rows to ``path``, whole or not at all: ``.csv`` (column ``row``: step or epoch) or ``.json``.
+        """Write all rows to a ``.csv`` or ``.json`` file, whole or not at all.
 
-        The text is UTF-8 on every machine. All columns must hold numbers. In CSV ``stopped`` is a column of that name,
-        filled in the last row only; a history without rows does not keep it there.
+        The text is UTF-8. All columns must contain numbers. In CSV, the column ``row`` says whether a row is a step or
+        an epoch, and ``stopped`` is a column that is filled in the last row only, so a history without rows loses it.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -147,7 +150,7 @@ class History:
 
     @classmethod
     def load(cls, path: str | Path) -> "History":
-        """Read what ``save`` wrote; ValueError if it is something else."""
+        """Read a file of ``save``; raise ValueError for any other file."""
         path = Path(path)
         history = cls()
         if path.suffix == ".json":
@@ -183,9 +186,10 @@ class History:
         return history
 
     def plot(self, path: Any = None) -> Any:
-        """Draw loss and accuracy, training and validation, and the learning rate into an image file.
+        """Draw loss and accuracy, for training and validation, and the learning rate into an image file.
 
-        ``path``: a file's path, an open binary file, or None, for which the Matplotlib figure is returned.
+        Args:
+            path: path of a file, an open binary file, or None to return the Matplotlib figure.
         """
         from .. import plots
 
@@ -199,23 +203,23 @@ def _is_rows(rows: Any) -> bool:
 
 
 def _number(column: str, value: Any) -> Any:
-    """NumPy's numbers as Python's, whose shortest text reads back as the same number."""
+    """Convert a NumPy number to a Python number whose shortest text reads back as the same number."""
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, Real):
-        # float32 by its shortest text: 0.1 stays 0.1.
+        # By its shortest text, so that 0.1 in float32 stays 0.1.
         return float(str(value))
     raise TypeError(f"History.save: expected numbers in column {column!r}; got {value!r}")
 
 
 def _plain(rows: Rows) -> list[Row]:
-    """Rows that JSON can hold: NaN and infinity as text."""
+    """Return rows for JSON, with NaN and infinity as text."""
     plain = [{k: _number(k, v) for k, v in row.items()} for row in rows.rows]
     return [{k: v if math.isfinite(v) else str(v) for k, v in row.items()} for row in plain]
 
 
 def _numbers(path: Path, row: Row) -> Row:
-    """Cells back to int where they were int, to float elsewhere."""
+    """Convert cells back to int if they were int, else to float."""
     result: Row = {}
     for column, cell in row.items():
         try:

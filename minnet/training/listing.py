@@ -1,15 +1,15 @@
-"""Rows of a history as a table that a person reads: in text, and in HTML for notebooks."""
+"""Tables of the rows of a history for people to read, as text and as HTML for notebooks."""
 
 import html
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-_MOST, _WIDEST = 20, 24  # rows, characters of a cell: longer tables lose their middle, longer cells their end
+_MOST, _WIDEST = 20, 24  # most rows, and characters per cell; longer ones are cut
 
 
 def as_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """A line of names and a line for each row, in columns; of many rows the first and the last ones."""
+    """Return a table with a line of names and one line per row; of many rows, only the first and last are shown."""
     lines = [list(columns), *_cells(columns, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -18,7 +18,7 @@ def as_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_html(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """The same as an HTML table."""
+    """Return the table of ``as_text`` in HTML."""
     lines = [("th", columns), *(("td", cells) for cells in _cells(columns, rows))]
     body = "".join(
         "<tr>" + "".join(f"<{kind}>{html.escape(cell)}</{kind}>" for cell in cells) + "</tr>" for kind, cells in lines

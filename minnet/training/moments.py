@@ -1,4 +1,4 @@
-"""When a callback acts in a run: what ``at`` may be, and means, of averages, snapshots, checkpoints and monitors."""
+"""When a callback acts in a run: the argument ``at`` of averages, snapshots, checkpoints and monitors."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ When = int | str | Iterable[int] | Callable[[int], bool]
 
 @dataclass(frozen=True)
 class Listed:
-    """Whether a step is one of these, as a function that prints as ``words``: what a resumed run compares."""
+    """A function that says whether a step is in a list. Its ``repr`` is ``words``, which a resumed run compares."""
 
     words: str
     steps: frozenset[int]
@@ -30,14 +30,14 @@ class Moments:
     """The steps of a run, counted from 1, at which a callback acts.
 
     Args:
-        who: whose errors it raises.
+        who: name for error messages.
         at: a number n for every n-th step: n, 2 n and so on after ``start``; ``"epoch"`` for the last step of each
-            epoch; a kind of event of the run's schedule: ``"trough"``, ``"peak"``, ``"restart"``, ``"boundary"`` or
-            ``"end"``; a list of steps; or a function of the step, such as ``log_spaced()``.
-        start: nothing is done in the first so many steps.
+            epoch; an event of the run's schedule: ``"trough"``, ``"peak"``, ``"restart"``, ``"boundary"`` or ``"end"``;
+            a list of steps; or a function of the step, such as ``log_spaced()``.
+        start: number of steps at the beginning in which the callback does not act.
 
     Attributes:
-        at: what was given, a list as a function that prints as the list.
+        at: the argument; a list becomes a function whose ``repr`` is that of the list.
     """
 
     def __init__(self, who: str, at: When, start: int = 0) -> None:
@@ -57,14 +57,14 @@ class Moments:
         self._steps: frozenset[int] = frozenset()
 
     def find(self, trainer: Run) -> None:
-        """Before a run's first step: ValueError if its schedule has no such event, or it ends before ``start``."""
+        """Raise ValueError, before the first step, if the schedule has no such event or the run ends by ``start``."""
         if self.start >= trainer.steps:
             raise ValueError(f"{self.who}: expected start within the run's {trainer.steps} steps; got {self.start}")
         if self.at in EVENTS:
             self._find(trainer.lr, trainer.steps)
 
     def expect(self, trainer: Run) -> None:
-        """``find``, for a callback that would have nothing: ValueError also if no step of the run is its time."""
+        """``find``, and raise ValueError also if the callback would act at no step of the run."""
         self.find(trainer)
         at, steps = self.at, trainer.steps
         first = self.start + at if isinstance(at, int) else 0
@@ -74,13 +74,13 @@ class Moments:
             raise ValueError(f"{self.who}: expected at to come after step {self.start} of the run's {steps}; got {at}")
 
     def now(self, trainer: Run, step: int) -> bool:
-        """Whether it is time, in or after this step of the run. ValueError if the run's schedule has no such event."""
+        """Return whether the callback acts at this step; raise ValueError if the schedule has no such event."""
         at = self.at
         if step <= self.start:
             return False
         if isinstance(at, int):
             return (step - self.start) % at == 0
-        if isinstance(at, Listed):  # asked at every step of many monitors, so without a call
+        if isinstance(at, Listed):  # without a call, because many monitors ask at every step
             return step in at.steps
         if not isinstance(at, str):
             return bool(at(step))
@@ -102,10 +102,13 @@ class Moments:
 
 
 def log_spaced(per_decade: int = 20) -> Callable[[int], bool]:
-    """Steps of equal ratio, 1 among them: so many from one power of ten to the next, fewer below 100.
+    """Return a function for ``at`` that selects steps of equal ratio, beginning with 1.
 
-    They are dense where a run changes fast, and few in a long one: 20 a decade are 50 of the first 1,000 steps and 90
+    The steps are dense at the beginning, where a run changes fast. 20 per decade are 50 of the first 1,000 steps and 90
     of the first 100,000.
+
+    Args:
+        per_decade: number of steps from one power of ten to the next; there are fewer below 100.
     """
     each = checks.count("log_spaced", "per_decade", per_decade)
     return Listed(f"log_spaced({each})", frozenset(round(10 ** (k / each)) for k in range(12 * each + 1)))

@@ -1,4 +1,4 @@
-"""What a run shows of itself while it lasts: a bar, a line an epoch, or nothing. All of it goes to standard error."""
+"""Progress of a run on standard error: a bar, one line per epoch, or nothing."""
 
 import sys
 import time
@@ -9,14 +9,14 @@ from typing import Any
 
 from .callbacks import Record, Run
 
-# What ``progress`` may be. None is for the bar on a terminal, and for lines elsewhere.
+# Values of ``progress``. None means a bar on a terminal and lines elsewhere.
 Progress = bool | str | None
 
-_BAR_EVERY = 20  # steps between two changes of the figures beside the bar
+_BAR_EVERY = 20  # steps between two updates of the figures beside the bar
 
 
 def chosen(who: str, progress: Progress) -> str:
-    """``"bar"``, ``"lines"`` or ``"nothing"``; ValueError for what ``progress`` may not be."""
+    """Return ``"bar"``, ``"lines"`` or ``"nothing"``; raise ValueError for a wrong value of ``progress``."""
     if progress is None:
         return "bar" if sys.stderr is not None and sys.stderr.isatty() else "lines"
     if isinstance(progress, bool):
@@ -28,7 +28,7 @@ def chosen(who: str, progress: Progress) -> str:
 
 @contextmanager
 def shown(trainer: Run, progress: Progress) -> Iterator[Callable[[Record], None]]:
-    """Within it the steps of a run are shown; yields what is to be called after each of them."""
+    """Show the steps of a run within this context; yield a function to call after each step."""
     kind = chosen("Trainer.run", progress)
     if kind == "bar":
         with _bar(trainer) as advance:
@@ -55,7 +55,7 @@ def _bar(trainer: Run) -> Iterator[Callable[[Record], None]]:
 
 
 class _Lines:
-    """Writes a line after each step that has ended an epoch."""
+    """Writes a line after each step that ends an epoch."""
 
     def __init__(self, trainer: Run) -> None:
         self.trainer, self.written, self.since = trainer, len(trainer.history), time.perf_counter()
@@ -71,12 +71,12 @@ class _Lines:
         try:
             if sys.stderr is not None:
                 print(text, file=sys.stderr, flush=True)
-        except (OSError, ValueError):  # a closed pipe or file: that nobody reads is no reason to end a run
+        except (OSError, ValueError):  # a closed pipe or file must not end the run
             self.wanted = False
 
 
 def line(row: dict[str, Any], epochs: int, seconds: float) -> str:
-    """The line of an epoch's row: its numbers but the data losses, which penalties alone set apart, and its time."""
+    """Return the line of an epoch: its numbers, without data losses, which differ by penalties only, and its time."""
     figures = [
         f"{name} {value if isinstance(value, Integral) else format(float(value), '.4g')}"
         for name, value in row.items()

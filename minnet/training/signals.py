@@ -12,9 +12,10 @@ from .callbacks import Run
 
 @contextmanager
 def leave_on_signals(trainer: Run) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run after its current step; SIGTERM then takes its usual course.
+    """Within this context, Ctrl-C and SIGTERM end the run after its current step; SIGTERM then takes its usual course.
 
-    The second one is not waited with. Python hands signals to the main thread only; in others nothing is changed.
+    A second signal takes effect at once. Python delivers signals to the main thread only, so nothing changes in other
+    threads.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,7 +25,7 @@ def leave_on_signals(trainer: Run) -> Iterator[None]:
 
     def back() -> None:
         for number, handler in before.items():
-            if handler is not None:  # None for one that Python did not set, and cannot set
+            if handler is not None:  # None: not set by Python, which cannot restore it
                 signal.signal(number, handler)
 
     def leave(number: int, frame: Any) -> None:
@@ -33,13 +34,13 @@ def leave_on_signals(trainer: Run) -> Iterator[None]:
         back()
 
     for number, handler in before.items():
-        if handler in (signal.default_int_handler, signal.SIG_DFL):  # one of the user's own stays
+        if handler in (signal.default_int_handler, signal.SIG_DFL):  # a user's own handler stays
             signal.signal(number, leave)
     try:
         yield
     except BaseException:
         if signal.SIGTERM in came:
-            traceback.print_exc()  # such as that the run could not be saved: nobody else will be there to say so
+            traceback.print_exc()  # the signal ends the process before anyone prints it
         raise
     finally:
         back()

@@ -1,4 +1,4 @@
-"""What a run goes back to when it diverges, and goes on from when it was left."""
+"""A copy of the state of a run: restored if the run diverges, or if a run that was left continues."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from ..optim.optimizer import Optimizer
 
 
 class State:
-    """A copy of all that a step changes in a net and an optimizer, in memory of its own."""
+    """A copy of everything that a step changes in a net and an optimizer."""
 
     def __init__(self, net: Net, optimizer: Optimizer) -> None:
         self.params, self.buffers, self.slots = net.params.copy(), net.buffers.copy(), optimizer.state.copy()
@@ -15,7 +15,7 @@ class State:
         self.net_step, self.steps = net.step, optimizer.steps
 
     def take(self, net: Net, optimizer: Optimizer) -> None:
-        """Copy the state as it is now."""
+        """Copy the present state."""
         np.copyto(self.params, net.params)
         np.copyto(self.buffers, net.buffers)
         np.copyto(self.slots, optimizer.state)
@@ -23,6 +23,6 @@ class State:
         self.net_step, self.steps = net.step, optimizer.steps
 
     def put_back(self, net: Net, optimizer: Optimizer) -> None:
-        """Make the state what it was."""
+        """Restore the copied state."""
         net.params, net.buffers, net.step = self.params, self.buffers, self.net_step
         optimizer.state, optimizer.numbers, optimizer.steps = self.slots, self.numbers, self.steps

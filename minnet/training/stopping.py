@@ -1,4 +1,4 @@
-"""Callbacks that keep the best weights of a run, or end it when it gets no better."""
+"""Callbacks that keep the best weights of a run, or end it when it stops improving."""
 
 from typing import Any, ClassVar
 
@@ -11,21 +11,20 @@ from .direction import Direction
 
 
 class KeepBest(Callback):
-    """Put back the weights of the best epoch when the run ends, for whatever reason it ends. It stops no run.
+    """Restores the weights of the best epoch when the run ends, for any reason. It does not end the run.
+
+    An epoch whose figure is NaN is never the best. If all figures are NaN, the net keeps its weights.
 
     Args:
         monitor: a column of the epochs' rows.
         mode: ``"max"`` if larger figures are better, ``"min"`` if smaller ones are; None for the columns whose names
-            tell: ``accuracy`` and ``loss``, ``val_accuracy``, ``val_loss``, ``val_data_loss``.
-
-    An epoch whose figure is NaN is never the best. If there is none but such, the net keeps the weights that it has.
+            say so: ``accuracy`` and ``loss``, ``val_accuracy``, ``val_loss``, ``val_data_loss``.
 
     Attributes:
-        best, best_epoch: best figure so far and its epoch (from 1); None before the first.
+        best, best_epoch: best figure so far and its epoch, counted from 1; None before the first.
 
     Raises:
-        ValueError: for a column whose name does not tell which figures are better, without ``mode``; before the first
-            step, for one that the run does not have.
+        ValueError: ``mode`` is needed for this column; before the first step: the run has no such column.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -76,27 +75,26 @@ class KeepBest(Callback):
         self.best, self.best_epoch, self._kept = best, best_epoch, kept
 
     def on_end(self, trainer: Run) -> None:
-        """Put back the best epoch's weights and buffers."""
+        """Restore the weights and buffers of the best epoch."""
         if self._kept is not None:
             trainer.net.params, trainer.net.buffers = self._kept
 
 
 class EarlyStopping(KeepBest):
-    """Stop when a figure has not improved for ``patience`` epochs; put back the weights of the best epoch at the end.
+    """Ends the run when a figure has not improved for ``patience`` epochs, and restores the best weights.
 
     Args:
-        monitor, mode: a column of the epochs' rows and which of its figures are better, as in ``KeepBest``.
-        patience: epochs without improvement after which the run stops. A figure that is NaN is no improvement, also
-            not over nothing: a run that measures nothing but NaN stops after so many epochs.
-        min_delta: what counts as improvement is more than this.
-        restore: whether the net gets back parameters and buffers of the best epoch when the run ends, for
-            whatever reason it ends.
+        monitor, mode: a column of the epochs' rows, and which of its figures are better, as in ``KeepBest``.
+        patience: number of epochs without improvement after which the run ends. NaN is never an improvement, so a run
+            whose figures are all NaN ends after ``patience`` epochs.
+        min_delta: an improvement must be larger than this.
+        restore: whether the net gets the parameters and buffers of the best epoch when the run ends, for any reason.
 
     Attributes:
-        best, best_epoch: best value so far and its epoch (from 1); None before the first.
+        best, best_epoch: best figure so far and its epoch, counted from 1; None before the first.
 
     Raises:
-        ValueError, TypeError: as ``KeepBest`` does, and for ``patience`` below 1 or ``min_delta`` below 0.
+        ValueError, TypeError: as in ``KeepBest``, or ``patience`` is below 1, or ``min_delta`` below 0.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
@@ -116,7 +114,7 @@ class EarlyStopping(KeepBest):
         self._restore = restore
 
     def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
-        """Compare this epoch with the best so far, and stop if that is too long ago."""
+        """Compare this epoch with the best so far, and end the run if that is ``patience`` epochs ago."""
         super().on_epoch(trainer, row)
         if row["epoch"] - (self.best_epoch or 0) >= self.patience:
             trainer.stop(f"no better {self.monitor} in {self.patience} epochs")
@@ -125,6 +123,6 @@ class EarlyStopping(KeepBest):
         return self._direction.better(value, self.best, self.min_delta)
 
     def on_end(self, trainer: Run) -> None:
-        """Put back the best epoch's weights and buffers, unless told not to."""
+        """Restore the weights and buffers of the best epoch, if ``restore`` is True."""
         if self._restore:
             super().on_end(trainer)

@@ -1,4 +1,4 @@
-"""Rows of a history as columns that a file can hold, and back."""
+"""Conversion of the rows of a history to columns for a file, and back."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from .history import Rows
 
-_NUMBERS = {int, float, np.float64, np.float32, np.float16, np.int64, np.int32}  # of one column of a history, one
+_NUMBERS = {int, float, np.float64, np.float32, np.float16, np.int64, np.int32}  # each column has one of these types
 
 
 def table_of(rows: Rows) -> Any:
-    """Rows as columns that are arrays: a document of many numbers would take much memory when it is read.
+    """Convert rows to columns that are arrays, since a document with many numbers takes much memory when it is read.
 
-    A column that only some rows have, or of NumPy's numbers, is a dict: ``values``, ``rows`` (their indices, None for
-    all) and ``plain``, whether they are Python's. What is not numbers of one kind stays a list, and rows whose columns
-    have no order in common stay rows.
+    A column that only some rows have, or that contains NumPy numbers, is a dict: ``values``, ``rows`` (their indices,
+    None for all) and ``plain`` (whether they are Python numbers). A column that does not contain numbers of one type
+    stays a list. Rows whose columns have no common order stay rows.
     """
     names = list(rows.rows[0]) if len(rows) else []
     uneven = any(list(row) != names for row in rows.rows)
@@ -39,7 +39,7 @@ def table_of(rows: Rows) -> Any:
 
 
 def rows_of(table: Any) -> list[dict[str, Any]]:
-    """The rows of a table in which ``problem_of`` has found none."""
+    """Convert a table, which ``problem_of`` has checked, to rows."""
     if isinstance(table, list):
         return table
     columns = {name: column if isinstance(column, dict) else {"values": column} for name, column in table.items()}
@@ -56,7 +56,7 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
 
 
 def problem_of(table: Any) -> str | None:
-    """What keeps something from being a table as ``table_of`` makes it; None for nothing."""
+    """Return why a value is not a table as ``table_of`` makes it; None if it is one."""
     if isinstance(table, list):
         return None if all(isinstance(row, dict) for row in table) else "other rows"
     if not isinstance(table, dict):
@@ -76,7 +76,7 @@ def problem_of(table: Any) -> str | None:
 
 
 def _is_part(column: dict[str, Any], length: int) -> bool:
-    """Whether it is a column that is no plain array, of a table of so many rows."""
+    """Return whether a dict is a column of a table with ``length`` rows."""
     values, rows = column.get("values"), column.get("rows")
     if set(column) != {"values", "rows", "plain"}:
         return False

@@ -1,12 +1,11 @@
 """Update rules: frozen hyper-parameters and one fused pass over flat arrays.
 
-A rule holds no learning rate: ``lr`` comes with the step. ``decay`` is decoupled weight decay, p *= 1 - lr * decay in
-front of the update (Loshchilov and Hutter 2019, which makes Adam into AdamW); the L2 penalty of the objective
-is the net's business and reaches a rule inside the gradient. In the formulas g is the gradient, p the
-parameters, and t counts steps from 1.
+A rule has no learning rate; ``lr`` is an argument of the step. ``decay`` is decoupled weight decay: p *= 1 - lr * decay
+before the update (Loshchilov and Hutter 2019; it turns Adam into AdamW). The L2 penalty of the objective belongs to the
+net and is a part of the gradient. In the formulas g is the gradient, p are the parameters, and t counts steps from 1.
 
-Each docstring says formula, source, state, the bytes that a step moves, and the parameters that give the forms of
-PyTorch, Keras, scikit-learn and CS231n.
+Each docstring gives the formula, its source, the state, the bytes that a step moves, and the parameters that give the
+forms of PyTorch, Keras, scikit-learn and CS231n.
 """
 
 from .adafactor import Adafactor

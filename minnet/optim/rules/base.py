@@ -1,4 +1,4 @@
-"""What an update rule is."""
+"""The base class of update rules."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,11 @@ Hyper = Any  # float | Schedule: ``apply`` and ``check`` see numbers only, which
 class Run:
     """Elements that one call of ``Rule.apply`` updates.
 
-    ``params`` and ``grads`` are flat views of shape (n,), or one tensor in its own shape for a rule that is ``shaped``;
-    ``state`` is what the rule keeps for them, ``tensors`` what lies in them, placed from the run's own start, which is
-    element ``start`` of the optimizer's vectors.
+    Attributes:
+        params, grads: flat views of shape (n,), or one tensor in its own shape for a rule that is ``shaped``.
+        state: the state of the rule for these elements.
+        tensors: the tensors in these elements, with places relative to the start of the run.
+        start: start of the run in the vectors of the optimizer.
     """
 
     params: np.ndarray
@@ -33,21 +35,23 @@ class Run:
 
 
 class Rule:
-    """What an update rule is: a frozen dataclass with named state ``slots`` and an in-place ``apply``.
+    """Base class of update rules. A rule is a frozen dataclass with named state ``slots`` and an in-place ``apply``.
 
-    A rule of one's own overrides both, in plain NumPy if one likes. State starts at 0 unless ``start`` says otherwise.
+    A rule of your own overrides both, for example in plain NumPy. The state starts at 0 unless ``start`` fills it.
 
     Class attributes:
-        slots: names of the arrays kept beside the parameters, each of their size and dtype.
-        numbers: names of single numbers kept with them (float64), such as a running product.
-        shaped: whether ``apply`` needs one whole tensor at a time, in its own shape, for its norms or its rows. Others
-            work element by element and get the longest runs of elements that are treated alike.
-        searches: whether the rule tries several points a step (a line search) and defines ``search`` for ``apply``.
+        slots: names of the arrays of state, each of the size and dtype of the parameters.
+        numbers: names of single float64 numbers of state, such as a running product.
+        shaped: whether ``apply`` needs one whole tensor at a time, in its own shape, for example for its norm or its
+            rows. Other rules work element by element and are given the longest runs of elements that are treated alike.
+        searches: whether the rule evaluates several points per step (a line search) and defines ``search`` instead of
+            ``apply``.
 
-    A rule has no rate: it comes with the step. Hyper-parameters of minnet's own rules are given by name, but for the
-    momentum of ``Momentum(0.9)`` and its kind, and what a combinator is around.
+    A rule has no learning rate, which is an argument of the step. Hyper-parameters of minnet's rules are given by name,
+    except for the momentum of ``Momentum(0.9)`` and similar rules, and the inner rule of a combinator.
 
-    A hyper-parameter may be a schedule of the step: ``Momentum(Linear(0.5, 0.99, 1000))``. ``apply`` sees numbers only.
+    A hyper-parameter may be a schedule of the step: ``Momentum(Linear(0.5, 0.99, 1000))``. ``apply`` is given numbers
+    only.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -56,7 +60,7 @@ class Rule:
     searches: ClassVar[bool] = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Words for what the constructor would refuse with less. Rules of one's own may have another.
+        # Gives clearer errors than the constructor. A user's own rules may have another constructor.
         if cls.__module__.startswith("minnet.optim.rules.") and (args or kwargs):
             check_names(cls, args, kwargs)
         return super().__new__(cls)
@@ -66,72 +70,86 @@ class Rule:
             if field.type in (bool, "bool"):
                 checks.truth(type(self).__name__, name, getattr(self, name))
         first = self.at(0)
-        if first is self:  # else building it has checked the values of step 0
+        if first is self:  # otherwise the constructor of ``first`` has called ``check``
             self.check()
 
     def check(self) -> None:
-        """Raise a clear error for a hyper-parameter out of its range; only numbers stand in their places here."""
+        """Raise an error for a hyper-parameter that is out of its range; schedules are replaced by numbers here."""
 
     def start(self, params: np.ndarray, state: State) -> None:
-        """Fill the state of a run, which comes as zeros, before the first step."""
+        """Fill the state of a run before the first step; it contains zeros."""
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
-        """Once a step and before all else: change the gradients in place, as clipping does.
+        """Change the gradients in place, as clipping does; called first in each step.
 
-        ``runs`` is all that the rule was given, whatever group it is in and whichever rule ``choose`` gives it, so
-        only what the rule's own slots hold is known to be in ``state``.
+        ``runs`` are all runs that the rule was given for, in any group and with any rule that ``choose`` returns, so
+        ``state`` contains only the rule's own slots for certain.
         """
         for rule, theirs in by_choice(self, runs, lambda run: run.tensors[0]):
             if rule is not self:
                 rule.change_gradients(theirs, t=t)
 
     def prepare(self, runs: Sequence[Run], *, lr: float, t: int) -> None:
-        """Once a step and before ``apply``, with all that this rule updates in one group: what needs all of it."""
+        """Prepare a step; called before ``apply`` with all runs that this rule updates in one group."""
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
-        """Update params and state in place, given grads, for step t = 1, 2, ...
+        """Update params and state in place.
 
-        ``state`` is one array a slot, of the shape of params (see ``Run``), and behind them, if the rule has
-        ``numbers``, one array of these. The rule itself applies ``decay``. The optimizer calls once for every run of
-        elements that are treated alike, and has checked sizes, dtypes and memory order of all arrays when it was built;
-        ``apply`` itself does not, and kernels would read past the end of one that is too short.
+        The optimizer calls this method once for every run of elements that are treated alike. It has checked sizes,
+        dtypes and memory order of all arrays. ``apply`` does not check them, and kernels would read past the end of an
+        array that is too short.
+
+        Args:
+            params, grads: arrays of one shape, see ``Run``.
+            state: one array per slot, of the shape of params, followed by an array of ``numbers`` if there are any.
+            lr: learning rate.
+            t: number of the step, counted from 1.
+            decay: decoupled weight decay, which the rule applies itself.
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(params, grads, state, *, lr, t, decay)")
 
     def search(self, run: Run, loss: float, evaluate: Callable[[], float], *, lr: float, t: int) -> None:
-        """In place of ``apply``: ``loss`` is that of params, ``evaluate()`` computes loss and grads for new ones."""
+        """Called instead of ``apply`` if the rule ``searches``.
+
+        Args:
+            run: the parameters, their gradient and the state.
+            loss: loss of the present parameters.
+            evaluate: computes loss and gradient for changed parameters.
+            lr: learning rate.
+            t: number of the step, counted from 1.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define search(run, loss, evaluate, *, lr, t)")
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray | None:
-        """The point that this rule hands out, where that is not ``params``, at which it takes gradients."""
+        """Return the point to predict with, if the rule trains at another point, ``params``; else None."""
         return None
 
     def choose(self, tensor: Tensor) -> "Rule":
-        """The rule for this tensor: this one, unless it leaves some to another."""
+        """Return the rule for a tensor: this rule, unless it leaves the tensor to another."""
         return self
 
     def is_shaped(self) -> bool:
-        """Whether ``apply`` needs one whole tensor at a time; not only by ``shaped`` where a rule contains another."""
+        """Return whether ``apply`` needs one whole tensor at a time; a rule inside this one may need it too."""
         return self.shaped
 
     def refuses_spikes(self) -> bool:
-        """Whether the gradient must be small enough for its squares, as for all of minnet's own (``GuardedRule``)."""
+        """Return whether the rule raises an error for gradients whose squares overflow (``GuardedRule``)."""
         return False
 
     def updates(self, steps: int) -> int:
-        """In how many of so many steps the parameters move."""
+        """Return in how many of the first ``steps`` steps the parameters change."""
         return steps
 
     def slot_names(self) -> tuple[str, ...]:
-        """Names of all slots; more than ``slots`` where a rule contains another."""
+        """Return the names of all slots, including those of a rule inside this one."""
         return self.slots
 
     def number_names(self) -> tuple[str, ...]:
-        """Names of all numbers; more than ``numbers`` where a rule contains another."""
+        """Return the names of all numbers, including those of a rule inside this one."""
         return self.numbers
 
     def scheduled(self) -> dict[str, Schedule]:
-        """The hyper-parameters that are schedules, by name, and those of rules inside this one."""
+        """Return the hyper-parameters that are schedules, by name, including those of rules inside this one."""
         values = self._values()
         found = {name: value for name, value in values.items() if isinstance(value, Schedule)}
         for inner in values.values():
@@ -141,7 +159,7 @@ class Rule:
         return found
 
     def at(self, step: int) -> Self:
-        """This rule at a step from 0: every schedule replaced by its value there."""
+        """Return the rule with every schedule replaced by its value at a step, counted from 0."""
         changed = {}
         for name, value in self._values().items():
             now = value(step) if isinstance(value, Schedule) else value.at(step) if isinstance(value, Rule) else value
@@ -154,7 +172,7 @@ class Rule:
 
 
 def by_choice(rule: Rule, items: Iterable[Item], tensor_of: Callable[[Item], Tensor]) -> list[tuple[Rule, list[Item]]]:
-    """``items`` by the rule that ``rule`` chooses for their tensors, in order."""
+    """Group ``items`` by the rule that ``rule`` chooses for their tensors, in order."""
     found: list[tuple[Rule, list[Item]]] = []
     for item in items:
         chosen = rule.choose(tensor_of(item))
@@ -168,7 +186,7 @@ def by_choice(rule: Rule, items: Iterable[Item], tensor_of: Callable[[Item], Ten
 
 
 def inside(name: str, taken: Container[str]) -> str:
-    """The name of something in a rule inside another, where the outer one has ``taken`` some names already."""
+    """Return a name for something in a rule inside another, different from the names ``taken`` by the outer rule."""
     while name in taken:
         name = f"inner {name}"
     return name

@@ -1,7 +1,7 @@
-"""Combinators that bound the gradient before the rule inside sees it.
+"""Combinators that bound the gradient before the inner rule uses it.
 
-They change the gradient in place, as ``Optimizer(clip_norm=...)`` does, which is the everyday way to ``ClipNorm``. All
-but ``ClipValue`` raise FloatingPointError for a gradient that is not finite, before parameters or state change.
+They change the gradient in place, as ``Optimizer(clip_norm=...)`` does, which is the usual way to get ``ClipNorm``. All
+except ``ClipValue`` raise FloatingPointError for a gradient that is not finite, before parameters or state change.
 """
 
 import threading
@@ -17,7 +17,7 @@ from .combinators import Around
 
 
 class _Sums(threading.local):
-    """Of one thread: what ``add_norm`` works in."""
+    """Scratch memory of ``add_norm``, for each thread."""
 
     def __init__(self) -> None:
         self.array = np.zeros(3)
@@ -50,7 +50,7 @@ class ClipValue(Around):
 
 @dataclass(frozen=True)
 class ClipTensorNorm(Around):
-    """Each tensor whose gradient is longer than ``bound`` gets it scaled down to that length.
+    """Scales down the gradient of each tensor whose norm is above ``bound`` to that norm.
 
     g *= bound / |g|: algorithm 1 of Pascanu, Mikolov, Bengio 2013, which ``ClipNorm`` is, for each tensor by itself.
     Conventions: Keras: ``clipnorm``. PyTorch: ``clip_grad_norm_`` of one tensor, which divides by |g| + 1e-6.
@@ -77,7 +77,7 @@ class ClipTensorNorm(Around):
 
 @dataclass(frozen=True)
 class ClipNorm(Around):
-    """If the gradient of all that the rule updates is longer than ``bound``, it is scaled down to that length.
+    """Scales down the gradient of everything that the rule updates to norm ``bound`` if its norm is larger.
 
     g *= bound / |g| (Pascanu, Mikolov, Bengio 2013, algorithm 1). As the optimizer's rule that is the gradient of all
     tensors that are neither frozen nor in a group with a rule of its own; as a group's rule, that of the group.
@@ -131,9 +131,18 @@ class AdaptiveClip(Around):
 
 
 def limit_norm(who: str, grads: Sequence[np.ndarray], bound: float) -> float:
-    """Scale flat arrays down where their Euclidean norm, of all together, is above ``bound``; returns what it was.
+    """Scale down flat arrays if their common Euclidean norm is above ``bound``.
 
-    FloatingPointError, before anything changes, if it is not finite.
+    Args:
+        who: name for error messages.
+        grads: flat arrays, which are changed in place.
+        bound: largest norm.
+
+    Returns:
+        The norm before scaling.
+
+    Raises:
+        FloatingPointError: the norm is not finite. Nothing has changed.
     """
     sums = _sums.array
     sums.fill(0)

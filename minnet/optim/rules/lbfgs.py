@@ -113,13 +113,13 @@ class LBFGS(Rule):
         noise: float,
         least: float,
     ) -> float | None:
-        """Move along the direction and return how far.
+        """Move along the direction and return the step.
 
-        None, and nothing has moved, if the search found nothing, or nothing that is lower by more than ``least``.
+        If the search finds no point that is lower by more than ``least``, nothing changes and None is returned.
         """
         first, last = lr, 0.0
         if run.state[-1][0] == 0:
-            np.abs(memory.gradient, out=run.params)  # which are to move anyway
+            np.abs(memory.gradient, out=run.params)  # as scratch memory, since they change anyway
             first = lr * min(1.0, 1 / float(run.params.sum()))
 
         def at(step: float) -> Point | None:
@@ -153,7 +153,7 @@ class LBFGS(Rule):
 
 
 class _Memory:
-    """A run's state by name, and the vector work on it."""
+    """The state of a run by name, and vector operations on it."""
 
     def __init__(self, run: Run) -> None:
         self.params, self.grads = run.params, run.grads
@@ -163,26 +163,26 @@ class _Memory:
         self.cast = run.params.dtype.type
 
     def dot(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Sum of x * y; in double precision where the products are too large or too small for the dtype."""
+        """Return the sum of x * y, in double precision if the products are too large or too small for the dtype."""
         value = float(kernels.inner(x, y, self.partial))
         if math.isfinite(value) and abs(value) > float(np.finfo(x.dtype).tiny) / float(np.finfo(x.dtype).eps):
             return value
         return float(np.dot(x.astype(np.float64), y.astype(np.float64)))
 
     def move(self, step: float) -> None:
-        """Params = start + step * direction."""
+        """Set params to start + step * direction."""
         kernels.along(self.start, self.cast(step), self.direction, self.params)
 
     def has_moved(self) -> bool:
-        """Whether params are not those at the start."""
+        """Return whether params differ from those at the start."""
         return not kernels.same(self.params, self.start)
 
     def is_where_it_was(self) -> bool:
-        """Whether params and gradient are those from which the last search started."""
+        """Return whether params and gradient are those at the start of the last search."""
         return bool(kernels.same(self.params, self.start) and kernels.same(self.grads, self.gradient))
 
     def aim(self) -> float:
-        """Direction = -H gradient, by the two-loop recursion (alg. 7.4); returns its slope, gradient * direction."""
+        """Set direction to -H gradient by the two-loop recursion (alg. 7.4); return its slope, gradient * direction."""
         pairs, newest = int(self.numbers[0]), int(self.numbers[1])
         q, cast, curvatures = self.direction, self.cast, self.numbers[4:]
         np.negative(self.gradient, out=q)  # the recursion is linear, so it may start from -g
@@ -200,7 +200,7 @@ class _Memory:
         return self.dot(self.gradient, q)
 
     def remember(self, step: float) -> None:
-        """Keep the pair of this step in place of the oldest, unless its curvature is not positive."""
+        """Store the pair of this step in place of the oldest one, unless its curvature is not positive."""
         newest = (int(self.numbers[1]) + 1) % len(self.s)
         s, y = self.s[newest], self.y[newest]
         np.copyto(s, self.direction)

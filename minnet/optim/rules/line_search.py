@@ -15,7 +15,7 @@ class Point:
 
 
 def cubic_minimum(a: Point, b: Point) -> float:
-    """Where the cubic through two values and slopes has its minimum; NaN if nowhere. Nocedal and Wright, eq. 3.59."""
+    """Minimum of the cubic through two values and slopes; NaN if there is none. Nocedal and Wright, eq. 3.59."""
     if a.step == b.step:
         return math.nan
     d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.step - b.step)
@@ -28,7 +28,7 @@ def cubic_minimum(a: Point, b: Point) -> float:
 
 
 def _minimum(a: Point, b: Point, noise: float) -> float:
-    """Where the function between two points has its minimum; by the slopes alone if noise hides which is lower."""
+    """Estimate the minimum between two points; from the slopes alone if noise hides which value is lower."""
     if not abs(a.value - b.value) <= noise:  # or a value is not finite
         return cubic_minimum(a, b)
     bend = b.slope - a.slope
@@ -37,8 +37,81 @@ def _minimum(a: Point, b: Point, noise: float) -> float:
 
 
 def _within(least: float, most: float, step: float) -> float:
-    """The step, kept between two others, or their middle if it is no number."""
+    """Return the step, clipped to lie between two others; their middle if it is not finite."""
     return min(max(step, least), most) if math.isfinite(step) else (least + most) / 2
+
+
+@dataclass
+class _Search:
+    """A search along a line: f and f', the start, the conditions, and the number of evaluations so far."""
+
+    evaluate: Callable[[float], Point | None]
+    start: Point
+    decrease: float
+    curvature: float
+    noise: float
+    most: int
+    tries: int = 0
+
+    def at(self, step: float) -> Point | None:
+        self.tries += 1
+        return self.evaluate(step)
+
+    def is_too_high(self, point: Point, than: Point) -> bool:
+        """Whether f has not decreased enough at a point, or not below another point."""
+        if not math.isfinite(point.value) or not math.isfinite(point.slope):
+            return True
+        bound = self.start.value + self.decrease * point.step * self.start.slope + self.noise
+        return point.value > bound or (than is not self.start and point.value >= than.value + self.noise)
+
+    def is_flat(self, point: Point) -> bool:
+        """Whether a point meets the condition on the slope."""
+        return abs(point.slope) <= -self.curvature * self.start.slope
+
+    def bracket(self, first: float) -> tuple[Point, Point | None]:
+        """Algorithm 3.5: take longer steps until one is good or an interval must contain a good one.
+
+        Returns:
+            (low, high): ends of the interval, or a step and None if the search ends with this step.
+        """
+        value, slope = self.start.value, self.start.slope
+        previous, point = self.start, self.at(first) or Point(first, value, slope)
+        while True:
+            if self.is_too_high(point, previous):
+                return previous, point
+            if self.is_flat(point):
+                return point, None
+            if point.slope >= 0:
+                return point, previous
+            if self.tries == self.most:
+                return point, None
+            least, farthest = point.step + 0.01 * (point.step - previous.step), 10 * point.step
+            step = _within(least, farthest, _minimum(previous, point, self.noise))
+            previous, point = point, self.at(step) or Point(step, value, slope)
+
+    def zoom(self, low: Point, high: Point) -> Point | None:
+        """Algorithm 3.6: narrow an interval.
+
+        ``low`` is the best step with enough decrease, and f falls from it towards ``high``.
+        """
+        while self.tries < self.most:
+            near, far = sorted((low.step, high.step))
+            margin = 0.1 * (far - near)
+            step = _within(near + margin, far - margin, _minimum(low, high, self.noise))
+            if not near < step < far:
+                break
+            point = self.at(step)
+            if point is None:
+                break
+            if self.is_too_high(point, low):
+                high = point
+                continue
+            if self.is_flat(point):
+                return point
+            if point.slope * (high.step - low.step) >= 0:
+                high = low
+            low = point
+        return None if low is self.start or self.start.value - low.value <= self.noise else low
 
 
 def strong_wolfe(
@@ -52,65 +125,27 @@ def strong_wolfe(
     noise: float = 0.0,
     most: int = 25,
 ) -> Point | None:
-    """A step t with f(t) <= f(0) + decrease * t * f'(0) and |f'(t)| <= curvature * |f'(0)|, tried from ``first`` on.
+    """Find a step t with f(t) <= f(0) + decrease * t * f'(0) and |f'(t)| <= curvature * |f'(0)|.
 
-    Nocedal and Wright 2006, algorithms 3.5 and 3.6, with cubic interpolation. A longer step is the cubic's minimum,
-    kept from a hundredth of the last stretch beyond the last step up to 10 times that step; a step between two is kept
-    a tenth of their distance from both. Where the cubic has no minimum, or a value is not finite, the middle of these
-    bounds is taken. Values count as equal within ``noise``; between two of these, slopes say where the minimum is.
+    Nocedal and Wright 2006, algorithms 3.5 and 3.6, with cubic interpolation. A longer step is the minimum of the
+    cubic, at least a hundredth of the last stretch beyond the last step and at most 10 times that step. A step between
+    two others is at least a tenth of their distance from both. If the cubic has no minimum, or a value is not finite,
+    the middle of these bounds is taken. Values count as equal within ``noise``; between two equal values, the slopes
+    decide where the minimum is.
 
     Args:
-        evaluate: f and f' at a step; None if the step is so short that nothing has moved.
+        evaluate: returns f and f' at a step, or None if the step is so short that no parameter changed.
         value, slope: f(0) and f'(0) < 0.
-        most: evaluations.
+        first: the first step to try.
+        decrease, curvature: constants of the two conditions.
+        noise: difference within which values count as equal.
+        most: largest number of evaluations.
 
-    Returns: the step; after ``most`` evaluations, or where rounding ends the search, the lowest one that meets the
-    first condition; None if none did, or if that one is not lower than the start by more than ``noise``. The last
-    evaluation need not be that of the step returned.
+    Returns:
+        The step. After ``most`` evaluations, or if rounding ends the search, the lowest step that meets the first
+        condition; None if there is none, or if it is not lower than the start by more than ``noise``. The last
+        evaluation need not be at the step that is returned.
     """
-    start = low = previous = Point(0.0, value, slope)
-
-    def too_high(point: Point, than: Point) -> bool:
-        if not math.isfinite(point.value) or not math.isfinite(point.slope):
-            return True
-        bound = value + decrease * point.step * slope + noise
-        return point.value > bound or (than is not start and point.value >= than.value + noise)
-
-    # Algorithm 3.5: go on until a step is good or an interval must hold one.
-    point, tries = evaluate(first) or Point(first, value, slope), 1
-    while True:
-        if too_high(point, previous):
-            low, high = previous, point
-            break
-        if abs(point.slope) <= -curvature * slope:
-            return point
-        if point.slope >= 0:
-            low, high = point, previous
-            break
-        if tries == most:
-            return point
-        least, farthest = point.step + 0.01 * (point.step - previous.step), 10 * point.step
-        step = _within(least, farthest, _minimum(previous, point, noise))
-        previous, point = point, evaluate(step) or Point(step, value, slope)
-        tries += 1
-
-    # Algorithm 3.6: narrow it; low is the best step that decreases f enough, and f falls from it towards high.
-    while tries < most:
-        near, far = sorted((low.step, high.step))
-        margin = 0.1 * (far - near)
-        step = _within(near + margin, far - margin, _minimum(low, high, noise))
-        if not near < step < far:
-            break
-        found, tries = evaluate(step), tries + 1
-        if found is None:
-            break
-        point = found
-        if too_high(point, low):
-            high = point
-            continue
-        if abs(point.slope) <= -curvature * slope:
-            return point
-        if point.slope * (high.step - low.step) >= 0:
-            high = low
-        low = point
-    return None if low is start or value - low.value <= noise else low
+    search = _Search(evaluate, Point(0.0, value, slope), decrease, curvature, noise, most)
+    low, high = search.bracket(first)
+    return low if high is None else search.zoom(low, high)
