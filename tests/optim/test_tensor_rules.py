@@ -16,6 +16,7 @@ import pytest
 
 import minnet as mn
 from minnet.kernels.updates import tensor as kernels
+from minnet.layers.spec import Layout
 from minnet.optim.rules.line_search import Point, cubic_minimum, strong_wolfe
 from minnet.schedules import Linear
 
@@ -503,7 +504,7 @@ def worst_difference(torch, make, rule, shapes, decay=0.0, turned=False, steps=1
     start, _, _ = sequence(shapes, 1, zero=None)
     params, grads = joined(start, np.float64), np.empty(sum(math.prod(s) for s in shapes.values()))
     ours = mn.Optimizer.over(params, grads, rule, shapes=shapes, weight_decay=decay)
-    views = mn.spec.Layout(shapes.items()).views(params)
+    views = Layout(shapes.items()).views(params)
     theirs = [torch.tensor(value.T if turned else value).contiguous().requires_grad_() for value in start.values()]
     optimizer, worst = make(theirs), 0.0
     for step in range(steps):
