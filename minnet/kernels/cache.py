@@ -16,7 +16,7 @@ from typing import Any
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 _FOLDER = Path(__file__).parent
-_IMPORT = re.compile(rb"^from (\.+)([\w.]+) import ", re.MULTILINE)
+_IMPORT = re.compile(rb"^from (\.+)(\w[\w.]*) import ", re.MULTILINE)
 _DIGEST = 32  # bytes
 
 

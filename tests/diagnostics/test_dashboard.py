@@ -284,7 +284,7 @@ CLASSIFIER = [mn.Dense(50), mn.ReLU(), mn.Dense(10)]
 REGRESSION = {"layers": [mn.Dense(5), mn.ReLU(), mn.Dense(1)], "loss": mn.SquaredError(), "rule": mn.Adam()}
 RUINED = {
     "all units died": {"layers": CLASSIFIER, "lr": 50.0, "epochs": 6},
-    "overflow": {"layers": CLASSIFIER, "lr": 1e6, "scale": 1e3, "rule": mn.SGD(), "epochs": 3},
+    "huge weights": {"layers": CLASSIFIER, "lr": 1e3, "scale": 1e3, "rule": mn.SGD(), "epochs": 3},
     "regression with dead units": {**REGRESSION, "lr": 1.0, "epochs": 2, "validate": False},
     "tiny rate": {"layers": CLASSIFIER, "lr": 1e-6, "epochs": 6},
 }

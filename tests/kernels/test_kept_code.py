@@ -128,13 +128,13 @@ def test_a_folder_that_has_become_unusable_is_warned_of_once_and_kernels_run(fol
 def imported(path):
     """Files of the kernels' folder that one imports, by Python's own parser."""
     return {
-        path.with_name(f"{node.module}.py")
+        path.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module
+        if isinstance(node, ast.ImportFrom) and node.level and node.module
     }
 
 
-@pytest.mark.parametrize("path", sorted(KERNELS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda path: f"{path.parent.stem}-{path.stem}")
 def test_the_sources_of_a_kernel_are_its_file_and_all_that_it_imports(path):
     expected = {path}
     while more := set().union(*map(imported, expected)) - expected:
@@ -151,7 +151,7 @@ def copied(tmp_path, monkeypatch):
     def digests():
         cache._contents.cache_clear()
         cache.digest.cache_clear()
-        return {path.stem: cache.digest(path) for path in (tmp_path / "kernels").glob("*.py")}
+        return {path.stem: cache.digest(path) for path in (tmp_path / "kernels").rglob("*.py")}
 
     yield tmp_path / "kernels", digests
     cache._contents.cache_clear()
@@ -161,18 +161,18 @@ def copied(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("edited", "changed", "same"),
     [
-        ("update_adam", {"update_adam"}, {"conv", "product", "flat", "update"}),
-        ("simd", {"product", "conv", "winograd", "pool"}, {"flat", "update_adam", "dropout"}),
-        ("noise", {"dropout", "gather"}, {"product", "update", "pool"}),
-        ("compile", {"product", "conv", "flat", "update", "loss"}, set()),
-        ("denormals", {"product", "conv", "flat", "update", "loss"}, set()),
+        ("adam", {"adam"}, {"conv", "product", "flat", "elementwise"}),
+        ("simd", {"product", "conv", "winograd", "pool"}, {"flat", "adam", "dropout"}),
+        ("noise", {"dropout", "gather"}, {"product", "elementwise", "pool"}),
+        ("compile", {"product", "conv", "flat", "elementwise", "loss"}, set()),
+        ("denormals", {"product", "conv", "flat", "elementwise", "loss"}, set()),
         ("cache", {"cache"}, {"product", "flat", "compile"}),
     ],
 )
 def test_a_change_counts_for_the_kernels_that_are_made_of_it(copied, edited, changed, same):
     folder, digests = copied
     before = digests()
-    path = folder / f"{edited}.py"
+    (path,) = folder.rglob(f"{edited}.py")
     path.write_bytes(path.read_bytes() + b"\n")
     after = digests()
     assert changed <= {name for name in before if before[name] != after[name]}
@@ -182,7 +182,7 @@ def test_a_change_counts_for_the_kernels_that_are_made_of_it(copied, edited, cha
 def test_touching_files_changes_nothing(copied):
     folder, digests = copied
     before = digests()
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         os.utime(path, (1, 1))
     assert digests() == before
 
@@ -220,7 +220,7 @@ def elsewhere(package, **environment):
 def test_where_nothing_can_be_kept_kernels_are_compiled_after_one_warning(tmp_path):
     shutil.copytree(ROOT / "minnet", tmp_path / "minnet", ignore=shutil.ignore_patterns("__pycache__"))
     # A file where the folder should be keeps even the superuser from writing.
-    (tmp_path / "minnet" / "kernels" / "__pycache__").write_text("", encoding="utf-8")
+    (tmp_path / "minnet" / "kernels" / "passes" / "__pycache__").write_text("", encoding="utf-8")
     nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache", "NUMBA_CACHE_DIR": ""}
     compiled, warned, text = elsewhere(tmp_path, PYTHONDONTWRITEBYTECODE="1", **nowhere)
     assert (compiled, warned) == (1, 1)
@@ -231,6 +231,6 @@ def test_where_nothing_can_be_kept_kernels_are_compiled_after_one_warning(tmp_pa
     for path in (tmp_path / "minnet").rglob("*.py"):
         os.utime(path)
     assert elsewhere(tmp_path, **given)[:2] == (0, 0)
-    edited = tmp_path / "minnet" / "kernels" / "flat.py"
+    edited = tmp_path / "minnet" / "kernels" / "passes" / "flat.py"
     edited.write_text(edited.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert elsewhere(tmp_path, **given)[:2] == (1, 0)

@@ -7,6 +7,7 @@ import pytest
 from tensor_forms import EPS, convex_problem, joined, lbfgs_path, newton_schulz, sequence, soft_plus
 
 import minnet as mn
+from minnet.layers.spec import Layout
 
 # PyTorch -----------------------------------------------------------------------------------------------------
 
@@ -28,7 +29,7 @@ def worst_difference(torch, make, rule, shapes, decay=0.0, turned=False, steps=1
     start, _, _ = sequence(shapes, 1, zero=None)
     params, grads = joined(start, np.float64), np.empty(sum(math.prod(s) for s in shapes.values()))
     ours = mn.Optimizer.over(params, grads, rule, shapes=shapes, weight_decay=decay)
-    views = mn.spec.Layout(shapes.items()).views(params)
+    views = Layout(shapes.items()).views(params)
     theirs = [torch.tensor(value.T if turned else value).contiguous().requires_grad_() for value in start.values()]
     optimizer, worst = make(theirs), 0.0
     for step in range(steps):

@@ -124,11 +124,12 @@ def words(annotation):
 
 
 def own_classes():
-    """All classes that minnet's modules define, by name."""
+    """All classes that minnet's modules define, by name, without protocols, which have no objects of their own."""
     values = [
         value for name, module in sys.modules.items() if name.startswith("minnet") for value in vars(module).values()
     ]
-    return {v.__name__: v for v in values if inspect.isclass(v) and v.__module__.startswith("minnet")}
+    classes = [v for v in values if inspect.isclass(v) and v.__module__.startswith("minnet")]
+    return {kind.__name__: kind for kind in classes if not getattr(kind, "_is_protocol", False)}
 
 
 def returned():

@@ -424,7 +424,7 @@ READING = """
 import sys
 from pathlib import Path
 
-from minnet import archive
+from minnet.storage import archive
 
 
 def memory(what):

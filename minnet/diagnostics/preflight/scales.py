@@ -49,7 +49,10 @@ def first_update_ratio(case: Case) -> Finding:
     twin.loss_and_grads(*case.part(100))
     if not np.isfinite(twin.grads).all():
         return Finding(name, FAILED, "gradients not finite", aim, "smaller weights or input")
-    Optimizer(twin, case.rule).step(case.lr)
+    try:
+        Optimizer(twin, case.rule).step(case.lr)
+    except FloatingPointError as error:
+        return Finding(name, FAILED, str(error), aim, "smaller weights or input")
     moved = twin.params - before
     ratios = {
         tensor.name: float(np.linalg.norm(moved[part]) / size)

@@ -43,7 +43,10 @@ def _train(
             return math.inf
         if loss <= enough:
             break
-        optimizer.step(lr)
+        try:
+            optimizer.step(lr)
+        except FloatingPointError:  # a gradient that the rule refuses
+            return math.inf
     return loss
 
 
