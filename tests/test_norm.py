@@ -53,8 +53,8 @@ def test_float32_keeps_its_digits_under_a_large_mean(layer, mean):
         y = net.forward(x.astype(dtype), training=True).copy()
         net.backward(dy.astype(dtype), dx)
         found.append((y, dx, net.grads.copy()))
-    # Differences of such numbers are exact, so it is as if the mean were 0. Were the mean one float32, y would be off by
-    # half of its last place, 5e-4 at 1e4.
+    # Differences of such numbers are exact, so it is as if the mean were 0. Were the mean one float32, y would be off
+    # by half of its last place, 5e-4 at 1e4.
     for single, double in zip(*found, strict=True):
         np.testing.assert_allclose(single, double, rtol=0, atol=8 * EPS32 * np.abs(double).max())
 
