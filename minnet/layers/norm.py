@@ -81,7 +81,8 @@ class BatchNorm(Layer):
             params=params,
             buffers=(Buffer("running_mean", features, 0.0), Buffer("running_var", features, 1.0)),
             scratch=(
-                *(Scratch(name, features, per_sample=False) for name in ("mean", "var", "inv_std")),
+                Scratch("mean", (2, *features), per_sample=False),
+                *(Scratch(name, features, per_sample=False) for name in ("var", "inv_std")),
                 _partial(in_shape),
             ),
             work=work_size(in_shape[-1]),
@@ -96,10 +97,11 @@ class BatchNorm(Layer):
             moments(x, parts, m.mean, m.var, m.partial, m.work)
             if self.momentum < 1:  # at 1, rounding would change statistics that are to stay constant
                 momentum = x.dtype.type(self.momentum)
-                batch_norm.running_average(m.running_mean, momentum, m.mean)
+                batch_norm.running_average(m.running_mean, momentum, m.mean[0])
                 batch_norm.running_average(m.running_var, momentum, m.var)
         else:
-            np.copyto(m.mean, m.running_mean)
+            np.copyto(m.mean[0], m.running_mean)
+            m.mean[1] = 0
             np.copyto(m.var, m.running_var)
         apply = by_size(x.size, batch_norm.batch_norm, batch_norm.batch_norm_parallel)
         apply(x, parts, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, m.floor, y, m.work)
@@ -129,18 +131,18 @@ class LayerNorm(Layer):
 
     def plan(self, in_shape: Shape) -> Plan:
         params, rows = _gain_and_shift(in_shape), in_shape[:-1]
-        scratch = (Scratch("mean", rows), Scratch("inv_std", rows), _partial(in_shape))
+        scratch = (Scratch("mean", (*rows, 2)), Scratch("inv_std", rows), _partial(in_shape))
         return Plan(in_shape, params=params, scratch=scratch)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         x, y, eps = _rows(x), _rows(y), x.dtype.type(self.eps)
         apply = by_size(x.size, layer_norm.layer_norm, layer_norm.layer_norm_parallel)
-        apply(x, parts_of(*x.shape), eps, m.gamma, m.beta, m.mean.reshape(-1), m.inv_std.reshape(-1), y)
+        apply(x, parts_of(*x.shape), eps, m.gamma, m.beta, m.mean.reshape(-1, 2), m.inv_std.reshape(-1), y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         x, dy = _rows(x), _rows(dy)
         dx = dy[:0] if dx is None else _rows(dx)
-        mean, inv_std = m.mean.reshape(-1), m.inv_std.reshape(-1)
+        mean, inv_std = m.mean.reshape(-1, 2), m.inv_std.reshape(-1)
         apply = by_size(x.size, layer_norm.layer_norm_backward, layer_norm.layer_norm_backward_parallel)
         apply(x, parts_of(*x.shape), mean, inv_std, m.gamma, dy, m.dgamma, m.dbeta, dx, m.partial)
 
@@ -210,7 +212,7 @@ class InstanceNorm(Layer):
 
 
 def _group_plan(in_shape: Shape, params: tuple[Param, Param], groups: int) -> Plan:
-    scratch = (Scratch("mean", (groups,)), Scratch("inv_std", (groups,)), _partial(in_shape))
+    scratch = (Scratch("mean", (groups, 2)), Scratch("inv_std", (groups,)), _partial(in_shape))
     return Plan(in_shape, params=params, scratch=scratch, work=work_size(in_shape[-1]))
 
 

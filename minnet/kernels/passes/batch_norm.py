@@ -1,8 +1,8 @@
 """Normalisation of each channel over the batch.
 
-Arrays are C-contiguous: x, y, dy, dx (wide rows, width), see ``channels``, all else (C,). ``partial`` (PARTS, SUMS, C)
-and ``work`` (threads, work_size(C)) are scratch; the first thread's holds what all read by lane. Each parallel kernel
-has a serial twin of the same tasks, for arrays too small to wake a second thread for.
+Arrays are C-contiguous: x, y, dy, dx (wide rows, width) and mean (2, C), see ``channels``, all else (C,). ``partial``
+(PARTS, SUMS, C) and ``work`` (threads, work_size(C)) are scratch; the first thread's holds what all read by lane. Each
+parallel kernel has a serial twin of the same tasks, for arrays too small to wake a second thread for.
 """
 
 import math
@@ -11,18 +11,19 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from ..compile import helper, kernel, parallel_kernel
+from ..vector.sums import two_sum
 from .channels import add_parts, gradient_sums, input_gradient, merge_moments, moments, normalise, spread
 
 
 @helper
 def _merge_parts(x, parts, partial, mean, var):
-    beside = x.shape[1] // mean.size
+    beside = x.shape[1] // var.size
     for part in range(parts):
         before, after = beside * (len(x) * part // parts), beside * (len(x) * (part + 1) // parts)
-        merge_moments(before, mean, var, after - before, partial[part, 0], partial[part, 1])
-    scale = x.dtype.type(mean.size / x.size)
-    for c in range(mean.size):
-        mean[c] += x[0, c]
+        merge_moments(before, mean[0], var, after - before, partial[part, 0], partial[part, 1])
+    scale = x.dtype.type(var.size / x.size)
+    for c in range(var.size):
+        mean[0, c], mean[1, c] = two_sum(x[0, c], mean[0, c])
         var[c] *= scale
 
 
@@ -54,10 +55,11 @@ def running_average(running, momentum, value):
 @helper
 def _prepare(width, mean, var, eps, gamma, beta, inv_std, lanes):
     """inv_std, and what ``normalise`` takes by lane."""
-    for c in range(mean.size):
-        inv_std[c] = mean.dtype.type(1) / math.sqrt(var[c] + eps)
-        lanes[c], lanes[width + c], lanes[2 * width + c] = mean[c], gamma[c] * inv_std[c], beta[c]
-    spread(mean.size, width, 0, 3, lanes)
+    for c in range(var.size):
+        inv_std[c] = var.dtype.type(1) / math.sqrt(var[c] + eps)
+        scale = gamma[c] * inv_std[c]
+        lanes[c], lanes[width + c], lanes[2 * width + c] = mean[0, c], scale, beta[c] - scale * mean[1, c]
+    spread(var.size, width, 0, 3, lanes)
 
 
 @kernel
@@ -80,19 +82,20 @@ def batch_norm_parallel(x, parts, mean, var, eps, gamma, beta, inv_std, floor, y
 @helper
 def _centre(width, mean, lanes):
     """The wide row that ``gradient_sums`` takes."""
-    for c in range(mean.size):
-        lanes[c] = mean[c]
-    spread(mean.size, width, 0, 1, lanes)
+    for c in range(mean.shape[1]):
+        lanes[c] = mean[0, c]
+    spread(mean.shape[1], width, 0, 1, lanes)
 
 
 @helper
-def _prepare_backward(width, inv_std, gamma, share, dgamma, dbeta, lanes):
-    """dgamma, so far the sum of dy * (x - mean), and what ``input_gradient`` takes by lane beside the mean."""
+def _prepare_backward(width, mean, inv_std, gamma, share, dgamma, dbeta, lanes):
+    """dgamma, so far the sum of dy * (x - mean[0]), and what ``input_gradient`` takes by lane beside the mean."""
     for c in range(dgamma.size):
-        dgamma[c] *= inv_std[c]
+        dgamma[c] = (dgamma[c] - mean[1, c] * dbeta[c]) * inv_std[c]
         gain = gamma[c] * inv_std[c]
-        lanes[width + c], lanes[2 * width + c] = gain, -gain * inv_std[c] * (share * dgamma[c])
-        lanes[3 * width + c] = -gain * (share * dbeta[c])
+        slope = -gain * inv_std[c] * (share * dgamma[c])
+        lanes[width + c], lanes[2 * width + c] = gain, slope
+        lanes[3 * width + c] = -gain * (share * dbeta[c]) - slope * mean[1, c]
     spread(dgamma.size, width, 1, 4, lanes)
 
 
@@ -108,7 +111,7 @@ def batch_norm_backward(x, parts, mean, inv_std, gamma, share, dy, dgamma, dbeta
     for part in range(parts):
         gradient_sums(x, dy, part, parts, work[0], partial[part, 0], partial[part, 1], work[0, 4 * width :])
     add_parts(parts, partial, dgamma, dbeta)
-    _prepare_backward(width, inv_std, gamma, share, dgamma, dbeta, work[0])
+    _prepare_backward(width, mean, inv_std, gamma, share, dgamma, dbeta, work[0])
     for part in range(parts):
         input_gradient(x, dy, part, parts, work[0], dx)
 
@@ -123,7 +126,7 @@ def batch_norm_backward_parallel(x, parts, mean, inv_std, gamma, share, dy, dgam
         own = work[get_thread_id(), 4 * width :]
         gradient_sums(x, dy, part, parts, work[0], partial[part, 0], partial[part, 1], own)
     add_parts(parts, partial, dgamma, dbeta)
-    _prepare_backward(width, inv_std, gamma, share, dgamma, dbeta, work[0])
+    _prepare_backward(width, mean, inv_std, gamma, share, dgamma, dbeta, work[0])
     for i in prange(parts):
         part = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
         input_gradient(x, dy, part, parts, work[0], dx)

@@ -1,8 +1,9 @@
 """Normalisation of each sample over its positions and a group of its channels.
 
-Arrays are C-contiguous: x, y, dy, dx of shape (n, wide rows, width), see ``channels``, gamma and beta (C,), mean and
-inv_std (n, groups). A sample is small enough to stay in the cache, so all that is done to it is done at once. ``work``
-(threads, work_size(C)) is scratch. Each parallel kernel has a serial twin of the same tasks, for small arrays.
+Arrays are C-contiguous: x, y, dy, dx of shape (n, wide rows, width), see ``channels``, gamma and beta (C,), mean
+(n, groups, 2), inv_std (n, groups). A sample is small enough to stay in the cache, so all that is done to it is done at
+once. ``work`` (threads, work_size(C)) is scratch. Each parallel kernel has a serial twin of the same tasks, for small
+arrays.
 """
 
 import math
@@ -11,7 +12,7 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from ..compile import helper, kernel, parallel_kernel
-from ..vector.sums import add_block, finish, start
+from ..vector.sums import add_block, finish, start, two_sum
 from .channels import add_parts, gradient_sums, input_gradient, moments, normalise, spread
 
 
@@ -19,19 +20,20 @@ from .channels import add_parts, gradient_sums, input_gradient, moments, normali
 def _prepare(positions, width, shift, means, squares, eps, gamma, beta, mean, inv_std, lanes):
     """Mean and inv_std of each group from its channels' moments, and what ``normalise`` takes by lane."""
     channels, one = gamma.size, gamma.dtype.type(1)
-    each = channels // mean.size
+    each = channels // inv_std.size
     share, count = one / gamma.dtype.type(each), gamma.dtype.type(positions)
-    for g in range(mean.size):
+    for g in range(inv_std.size):
         total, total_squares = gamma.dtype.type(0), gamma.dtype.type(0)
         for c in range(g * each, (g + 1) * each):
             total += means[c]
         centre = share * total
         for c in range(g * each, (g + 1) * each):
             total_squares += squares[c] + count * (means[c] - centre) * (means[c] - centre)
-        mean[g] = shift[g * each] + centre
+        mean[g, 0], mean[g, 1] = two_sum(shift[g * each], centre)
         inv_std[g] = one / math.sqrt(total_squares * share / count + eps)
         for c in range(g * each, (g + 1) * each):
-            lanes[c], lanes[width + c], lanes[2 * width + c] = mean[g], gamma[c] * inv_std[g], beta[c]
+            scale = gamma[c] * inv_std[g]
+            lanes[c], lanes[width + c], lanes[2 * width + c] = mean[g, 0], scale, beta[c] - scale * mean[g, 1]
     spread(channels, width, 0, 3, lanes)
 
 
@@ -64,20 +66,21 @@ def group_norm_parallel(x, parts, eps, gamma, beta, mean, inv_std, floor, y, wor
 
 
 @helper
-def _prepare_backward(positions, width, inv_std, gamma, products, sums, lanes):
-    """products by what they are to dgamma, and what ``input_gradient`` takes by lane beside the mean."""
+def _prepare_backward(positions, width, mean, inv_std, gamma, products, sums, lanes):
+    """products to what they are to dgamma, and what ``input_gradient`` takes by lane beside the mean."""
     channels, zero = gamma.size, gamma.dtype.type(0)
     each = channels // inv_std.size
     share = gamma.dtype.type(1) / gamma.dtype.type(positions * each)
     for g in range(inv_std.size):
-        inv, total, projected = inv_std[g], zero, zero
+        inv, rest, total, projected = inv_std[g], mean[g, 1], zero, zero
         for c in range(g * each, (g + 1) * each):
-            products[c] *= inv
+            products[c] = (products[c] - rest * sums[c]) * inv
             total += gamma[c] * sums[c]
             projected += gamma[c] * products[c]
+        slope = -inv * inv * (share * projected)
         for c in range(g * each, (g + 1) * each):
-            lanes[width + c], lanes[2 * width + c] = gamma[c] * inv, -inv * inv * (share * projected)
-            lanes[3 * width + c] = -inv * (share * total)
+            lanes[width + c], lanes[2 * width + c] = gamma[c] * inv, slope
+            lanes[3 * width + c] = -inv * (share * total) - slope * rest
     spread(channels, width, 1, 4, lanes)
 
 
@@ -91,10 +94,10 @@ def _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dx, partial,
     start(totals, rests)
     for i in range(samples * part // parts, samples * (part + 1) // parts):
         for c in range(channels):
-            work[c] = mean[i, c // each]
+            work[c] = mean[i, c // each, 0]
         spread(channels, width, 0, 1, work)
         gradient_sums(x[i], dy[i], 0, 1, work, products, sums, work[4 * width :])
-        _prepare_backward(rows * width // channels, width, inv_std[i], gamma, products, sums, work)
+        _prepare_backward(rows * width // channels, width, mean[i], inv_std[i], gamma, products, sums, work)
         add_block(totals, rests, block)
         if dx.size > 0:
             input_gradient(x[i], dy[i], 0, 1, work, dx[i])

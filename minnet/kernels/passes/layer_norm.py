@@ -1,7 +1,8 @@
 """Normalisation of each row over its features.
 
-Arrays are C-contiguous: x, y, dy, dx of shape (rows, C), gamma and beta (C,), mean and inv_std (rows,). Rows are cut
-into ``parts`` (see ``channels``); each parallel kernel has a serial twin of the same tasks, for small arrays.
+Arrays are C-contiguous: x, y, dy, dx of shape (rows, C), gamma and beta (C,), mean (rows, 2), see ``channels``,
+and inv_std (rows,). Rows are cut into ``parts``; each parallel kernel has a serial twin of the same tasks, for small
+arrays.
 """
 
 import math
@@ -9,9 +10,15 @@ import math
 import numpy as np
 from numba import prange
 
-from ..compile import helper, kernel, parallel_kernel
-from ..vector.sums import DEPTH, add_block, finish, start
+from ..compile import fused_helper, helper, kernel, parallel_kernel
+from ..vector.sums import DEPTH, add_block, difference, finish, start, two_sum
 from .channels import add_parts
+
+
+@fused_helper
+def _scaled(x, centre, scale, lost):
+    """(x - centre) * scale - lost. In another order, what was lost would be lost again, next to centre."""
+    return (x - centre) * scale - lost
 
 
 @helper
@@ -21,14 +28,15 @@ def _normalise_rows(x, part, parts, eps, gamma, beta, mean, inv_std, y):
         row, out = x[r], y[r]
         total, squares = x.dtype.type(0), x.dtype.type(0)
         for c in range(row.size):
-            total += row[c] - row[0]  # a mean far above the deviation then costs no digits
-        centre = row[0] + total * scale
+            total += difference(row[c], row[0])  # a mean far above the deviation then costs no digits
+        centre, rest = two_sum(row[0], total * scale)
         for c in range(row.size):
             squares += (row[c] - centre) * (row[c] - centre)
-        inv = one / math.sqrt(squares * scale + eps)
+        inv = one / math.sqrt(squares * scale - rest * rest + eps)
+        lost = rest * inv
         for c in range(row.size):
-            out[c] = gamma[c] * ((row[c] - centre) * inv) + beta[c]
-        mean[r], inv_std[r] = centre, inv
+            out[c] = gamma[c] * _scaled(row[c], centre, inv, lost) + beta[c]
+        mean[r, 0], mean[r, 1], inv_std[r] = centre, rest, inv
 
 
 @kernel
@@ -52,19 +60,20 @@ def _gradients_of_some_rows(x, first, last, mean, inv_std, gamma, dy, dgamma, db
     for c in range(gamma.size):
         dgamma[c], dbeta[c] = zero, zero
     for r in range(first, last):
-        row, gradient, centre, inv = x[r], dy[r], mean[r], inv_std[r]
-        total, projected = zero, zero
+        row, gradient, centre, inv = x[r], dy[r], mean[r, 0], inv_std[r]
+        total, projected, lost = zero, zero, mean[r, 1] * inv
         for c in range(row.size):
-            product = gradient[c] * ((row[c] - centre) * inv)
+            product = gradient[c] * _scaled(row[c], centre, inv, lost)
             dgamma[c] += product
             dbeta[c] += gradient[c]
             total += gamma[c] * gradient[c]
             projected += gamma[c] * product
         if dx.size > 0:
             out = dx[r]
-            shift, slope = total * scale, projected * scale * inv
+            slope = projected * scale * inv
+            lost = slope * mean[r, 1] - total * scale
             for c in range(row.size):
-                out[c] = inv * (gamma[c] * gradient[c] - shift - slope * (row[c] - centre))
+                out[c] = inv * (gamma[c] * gradient[c] - _scaled(row[c], centre, slope, lost))
 
 
 @helper

@@ -13,11 +13,17 @@ DEPTH = 32  # terms of a block
 
 
 @exact_helper
-def _two_sum(a, b):
+def two_sum(a, b):
     """(s, e): s = a + b as rounded, and s + e = a + b exactly."""
     total = a + b
     moved = total - a
     return total, (a - (total - moved)) + (b - moved)
+
+
+@exact_helper
+def difference(a, b):
+    """a - b, which no sum around it takes apart."""
+    return a - b
 
 
 @helper
@@ -31,7 +37,7 @@ def start(totals, rests):
 def add_block(totals, rests, block):
     """Add block[j], the sum of some terms, to sum j."""
     for j in range(totals.size):
-        totals[j], lost = _two_sum(totals[j], block[j])
+        totals[j], lost = two_sum(totals[j], block[j])
         rests[j] += lost
 
 
