@@ -37,7 +37,7 @@ def sources(file: Path) -> frozenset[Path]:
 
 def _imports(file: Path) -> list[Path]:
     """The modules of this folder that a file in it names in lines such as ``from ..vector.sums import finish``."""
-    found = []
+    found: list[Path] = []
     for dots, name in _IMPORT.findall(_contents(file)):
         path = file.parents[len(dots) - 1].joinpath(*name.decode().split("."))
         found += path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]
