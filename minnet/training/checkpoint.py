@@ -40,9 +40,11 @@ class Checkpoint(Callback):
     Args:
         folder: folder for the files. It is created if necessary, and does not depend on later changes of the working
             directory. It must not contain files of another run, and no other run may use it at the same time: a file
-            ``.lock`` in the folder makes the second of two runs fail before its first step, in any process. A lock file
-            that a killed process left behind locks no run out. If a run is resumed from an older file, files of later
-            steps are kept until the run has passed these steps, and ``best.ckpt`` until there is a better epoch.
+            ``.lock`` in the folder makes the second of two runs fail before its first step, in any process or thread.
+            In one thread, where only one of them can be in a step, the second gets the folder, and the first fails at
+            its next file. A lock file that a killed process left behind locks no run out. If a run is resumed from an
+            older file, files of later steps are kept until the run has passed these steps, and ``best.ckpt`` until
+            there is a better epoch.
         at: ``"epoch"`` for the end of each epoch, a number n for every n-th step, an event of the schedule, a list of
             steps or a function of the step, see ``Moments``.
         keep: number of files up to the present step that are kept, the newest ones.
