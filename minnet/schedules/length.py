@@ -11,6 +11,7 @@ from .times import step_of
 def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) -> None:
     """Warn if the run is shorter than the schedule, or if the schedule's length looks like a number of epochs."""
     length, epochs = schedule.length, steps / per_epoch
+    advice = f"Lengths are in steps; schedule.in_epochs({per_epoch}) reads them as epochs."
     if length == epochs and per_epoch > 1:
         came = f"one of {length:g} steps, as many as the run has epochs"
     # A schedule that ends above its start is a warm-up, which may be short.
@@ -18,14 +19,15 @@ def warn_of_length(name: str, schedule: Schedule, steps: int, per_epoch: int) ->
         came = f"one of {length:g} steps, fewer than the run has epochs"
     elif steps < length * (1 - 1e-9) and math.isfinite(length):
         came = f"one of {length:g} steps, of which the run leaves out the last"
+        advice = "Give the schedule the length of the run, or train longer."
     elif _starts_too_late(schedule, steps):
         came = "one whose first event comes after the run's last step"
+        advice = "Give the schedule shorter lengths, or train longer."
     else:
         return
     warnings.warn(
         f"Trainer: expected a schedule of {name} that suits a run of {steps} steps ({epochs:g} epochs of "
-        f"{per_epoch}); got {came}: {schedule!r}. Lengths are in steps; schedule.in_epochs({per_epoch}) reads "
-        "them as epochs.",
+        f"{per_epoch}); got {came}: {schedule!r}. {advice}",
         UserWarning,
         stacklevel=3,
     )

@@ -129,9 +129,15 @@ UNSUITED = [  # of runs of 3 epochs of 3 steps
 @pytest.mark.parametrize(("schedule", "came"), UNSUITED, ids=str)
 @pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 9}], ids=str)
 def test_a_schedule_that_does_not_suit_its_run_gets_a_word(schedule, came, length):
+    # A schedule that is too long for the run would be longer in epochs.
+    advice = "Lengths are in steps; schedule.in_epochs(3) reads them as epochs."
+    if "leaves out" in came:
+        advice = "Give the schedule the length of the run, or train longer."
+    elif "first event" in came:
+        advice = "Give the schedule shorter lengths, or train longer."
     expected = (
         "Trainer: expected a schedule of lr that suits a run of 9 steps (3 epochs of 3); got "
-        f"{came}: {schedule!r}. Lengths are in steps; schedule.in_epochs(3) reads them as epochs."
+        f"{came}: {schedule!r}. {advice}"
     )
     with pytest.warns(UserWarning, match="expected a schedule of lr that suits") as caught:
         make_trainer(lr=schedule, **length)
