@@ -132,7 +132,7 @@ seed(
 
 def batch_norm_without(part):
     def spoil(m, x, y, dy, dx):
-        xhat = (x - m.mean) * m.inv_std
+        xhat = (x - m.mean.sum(axis=0)) * m.inv_std  # the mean, and what its rounding lost
         terms = {"mean": dy.mean(axis=0), "variance": xhat * (dy * xhat).mean(axis=0)}
         copy(dx, m.gamma * m.inv_std * (dy - sum(value for name, value in terms.items() if name != part)))
 
@@ -154,7 +154,7 @@ seed(
 
 
 def layer_norm_over_the_batch(m, x, y, dy, dx):
-    xhat, g = (x - m.mean[:, None]) * m.inv_std[:, None], dy * m.gamma
+    xhat, g = (x - m.mean.sum(axis=-1)[:, None]) * m.inv_std[:, None], dy * m.gamma
     copy(dx, m.inv_std[:, None] * (g - g.mean(axis=0) - xhat * (g * xhat).mean(axis=0)))
 
 
@@ -165,8 +165,8 @@ seed(mn.LayerNorm, [], (5,), "dbeta over the features", lambda m, x, y, dy, dx: 
 
 def by_channel(m, x):
     """Mean and inv_std of (n, positions, C), one for each sample and channel."""
-    each = x.shape[-1] // m.mean.shape[1]
-    return m.mean.repeat(each, axis=1)[:, None], m.inv_std.repeat(each, axis=1)[:, None]
+    each = x.shape[-1] // m.inv_std.shape[1]
+    return m.mean.sum(axis=-1).repeat(each, axis=1)[:, None], m.inv_std.repeat(each, axis=1)[:, None]
 
 
 def group_norm_over(axes):
@@ -174,7 +174,7 @@ def group_norm_over(axes):
 
     def spoil(m, x, y, dy, dx):
         centre, inv = by_channel(m, x)
-        shape = (*x.shape[:2], m.mean.shape[1], -1)
+        shape = (*x.shape[:2], m.inv_std.shape[1], -1)
         g, xhat = (dy * m.gamma).reshape(shape), ((x - centre) * inv).reshape(shape)
         inner = g - g.mean(axis=axes, keepdims=True) - xhat * (g * xhat).mean(axis=axes, keepdims=True)
         copy(dx, inv * inner.reshape(x.shape))
@@ -184,7 +184,7 @@ def group_norm_over(axes):
 
 def other_groups_statistics(m, x, y, dy, dx):
     centre, inv = by_channel(m, x)
-    each = x.shape[-1] // m.mean.shape[1]
+    each = x.shape[-1] // m.inv_std.shape[1]
     copy(m.dgamma, (dy * ((x - np.roll(centre, each, -1)) * np.roll(inv, each, -1))).sum(axis=(0, 1)))
 
 
