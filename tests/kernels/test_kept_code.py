@@ -16,8 +16,7 @@ from minnet.kernels import cache
 from minnet.kernels.compile import kernel
 from minnet.kernels.passes import flat
 
-ROOT = Path(__file__).parents[2]
-KERNELS = ROOT / "minnet" / "kernels"
+KERNELS = Path(cache.__file__).parent  # of the package that is tested, which may be an installed one
 X = np.ones(3, np.float32)
 
 
@@ -218,7 +217,7 @@ def elsewhere(package, **environment):
 
 
 def test_where_nothing_can_be_kept_kernels_are_compiled_after_one_warning(tmp_path):
-    shutil.copytree(ROOT / "minnet", tmp_path / "minnet", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(KERNELS.parent, tmp_path / "minnet", ignore=shutil.ignore_patterns("__pycache__"))
     # A file where the folder should be keeps even the superuser from writing.
     (tmp_path / "minnet" / "kernels" / "passes" / "__pycache__").write_text("", encoding="utf-8")
     nowhere = {"HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache", "NUMBA_CACHE_DIR": ""}
