@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import checks, streams
 from ..kernels.arrays import aligned_empty
-from ..kernels.passes.gather import collect
+from ..kernels.passes.gather import collect, take
 from .arrays import Data, check_data
 from .augment import Augment
 from .standardize import Standardizer
@@ -46,6 +46,18 @@ def _value_options(
     mean, std = (0, 1) if standardize is None else (standardize.mean, standardize.std)
     mean, std = (np.broadcast_to(values, x.shape[1:]).astype(dtype).reshape(-1) for values in (mean, std))
     return dtype.type(255 if x.dtype == np.uint8 else 1), mean, std
+
+
+_TAKEN = tuple(map(np.dtype, (np.float32, np.float64, np.int64)))  # dtypes that the kernel is compiled for
+
+
+def _take(values: np.ndarray, order: np.ndarray, position: int, out: np.ndarray) -> None:
+    """Fill ``out`` with the samples of ``values`` whose indices are in ``order`` from ``position`` on."""
+    if values.dtype in _TAKEN:
+        take(values.reshape(len(values), -1), order, position, out.reshape(len(out), -1))
+    else:
+        # mode="clip" because "raise" would copy the whole result.
+        np.take(values, order[position : position + len(out)], axis=0, out=out, mode="clip")
 
 
 class Batches:
@@ -166,7 +178,7 @@ class Batches:
             return self._x[chosen], self._y[chosen]
         x = np.empty((len(chosen), *self._x.shape[1:]), self._x_out.dtype)
         images, out = (values.reshape(len(values), *self._image_shape) for values in (self._x, x))
-        collect(images, chosen, 0, (*_noise_options(self.seed, Augment()), *self._options[3:]), out)
+        collect(images, chosen, 0, 0, (*_noise_options(self.seed, Augment()), *self._options[3:]), out)
         return x, self._y[chosen]
 
     def everything(self) -> Data:
@@ -181,7 +193,7 @@ class Batches:
     @property
     def coming(self) -> np.ndarray:
         """Indices in the data of the samples that ``next`` will return. The array is valid until ``next`` is called."""
-        return self._order[self.position : min(self.position + self.batch_size, self.per_epoch)]
+        return self._order[self.position : self.position + self.next_size]
 
     def _shuffle(self) -> None:
         np.copyto(self._order, self._sorted)
@@ -190,20 +202,42 @@ class Batches:
 
     def next(self) -> Data:
         """Return the next batch (x, y); epochs follow one another. The arrays are valid until the next call."""
-        chosen = self.coming
-        x, y = self._x_out[: len(chosen)], self._y_out[: len(chosen)]
-        # mode="clip" because "raise" would copy the whole result.
+        size = self.next_size
+        self.gather(size, self.position, self.epoch_index)
+        self.advance(size)
+        return self.places(size)
+
+    @property
+    def next_size(self) -> int:
+        """The number of samples in the batch that ``next`` will return."""
+        return min(self.batch_size, self.per_epoch - self.position)
+
+    def places(self, size: int) -> Data:
+        """Return the arrays (x, y) that batches of this size are gathered into."""
+        return self._x_out[:size], self._y_out[:size]
+
+    def gather(self, size: int, position: int, epoch: int) -> None:
+        """Gather a batch into ``places(size)``, from a position in the present order.
+
+        Args:
+            size: number of samples.
+            position: number of samples in the order before the batch.
+            epoch: epoch, counted from 0, for which the augmentation is drawn.
+        """
+        x, y = self.places(size)
         if self._as_is:
-            np.take(self._x, chosen, axis=0, out=x, mode="clip")
+            _take(self._x, self._order, position, x)
         else:
             images, out = (values.reshape(len(values), *self._image_shape) for values in (self._x, x))
-            collect(images, chosen, self.epoch_index, self._options, out)
-        np.take(self._y, chosen, axis=0, out=y, mode="clip")
-        self.position += len(chosen)
+            collect(images, self._order, position, epoch, self._options, out)
+        _take(self._y, self._order, position, y)
+
+    def advance(self, size: int, batches: int = 1) -> None:
+        """Move the position past ``batches`` batches of ``size`` samples each, within one epoch."""
+        self.position += size * batches
         if self.position == self.per_epoch:
             self.epoch_index, self.position = self.epoch_index + 1, 0
             self._shuffle()
-        return x, y
 
     def epoch(self) -> Iterator[Data]:
         """Yield the remaining batches of the current epoch. Each is valid until the next one."""

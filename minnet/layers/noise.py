@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..kernels.passes.dropout import dropout, dropout_channels
+from ..kernels.passes.flat import copy
 from .base import Layer
 from .memory import Memory
 from .spec import Plan, Scratch, Shape
@@ -30,7 +31,7 @@ class _Dropout(Layer):
             threshold = np.uint64(int(self.rate * 2.0**64))
             self._drop(m, source, threshold, source.dtype.type(1 / (1 - self.rate)), target)
         else:
-            np.copyto(target, source)
+            copy(source, target)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         self._apply(m, x, y)

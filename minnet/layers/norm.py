@@ -8,6 +8,7 @@ import numpy as np
 from .. import checks
 from ..kernels.passes import batch_norm, group_norm, layer_norm
 from ..kernels.passes.channels import PARTS, SUMS, by_size, parts_of, width_of, work_size
+from ..kernels.passes.flat import copy, fill
 from .base import Layer
 from .initializers import Constant, Zeros
 from .memory import Memory
@@ -100,9 +101,9 @@ class BatchNorm(Layer):
                 batch_norm.running_average(m.running_mean, momentum, m.mean[0])
                 batch_norm.running_average(m.running_var, momentum, m.var)
         else:
-            np.copyto(m.mean[0], m.running_mean)
-            m.mean[1] = 0
-            np.copyto(m.var, m.running_var)
+            copy(m.running_mean, m.mean[0])
+            fill(m.mean[1], x.dtype.type(0))
+            copy(m.running_var, m.var)
         apply = by_size(x.size, batch_norm.batch_norm, batch_norm.batch_norm_parallel)
         apply(x, parts, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, m.floor, y, m.work)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..kernels.passes.flat import count
 from ..layers import Chain, Layer
 from ..layers.base import Observer
 from ..layers.memory import Node, Run
@@ -223,7 +224,7 @@ class Net(Passes):
         if not self._loss().hits(batch.scores, self._check_targets(y, len(batch.scores)), batch.hits):
             return None
         if sample_weight is None:
-            return int(np.count_nonzero(batch.hits))
+            return int(count(batch.hits))
         return float(np.add.reduce(sample_weight, where=batch.hits))
 
     def counted(self, y: Any, *, sample_weight: np.ndarray | None = None) -> float:

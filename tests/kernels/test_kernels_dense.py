@@ -114,16 +114,16 @@ def make_gather(of_bytes, flip):
         x = rng.standard_normal((11, *image)) if not of_bytes else rng.integers(0, 256, (11, *image)).astype(np.uint8)
         mean, std = rng.standard_normal(math.prod(image)), rng.uniform(0.5, 2, math.prod(image))
         options = [STREAM, below(flip), crop, 255.0 if of_bytes else 1.0, mean, std]
-        return [x, rng.integers(0, 11, n), 7, *options, empty((n, *image))]
+        return [x, rng.integers(0, 11, n + 3), 2, 7, *options, empty((n, *image))]
 
     return make
 
 
-def gather_twin(x, order, epoch, stream, flip, crop, scale, mean, std, out):
+def gather_twin(x, order, position, epoch, stream, flip, crop, scale, mean, std, out):
     _, rows, columns, channels = x.shape
     base = mixed((int(stream) + mixed(epoch * GOLDEN & MASK)) & MASK)
     draws = list(splitmix64(base, 3 * len(x)))
-    for place, i in enumerate(order):
+    for place, i in enumerate(order[position : position + len(out)]):
         down, right, side = draws[3 * i : 3 * i + 3]
         top, left = ((d >> 32) * (2 * crop + 1) >> 32 for d in (down, right))
         window = np.pad(x[i], ((crop, crop), (crop, crop), (0, 0)))[top : top + rows, left : left + columns]
@@ -140,6 +140,11 @@ for _kernel in (gather.gather, gather.gather_parallel):
     for _of_bytes in (True, False):
         twin_of(_kernel, make_gather(_of_bytes, 0.5), GATHERED)(gather_twin)
     twin_of(_kernel, make_gather(True, 0.0), GATHERED[2:3])(gather_twin)
+
+
+@twin_of(gather.take, lambda rng, s: [rng.standard_normal((11, s[1])), rng.integers(0, 11, s[0] + 3), 2, empty(s)])
+def take(x, order, position, out):
+    out[:] = [x[i] for i in order[position : position + len(out)]]
 
 
 @twin_of(

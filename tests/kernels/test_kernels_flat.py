@@ -33,6 +33,22 @@ def all_finite(x):
     return all(math.isfinite(v) for v in x.reshape(-1))
 
 
+@twin_of(flat.fill, lambda rng, s: [rng.standard_normal(s), 0.3], FLAT)
+def fill(x, value):
+    x[:] = value
+
+
+@twin_of(flat.copy, lambda rng, s: [rng.standard_normal(s), empty(s[::-1])])
+def copy(source, out):
+    for i in range(source.size):
+        out.flat[i] = source.flat[i]
+
+
+@twin_of(flat.count, lambda rng, s: [rng.random(s) < 0.3], FLAT)
+def count(marks):
+    return sum(map(bool, marks))
+
+
 @twin_of(flat.sum_of_squares, lambda rng, s: [rng.standard_normal(s)], FLAT, sums=True)
 def sum_of_squares(x):
     return math.fsum(v * v for v in x)

@@ -180,9 +180,11 @@ def make_class_weights(rng, shape):
     return [rng.integers(0, 5, shape[0]), rng.random(5), rng.random(shape[0])]
 
 
-@twin_of(loss.weight_of_labels, make_class_weights, sums=True)
-def weight_of_labels(labels, class_weights, weights):
-    return math.fsum(w * class_weights[label] for w, label in zip(weights, labels, strict=True))
+@twin_of(loss.share_among_labels, make_class_weights, sums=True)
+def share_among_labels(labels, class_weights, weights):
+    total = math.fsum(w * class_weights[label] for w, label in zip(weights, labels, strict=True))
+    weights[:] = [w / total for w in weights]
+    return total > 0
 
 
 def make_labels(*numbers):
@@ -194,9 +196,11 @@ def leave_out(labels, ignored, weights):
     weights[:] = [0 if label == ignored else w for w, label in zip(weights, labels, strict=True)]
 
 
-@twin_of(loss.labels_beyond, make_labels(4, -1))
-def labels_beyond(labels, classes, ignored):
-    return sum(label not in range(classes) and label != ignored for label in labels)
+@twin_of(loss.are_labels, make_labels(5, 0))
+@twin_of(loss.are_labels, make_labels(5, -1))
+@twin_of(loss.are_labels, make_labels(4, -1))
+def are_labels(labels, classes, other):
+    return all(label in range(classes) or label == other for label in labels)
 
 
 @twin_of(loss.occurrences, make_labels(3))
@@ -204,9 +208,17 @@ def occurrences(labels, label):
     return list(labels).count(label)
 
 
-@twin_of(loss.first_no_distribution, lambda rng, s: [rng.random(s) * (rng.random((s[0], 1)) < 0.5), 2.0])
-def first_no_distribution(targets, slack):
-    return next((i for i, row in enumerate(targets) if row.min() < 0 or abs(row.sum() - 1) > slack), -1)
+@twin_of(loss.are_distributions, lambda rng, s: [rng.random(s), 1.2])
+@twin_of(loss.are_distributions, lambda rng, s: [rng.random(s) - 0.01, 1e9])
+def are_distributions(targets, slack):
+    return all(row.min() >= 0 and abs(row.sum() - 1) <= slack for row in targets)
+
+
+@twin_of(loss.are_shares, lambda rng, s: [rng.random(s)])
+@twin_of(loss.are_shares, lambda rng, s: [1.01 * rng.random(s)])
+@twin_of(loss.are_shares, lambda rng, s: [rng.random(s) - 0.01])
+def are_shares(values):
+    return all(0 <= value <= 1 for value in values.reshape(-1))
 
 
 def make_weights(rng, shape):

@@ -21,6 +21,30 @@ def all_finite(x):
 
 
 @kernel
+def fill(x, value):
+    """x = value, for flat x."""
+    for i in range(x.size):
+        x[i] = value
+
+
+@kernel
+def copy(source, out):
+    """out = source, element by element in C order; the shapes may differ."""
+    a, b = source.reshape(-1), out.reshape(-1)
+    for i in range(a.size):
+        b[i] = a[i]
+
+
+@kernel
+def count(marks):
+    """How many of the flat truth values are true."""
+    total = 0
+    for i in range(marks.size):
+        total += marks[i]
+    return total
+
+
+@kernel
 def sum_of_squares(x):
     """Sum of x^2 as float64."""
     total = 0.0

@@ -52,27 +52,38 @@ def _gather_one(x, index, base, flip, crop, scale, mean, std, out):
 
 
 @kernel
-def gather(x, order, epoch, stream, flip, crop, scale, mean, std, out):
-    """out[i] = (window of x[order[i]] / scale - mean) / std, for x (samples, H, W, C) of bytes or floats.
+def gather(x, order, position, epoch, stream, flip, crop, scale, mean, std, out):
+    """out[i] = (window of x[order[position + i]] / scale - mean) / std, for x (samples, H, W, C) of bytes or floats.
 
     The window has the image's size and a corner uniform within crop of the image's, with zeros beyond the border; it
     is mirrored left to right where its noise, a uniform 64-bit integer, is below flip. mean and std have one element
     for each of out[i]. The noise is a function of (stream, epoch, index of the sample).
     """
     base = at_step(stream, epoch)
-    for i in range(order.size):
-        _gather_one(x, order[i], base, flip, crop, scale, mean, std, out[i])
+    for i in range(out.shape[0]):
+        _gather_one(x, order[position + i], base, flip, crop, scale, mean, std, out[i])
 
 
 @parallel_kernel
-def gather_parallel(x, order, epoch, stream, flip, crop, scale, mean, std, out):
+def gather_parallel(x, order, position, epoch, stream, flip, crop, scale, mean, std, out):
     """``gather`` on all threads: every sample by itself, so the same bits."""
     base = at_step(stream, epoch)
-    for i in prange(order.size):
-        _gather_one(x, order[i], base, flip, crop, scale, mean, std, out[i])
+    for i in prange(out.shape[0]):
+        _gather_one(x, order[position + i], base, flip, crop, scale, mean, std, out[i])
 
 
-def collect(x: np.ndarray, order: np.ndarray, epoch: int, options: tuple[Any, ...], out: np.ndarray) -> None:
+@kernel
+def take(x, order, position, out):
+    """out[i] = x[order[position + i]], for x (samples, features) and out (n, features)."""
+    for i in range(out.shape[0]):
+        row = order[position + i]
+        for j in range(out.shape[1]):
+            out[i, j] = x[row, j]
+
+
+def collect(
+    x: np.ndarray, order: np.ndarray, position: int, epoch: int, options: tuple[Any, ...], out: np.ndarray
+) -> None:
     """``gather`` by the kernel that suits the size of the batch; options are (stream, flip, crop, scale, mean, std)."""
     chosen = gather if out.size <= _SERIAL else gather_parallel
-    chosen(x, order, epoch, *options, out)
+    chosen(x, order, position, epoch, *options, out)

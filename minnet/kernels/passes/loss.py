@@ -489,13 +489,20 @@ def logistic_hits(scores, targets, out):
 
 
 @kernel
-def weight_of_labels(labels, class_weights, weights):
-    """Sum of weights[i] * class_weights[labels[i]] as float64; no class_weights are 1 each."""
+def share_among_labels(labels, class_weights, weights):
+    """Scale weights so that the sum of weights[i] * class_weights[labels[i]] is 1; no class_weights are 1 each.
+
+    Returns whether the sum was above 0; otherwise the weights stay as they are.
+    """
     total = 0.0
     for i in range(labels.size):
         if weights[i] > weights.dtype.type(0):
             total += weights[i] * (class_weights[labels[i]] if class_weights.size > 0 else 1.0)
-    return total
+    if total > 0:
+        factor = weights.dtype.type(1 / total)
+        for i in range(labels.size):
+            weights[i] *= factor
+    return total > 0
 
 
 @kernel
@@ -507,12 +514,12 @@ def leave_out(labels, ignored, weights):
 
 
 @kernel
-def labels_beyond(labels, classes, ignored):
-    """How many labels are neither from 0 to classes - 1 nor ``ignored``."""
-    count = 0
+def are_labels(labels, classes, other):
+    """Whether every label is from 0 to classes - 1, or ``other``."""
+    right = True
     for i in range(labels.size):
-        count += (labels[i] < 0 or labels[i] >= classes) and labels[i] != ignored
-    return count
+        right &= (0 <= labels[i] < classes) or labels[i] == other
+    return right
 
 
 @kernel
@@ -525,17 +532,26 @@ def occurrences(labels, label):
 
 
 @kernel
-def first_no_distribution(targets, slack):
-    """The first row that is not made of numbers of at least 0 with a sum of 1, within ``slack``; -1 if all are."""
-    zero = targets.dtype.type(0)
+def are_distributions(targets, slack):
+    """Whether every row is made of numbers of at least 0 with a sum of 1, within ``slack``."""
+    zero, right = targets.dtype.type(0), True
     for i in range(targets.shape[0]):
         total, least = 0.0, zero
         for j in range(targets.shape[1]):
             total += targets[i, j]
             least = min(least, targets[i, j])
-        if not (least >= zero and abs(total - 1.0) <= slack):
-            return i
-    return -1
+        right &= least >= zero and abs(total - 1.0) <= slack
+    return right
+
+
+@kernel
+def are_shares(values):
+    """Whether every value, of shape (n, outputs), is from 0 to 1."""
+    zero, one, right = values.dtype.type(0), values.dtype.type(1), True
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            right &= values[i, j] >= zero and values[i, j] <= one
+    return right
 
 
 @kernel

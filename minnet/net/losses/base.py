@@ -6,6 +6,7 @@ import numpy as np
 
 from ... import checks
 from ...kernels.passes import loss as kernels
+from ...kernels.passes.flat import fill
 from ...layers.spec import Shape
 
 
@@ -49,7 +50,7 @@ class Loss:
             TypeError, ValueError: the weights do not fit, or all are 0.
         """
         if sample_weight is None:
-            out.fill(1.0 / out.size)
+            fill(out, out.dtype.type(1.0 / out.size))
             return
         checks.dense(self, "sample weights", sample_weight)
         try:

@@ -31,7 +31,7 @@ class Classification(Loss):
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         labels = self._integers(targets, out_shape[0])
-        if labels.size and not 0 <= labels.min() <= labels.max() < out_shape[0]:
+        if not kernels.are_labels(labels, out_shape[0], 0):
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
             )
@@ -39,6 +39,8 @@ class Classification(Loss):
 
     def _integers(self, targets: Any, classes: int) -> np.ndarray:
         labels = checks.array(self, "targets", targets)
+        if labels.dtype == np.int64 and labels.ndim == 1 and labels.flags.c_contiguous:
+            return labels  # as a Trainer gives them, at every step
         if labels.dtype.kind not in "iu":
             came = f"dtype {labels.dtype}, shape {labels.shape}"
             raise TypeError(f"{self}: expected integer labels; got {came}{_remedy(labels)}")

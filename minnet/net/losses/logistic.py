@@ -24,9 +24,10 @@ class Logistic(Loss):
         if values.dtype.kind not in "iufb":
             raise TypeError(f"{self}: expected numbers from 0 to 1; got dtype {values.dtype}")
         values = with_outputs(self, values, out_shape)
-        if values.size and not (values.min() >= 0 and values.max() <= 1):
+        targets = np.ascontiguousarray(values, dtype)
+        if not kernels.are_shares(targets):
             raise ValueError(f"{self}: expected targets from 0 to 1; got {values.min()} to {values.max()}")
-        return np.ascontiguousarray(values, dtype)
+        return targets
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         return kernels.logistic(scores, targets, weights, dscores)

@@ -9,7 +9,6 @@ import numpy as np
 
 from ... import checks
 from ...kernels.passes import loss as kernels
-from ...kernels.passes.flat import scale
 from ...layers.spec import Shape
 from .classification import Classification
 
@@ -77,7 +76,8 @@ class SoftmaxCrossEntropy(Classification):
         if self.ignored is None:
             return super().check_targets(values, out_shape, dtype)
         labels = self._integers(values, out_shape[0])
-        if beyond := kernels.labels_beyond(labels, out_shape[0], self.ignored):
+        if not kernels.are_labels(labels, out_shape[0], self.ignored):
+            beyond = np.count_nonzero(((labels < 0) | (labels >= out_shape[0])) & (labels != self.ignored))
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1} or the ignored {self.ignored}; got {beyond} "
                 f"others among {labels.min()} to {labels.max()}"
@@ -86,7 +86,8 @@ class SoftmaxCrossEntropy(Classification):
 
     def _probabilities(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         values = np.ascontiguousarray(values, dtype)
-        if (row := kernels.first_no_distribution(values, _SLACK)) >= 0:
+        if not kernels.are_distributions(values, _SLACK):
+            row = next(i for i in range(len(values)) if not kernels.are_distributions(values[i : i + 1], _SLACK))
             raise ValueError(
                 f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {values[row]} in row "
                 f"{row}, with a sum of {values[row].sum():.6g}"
@@ -108,13 +109,12 @@ class SoftmaxCrossEntropy(Classification):
             return
         self.leave_out(targets, out)
         classes = 0 if self.class_weights is None else len(self.class_weights)
-        total = kernels.weight_of_labels(targets, _per_class(self.class_weights, classes, np.dtype(np.float64)), out)
-        if total == 0:
+        per_class = _per_class(self.class_weights, classes, np.dtype(np.float64))
+        if not kernels.share_among_labels(targets, per_class, out):
             but = "" if self.ignored is None else f", with another label than the ignored {self.ignored}"
             raise ValueError(
                 f"{self}: expected some sample of a class that weighs more than 0{but}; got {targets.size} that count 0"
             )
-        scale(out, out.dtype.type(1 / total))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         smoothing = scores.dtype.type(self.label_smoothing)
