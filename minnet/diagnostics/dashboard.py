@@ -71,6 +71,9 @@ class Dashboard(Callback):
                 raise TypeError(f"Dashboard: expected monitors such as UpdateRatios(); got {monitor!r}")
         self.verdicts: list[Verdict] = []
 
+    def inner(self) -> list[Monitor]:
+        return self.monitors
+
     def on_start(self, trainer: Run) -> None:
         for monitor in self.monitors:
             monitor.on_start(trainer)

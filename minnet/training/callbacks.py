@@ -2,7 +2,7 @@
 
 import inspect
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -45,6 +45,7 @@ class Run(Protocol):
     lr_factor: float
     leaving: str | None
     ended: bool
+    over: bool
     identity: str
     evaluate_training: int
 
@@ -75,7 +76,8 @@ class Callback:
     ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``): arrays by
     shape, dtype and CRC-32, functions by name. Keep every argument that matters to a run, or define your own ``repr``.
 
-    One object may be used in several runs, one after the other. A class with a state must reset it in ``on_start`` if
+    One object may be used in several runs, one after the other: a run raises RuntimeError before its first step if a
+    run that has not ended uses the object. A class with a state must reset it in ``on_start`` if
     ``trainer.step`` is 0, so that each run gives the same result as with a new object. If ``trainer.step`` is above 0,
     the run is resumed and ``restore`` has been called, so the state must be kept. A run that was left (Ctrl-C) and
     continues does not call ``on_start`` again.
@@ -121,6 +123,10 @@ class Callback:
 
     def on_end(self, trainer: Run) -> None:
         """Called once when the run ends, for any reason, and again if a run that was left continues and ends."""
+
+    def inner(self) -> "Iterable[Callback]":
+        """Return the callbacks that this one runs itself, such as the monitors of ``Dashboard``."""
+        return ()
 
     def state(self) -> dict[str, Any]:
         """Return the state that the callback has gathered in the run, by name; arguments do not belong to it.

@@ -10,6 +10,7 @@ from ..data import Data, Standardizer, check_data
 from ..net.net import Net
 from ..schedules import Schedule
 from .callbacks import Callback
+from .ownership import with_inner
 
 # (x, y, sample_weight)
 WeightedData = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -25,6 +26,11 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     for callback in found:
         if not isinstance(callback, Callback):
             raise TypeError(f"Trainer: expected callbacks that are Callback objects; got {callback!r}")
+    seen: set[int] = set()
+    for callback in with_inner(found):
+        if id(callback) in seen:
+            raise ValueError(f"Trainer: expected each callback once; got one object twice, {callback!r}")
+        seen.add(id(callback))
     return found
 
 

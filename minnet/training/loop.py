@@ -21,7 +21,7 @@ from ..schedules.given import as_schedule
 from ..schedules.length import telling_steps, warn_of_length
 from ..schedules.schedule import resolved
 from ..storage import archive
-from . import resume
+from . import ownership, resume
 from .callbacks import Callback, Record
 from .description import fingerprint
 from .divergence import DivergenceError
@@ -48,6 +48,7 @@ class Loop:
     lr_factor: float
     leaving: str | None
     ended: bool
+    over: bool
     epoch_so_far: tuple[float, float, float | None]  # see _start
     good: State
     latest: State
@@ -72,6 +73,7 @@ class Loop:
         self.good, self.latest = State(self.net, self.optimizer), State(self.net, self.optimizer)
         self.unproven = False
         self.ended = False
+        self.over = True  # whether another run may use the callbacks
         self._left = None  # state of a run that was left, from before ``on_end`` of the callbacks
         self._begun = False  # whether ``on_start`` of the callbacks was called
         self._amid = False  # whether a step has begun and not ended
@@ -108,6 +110,7 @@ class Loop:
 
     def __iter__(self) -> Iterator[Record]:
         if self._left is not None:
+            ownership.take(self, continues=True)
             self._left.put_back(self.net, self.optimizer)
             self._left = self.leaving = self.history.stopped = None
             self.ended = False
@@ -121,12 +124,16 @@ class Loop:
         epoch = self.batches.epoch_index + 1
         self.net.begin_training()  # other threads predict before or after this step
         try:
-            self._amid = True
-            record, samples, right = self._update(epoch, lr, factor)
-        finally:
-            self.net.end_training()
-        self.step += 1
-        self._note(record, hyperparameters, samples, right)
+            try:
+                self._amid = True
+                record, samples, right = self._update(epoch, lr, factor)
+            finally:
+                self.net.end_training()
+            self.step += 1
+            self._note(record, hyperparameters, samples, right)
+        except BaseException:
+            self.over = True  # the run cannot go on
+            raise
         self._amid = False
         self._rest()
         return record
@@ -254,11 +261,17 @@ class Loop:
     # Start and end ---------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Call ``on_start`` of the callbacks, once."""
-        if not self._begun:
+        """Call ``on_start`` of the callbacks, once; RuntimeError if they belong to another run."""
+        if self._begun:
+            return
+        ownership.take(self, continues=self.step > 0)
+        try:
             for callback in self.callbacks:
                 callback.on_start(self)
-            self._begun = True
+        except BaseException:
+            self.over = True
+            raise
+        self._begun = True
 
     def stop(self, reason: str) -> None:
         """End the run after the current step; ``history.stopped`` becomes ``reason``."""
@@ -283,7 +296,8 @@ class Loop:
         if self.ended:
             return
         self._begin()  # otherwise callbacks would still hold what they recorded in another run
-        self.ended = True
+        ownership.take(self, continues=True)  # an exception may have let another run have them
+        self.ended = self.over = True
         self.optimizer.settle()
         errors = []
         for callback in self.callbacks:

@@ -5,6 +5,7 @@ import numpy as np
 from ..data import Standardizer
 from ..net.description import Document
 from ..storage.archive import CheckpointError
+from . import ownership
 from .description import ResumableRun, describe_net, describe_run
 from .saved import Saved
 from .table import rows_of, table_of
@@ -103,7 +104,9 @@ def put_back(trainer: ResumableRun, saved: Saved) -> None:
         raise saved.spoilt(("epoch_so_far",), so_far)
     stopped = saved.get("history", "stopped", kind=(str, type(None)))
     epochs, rows = saved.table("history", "epochs"), saved.table("history", "steps")
+    ownership.check(trainer, continues=False)
     _restore_callbacks(trainer, saved)
+    ownership.take(trainer, continues=False)
     # From here on nothing can fail, so the state changes as a whole.
     net.params, net.buffers, net.step = params, buffers, net_step
     optimizer.state, optimizer.numbers, optimizer.steps = slots, numbers, steps

@@ -64,6 +64,7 @@ class Trainer(Loop):
         lr_factor: factor of every learning rate, also of groups with an ``lr`` of their own; starts at 1. Controllers
             such as ``ReduceOnPlateau`` set it. The history shows the products.
         leaving: why the run is to be interrupted after the current step, to be continued later; None if it is not.
+        over: whether the run has ended, or cannot go on after an exception, so that other runs may use its callbacks.
         identity: a random name, different for each run. A resumed run has the name of the run that it continues.
         columns: names in the rows of the history's epochs that do not come from callbacks, in order: ``epoch``,
             ``step``, ``loss``; ``accuracy`` if the loss classifies; with ``evaluate_training`` ``train_loss``,

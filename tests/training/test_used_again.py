@@ -234,6 +234,32 @@ def test_a_run_that_was_left_and_goes_on_keeps_what_it_knew(kind, tmp_path, monk
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("kind", CALLBACKS)
+def test_a_second_run_waits_until_the_first_has_ended(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(diagnostics.dashboard, "page", lambda title, words, *_: " ".join(words))
+    callback = CALLBACKS[kind](tmp_path)
+    first, second = trainer_of(7, callback), trainer_of(2, callback)
+    for _ in range(5):
+        next(first)
+    before, start = plain(callback.state()), second.net.params.copy()
+    for attempt in (lambda: next(second), second.run, lambda: second.end("enough")):
+        with pytest.raises(RuntimeError, match=rf"^Trainer: expected callbacks .*; got {kind}\(.* after step 5 of 16"):
+            attempt()
+    assert plain(callback.state()) == before
+    assert np.array_equal(second.net.params, start)
+    first.run(progress=False)
+    found = outcome(first, callback, tmp_path)
+    emptied(tmp_path)
+    alone = CALLBACKS[kind](tmp_path)
+    trainer = trainer_of(7, alone)
+    trainer.run(progress=False)
+    assert found == outcome(trainer, alone, tmp_path)
+    emptied(tmp_path)
+    third = trainer_of(2, callback)
+    third.run(progress=False)
+    assert third.step > 0
+
+
 def test_a_second_fold_that_is_cut_short_has_its_own_weights():
     """The case that made this a table: cross-validation with one EarlyStopping."""
     stopping = mn.EarlyStopping("val_accuracy")
