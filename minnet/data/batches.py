@@ -195,6 +195,13 @@ class Batches:
         """Indices in the data of the samples that ``next`` will return. The array is valid until ``next`` is called."""
         return self._order[self.position : self.position + self.next_size]
 
+    def order_of(self, epoch_index: int) -> np.ndarray:
+        """Return the indices of the samples that an epoch returns, in order, as a new array; the position stays."""
+        other = copy.copy(self)
+        other._order = self._order.copy()
+        other.seek(epoch_index)
+        return other._order[: self.per_epoch]
+
     def _shuffle(self) -> None:
         np.copyto(self._order, self._sorted)
         if self.shuffle:

@@ -195,3 +195,9 @@ def chunks(trainer: Run, data: Data | None) -> Iterator[Data]:
 def samples(trainer: Run, data: Data | None, places: np.ndarray) -> Data:
     """Return new arrays with some samples of ``data``, or of the training data if it is None."""
     return trainer.batches.samples(places) if data is None else (data[0][places], data[1][places])
+
+
+def places_that_count(trainer: Run, data: Data | None) -> np.ndarray:
+    """Return the indices of the samples of ``data``, or of the training data, that are not left out of the loss."""
+    net, y = trainer.net, trainer.batches.data[1] if data is None else data[1]
+    return np.flatnonzero(net.counting(y))

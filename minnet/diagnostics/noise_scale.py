@@ -7,7 +7,7 @@ from ..data import Data, check_data
 from ..net.net import Net
 from ..training.callbacks import Record, Run
 from ..training.moments import When
-from .monitor import SELDOM, Monitor, Twin, samples
+from .monitor import SELDOM, Monitor, Twin, places_that_count, samples
 from .range_test import moving_average
 
 
@@ -47,15 +47,18 @@ class NoiseScale(Monitor):
         self.seed = checks.count("NoiseScale", "seed", seed, least=0)
         self._twin = Twin()
 
+    def on_start(self, trainer: Run) -> None:
+        super().on_start(trainer)
+        self._places = places_that_count(trainer, self.data)
+        if (large := self.parts * self.batch_size) > (size := len(self._places)):
+            raise ValueError(f"NoiseScale: expected parts * batch_size of at most {size} samples; got {large}")
+
     def on_step(self, trainer: Run, record: Record) -> None:
         """Record the estimates for random samples, with the copy."""
         if not self.due(trainer, record.step):
             return
-        size = trainer.batches.size if self.data is None else len(self.data[0])
-        large = self.parts * self.batch_size
-        if large > size:
-            raise ValueError(f"NoiseScale: expected parts * batch_size of at most {size} samples; got {large}")
-        drawn = streams.generator(self.seed, "samples of NoiseScale", record.step).choice(size, large, replace=False)
+        large, stream = self.parts * self.batch_size, streams.generator(self.seed, "samples of NoiseScale", record.step)
+        drawn = self._places[stream.choice(len(self._places), large, replace=False)]
         x, y = samples(trainer, self.data, drawn)
         gradient, noise = noise_scale(self._twin.of(trainer.net), x, y, self.parts)
         self.record(record.step, {"gradient": gradient, "noise": noise})

@@ -9,7 +9,7 @@ from ..data import Data, check_data
 from ..net.net import Net
 from ..training.callbacks import Record, Run
 from ..training.moments import When
-from .monitor import SELDOM, Monitor, Twin, samples
+from .monitor import SELDOM, Monitor, Twin, places_that_count, samples
 
 # Step of the central difference of gradients. Its errors, h^2 and eps / h, are small in double precision, and few ReLUs
 # change sides within this distance.
@@ -57,15 +57,19 @@ class Sharpness(Monitor):
         self.seed = checks.count("Sharpness", "seed", seed, least=0)
         self._twin = Twin(np.float64)
 
+    def on_start(self, trainer: Run) -> None:
+        super().on_start(trainer)
+        places = places_that_count(trainer, self.data)
+        few = min(len(places), self.samples) if self.data is None else len(places)
+        stream = streams.generator(self.seed, "samples of Sharpness")
+        self._drawn = places[stream.choice(len(places), few, replace=False)]
+
     def on_step(self, trainer: Run, record: Record) -> None:
         """Record the sharpness of the copy."""
         if self.due(trainer, record.step):
-            size = trainer.batches.size if self.data is None else len(self.data[0])
-            few = min(size, self.samples) if self.data is None else size
-            drawn = streams.generator(self.seed, "samples of Sharpness").choice(size, few, replace=False)
             value, residual = sharpness(
                 self._twin.of(trainer.net),
-                *samples(trainer, self.data, drawn),
+                *samples(trainer, self.data, self._drawn),
                 iterations=self.iterations,
                 tolerance=self.tolerance,
                 seed=self.seed,

@@ -241,6 +241,15 @@ class Net(Passes):
             self._loss().leave_out(targets, sample_weight)
         return float(sample_weight.sum())
 
+    def counting(self, y: Any, *, sample_weight: Any = None) -> np.ndarray:
+        """Return which samples add to the loss, booleans of shape (n,): not those of weight 0 or with ignored labels.
+
+        Raises:
+            TypeError, ValueError: an argument does not fit, or no sample counts.
+        """
+        targets = self._loss().check_targets(y, self.output_shape, self.dtype)
+        return self._loss().counting(targets, sample_weight)
+
     def predict(self, x: np.ndarray, *, batch_size: int = CHUNK) -> np.ndarray:
         """Return the scores, shape (n, *output_shape), in a new array, computed ``batch_size`` samples at a time."""
         self._check_shape(x)

@@ -1,12 +1,13 @@
 """Checks of what a trainer is given: data, weights of samples, rates and callbacks."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from .. import checks
-from ..data import Data, Standardizer, check_data
+from ..data import Batches, Data, Standardizer, check_data
 from ..net.net import Net
 from ..schedules import Schedule
 from .callbacks import Callback
@@ -53,28 +54,46 @@ def sample_weights(who: str, weights: Any, samples: int) -> np.ndarray:
             f"{who}: expected sample_weight as {samples} numbers, one a sample; got {array.dtype}, shape {array.shape}"
         )
     array = np.array(array, np.float64)
-    if not np.isfinite(array).all() or array.min() < 0 or not array.any():
+    if not np.isfinite(array).all() or array.min() < 0:
         raise ValueError(
-            f"{who}: expected sample_weight finite, of at least 0 and not all 0; got {array.min():.4g} to "
-            f"{array.max():.4g}"
+            f"{who}: expected sample_weight finite and of at least 0; got {array.min():.4g} to {array.max():.4g}"
         )
     return array
 
 
-def weights_of_batches(weights: Any, samples: int, smallest: int) -> np.ndarray:
-    """Return the weights of training samples, (n,), as float64.
+def counting(who: str, net: Net, targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return which samples add to the loss, booleans of shape (n,); raise ValueError if none does."""
+    try:
+        return net.counting(targets, sample_weight=weights)
+    except ValueError as error:
+        raise ValueError(f"{who}: {error}") from None
 
-    Raises:
-        ValueError: a batch might consist of samples of weight 0 only. ``smallest`` is the size of the smallest batch.
+
+def check_batches(batches: Batches, counts: np.ndarray, steps: int, uncounted: str) -> None:
+    """Raise ValueError if a batch in the first ``steps`` of a run has no sample that counts.
+
+    The order of the batches is known beforehand. It is computed only if so many samples do not count that they may fill
+    a batch.
+
+    Args:
+        batches: the batches of the run.
+        counts: booleans of shape (n,), whether each sample counts.
+        steps: length of the run.
+        uncounted: words for the samples that do not count, see ``Loss.uncounted``.
     """
-    array = sample_weights("Trainer", weights, samples)
-    nothing = int(np.count_nonzero(array == 0))
-    if nothing >= smallest:
-        raise ValueError(
-            f"Trainer: expected fewer samples with sample_weight 0 than the smallest batch has, {smallest}, as a batch "
-            f"may have none else; got {nothing}. Leave them out: x[w > 0], y[w > 0], w[w > 0]"
-        )
-    return array
+    idle = int(np.count_nonzero(~counts))
+    if idle < batches.shortest:
+        return
+    starts = np.arange(0, batches.per_epoch, batches.batch_size)
+    for epoch in range(math.ceil(steps / len(starts))):
+        filled = np.logical_or.reduceat(counts[batches.order_of(epoch)], starts)
+        step = epoch * len(starts) + int(np.argmin(filled))
+        if not filled.all() and step < steps:
+            raise ValueError(
+                f"Trainer: expected a sample that counts in every batch, as the mean loss of none is undefined; got "
+                f"none in the batch of step {step + 1} (epoch {epoch + 1}). {idle} of {len(counts)} samples are "
+                f"{uncounted}: leave them out of x, y and sample_weight, or give another batch_size or seed"
+            )
 
 
 def split_off_weights(validation: Data | WeightedData | None) -> tuple[Data | None, Any]:

@@ -46,8 +46,10 @@ class Trainer(Loop):
         validation: data (x, y) or (x, y, sample_weight) to evaluate after every epoch, or None.
         sample_weight: weight of each training sample, shape (n,), at least 0; None for equal weights. The loss of a
             batch is sum(w_i * l_i) / sum(w_i), as everywhere in minnet: a sample of weight 2 counts as two samples, and
-            the scale of the weights in a batch does not change the size of the update. ``loss`` and ``accuracy`` of the
-            epochs and of ``evaluate_training`` use the same weights. Monitors and averages do not use them.
+            the scale of the weights in a batch does not change the size of the update. A run is refused if no sample
+            counts in one of its batches, because of weights of 0 or ignored labels: such a batch has no mean loss.
+            ``loss`` and ``accuracy`` of the epochs and of ``evaluate_training`` use the same weights. Monitors and
+            averages do not use them.
         evaluate_training: True to evaluate the training data after every epoch, as is done with validation data; a
             number to evaluate so many samples, the same ones throughout the run. This adds the columns ``train_loss``,
             ``train_data_loss`` and ``train_accuracy``, which ``Dashboard``, verdicts and figures then compare with
@@ -128,6 +130,7 @@ class Trainer(Loop):
         least, layer = self._make_optimizer(rule, weight_decay, clip_norm, groups)
         self.steps = self._length(epochs, steps)
         self._check_shortest(least, layer)
+        self._check_counting()
         if self.validation is not None or self._evaluated is not None:
             net.reserve()  # now, so that evaluating allocates no memory during the run
         self.step = 0
@@ -163,7 +166,7 @@ class Trainer(Loop):
         self.sample_weight = None
         if sample_weight is not None:
             batches = self.batches
-            self.sample_weight = inputs.weights_of_batches(sample_weight, batches.size, batches.shortest)
+            self.sample_weight = inputs.sample_weights("Trainer", sample_weight, batches.size)
             self._batch_weights = np.empty(batches.batch_size)
 
     def _samples_to_evaluate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
@@ -215,6 +218,16 @@ class Trainer(Loop):
                 f"got one of {shortest}, with {batches.size} samples in batches of {batches.batch_size}. "
                 "drop_last=True leaves out a last batch that is shorter; or give another batch_size"
             )
+
+    def _check_counting(self) -> None:
+        """ValueError if no sample of a batch, or of data that are evaluated, adds to the loss, which is a mean."""
+        counts = inputs.counting("Trainer", self.net, self.batches.data[1], self.sample_weight)
+        assert self.net.loss_function is not None  # inputs.for_net has refused a net without one
+        inputs.check_batches(self.batches, counts, self.steps, self.net.loss_function.uncounted())
+        if self._evaluated is not None:
+            inputs.counting("Trainer evaluate_training", self.net, *self._evaluated[1:])
+        if self.validation is not None:
+            inputs.counting("Trainer validation", self.net, self.validation[1], self.validation_weight)
 
     # Running and resuming --------------------------------------------------------------------------------
 

@@ -157,7 +157,7 @@ def test_bad_targets_are_refused(loss, targets, error, message):
     [
         ([1.0], r"expected sample weights of shape \(2,\); got shape \(1,\)"),
         ([1.0, -1.0], "expected finite weights of at least 0"),
-        ([0.0, 0.0], "expected finite weights of at least 0, not all 0"),
+        ([0.0, 0.0], "expected samples that count, .*; got 2, all of weight 0"),
         ([1.0, np.nan], "expected finite weights"),
     ],
 )

@@ -161,7 +161,13 @@ BAD_DATA = [
     (X, Y[:, None], {}, ValueError, r"SoftmaxCrossEntropy.*: expected labels of shape \(n,\); got shape \(7, 1\)"),
     (X, Y, {"sample_weight": np.ones(6)}, ValueError, r"expected sample weights of shape \(7,\); got shape \(6,\)"),
     (X, Y, {"sample_weight": -np.ones(7)}, ValueError, "expected finite weights of at least 0"),
-    (X, Y, {"sample_weight": np.zeros(7)}, ValueError, "expected finite weights of at least 0, not all 0"),
+    (
+        X,
+        Y,
+        {"sample_weight": np.zeros(7)},
+        ValueError,
+        "expected samples that count, as the mean loss of none is undefined; got 7, all of weight 0",
+    ),
 ]
 
 

@@ -336,7 +336,11 @@ BAD_WEIGHTS = {
     "below 0": (np.array([1.0, 1, 1, 1, 1, -1]), ValueError, "finite weights of at least 0"),
     "NaN": (np.array([1.0, 1, 1, 1, 1, math.nan]), ValueError, "finite weights of at least 0"),
     "infinity": (np.array([1.0, 1, 1, 1, 1, math.inf]), ValueError, "finite weights of at least 0"),
-    "all 0": (np.zeros(N), ValueError, "not all 0"),
+    "all 0": (
+        np.zeros(N),
+        ValueError,
+        "samples that count, as the mean loss of none is undefined; got 6, all of weight 0",
+    ),
     "words": (["a"] * N, (TypeError, ValueError), "weights"),
 }
 

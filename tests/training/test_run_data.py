@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
+from minnet import diagnostics
 from minnet.diagnostics import verdicts
 from minnet.training.history import History
 
@@ -241,25 +242,122 @@ def test_equal_weights_are_none():
         (np.ones((N, 1)), "22 numbers, one a sample"),
         (2.0, "22 numbers, one a sample"),
         (np.full(N, "a"), "22 numbers, one a sample"),
-        (np.full(N, np.nan), "finite, of at least 0"),
-        (np.r_[np.ones(N - 1), np.inf], "finite, of at least 0"),
-        (np.r_[np.ones(N - 1), -1], "finite, of at least 0"),
-        (np.zeros(N), "not all 0"),
-        (np.r_[np.ones(N - 6), np.zeros(6)], "fewer samples with sample_weight 0 than the smallest batch has, 6"),
+        (np.full(N, np.nan), "finite and of at least 0"),
+        (np.r_[np.ones(N - 1), np.inf], "finite and of at least 0"),
+        (np.r_[np.ones(N - 1), -1], "finite and of at least 0"),
+        (np.zeros(N), "expected samples that count, as the mean loss of none is undefined; got 22, all of weight 0"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(weights, words):
     with pytest.raises(ValueError, match=words):
         make_trainer(sample_weight=weights)
-    if "smallest batch" not in words:
-        with pytest.raises(ValueError, match=f"^Trainer validation.*{words}"):
-            make_trainer(validation=(*make_data(), weights))
+    with pytest.raises(ValueError, match=f"^Trainer validation.*{words}"):
+        make_trainer(validation=(*make_data(), weights))
 
 
-def test_a_few_samples_may_weigh_nothing():
-    weights = np.r_[np.ones(N - 5), np.zeros(5)]
-    history = make_trainer(sample_weight=weights, epochs=8).run(progress=False)
-    assert np.isfinite(history["loss"]).all()
+# Samples that do not count ------------------------------------------------------------------------------------------
+
+IDLE = {
+    "weights": (None, "of weight 0:"),
+    "ignored": ({"ignored": -1}, "of weight 0, or with the ignored label -1:"),
+    "class": ({"class_weights": (1, 1, 0)}, "of weight 0, or of a class of weight 0:"),
+    "both": ({"ignored": -1, "class_weights": (1, 1, 0)}, "with the ignored label -1, or of a class of weight 0:"),
+}
+
+
+def with_idle(how, idle, **arguments):
+    """A trainer for data of which ``idle`` samples add nothing to the loss, for one reason or another."""
+    (x, y), weights = make_data(), None
+    y = np.minimum(y, 1)
+    places = np.arange(idle)
+    if how == "weights":
+        weights = np.where(np.arange(N) < idle, 0.0, 1.0)
+    elif how == "both":
+        y[places[::2]], y[places[1::2]] = -1, 2
+    else:
+        y[places] = -1 if how == "ignored" else 2
+    net = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy(**IDLE[how][0] or {}))
+    return make_trainer(net, (x, y), sample_weight=weights, **arguments)
+
+
+def first_idle_step(idle, steps, **arguments):
+    """The first step of a run whose batch consists of the first ``idle`` samples only, found by walking through it."""
+    batches = make_trainer(steps=steps, **arguments).batches
+    for step in range(steps):
+        if (batches.coming < idle).all():
+            return step + 1
+        batches.next()
+    return None
+
+
+@pytest.mark.parametrize("how", IDLE)
+def test_a_run_is_refused_just_if_a_batch_of_it_counts_nothing(how):
+    words, refused = IDLE[how][1], []
+    for idle in (5, 12, 18):
+        for seed in range(6):
+            options = {"steps": 7, "batch_size": 4, "seed": seed}
+            step = first_idle_step(idle, **options)
+            refused.append(step)
+            if step is None:
+                assert np.isfinite(with_idle(how, idle, **options).run(progress=False)["loss"]).all()
+                continue
+            expected = (
+                rf"^Trainer: expected a sample that counts in every batch, .*; got none in the batch of step {step} "
+            )
+            with pytest.raises(ValueError, match=rf"{expected}\(epoch {-(-step // 6)}\). {idle} of 22 .*{words} leave"):
+                with_idle(how, idle, **options)
+    assert None in refused
+    assert {step for step in refused if step} > {1}
+
+
+@pytest.mark.parametrize("how", IDLE)
+def test_what_is_evaluated_counts_something(how):
+    trainer = with_idle(how, 5)
+    x, y = trainer.batches.data
+    idle = x[:5], y[:5]
+    held_out = (*idle, np.zeros(5)) if how == "weights" else idle
+    words = r"expected samples that count, as the mean loss of none is undefined; got 5, all of weight 0"
+    with pytest.raises(ValueError, match="^Trainer validation: .*" + words):
+        make_trainer(trainer.net, (x, y), validation=held_out)
+
+    def evaluate_one():
+        for seed in range(9):  # one of which evaluates a sample that does not count
+            with_idle(how, 10, seed=seed, batch_size=N, evaluate_training=1)
+
+    with pytest.raises(ValueError, match=r"^Trainer evaluate_training: SoftmaxCrossEntropy\("):
+        evaluate_one()
+
+
+@pytest.mark.parametrize("monitor", ["NoiseScale", "Sharpness"])
+def test_monitors_leave_out_what_does_not_count(monitor):
+    make = {
+        "NoiseScale": lambda: diagnostics.NoiseScale(1, 5, at=1),
+        "Sharpness": lambda: diagnostics.Sharpness(samples=2, at=1, iterations=2),
+    }[monitor]
+    watcher = make()
+    with_idle("ignored", 14, batch_size=N, epochs=5, callbacks=[watcher]).run(progress=False)
+    assert len(watcher) == 5
+    idle = make_data()[0][:6], np.full(6, -1)
+    watcher = make()
+    watcher.data = idle
+    trainer = with_idle("ignored", 5, callbacks=[watcher])
+    with pytest.raises(ValueError, match="expected samples that count"):
+        next(trainer)
+    assert trainer.net.step == 0
+
+
+def test_the_order_of_an_epoch_is_the_one_that_it_takes():
+    for options in ({}, {"shuffle": False}, {"drop_last": True}):
+        batches = mn.data.Batches(make_data(), 4, seed=3, **options)
+        batches.next()
+        orders = [batches.order_of(epoch) for epoch in range(3)]
+        assert (batches.epoch_index, batches.position) == (0, 4)
+        for epoch, order in enumerate(orders):
+            batches.seek(epoch)
+            assert len(order) == batches.per_epoch
+            for start in range(0, len(order), 4):
+                np.testing.assert_array_equal(batches.coming, order[start : start + 4])
+                batches.next()
 
 
 # Scales -----------------------------------------------------------------------------------------------------------

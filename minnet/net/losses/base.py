@@ -47,7 +47,7 @@ class Loss:
         """Fill ``out``, shape (n,), with the weights of the samples, scaled to sum to 1; None gives equal weights.
 
         Raises:
-            TypeError, ValueError: the weights do not fit, or all are 0.
+            TypeError, ValueError: the weights do not fit, or no sample counts.
         """
         if sample_weight is None:
             fill(out, out.dtype.type(1.0 / out.size))
@@ -60,9 +60,36 @@ class Loss:
         if weights.shape != out.shape:
             raise ValueError(f"{self}: expected sample weights of shape {out.shape}; got shape {weights.shape}")
         total = float(weights.sum())
-        if not np.isfinite(total) or weights.min() < 0 or total == 0:
-            raise ValueError(f"{self}: expected finite weights of at least 0, not all 0; got {weights}")
+        if not np.isfinite(total) or weights.min() < 0:
+            raise ValueError(f"{self}: expected finite weights of at least 0; got {weights}")
+        if total == 0:
+            raise self.undefined(len(weights))
         kernels.normalise(weights, total, out)
+
+    def uncounted(self) -> str:
+        """Return, for errors, which samples add nothing to the value: a text such as "of weight 0"."""
+        return "of weight 0"
+
+    def undefined(self, n: int) -> ValueError:
+        """Return the error for n samples of which none counts."""
+        return ValueError(
+            f"{self}: expected samples that count, as the mean loss of none is undefined; got {n}, all "
+            f"{self.uncounted()}"
+        )
+
+    def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
+        """Return which samples add to the value, booleans of shape (n,).
+
+        Args:
+            targets: as ``check_targets`` returns them.
+            sample_weight: shape (n,); None for equal weights.
+
+        Raises:
+            ValueError: no sample counts.
+        """
+        weights = np.empty(len(targets))
+        self.weigh(targets, None if sample_weight is None else np.asarray(sample_weight) > 0, weights)
+        return weights > 0
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
         """Fill ``out``, booleans (n,), with whether each sample is classified correctly.

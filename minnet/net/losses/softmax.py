@@ -99,6 +99,20 @@ class SoftmaxCrossEntropy(Classification):
             return len(targets)
         return len(targets) - kernels.occurrences(targets, self.ignored)
 
+    def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
+        counts = super().counting(targets, sample_weight)
+        if self.class_weights is not None and targets.ndim == 1:
+            counts &= np.array(self.class_weights)[np.where(counts, targets, 0)] > 0
+        return counts
+
+    def uncounted(self) -> str:
+        reasons = [super().uncounted()]
+        if self.ignored is not None:
+            reasons.append(f"with the ignored label {self.ignored}")
+        if self.class_weights is not None:
+            reasons.append("of a class of weight 0")
+        return ", or ".join(reasons)
+
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
         if self.ignored is not None and targets.ndim == 1:
             kernels.leave_out(targets, self.ignored, weights)
@@ -111,10 +125,7 @@ class SoftmaxCrossEntropy(Classification):
         classes = 0 if self.class_weights is None else len(self.class_weights)
         per_class = _per_class(self.class_weights, classes, np.dtype(np.float64))
         if not kernels.share_among_labels(targets, per_class, out):
-            but = "" if self.ignored is None else f", with another label than the ignored {self.ignored}"
-            raise ValueError(
-                f"{self}: expected some sample of a class that weighs more than 0{but}; got {targets.size} that count 0"
-            )
+            raise self.undefined(len(targets))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         smoothing = scores.dtype.type(self.label_smoothing)
