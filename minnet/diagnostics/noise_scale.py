@@ -49,16 +49,17 @@ class NoiseScale(Monitor):
 
     def on_start(self, trainer: Run) -> None:
         super().on_start(trainer)
-        self._places = places_that_count(trainer, self.data)
-        if (large := self.parts * self.batch_size) > (size := len(self._places)):
+        size, large = len(places_that_count(trainer, self.data)), self.parts * self.batch_size
+        if large > size:
             raise ValueError(f"NoiseScale: expected parts * batch_size of at most {size} samples; got {large}")
 
     def on_step(self, trainer: Run, record: Record) -> None:
         """Record the estimates for random samples, with the copy."""
         if not self.due(trainer, record.step):
             return
-        large, stream = self.parts * self.batch_size, streams.generator(self.seed, "samples of NoiseScale", record.step)
-        drawn = self._places[stream.choice(len(self._places), large, replace=False)]
+        places = places_that_count(trainer, self.data)
+        stream = streams.generator(self.seed, "samples of NoiseScale", record.step)
+        drawn = stream.choice(places, self.parts * self.batch_size, replace=False)
         x, y = samples(trainer, self.data, drawn)
         gradient, noise = noise_scale(self._twin.of(trainer.net), x, y, self.parts)
         self.record(record.step, {"gradient": gradient, "noise": noise})

@@ -59,17 +59,17 @@ class Sharpness(Monitor):
 
     def on_start(self, trainer: Run) -> None:
         super().on_start(trainer)
-        places = places_that_count(trainer, self.data)
-        few = min(len(places), self.samples) if self.data is None else len(places)
-        stream = streams.generator(self.seed, "samples of Sharpness")
-        self._drawn = places[stream.choice(len(places), few, replace=False)]
+        places_that_count(trainer, self.data)  # raises an error if there are none
 
     def on_step(self, trainer: Run, record: Record) -> None:
         """Record the sharpness of the copy."""
         if self.due(trainer, record.step):
+            places = places_that_count(trainer, self.data)
+            few = min(len(places), self.samples) if self.data is None else len(places)
+            drawn = streams.generator(self.seed, "samples of Sharpness").choice(places, few, replace=False)
             value, residual = sharpness(
                 self._twin.of(trainer.net),
-                *samples(trainer, self.data, self._drawn),
+                *samples(trainer, self.data, drawn),
                 iterations=self.iterations,
                 tolerance=self.tolerance,
                 seed=self.seed,
