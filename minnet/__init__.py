@@ -276,7 +276,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """``minnet.plots``, which is imported when it is first asked for."""
-    if name != "plots":
+    """``minnet.plots``, which is imported when it is first asked for; an error that leads on for all other names."""
+    if name == "plots":
+        return import_module(".plots", __name__)
+    if name.startswith("_"):
         raise AttributeError(f"module 'minnet' has no attribute {name!r}")
-    return import_module(".plots", __name__)
+    from .guide import no_attribute
+
+    rooms = {"schedules": schedules, "data": data, "diagnostics": diagnostics, "initializers": initializers}
+    inner = [f"{room}.{known}" for room, module in rooms.items() for known in dir(module)]
+    raise no_attribute("module 'minnet'", ["minnet"], name, [*__all__, "plots", *inner])

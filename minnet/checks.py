@@ -111,15 +111,6 @@ def array(who: object, name: str, values: Any) -> np.ndarray:
         raise ValueError(f"{who}: expected {name} as an array; got {type(values).__name__} ({error})") from None
 
 
-def pair(who: str, surplus: tuple[Any, ...]) -> None:
-    """Raise TypeError for positional arguments after ``data``, which most likely are x and y given separately."""
-    if surplus:
-        raise TypeError(
-            f"{who}: expected data as one pair, {who}(net, (x, y), ...), and all else by name; "
-            f"got {len(surplus)} more positional arguments"
-        )
-
-
 def turned(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
     """Return a hint for an error if samples have channels first and channels last are expected, else ""."""
     if len(shape) == len(expected) == 3 and shape != expected and shape == (expected[2], *expected[:2]):

@@ -25,7 +25,8 @@ def check_data(who: str, data: Any, dtype: Any = None) -> Data:
         TypeError, ValueError: for anything else.
     """
     if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"{who}: expected data as a pair (x, y); got {type(data).__name__}")
+        hint = "" if getattr(data, "shape", ()) == () else "; x and y are one argument, as in fit(net, (x, y), ...)"
+        raise TypeError(f"{who}: expected data as a pair (x, y); got {type(data).__name__}{hint}")
     x, y = checks.array(who, "x", data[0]), checks.array(who, "y", data[1])
     if x.ndim == 0 or y.ndim == 0 or len(x) == 0:
         raise ValueError(f"{who}: expected at least one sample; got x of shape {x.shape}, y of shape {y.shape}")

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from .. import checks
+from ..guide import Guided
 
 
 @dataclass(frozen=True)
-class Augment:
+class Augment(Guided):
     """Random flips and crops of images (H, W, C), as for CIFAR in He et al. 2016, section 4.2.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, streams
+from ..guide import Guided
 from ..kernels.arrays import aligned_empty
 from ..kernels.passes.gather import collect, take
 from .arrays import Data, check_data
@@ -60,7 +61,7 @@ def _take(values: np.ndarray, order: np.ndarray, position: int, out: np.ndarray)
         np.take(values, order[position : position + len(out)], axis=0, out=out, mode="clip")
 
 
-class Batches:
+class Batches(Guided):
     """Batches of (x, y) without replacement, shuffled again in each epoch.
 
     All batches are gathered into the same arrays.

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from .. import checks, streams
+from ..guide import guided
 from .arrays import Data, check_data
 
 
+@guided
 def split(data: Data, fractions: Sequence[float], *, seed: int = 0, stratified: bool = False) -> list[Data]:
     """Shuffle x and y together, and split them into parts without overlap.
 

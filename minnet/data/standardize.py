@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import checks
+from ..guide import Guided
 from .arrays import first_non_finite
 
 
 @dataclass(frozen=True)
-class Standardizer:
+class Standardizer(Guided):
     """Shift and scale features to mean 0 and standard deviation 1, with statistics of the training data.
 
     Call ``fit`` with the training data only, and apply the result to all data. CS231n warns that preprocessing must not

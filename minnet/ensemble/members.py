@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..guide import Guided
 from ..net.losses import Loss, SoftmaxCrossEntropy
 from ..net.net import Net
 from ..storage.archive import CheckpointError
@@ -27,7 +28,7 @@ from .selection import Metric, mixture_weights, select_greedily
 _CHUNK = 256  # samples per chunk
 
 
-class Ensemble:
+class Ensemble(Guided):
     """K networks of one architecture.
 
     Args:

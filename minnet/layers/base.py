@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from ..guide import Guided
 from .memory import Memory
 from .spec import Plan, Shape
 
 
-class Layer:
+class Layer(Guided):
     """Base class of layers. Subclasses are frozen dataclasses and own no arrays.
 
     ``plan(in_shape)`` is pure and describes what the layer needs. ``forward(m, x, y)`` fills every element of y.

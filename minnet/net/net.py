@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..guide import Guided
 from ..kernels.passes.flat import count
 from ..layers import Chain, Layer
 from ..layers.base import Observer
@@ -19,7 +20,7 @@ from .planning import planned, warn_of_channels_first
 from .summary import summarise
 
 
-class Net(Passes):
+class Net(Passes, Guided):
     """A neural network whose parameters, gradients and buffers are flat vectors.
 
     Several threads may ``predict`` and ``evaluate`` with one net, also while another thread trains it; they take turns.

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..guide import Guided
 from ..layers.spec import Tensor
 from ..schedules import Schedule
 from .rules import Hyper, Rule
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Guided):
     """Tensors for which ``where(tensor)`` is True, and the settings that differ for them.
 
     ``Group(lambda tensor: tensor.name.startswith("0."), lr_factor=0.1)`` trains the first layer with a tenth of the

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import checks
+from ..guide import Guided
 from ..kernels.updates.means import squares_fit
 from ..layers.spec import Shape, Tensor
 from ..net.net import Net
@@ -22,7 +23,7 @@ from .rules.clipping import limit_norm
 from .rules.spikes import SHORT, refusal
 
 
-class Optimizer:
+class Optimizer(Guided):
     """Applies an update rule to the parameters of a net, or to two flat arrays (``Optimizer.over``).
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Union
 import numpy as np
 
 from .. import checks
+from ..guide import Guided
 from .times import HAIR, late, once, step_of
 
 
@@ -24,7 +25,7 @@ class Event:
     kind: str
 
 
-class Schedule:
+class Schedule(Guided):
     """Base class of schedules: frozen dataclasses with a value at any time t >= 0, measured in steps.
 
     Subclasses define ``at(t)``, where t may be between steps, as ``in_epochs`` needs. They may also define ``length``

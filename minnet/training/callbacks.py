@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from ..data import Batches
+from ..guide import Guided
 from ..net.net import Net
 from ..optim.optimizer import Optimizer
 from ..schedules import Schedule
+from .direction import nearest
 from .history import History
 
 
@@ -67,7 +69,7 @@ class Run(Protocol):
         """Write the state of the run to a file."""
 
 
-class Callback:
+class Callback(Guided):
     """Base class of callbacks; override the methods you need.
 
     A callback may read everything of the trainer, and end the run with ``trainer.stop(reason)``.
@@ -177,7 +179,7 @@ def check_monitored(who: str, trainer: Run, monitor: str) -> None:
 def _expect_column(who: str, columns: list[str], monitor: str) -> None:
     if monitor not in columns:
         unvalidated = monitor.startswith("val_") and not any(column.startswith("val_") for column in columns)
-        hint = " (the run has no validation data: give validation=...)" if unvalidated else ""
+        hint = " (the run has no validation data: give validation=...)" if unvalidated else nearest(monitor, columns)
         raise ValueError(f"{who}: expected one of the columns {columns} to monitor; got {monitor!r}{hint}")
 
 

@@ -1,15 +1,27 @@
 """Whether larger or smaller figures are better, decided in one place for all comparisons."""
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..guide import similar
+
 MODES = ("min", "max")
 # Names of minnet's own losses and metrics. The prefix "val_" marks those of validation data, "train_" those of training
 # data as ``evaluate`` measures them.
-_KNOWN = {"accuracy": "max", "loss": "min", "data_loss": "min", "log_loss": "min", "ece": "min"}
+_COLUMNS = {"accuracy": "max", "loss": "min", "data_loss": "min"}  # of the epochs of a run
+_KNOWN = {**_COLUMNS, "log_loss": "min", "ece": "min"}
+
+
+def nearest(name: str, columns: Iterable[str]) -> str:
+    """Return a hint, for an error, which of the columns is meant by a name such as "val_acc"; "" if none is similar."""
+    words = re.sub(r"acc(?!uracy)", "accuracy", name.replace("validation", "val"))
+    found = similar(words, columns, cutoff=0.6)
+    return f" (is {found!r} meant?)" if found else ""
 
 
 @dataclass(frozen=True)
@@ -40,9 +52,11 @@ class Direction:
             part = next((part for part in ("val_", "train_") if name.startswith(part)), "")
             mode = _KNOWN.get(name.removeprefix(part))
             if mode is None:
+                columns = [part + known for part in ("", "val_", "train_") for known in _COLUMNS]
                 raise ValueError(
-                    f"{who}: expected mode='min' or mode='max' for {name!r}, as only the names {', '.join(_KNOWN)}, "
-                    "also after val_ or train_, tell which figures are better; got no mode"
+                    f"{who}: expected one of minnet's figures, {', '.join(columns)}, or mode='min' or mode='max' for "
+                    f"another, whose name does not tell which values are better; got {name!r} without a mode"
+                    f"{nearest(name, columns)}"
                 )
         if mode not in MODES:
             raise ValueError(f"{who}: expected mode to be 'min' or 'max'; got {mode!r}")

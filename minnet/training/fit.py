@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from .. import checks
 from ..data import Augment, Data, Standardizer
+from ..guide import guided
 from ..net.net import Net
 from ..optim.groups import Group
 from ..optim.rules import Hyper, Rule
@@ -15,10 +15,11 @@ from .progress import Progress
 from .trainer import Trainer
 
 
+@guided
 def fit(
     net: Net,
     data: Data,
-    *surplus: Any,
+    *,
     rule: Rule,
     lr: Rate,
     batch_size: int = 100,
@@ -56,7 +57,6 @@ def fit(
         training mode, so they differ from the result of ``net.evaluate`` on the training data.
         ``evaluate_training=True`` adds columns with that result.
     """
-    checks.pair("fit", surplus)
     return Trainer(
         net,
         data,

@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from ..guide import Guided
 from ..storage.files import write_whole
 from . import listing
 
@@ -50,7 +51,7 @@ class Rows:
         return list(dict.fromkeys(column for row in self.rows for column in row))
 
 
-class History:
+class History(Guided):
     """The record of a run, printed as a table of its epochs.
 
     ``history["loss"]`` is a column of the epochs' rows and ``history.steps["loss"]`` a column of the steps' rows. ``for

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..data import Batches, Data
+from ..guide import Guided
 from ..net.losses import Loss
 from ..net.net import Net
 from ..optim.optimizer import Optimizer
@@ -30,7 +31,7 @@ from .inputs import Rate, rate_at
 from .state import State
 
 
-class Loop:
+class Loop(Guided):
     """An iterator over the steps of a run."""
 
     net: Net

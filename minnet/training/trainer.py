@@ -92,7 +92,7 @@ class Trainer(Loop):
         self,
         net: Net,
         data: Data,
-        *surplus: Any,
+        *,
         rule: Rule,
         lr: Rate,
         batch_size: int,
@@ -110,7 +110,6 @@ class Trainer(Loop):
         groups: Iterable[Group] = (),
         callbacks: Iterable[Callback] = (),
     ) -> None:
-        checks.pair("Trainer", surplus)
         if not isinstance(net, Net):
             raise TypeError(f"Trainer: expected a Net; got {net!r}")
         self.callbacks = inputs.check_callbacks(callbacks)

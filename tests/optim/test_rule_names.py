@@ -15,25 +15,25 @@ BY_NAME = [
     *(mn.AMSGrad, mn.AdaMax, mn.NAdam, mn.RAdam, mn.Lion, mn.ScheduleFreeSGD, mn.ScheduleFreeAdamW, mn.LARS, mn.LAMB),
     *(mn.Adafactor, mn.Muon, mn.LBFGS),
 ]
-STEP = r"the rate comes with the step: fit\(net, data, rule={}\(\.\.\.\), lr=0\.01\), or optimizer\.step\(0\.01\)"
+STEP = r"the rate comes with the step: fit\(net, data, rule={0}\(\.\.\.\), lr={1}\), or optimizer\.step\({1}\)"
 
 
 @pytest.mark.parametrize("rule", BY_NAME)
 def test_a_number_without_a_name_may_be_a_rate_and_is_refused(rule):
-    first = dataclasses.fields(rule)[0].name
-    expected = (
-        rf"^{rule.__name__}: expected hyper-parameters by name, such as {rule.__name__}\({first}=0.001\); got 0.001"
-    )
-    with pytest.raises(TypeError, match=expected + ".*" + STEP.format(rule.__name__)):
+    first, who = dataclasses.fields(rule)[0].name, rule.__name__
+    expected = rf"^{who}: expected hyper-parameters by name; got 0\.001 without one. If it is the rate: "
+    with pytest.raises(TypeError, match=f"{expected}{STEP.format(who, '0.001')}. If not, write {who}.{first}=0.001"):
         rule(1e-3)
 
 
 def test_gradient_descent_takes_no_number_and_momentum_none_that_looks_like_a_rate():
-    with pytest.raises(TypeError, match=r"^SGD: expected no hyper-parameters; got 0\.1; " + STEP.format("SGD")):
+    with pytest.raises(TypeError, match=r"^SGD: expected no hyper-parameters; got 0\.1; " + STEP.format("SGD", 0.1)):
         mn.SGD(0.1)
     for rule in (mn.Momentum, mn.Nesterov, mn.NesterovLookAhead):
-        with pytest.raises(TypeError, match=rf"^{rule.__name__}: .* by name, such as .*momentum=0\.01"):
-            rule(0.01)
+        for rate in (0.01, 0.1, 0.3):
+            with pytest.raises(TypeError, match=rf"^{rule.__name__}: .* by name; .*lr={rate}.*momentum={rate}"):
+                rule(rate)
+        assert rule(0.5).momentum == 0.5
         assert rule(0.9) == rule(momentum=0.9) == rule()
         assert rule(momentum=0.01).momentum == 0.01
 
@@ -41,7 +41,7 @@ def test_gradient_descent_takes_no_number_and_momentum_none_that_looks_like_a_ra
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: mn.SGD(lr=0.1), r"^SGD: expected no hyper-parameters; got lr; " + STEP.format("SGD")),
+        (lambda: mn.SGD(lr=0.1), r"^SGD: expected no hyper-parameters; got lr; " + STEP.format("SGD", 0.01)),
         (
             lambda: mn.Adam(learning_rate=0.1),
             r"^Adam: expected .* beta1, beta2, eps, .*; got learning_rate; the rate comes",

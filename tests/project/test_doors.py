@@ -26,6 +26,7 @@ MODULES["minnet"] = MODULES.pop("__init__")
 # three folders of kernels/ are rooms of their own; all may import what lies in kernels/ itself.
 DOORS = {
     "checks": set(),
+    "guide": set(),
     "streams": set(),
     "storage": set(),
     "kernels": {"checks"},
@@ -33,17 +34,17 @@ DOORS = {
     "kernels.passes": {"kernels", "kernels.vector"},
     "kernels.updates": {"kernels", "kernels.vector"},
     "plots": {"storage"},
-    "schedules": {"checks", "plots"},
-    "layers": {"checks", "streams", "kernels"},
-    "net": {"checks", "streams", "kernels", "layers"},
-    "optim": {"checks", "streams", "kernels", "layers", "net", "schedules"},
-    "data": {"checks", "streams", "kernels"},
-    "training": {"checks", "streams", "storage", "plots", "schedules", "net", "optim", "data"},
+    "schedules": {"checks", "guide", "plots"},
+    "layers": {"checks", "guide", "streams", "kernels"},
+    "net": {"checks", "guide", "streams", "kernels", "layers"},
+    "optim": {"checks", "guide", "streams", "kernels", "layers", "net", "schedules"},
+    "data": {"checks", "guide", "streams", "kernels"},
+    "training": {"checks", "guide", "streams", "storage", "plots", "schedules", "net", "optim", "data"},
     "averaging": {"checks", "streams", "kernels", "layers", "net", "data", "training"},
-    "ensemble": {"checks", "streams", "storage", "net", "data", "training", "averaging"},
+    "ensemble": {"checks", "guide", "streams", "storage", "net", "data", "training", "averaging"},
     "gradcheck": {"checks", "streams", "storage", "plots", "layers", "net", "optim"},
     "diagnostics": {
-        *("checks", "streams", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
+        *("checks", "guide", "streams", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
     },
 }
 LATE = "plots"  # is imported within functions only, since Matplotlib is slow to import

@@ -70,7 +70,10 @@ LISTENERS = {
 @pytest.mark.parametrize("name", UNKNOWN)
 @pytest.mark.parametrize("who", LISTENERS)
 def test_another_figure_needs_a_mode(who, name, tmp_path):
-    with pytest.raises(ValueError, match=f"^{who}: expected mode='min' or mode='max' for '{name}'.*got no mode"):
+    with pytest.raises(
+        ValueError,
+        match=f"^{who}: expected one of minnet's figures, .* or mode='min' .*; got '{name}'.* without a mode",
+    ):
         LISTENERS[who](tmp_path, name)
     assert LISTENERS[who](tmp_path, name, mode="max").mode == "max"
 
@@ -305,7 +308,7 @@ def test_the_best_of_a_search_are_those_of_least_loss_or_largest_score(nets):
     assert mn.Ensemble.best(nets[0], nets, scores, 3, mode="min").names == ("member 3", "member 0", "member 2")
     assert mn.Ensemble.best(nets[0], nets, scores, 4, mode="max").names[0] == "member 2"
     assert mn.Ensemble.best(nets[0], nets, scores, 4, mode="max").names[-1] == "member 1"
-    with pytest.raises(ValueError, match=r"^Ensemble.best: expected mode='min' or mode='max' for 'scores'"):
+    with pytest.raises(ValueError, match=r"^Ensemble.best: expected one of minnet's figures, .*; got 'scores'"):
         mn.Ensemble.best(nets[0], nets, scores, 3)
 
 
@@ -323,7 +326,7 @@ def test_greedy_selection_knows_which_metrics_to_maximise(nets):
     missed = mn.select_greedily(p, y, metric=lambda mean, y: 1 - hits(mean, y), mode="min")
     assert missed.tolist() == by_name.tolist()
     assert mn.select_greedily(p, y, metric=hits, mode="min").tolist() != by_name.tolist()
-    with pytest.raises(ValueError, match=r"^select_greedily: expected mode='min' or mode='max' for .*hits"):
+    with pytest.raises(ValueError, match=r"^select_greedily: expected one of minnet's figures, .*; got .*hits"):
         mn.select_greedily(p, y, metric=hits)
     ensemble = mn.Ensemble(nets[0], nets)
     with pytest.raises(ValueError, match="expected mode only with metric"):

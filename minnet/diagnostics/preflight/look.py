@@ -1,10 +1,9 @@
 """``preflight``: all checks in their order."""
 
 from collections.abc import Callable
-from typing import Any
 
-from ... import checks
 from ...data import Data
+from ...guide import guided
 from ...net.net import Net
 from ...optim.rules import Rule
 from .case import Case
@@ -28,10 +27,11 @@ _CHECKS: dict[str, Callable[[Case], Finding]] = {
 }
 
 
+@guided
 def preflight(
     net: Net,
     data: Data,
-    *surplus: Any,
+    *,
     rule: Rule | None = None,
     lr: float = 1e-3,
     few: int = 20,
@@ -66,7 +66,6 @@ def preflight(
     """
     from tqdm import tqdm
 
-    checks.pair("preflight", surplus)
     case = Case.checked(net, data, rule, lr, few, seed, batch_size, drop_last)
     findings = [samples(case), targets(case)]
     fit_to_run = all(finding.verdict != FAILED or finding.values for finding in findings)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ... import checks
 from ...data import Augment, Data, Standardizer
+from ...guide import guided
 from ...net.net import Net
 from ...optim.groups import Group
 from ...optim.rules import SGD, Rule
@@ -20,10 +21,11 @@ from .result import MONITORS, RangeTest
 _READINGS = 10  # least number of readings that can show regimes
 
 
+@guided
 def lr_range_test(
     net: Net,
     data: Data,
-    *surplus: Any,
+    *,
     rule: Rule | None = None,
     low: float = 1e-6,
     high: float = 10.0,
@@ -76,7 +78,6 @@ def lr_range_test(
     Raises:
         TypeError, ValueError: for bad arguments, before the first step.
     """
-    checks.pair("lr_range_test", surplus)
     _refuse_line_search(rule)
     rates = _rates(low, high, steps, spacing)
     test = _Test(rates, monitor, _reading_steps(len(rates), monitor, validation, every), smooth, stop)

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 
 from ... import checks
+from ...guide import Guided
 from ...kernels.passes import loss as kernels
 from ...kernels.passes.flat import fill
 from ...layers.spec import Shape
 
 
-class Loss:
+class Loss(Guided):
     """Base class of losses. A loss is a frozen dataclass that overrides the methods below.
 
     ``loss(scores, targets)`` returns the value; ``value_and_gradient`` computes the gradient as well.

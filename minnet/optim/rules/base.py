@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import numpy as np
 
 from ... import checks
+from ...guide import Guided
 from ...layers.spec import Tensor
 from ...schedules import Schedule
 from .names import check_names
@@ -34,7 +35,7 @@ class Run:
     start: int = 0
 
 
-class Rule:
+class Rule(Guided):
     """Base class of update rules. A rule is a frozen dataclass with named state ``slots`` and an in-place ``apply``.
 
     A rule of your own overrides both, for example in plain NumPy. The state starts at 0 unless ``start`` fills it.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-_RATE = "the rate comes with the step: fit(net, data, rule={rule}(...), lr=0.01), or optimizer.step(0.01)"
+_RATE = "the rate comes with the step: fit(net, data, rule={rule}(...), lr={rate}), or optimizer.step({rate})"
 _MOMENTUM = "rules with momentum are Momentum(0.9) and Nesterov(0.9), and RMSpropMomentum() with RMSprop's squares"
 _DECAY = "decay is the optimizer's: fit(..., weight_decay=...), or CoupledDecay(rule, ...) for one inside the gradient"
 _CLIP = "clipping is the optimizer's: fit(..., clip_norm=...), or a combinator such as ClipNorm(rule, bound)"
@@ -32,17 +32,17 @@ def check_names(rule: type, values: Sequence[object], named: Mapping[str, object
     for name in named:
         if name not in known:
             has = f"hyper-parameters among {', '.join(known)}" if known else "no hyper-parameters"
-            hint = "; " + ELSEWHERE[name].format(rule=who) if name in ELSEWHERE else ""
+            hint = "; " + ELSEWHERE[name].format(rule=who, rate=0.01) if name in ELSEWHERE else ""
             raise TypeError(f"{who}: expected {has}; got {name}{hint}")
     if not values:
         return
     first, value = next(iter(known), ""), values[0]
     if not known:
-        raise TypeError(f"{who}: expected no hyper-parameters; got {value!r}; {_RATE.format(rule=who)}")
-    # Momentum(0.9) has one that everybody knows, but Momentum(0.01) is a rate.
-    small = isinstance(value, float) and 0 < value < 0.1
+        raise TypeError(f"{who}: expected no hyper-parameters; got {value!r}; {_RATE.format(rule=who, rate=value)}")
+    # Momentum(0.9) has one that everybody knows, but Momentum(0.1) may be meant as a rate. Momenta are 0.5 or more.
+    small = isinstance(value, float) and 0 < value < 0.5
     if known[first].kw_only or (first == "momentum" and small):
         raise TypeError(
-            f"{who}: expected hyper-parameters by name, such as {who}({first}={value!r}); got {value!r} without one. "
-            f"If it is a rate: {_RATE.format(rule=who)}"
+            f"{who}: expected hyper-parameters by name; got {value!r} without one. If it is the rate: "
+            f"{_RATE.format(rule=who, rate=value)}. If not, write {who}({first}={value!r})"
         )
