@@ -479,7 +479,9 @@ def test_what_listens_to_validation_says_that_there_is_none(callback):
 def test_what_listens_to_a_column_that_does_not_exist_names_those_that_do():
     net = mn.Net(mn.Dense(3), 4, mn.SoftmaxCrossEntropy())
     callbacks = [mn.EarlyStopping("val_los", mode="min")]
-    with pytest.raises(ValueError, match=r"^EarlyStopping: .*'val_loss'.* to monitor; got 'val_los'$"):
+    with pytest.raises(
+        ValueError, match=r"^EarlyStopping: .*'val_loss'.* to monitor; got 'val_los' .is 'val_loss' meant.*$"
+    ):
         mn.fit(net, good(), rule=mn.SGD(), lr=0.1, batch_size=4, epochs=2, validation=good(), callbacks=callbacks)
 
 
