@@ -1,8 +1,6 @@
-"""Several networks of one architecture that predict together.
+"""``Ensemble``: several networks of one architecture that predict together, and the choice of its members.
 
-The parameters of the members are rows of one array (K, P), their buffers rows of a second one. The members take turns
-in the memory of one net: each chunk of the data passes through all members before the next chunk. There is therefore
-one set of activations for any K.
+``predictions`` has the predictions.
 """
 
 import math
@@ -14,7 +12,7 @@ import numpy as np
 
 from .. import checks
 from ..guide import Guided
-from ..net.losses import Loss, SoftmaxCrossEntropy
+from ..net.losses import SoftmaxCrossEntropy
 from ..net.net import Net
 from ..storage.archive import CheckpointError
 from ..training.direction import Direction
@@ -23,12 +21,11 @@ from .comparison import Comparison
 from .files import read, write
 from .measures import BINS
 from .points import Member, as_weights, member_point
+from .predictions import Predictions
 from .selection import Metric, mixture_weights, select_greedily
 
-_CHUNK = 256  # samples per chunk
 
-
-class Ensemble(Guided):
+class Ensemble(Guided, Predictions):
     """K networks of one architecture.
 
     Args:
@@ -111,17 +108,8 @@ class Ensemble(Guided):
                 own[name] = [own[name][i] for i in chosen]
         return cls(net, [candidates[i] for i in chosen], **own)
 
-    def __len__(self) -> int:
-        return len(self.params)
-
     def __repr__(self) -> str:
         return f"Ensemble({len(self)} members, {self._net!r})"
-
-    def member(self, i: int) -> Net:
-        """Return member number i as a net with memory of its own."""
-        net = self._net.twin()
-        net.params, net.buffers = self.params[i], self.buffers[i]
-        return net
 
     def reweighted(self, weights: Sequence[float] | np.ndarray) -> "Ensemble":
         """Return an ensemble of the same members with other weights; members of weight 0 are left out."""
@@ -135,101 +123,6 @@ class Ensemble(Guided):
             steps=None if self.steps is None else [self.steps[i] for i in kept],
             all_steps=self.all_steps,  # members that are left out were trained as well
         )
-
-    # Predictions -----------------------------------------------------------------------------------------
-
-    def scores(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the scores of every member, (K, n, *output_shape), in a new array."""
-        result = np.empty((len(self), *np.shape(x)[:1], *self._net.output_shape), self._net.dtype)
-        with self._net.lock:
-            for part, k, scores in self._passes(x, batch_size):
-                result[k, part] = scores
-        return result
-
-    def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the probabilities of every member, float64 (K, n, outputs).
-
-        The nets must have SoftmaxCrossEntropy or Logistic.
-        """
-        way = answers.check_way("Ensemble", self._loss, "probabilities")
-        return answers.in_way(way, self.scores(x, batch_size=batch_size), self._loss)
-
-    def predict(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the combined prediction of the members, float64 (n, *output_shape), in one pass over x.
-
-        Args:
-            x: samples, shape (n, *input_shape).
-            how: ``"probabilities"`` for the weighted mean of the members' probabilities: of classes with
-                SoftmaxCrossEntropy, of each output by itself with Logistic. ``"scores"`` for the weighted mean of the
-                members' outputs, with any loss. With SoftmaxCrossEntropy these are logits, and their softmax is the
-                geometric mean of the probabilities, up to a factor. ``"votes"``, for nets that choose among classes,
-                also by a hinge loss, for the share of weights whose members choose each class. If several classes have
-                the largest share, ``classify`` decides between them; argmax does not. None means
-                ``"probabilities"`` for nets that have them and ``"scores"`` for all others.
-            batch_size: samples per pass.
-        """
-        return self._together(x, answers.check_way("Ensemble", self._loss, how), batch_size)[0]
-
-    def classify(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the predicted classes, int64 (n,), of nets that choose among classes.
-
-        If votes are equal, up to 1e-9 of all weights, the tied class with the largest mean probability is chosen, or
-        with the largest mean score if there are no probabilities. If these are equal too, the lowest class is chosen.
-        """
-        how = answers.check_way("Ensemble", self._loss, how)
-        if "votes" not in answers.ways(self._loss):
-            raise ValueError(f"Ensemble.classify: expected nets that choose among classes; got some with {self._loss}")
-        together, means = self._together(x, how, batch_size)
-        if how == "votes":
-            tied = together >= together.max(axis=1, keepdims=True) - 1e-9
-            together = np.where(tied, means, -np.inf)
-        return together.argmax(axis=1)
-
-    def _together(self, x: Any, how: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the result of ``predict``, and for votes also the means that decide ties."""
-        averaged = answers.ways(self._loss)[0] if how == "votes" else how
-        total = np.zeros((*np.shape(x)[:1], *self._net.output_shape))
-        means = np.zeros_like(total) if how == "votes" else total
-        with self._net.lock:
-            for part, k, scores in self._passes(x, batch_size):
-                means[part] += self.weights[k] * answers.in_way(averaged, scores, self._loss)
-                if how == "votes":
-                    total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
-        return total, means
-
-    def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:
-        """Iterate over (samples, member, scores), chunk by chunk and member by member.
-
-        The scores are valid until the next pass. The caller holds the lock of the net, so threads take turns.
-        """
-        checks.count("Ensemble", "batch_size", batch_size)
-        checks.dense("Ensemble", "x", x)
-        net = self._net
-        for start in range(0, max(len(x), 1), batch_size):  # for no samples, the net raises the error
-            chunk = net.as_input(x[start : start + batch_size])
-            for k in range(len(self)):
-                net.params, net.buffers = self.params[k], self.buffers[k]
-                yield slice(start, start + len(chunk)), k, net.forward(chunk)
-
-    def evaluate(self, x: Any, y: Any, how: str | None = None) -> dict[str, float]:
-        """Evaluate the combined prediction.
-
-        Returns:
-            ``"accuracy"``, ``"log_loss"`` and ``"ece"``; for votes ``"accuracy"`` only. For nets with another loss than
-            SoftmaxCrossEntropy, ``"data_loss"``, and ``"accuracy"`` if the loss classifies.
-        """
-        how = answers.check_way("Ensemble", self._loss, how)
-        comparison = Comparison({"": self._judged(x, how)}, y, loss=answers.judge("Ensemble", self._loss))
-        found = {metric: comparison.value("", metric) for metric in comparison.metrics}
-        return {metric: value for metric, value in found.items() if not math.isnan(value)}
-
-    @property
-    def _loss(self) -> Loss | None:
-        return self._net.loss_function
-
-    def _judged(self, x: Any, how: str) -> np.ndarray:
-        """Return an entry for a Comparison: probabilities, scores, or the classes of votes."""
-        return self.classify(x, how) if how == "votes" else answers.entry(self.predict(x, how), self._loss, how)
 
     # Weights ---------------------------------------------------------------------------------------------
 
@@ -275,7 +168,23 @@ class Ensemble(Guided):
             raise ValueError(f"Ensemble.weigh: expected nets with SoftmaxCrossEntropy; got some with {self._loss}")
         return self.reweighted(mixture_weights(self.probabilities(x), y))
 
-    # The table -------------------------------------------------------------------------------------------
+    # Judging ---------------------------------------------------------------------------------------------
+
+    def evaluate(self, x: Any, y: Any, how: str | None = None) -> dict[str, float]:
+        """Evaluate the combined prediction.
+
+        Returns:
+            ``"accuracy"``, ``"log_loss"`` and ``"ece"``; for votes ``"accuracy"`` only. For nets with another loss than
+            SoftmaxCrossEntropy, ``"data_loss"``, and ``"accuracy"`` if the loss classifies.
+        """
+        how = answers.check_way("Ensemble", self._loss, how)
+        comparison = Comparison({"": self._judged(x, how)}, y, loss=answers.judge("Ensemble", self._loss))
+        found = {metric: comparison.value("", metric) for metric in comparison.metrics}
+        return {metric: value for metric, value in found.items() if not math.isnan(value)}
+
+    def _judged(self, x: Any, how: str) -> np.ndarray:
+        """Return an entry for a Comparison: probabilities, scores, or the classes of votes."""
+        return self.classify(x, how) if how == "votes" else answers.entry(self.predict(x, how), self._loss, how)
 
     def compare(
         self,
@@ -333,12 +242,6 @@ class Ensemble(Guided):
             bins=bins,
             seed=seed,
         )
-
-    def disagreement(self, x: Any) -> np.ndarray:
-        """Return the share of samples on which two members make different choices, (K, K)."""
-        chosen = answers.choices("Ensemble", self.scores(x), self._loss)
-        chosen = chosen.reshape(*chosen.shape[:2], -1)
-        return np.array([[(a != b).any(axis=1).mean() for b in chosen] for a in chosen])
 
     # Files -----------------------------------------------------------------------------------------------
 

@@ -68,26 +68,40 @@ def select_greedily(
         How often each member is chosen, int64 (K,).
     """
     who = "select_greedily"
-    if callable(metric):
-        values, figure = checks.array(who, "outputs", probabilities).astype(np.float64), metric
-        if values.ndim < 2 or values.size == 0:
-            raise ValueError(f"{who}: expected outputs of shape (K, n, ...); got shape {values.shape}")
-    else:
-        values, y = _check_probabilities(who, probabilities, y)
-        if metric not in _METRICS:
-            raise ValueError(f"{who}: expected metric 'log_loss' or 'accuracy', or a function; got {metric!r}")
-        figure = _METRICS[metric]
+    values, y, figure = _checked(who, probabilities, y, metric)
     name = metric if isinstance(metric, str) else "loss" if isinstance(metric, Loss) else repr(metric)
     direction = Direction.of(who, name, mode)
-
-    def costs(of: Iterable[np.ndarray]) -> np.ndarray:
-        return direction.costs([figure(mean, y) for mean in of])
-
     k = len(values)
     if checks.count(who, "first", first) > k:
         raise ValueError(f"{who}: expected first of at most {k}, the number of members; got {first}")
     rounds = 2 * k + first if rounds is None else checks.count(who, "rounds", rounds, least=first)
-    counts = np.zeros(k, np.int64)
+    return _best_counts(values, lambda means: direction.costs([figure(mean, y) for mean in means]), first, rounds)
+
+
+def _checked(who: str, outputs: Any, y: Any, metric: str | Metric) -> tuple[np.ndarray, Any, Metric]:
+    """Return the outputs in float64, y, and the metric as a function."""
+    if callable(metric):
+        values = checks.array(who, "outputs", outputs).astype(np.float64)
+        if values.ndim < 2 or values.size == 0:
+            raise ValueError(f"{who}: expected outputs of shape (K, n, ...); got shape {values.shape}")
+        return values, y, metric
+    values, labels = _check_probabilities(who, outputs, y)
+    if metric not in _METRICS:
+        raise ValueError(f"{who}: expected metric 'log_loss' or 'accuracy', or a function; got {metric!r}")
+    return values, labels, _METRICS[metric]
+
+
+def _best_counts(
+    values: np.ndarray, costs: Callable[[Iterable[np.ndarray]], np.ndarray], first: int, rounds: int
+) -> np.ndarray:
+    """Add members one by one and return how often each is in the best ensemble on the way.
+
+    Args:
+        values: outputs of the members, (K, n, ...).
+        costs: returns one number for each of several means; smaller is better.
+        first, rounds: sizes of the first and the last ensemble.
+    """
+    counts = np.zeros(len(values), np.int64)
     counts[np.argsort(costs(values), kind="stable")[:first]] = 1
     total = np.einsum("k,k...->...", counts, values)
     (best,), best_counts = costs([total / first]), counts.copy()

@@ -1,8 +1,8 @@
-"""Functions of two variables with gradients by hand, on which the path of an update rule can be seen.
+"""Functions of two variables with exact gradients, for looking at the path of an update rule.
 
-A landscape is a frozen description. Its formulas take coordinates x and y, numbers or arrays of one shape;
-``value`` and ``gradient`` take points of shape (..., 2), a single one or a whole grid, and compute in float64.
-``descend`` runs an update rule on one.
+A landscape is a frozen dataclass. Its formulas take coordinates x and y, which are numbers or arrays of one shape.
+``value`` and ``gradient`` take points of shape (..., 2), one point or a grid, and compute in float64. ``descend`` runs
+an update rule on a landscape.
 """
 
 import math
@@ -22,12 +22,12 @@ Pair = tuple[float, float]
 
 
 class Landscape:
-    """A function f(x, y): a frozen dataclass that defines ``height`` and ``slopes``.
+    """Base class of landscapes: a frozen dataclass that defines ``height`` and ``slopes``.
 
-    Attributes:
+    Class attributes:
         minima: the points of the global minimum.
-        lowest: the value there.
-        window: ((x from, to), (y from, to)), the part that is worth drawing.
+        lowest: the value at the global minimum.
+        window: ((x from, to), (y from, to)), the part to draw.
         starts: points to start from.
     """
 
@@ -37,23 +37,23 @@ class Landscape:
     starts: ClassVar[tuple[Pair, ...]]
 
     def height(self, x: Any, y: Any) -> Any:
-        """f(x, y)."""
+        """Return f(x, y)."""
         raise NotImplementedError(f"{type(self).__name__} must define height(x, y)")
 
     def slopes(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """(df/dx, df/dy)."""
+        """Return (df/dx, df/dy)."""
         raise NotImplementedError(f"{type(self).__name__} must define slopes(x, y)")
 
     def noise(self, seed: int, step: int) -> np.ndarray | float:
-        """What a step counted from 0 sees added to the gradient, of shape (2,): a function of seed and step alone."""
+        """Return the noise of a step, counted from 0, of shape (2,). It depends on seed and step only."""
         return 0.0
 
     def value(self, points: Any) -> np.ndarray:
-        """f at points (..., 2), of shape (...)."""
+        """Return f at points (..., 2), in shape (...)."""
         return self.height(*self._coordinates(points))
 
     def gradient(self, points: Any) -> np.ndarray:
-        """The exact gradient at points (..., 2), of their shape."""
+        """Return the exact gradient at points (..., 2), in their shape."""
         return np.stack(self.slopes(*self._coordinates(points)), axis=-1)
 
     def _coordinates(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -69,9 +69,9 @@ class Landscape:
 
 @dataclass(frozen=True)
 class Rosenbrock(Landscape):
-    """(1 - x)^2 + 100 (y - x^2)^2: a curved valley, found at once and followed slowly.
+    """(1 - x)^2 + 100 (y - x^2)^2: a curved valley, which is easy to reach and hard to follow.
 
-    Rosenbrock 1960, who starts from (-1.2, 1).
+    Source: Rosenbrock 1960, with the start (-1.2, 1).
     """
 
     minima = ((1.0, 1.0),)
@@ -90,7 +90,7 @@ class Rosenbrock(Landscape):
 class Beale(Landscape):
     """(1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2: plateaus between steep walls.
 
-    Beale 1958; the start (1, 1) is that of Moré, Garbow, Hillstrom 1981, problem 5.
+    Source: Beale 1958, with the start (1, 1) of Moré, Garbow, Hillstrom 1981, problem 5.
     """
 
     minima = ((3.0, 0.5),)
@@ -110,9 +110,11 @@ class Beale(Landscape):
 
 @dataclass(frozen=True)
 class Saddle(Landscape):
-    """x^2 / 2 + y^4 / 4 - y^2 / 2: a saddle at (0, 0) between two minima. Nesterov 2004, example 1.2.2.
+    """x^2 / 2 + y^4 / 4 - y^2 / 2: a saddle at (0, 0) between two minima.
 
-    Gradient descent from any (x, 0) ends on the saddle; the starts lie beside that line.
+    Gradient descent from any point (x, 0) ends at the saddle. The starts are near this line.
+
+    Source: Nesterov 2004, example 1.2.2.
     """
 
     minima = ((0.0, -1.0), (0.0, 1.0))
@@ -131,8 +133,13 @@ class Saddle(Landscape):
 class LongValley(Landscape):
     """(u^2 + condition * v^2) / 2, where (u, v) are the axes turned by ``angle`` degrees.
 
-    Boyd and Vandenberghe 2004, section 9.3.2, unturned. Turned, because a rule that scales each coordinate by itself
-    undoes a valley along an axis.
+    A rule that scales each coordinate by itself removes the difference between the axes if they are not turned.
+
+    Args:
+        condition: condition number of the Hessian, above 0.
+        angle: angle in degrees.
+
+    Source: Boyd and Vandenberghe 2004, section 9.3.2, where it is not turned.
     """
 
     condition: float = 100.0
@@ -159,10 +166,16 @@ class LongValley(Landscape):
 
 @dataclass(frozen=True)
 class NoisyQuadratic(Landscape):
-    """(x^2 + condition * y^2) / 2, whose gradient comes with noise N(0, scale^2) in x, N(0, scale^2 * condition) in y.
+    """(x^2 + condition * y^2) / 2, with noise in the gradient: N(0, scale^2) in x and N(0, scale^2 * condition) in y.
 
-    The model of Zhang et al. 2019 ("Which algorithmic choices matter at which batch sizes?", section 3), where the
-    noise has the Hessian as its covariance: gradient descent at a constant rate stays at a distance from the minimum.
+    The covariance of the noise is proportional to the Hessian. Gradient descent with a constant learning rate stays at
+    a distance from the minimum.
+
+    Args:
+        condition: condition number of the Hessian, above 0.
+        scale: standard deviation of the noise in x, at least 0.
+
+    Source: Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?", section 3.
     """
 
     condition: float = 10.0
@@ -187,9 +200,9 @@ class NoisyQuadratic(Landscape):
 
 @dataclass(frozen=True)
 class Rastrigin(Landscape):
-    """20 + x^2 - 10 cos(2 pi x) + y^2 - 10 cos(2 pi y): a bowl with a dent near each pair of integers.
+    """20 + x^2 - 10 cos(2 pi x) + y^2 - 10 cos(2 pi y): a bowl with a local minimum near each pair of integers.
 
-    Rastrigin 1974, in two dimensions.
+    Source: Rastrigin 1974, in two dimensions.
     """
 
     window = ((-5.12, 5.12), (-5.12, 5.12))
@@ -211,17 +224,22 @@ def descend(
     steps: int,
     seed: int = 0,
 ) -> np.ndarray:
-    """The path of ``rule`` from ``start``: shape (steps + 1, 2), float64, the start included.
-
-    A path that diverges ends with its last point where point and gradient are finite; the rows after it are NaN.
+    """Return the path of an update rule on a landscape.
 
     Args:
         landscape: the function.
-        rule: any update rule, one of your own too; one that searches along a line takes several gradients a step.
-        start: two finite numbers.
-        lr: a number, or a schedule of the step.
+        rule: any update rule. A rule that searches along a line evaluates several gradients per step.
+        start: point to start from, two finite numbers.
+        lr: learning rate: a number, or a schedule of the step.
         steps: number of updates.
-        seed: of the landscape's noise, if it has any. All rules see the same noise at the same step.
+        seed: seed of the noise, if the landscape has any. The noise of a step does not depend on the rule.
+
+    Returns:
+        Points, float64 (steps + 1, 2), with the start first. If the path diverges, the rows after the last point with
+        finite coordinates and a finite gradient are NaN.
+
+    Raises:
+        TypeError, ValueError: an argument is not valid.
     """
     if not isinstance(landscape, Landscape):
         raise TypeError(f"descend: expected a landscape, such as Rosenbrock(); got {landscape!r}")

@@ -15,12 +15,13 @@ from ..net.net import Net
 from ..schedules import Schedule
 from ..schedules.length import telling_steps
 from .arrays import check_arrays, tensors_of
-from .groups import Group, hyper_at, names_of, split
-from .part import Part, Span, refuse_to_stand_by
-from .rules import Hyper, Rule, Run
-from .rules.base import by_choice
+from .division import Division, checked_groups, divide
+from .groups import Group, hyper_at, names_of
+from .part import Part
+from .rules import Hyper, Rule
 from .rules.clipping import limit_norm
 from .rules.spikes import SHORT, refusal
+from .state import RuleState
 
 
 class Optimizer(Guided):
@@ -111,7 +112,7 @@ class Optimizer(Guided):
     ) -> None:
         if not isinstance(rule, Rule):
             raise TypeError(f"Optimizer: expected a Rule, such as Adam(); got {rule!r}")
-        self.rule, self.groups = rule, _checked_groups(groups)
+        self.rule, self.groups = rule, checked_groups(groups)
         hyper_at("Optimizer", "weight_decay", weight_decay, 0)
         self.weight_decay = weight_decay if isinstance(weight_decay, Schedule) else float(weight_decay)
         if clip_norm is not None and not isinstance(clip_norm, Schedule):
@@ -119,93 +120,48 @@ class Optimizer(Guided):
         self.clip_norm = clip_norm
         self.steps = 0
         self._varying: list[Part] = []
-        self._ask(0)
+        self._evaluate_schedules(0)
         self.schedules = self._schedules()
         self.grad_norm = math.nan
-        self._params, self._grads, self._tensors = params, grads, tensors
         self.is_evaluating = False
-        sources = self._make_parts()
-        self._own_state()
-        self._changers = [
-            (source, bool(source.scheduled()), [run for part in parts for run in part.runs])
-            for source, parts in sources
-            if any(_overrides(part.rule, "change_gradients") for part in parts)
-        ]
-
-    def _make_parts(self) -> list[tuple[Rule, list[Part]]]:
-        """Divide the tensors among parts.
-
-        Returns:
-            Each rule as it was given, with all parts that it is for.
-        """
-        rule, groups, tensors = self.rule, self.groups, self._tensors
-        self._parts: list[Part] = []
-        sources: list[tuple[Rule, list[Part]]] = [(rule, [])]
-        rest, *members = split(tensors, groups)
-        self.grouped = {
-            name: [tensor.name for tensor in inside] for name, inside in zip(names_of(groups), members, strict=True)
-        }
-        still = {tensor for group, inside in zip(groups, members, strict=True) if group.frozen for tensor in inside}
-        self.frozen = tuple(tensor.name for tensor in tensors if tensor in still)
-        for group, inside in ((Group(lambda tensor: True), rest), *zip(groups, members, strict=True)):
-            if group.frozen:
-                continue
-            decay = self.weight_decay if group.weight_decay is None else group.weight_decay
-            source = rule if group.rule is None else group.rule
-            if inside and (group.rule is not None or not groups):
-                refuse_to_stand_by(source, inside)
-            parts = [Part(group, source, decay, chosen) for _, chosen in by_choice(source, inside, lambda t: t)]
-            if group.rule is None:
-                sources[0][1].extend(parts)
-            else:
-                sources.append((source, parts))
-            self._parts += parts
-        return sources
-
-    def _own_state(self) -> None:
-        """Allocate the state of the rules and make the views of each run."""
-        spans = [(part, span) for part in self._parts for span in part.spans()]
-        slots = max([len(part.rule.slot_names()) for part in self._parts], default=len(self.rule.slot_names()))
-        numbers = max([len(part.rule.number_names()) for part in self._parts], default=0)
-        self._state = np.zeros((slots, self._params.size), self._params.dtype)
-        self._numbers = np.zeros((len(spans), numbers))
-        for (part, (start, stop, decays, tensors)), own in zip(spans, self._numbers, strict=True):
-            shape = tensors[0].shape if part.rule.is_shaped() else (stop - start,)
-            names = part.rule.number_names()
-            state = tuple(slot[start:stop].reshape(shape) for slot in self._state[: len(part.rule.slot_names())])
-            run = Run(
-                self._params[start:stop].reshape(shape),
-                self._grads[start:stop].reshape(shape),
-                (*state, own[: len(names)]) if names else state,
-                tuple(Tensor(t.name, t.shape, t.start - start, t.stop - start, t.decay) for t in tensors),
-                start,
-            )
-            part.add_run(run, decays)
+        division = divide(rule, self.weight_decay, self.groups, tensors)
+        self.grouped, self.frozen = division.grouped, division.frozen
+        self._parts = division.parts
+        self._params = params
+        self._state = RuleState(rule, self._parts, params, grads)
         self.searches = any(part.rule.searches for part in self._parts)
         if self.searches:
-            self._expect_to_be_alone(spans)
-        self._varying = [part for part in self._parts if part.varies]
-        self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
-        # Gradients that are checked for spikes before any rule runs; kernels check longer ones as they read them.
-        guarded = [(part.rule, run) for part in self._parts if part.rule.refuses_spikes() for run in part.runs]
-        self._looked_at = [
-            (run.grads.reshape(-1), type(rule).__name__, run.tensors)
-            for rule, run in guarded
-            if run.grads.size <= SHORT
-        ]
-        # Clipping uses all gradients except those of frozen tensors.
-        trained = sorted((start, stop) for _, (start, stop, _, _) in spans)
-        whole = sum(stop - start for start, stop in trained) == self._params.size
-        self._clipped = [self._grads] if whole else [self._grads[start:stop] for start, stop in trained]
+            self._expect_to_be_alone()
+        self._plan_step(division, grads)
 
-    def _expect_to_be_alone(self, spans: list[tuple[Part, Span]]) -> None:
+    def _expect_to_be_alone(self) -> None:
         """ValueError if a rule that searches along a line does not have all parameters to itself."""
+        spans = self._state.spans
         if len(spans) > 1 or self.clip_norm is not None or any(decays for _, (_, _, decays, _) in spans):
             raise ValueError(
                 "Optimizer: expected a rule that searches to have all parameters to itself, without weight decay or "
                 f"clipping; got {self.rule} with {len(self.groups)} groups, weight decay {self.weight_decay}, "
                 f"clip_norm {self.clip_norm}"
             )
+
+    def _plan_step(self, division: Division, grads: np.ndarray) -> None:
+        """Find out what each step has to do, so that it does no more."""
+        self._varying = [part for part in self._parts if part.varies]
+        self._prepares = any(_overrides(part.rule, "prepare") for part in self._parts)
+        # Rules that change gradients before any parameter changes, such as clipping.
+        self._changers = [
+            (source, bool(source.scheduled()), [run for part in parts for run in part.runs])
+            for source, parts in division.sources
+            if any(_overrides(part.rule, "change_gradients") for part in parts)
+        ]
+        # Gradients that are checked for spikes before any rule runs; kernels check longer ones as they read them.
+        guarded = [(part.rule, run) for part in self._parts if part.rule.refuses_spikes() for run in part.runs]
+        self._checked_first = [
+            (run.grads.reshape(-1), type(rule).__name__, run.tensors)
+            for rule, run in guarded
+            if run.grads.size <= SHORT
+        ]
+        self._clipped = self._state.trained(grads)
 
     def __reduce__(self) -> NoReturn:
         # A copy would update arrays that belong to no net.
@@ -216,39 +172,27 @@ class Optimizer(Guided):
     @property
     def state(self) -> np.ndarray:
         """The state of all rules, shape (slots, P). Assignment copies the values."""
-        return self._state
+        return self._state.slots
 
     @state.setter
     def state(self, values: np.ndarray) -> None:
-        if np.shape(values) != self._state.shape:
-            raise ValueError(f"Optimizer: expected state of shape {self._state.shape}; got {np.shape(values)}")
-        np.copyto(self._state, values, casting="same_kind")
+        self._state.slots = values
 
     @property
     def numbers(self) -> np.ndarray:
         """The single numbers that rules keep, float64, shape (runs, n). Assignment copies the values."""
-        return self._numbers
+        return self._state.numbers
 
     @numbers.setter
     def numbers(self, values: np.ndarray) -> None:
-        if np.shape(values) != self._numbers.shape:
-            raise ValueError(f"Optimizer: expected numbers of shape {self._numbers.shape}; got {np.shape(values)}")
-        np.copyto(self._numbers, values, casting="same_kind")
+        self._state.numbers = values
 
     def named_state(self) -> dict[str, np.ndarray]:
         """Return views into the state by slot, each of shape (P,).
 
         If parts have rules with different slots, the views are by tensor and slot (``"0.W.mean"``).
         """
-        rules = {part.rule.slot_names() for part in self._parts} or {self.rule.slot_names()}
-        if len(rules) == 1:
-            return dict(zip(*rules, self._state, strict=True))
-        return {
-            f"{tensor.name}.{slot}": values[tensor.start : tensor.stop].reshape(tensor.shape)
-            for part in self._parts
-            for tensor in part.tensors
-            for slot, values in zip(part.rule.slot_names(), self._state, strict=False)
-        }
+        return self._state.named()
 
     def hyperparameters(self, *, lr_factor: float = 1.0) -> dict[str, float]:
         """Return the values of all ``schedules`` at the next step, by name.
@@ -258,7 +202,7 @@ class Optimizer(Guided):
         Raises:
             ValueError: a value is out of its range.
         """
-        self._ask(self.steps)
+        self._evaluate_schedules(self.steps)
         rates = {f"{name} lr" for name in names_of(self.groups)}
         return {
             name: float(schedule(self.steps)) * (lr_factor if name in rates else 1.0)
@@ -273,11 +217,11 @@ class Optimizer(Guided):
         telling = {step for schedule in self.schedules.values() for step in telling_steps(schedule, steps)}
         for step in sorted(telling):
             try:
-                self._ask(step)
+                self._evaluate_schedules(step)
             except ValueError as error:
                 given = ", ".join(f"{name}={schedule!r}" for name, schedule in self.schedules.items())
                 raise ValueError(f"{error} at step {step} of {given}") from None
-        self._ask(self.steps)
+        self._evaluate_schedules(self.steps)
 
     def _schedules(self) -> dict[str, Schedule]:
         found: dict[str, Any] = dict(self.rule.scheduled())
@@ -315,36 +259,42 @@ class Optimizer(Guided):
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         if lr_factor != 1.0:
             rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
-        bound = self._ask(self.steps) if self._varying or isinstance(self.clip_norm, Schedule) else self.clip_norm
+        bound = self.clip_norm
+        if self._varying or isinstance(bound, Schedule):
+            bound = self._evaluate_schedules(self.steps)
         if self.searches and (loss is None or evaluate is None):
             raise ValueError(
                 f"Optimizer.step: expected loss=... and evaluate=... for {self.rule}; got {loss}, {evaluate}"
             )
         t = self.steps + 1
-        if bound is not None:
-            self.grad_norm = limit_norm("Optimizer", self._clipped, bound)
-        for source, varies, runs in self._changers:
-            (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
-        for grads, name, tensors in self._looked_at:
-            if not squares_fit(grads):
-                raise refusal(name, grads, tensors)
+        self._change_gradients(bound, t)
         if self._prepares:
             for part in self._parts:
                 part.rule.prepare(part.runs, lr=part.rate(rate, lr_factor), t=t)
         for part in self._parts:
-            rule, own, decay = part.rule, part.rate(rate, lr_factor), part.decay
-            if rule.searches:
+            own = part.rate(rate, lr_factor)
+            if part.rule.searches:
                 for run in part.runs:
-                    rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # checked above
+                    part.rule.search(run, loss, evaluate, lr=own, t=t)  # type: ignore[arg-type]  # checked above
             else:
-                try:
-                    for params, grads, state, decays in part.calls:
-                        rule.apply(params, grads, state, lr=own, t=t, decay=decay if decays else 0.0)
-                except FloatingPointError as error:
-                    raise part.named(error) from None
+                part.apply(own, t)
             if self._limit is not None and own > 0:  # with a rate of 0, weights beyond the bound must not change
                 self._limit(part.tensors)
         self.steps += 1
+
+    def _change_gradients(self, bound: float | None, t: int) -> None:
+        """Clip the gradients, let combinators change them, and refuse spikes in short ones.
+
+        Raises:
+            FloatingPointError: a gradient is not finite, or too large to be squared.
+        """
+        if bound is not None:
+            self.grad_norm = limit_norm("Optimizer", self._clipped, bound)
+        for source, varies, runs in self._changers:
+            (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
+        for grads, name, tensors in self._checked_first:
+            if not squares_fit(grads):
+                raise refusal(name, grads, tensors)
 
     def updates(self, steps: int) -> int:
         """Return in how many of the first ``steps`` steps parameters change; fewer if ``Accumulate`` sums gradients."""
@@ -356,7 +306,7 @@ class Optimizer(Guided):
 
         ``ScheduleFreeSGD`` is such a rule; for other rules nothing changes.
         """
-        kept = [(params, params.copy()) for params, _ in self._handed_out()]
+        kept = [(params, params.copy()) for params, _ in self._points_to_predict_with()]
         before, self.is_evaluating = self.is_evaluating, bool(kept)
         try:
             self.settle()
@@ -368,10 +318,10 @@ class Optimizer(Guided):
 
     def settle(self) -> None:
         """Copy the point to predict with into params, at the end of a run."""
-        for params, point in self._handed_out():
+        for params, point in self._points_to_predict_with():
             np.copyto(params, point)
 
-    def _handed_out(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _points_to_predict_with(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return (params, point) of all runs whose rule predicts at another point than params."""
         found = []
         for part in self._parts:
@@ -382,23 +332,12 @@ class Optimizer(Guided):
                     found.append((run.params, point))
         return found
 
-    def _ask(self, step: int) -> float | None:
+    def _evaluate_schedules(self, step: int) -> float | None:
         """Evaluate every schedule at a step, counted from 0, and return the bound on the gradient's norm, or None."""
         for part in self._varying:
             part.ask(step)
         bound = self.clip_norm
         return checks.positive("Optimizer", "clip_norm", bound(step)) if isinstance(bound, Schedule) else bound
-
-
-def _checked_groups(groups: Any) -> tuple[Group, ...]:
-    """Return groups as a tuple; TypeError for anything else than groups."""
-    if not isinstance(groups, Iterable):
-        raise TypeError(f"Optimizer: expected groups as a list; got {groups!r}")
-    found = tuple(groups)
-    for group in found:
-        if not isinstance(group, Group):
-            raise TypeError(f"Optimizer: expected groups that are Group objects; got {group!r}")
-    return found
 
 
 def _overrides(rule: Rule, method: str) -> bool:

@@ -61,21 +61,27 @@ class Part:
                 found.append((tensor.start, tensor.stop, decays, (tensor,)))
         return [span for span in found if span[0] < span[1]]
 
-    def named(self, error: FloatingPointError) -> FloatingPointError:
-        """Return the error of ``apply``; if a gradient was too large, an error that names the tensors instead.
-
-        A rule does not know the names of tensors.
-        """
-        for run in self.runs if self.rule.refuses_spikes() else ():
-            if too_large(run.grads).any():
-                return refusal(type(self.rule).__name__, run.grads, run.tensors)
-        return error
-
     def add_run(self, run: Run, decays: bool) -> None:
         """Add a run and initialise the state of the rule for it."""
         self.rule.start(run.params, run.state)
         self.runs.append(run)
         self.calls.append((run.params, run.grads, run.state, decays))
+
+    def apply(self, rate: float, t: int) -> None:
+        """Let the rule update all runs at a learning rate, in step ``t``, counted from 1.
+
+        Raises:
+            FloatingPointError: the rule refused a gradient; the message names the tensors, which a rule does not know.
+        """
+        apply, decay = self.rule.apply, self.decay
+        try:
+            for params, grads, state, decays in self.calls:
+                apply(params, grads, state, lr=rate, t=t, decay=decay if decays else 0.0)
+        except FloatingPointError as error:
+            for run in self.runs if self.rule.refuses_spikes() else ():
+                if too_large(run.grads).any():
+                    raise refusal(type(self.rule).__name__, run.grads, run.tensors) from None
+            raise error from None
 
 
 def refuse_to_stand_by(source: Rule, tensors: Sequence[Tensor]) -> None:

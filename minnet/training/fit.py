@@ -40,17 +40,15 @@ def fit(
 ) -> History:
     """Train ``net`` and return the history of the run.
 
-    Ctrl-C ends the run after the current step and returns the history so far; ``history.stopped`` is then
-    ``"interrupted"``. SIGTERM does the same (``"terminated"``) and then takes its usual course. If ``Checkpoint`` is
-    among the callbacks, it saves the run before the run ends. A second Ctrl-C ends the run at once.
+    Ctrl-C ends the run after the current step and returns the history so far (``history.stopped`` is then
+    ``"interrupted"``). SIGTERM does the same (``"terminated"``) and then takes its usual course. ``Checkpoint`` among
+    the callbacks saves the run before it ends. A second Ctrl-C ends the run at once.
 
     Args:
-        progress: what is written to standard error, so that it does not mix with the output of the program. ``"bar"``
-            or True shows a progress bar. ``"lines"`` writes one line per epoch with loss, accuracy, validation,
-            learning rate and time. False writes nothing. None chooses a bar on a terminal and lines elsewhere: in a
-            notebook, in a log file, and under pytest, which shows them for failing tests.
-
-    All other arguments are those of ``Trainer``.
+        progress: what is written to standard error. ``"bar"`` or True shows a progress bar. ``"lines"`` writes one line
+            per epoch with loss, accuracy, validation, learning rate and time. False writes nothing. None chooses a bar
+            on a terminal and lines elsewhere, such as in a notebook, in a log file or under pytest.
+        others: all other arguments are those of ``Trainer``.
 
     Returns:
         The ``History`` of the run; its docstring lists the columns. ``loss`` and ``accuracy`` are running means in

@@ -73,6 +73,22 @@ class Saved:
 
     # Arguments for the constructor of Trainer.
 
+    def arguments(self, net: Net, lr: Any, weight_decay: Any, clip_norm: Any) -> dict[str, Any]:
+        """Return the arguments that a resumed run takes from the file, by name; hyper-parameters may also be given."""
+        place = "arguments"
+        return {
+            "lr": self.hyper("lr", lr),
+            "batch_size": self.get(place, "batch_size", kind=int, least=1),
+            "steps": self.get(place, "steps", kind=int, least=1),
+            "seed": self.get(place, "seed", kind=int),
+            "drop_last": self.get(place, "drop_last", kind=bool),
+            "augment": self.augment(),
+            "standardize": self.standardize(net),
+            "evaluate_training": self.evaluate_training(),
+            "weight_decay": self.hyper("weight_decay", weight_decay),
+            "clip_norm": self.hyper("clip_norm", clip_norm),
+        }
+
     def hyper(self, name: str, given: Any) -> Any:
         """Return a hyper-parameter: the given one, or that of the file if none is given and the file has a number."""
         value = self.get("run", name, kind=(int, float, str, *([type(None)] if name == "clip_norm" else [])))

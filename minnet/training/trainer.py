@@ -299,20 +299,11 @@ class Trainer(Loop):
                 net,
                 data,
                 rule=rule,
-                lr=saved.hyper("lr", lr),
-                batch_size=saved.get("arguments", "batch_size", kind=int, least=1),
-                steps=saved.get("arguments", "steps", kind=int, least=1),
-                seed=saved.get("arguments", "seed", kind=int),
-                drop_last=saved.get("arguments", "drop_last", kind=bool),
-                augment=saved.augment(),
-                standardize=saved.standardize(net),
                 validation=validation,
                 sample_weight=sample_weight,
-                evaluate_training=saved.evaluate_training(),
-                weight_decay=saved.hyper("weight_decay", weight_decay),
-                clip_norm=saved.hyper("clip_norm", clip_norm),
                 groups=groups,
                 callbacks=callbacks,
+                **saved.arguments(net, lr, weight_decay, clip_norm),
             )
             net.frozen = frozen  # the net must not change if the file is refused
             description.compare_run(saved, trainer, trust_data)

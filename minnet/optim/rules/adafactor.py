@@ -18,26 +18,39 @@ _TINY = {np.dtype(dtype): float(np.finfo(dtype).tiny) for dtype in (np.float32, 
 
 @dataclass(frozen=True, kw_only=True)
 class Adafactor(GuardedRule):
-    """Adam without a mean, its squares kept as a row and a column (Shazeer and Stern 2018, algorithms 4 and 5).
+    """Adafactor: steps scaled by squares that are kept by row and by column, without a mean of the gradient.
 
-    Moving means of g^2 + eps, with beta_t = 1 - t^-decay_power: R over each row and C over each column of a matrix,
-    V = R C / mean(R); V itself, element by element, for a tensor of one axis. u = g / sqrt(V), u /= max(1, rms(u) /
-    clip), p -= max(eps_scale, rms(p)) * min(lr, 1 / sqrt(t)) * u. ``lr`` is the bound of the relative step, the
-    paper's 0.01. ``relative_step=False`` puts lr itself in place of the minimum; ``scale_by_size=False`` drops the
-    factor max(eps_scale, rms(p)). Decay, which the paper does not have, shrinks p by 1 - lr * decay in front.
+        R, C = means of g^2 + eps over each row and each column, as running means with beta_t = 1 - t^-decay_power
+        V = R C / mean(R)
+        u = g / sqrt(V);  u /= max(1, rms(u) / clip)
+        p -= max(eps_scale, rms(p)) * min(lr, 1 / sqrt(t)) * u
 
-    The last two axes are the matrix, and each index of axes before them has one of its own: a convolution's (kh, kw,
-    C, F) is kh * kw matrices. A matrix of one row or column is its own factor: its squares are kept one by one.
-    The means stand in for the paper's sums, which changes nothing but the scale of R and C.
+    For a tensor of one axis, V is kept itself, element by element. Decay, which the paper does not have, multiplies p
+    by 1 - lr * decay before the update.
 
-    PyTorch: ``eps=numpy.finfo(dtype).eps, eps_as_floor=True``, which adds nothing to g^2 and raises mean(R) to eps and
-    V to eps^2 (its convolutions lie as (F, C, kh, kw), of which it takes the last two axes as well, so it factors
-    other matrices there). Keras: the defaults, with lr 0.001; its ``relative_step=False`` changes nothing in it. optax
-    factors the two longest axes, from 128 on. Neither scikit-learn nor CS231n has it.
+    The last two axes of a tensor are the matrix. Each index of the axes before them has a matrix of its own: the kernel
+    of a convolution, (kh, kw, C, F), is kh * kw matrices. For a matrix of one row or one column, V is kept itself too.
+    Means are used in place of the sums of the paper, which changes only the scale of R and C.
 
-    State: ``squares``, R and C or V, of the tensor's size, of which a matrix uses the first rows + columns
-    elements; the rest stays untouched. Bytes moved per parameter of a matrix: 24 in float32 (p and g for the sums,
-    g for rms(u), p and g read and p written), 48 in float64; of a vector 32 and 64.
+    Args:
+        decay_power: exponent of the running means, above 0.
+        clip: bound of the root mean square of u, above 0.
+        eps: number added to g^2, above 0.
+        eps_scale: least value of the factor rms(p).
+        relative_step: whether the learning rate is min(lr, 1 / sqrt(t)), as above. ``lr`` is then a bound, 0.01 in the
+            paper. If False, the learning rate is ``lr``.
+        scale_by_size: whether to use the factor max(eps_scale, rms(p)).
+        eps_as_floor: whether mean(R) is at least eps and V at least eps^2, with nothing added to g^2.
+
+    State: ``squares`` is R and C, or V. It has the size of the tensor; a matrix uses its first rows + columns elements.
+        A step moves 24 bytes per parameter of a matrix in float32, and 48 in float64: it reads p and g for the sums, g
+            for
+        rms(u), p and g for the update, and writes p. For a vector, it moves 32 and 64.
+    Source: Shazeer and Stern 2018, algorithms 4 and 5.
+    Conventions: PyTorch: ``eps=numpy.finfo(dtype).eps, eps_as_floor=True``. The kernels of its convolutions have the
+        shape (F, C, kh, kw), and it also uses the last two axes, which are other matrices. Keras: the defaults, with
+        learning rate 0.001; ``relative_step=False`` has no effect in Keras. optax uses the two longest axes, if they
+        have at least 128 elements. scikit-learn and CS231n do not have it.
     """
 
     decay_power: Hyper = 0.8
@@ -64,7 +77,7 @@ class Adafactor(GuardedRule):
     def _whole(
         self, params: np.ndarray, grads: np.ndarray, squares: np.ndarray, rate: float, t: int, decay: float
     ) -> None:
-        """A step with a square for each element."""
+        """Take a step with one square per element."""
         cast, p, g = params.dtype.type, params.reshape(-1), grads.reshape(-1)
         if not squares_fit(g):
             self.refuse(g)
@@ -77,7 +90,7 @@ class Adafactor(GuardedRule):
     def _factored(
         self, params: np.ndarray, grads: np.ndarray, squares: np.ndarray, rate: float, t: int, decay: float
     ) -> None:
-        """A step with squares by row and by column."""
+        """Take a step with squares by row and by column."""
         cast, (rows, columns) = params.dtype.type, params.shape[-2:]
         p, g = params.reshape(-1, rows, columns), grads.reshape(-1, rows, columns)
         k, (inside, least, floor) = len(p), self._places_of_eps(params.dtype)
@@ -98,13 +111,13 @@ class Adafactor(GuardedRule):
         kernels.factored(p, g, row_roots, col_roots, top, step, cast(decay))
 
     def _places_of_eps(self, dtype: np.dtype) -> tuple[float, float, float]:
-        """What is added to g^2, and the least values of mean(R) and of V: normal numbers of the dtype, or 0."""
+        """Return what is added to g^2, and the least values of mean(R) and of V: normal numbers of the dtype, or 0."""
         tiny = _TINY[dtype]
         if self.eps_as_floor:
             return 0.0, max(self.eps, tiny), max(self.eps**2, tiny)
         return max(self.eps, tiny), 0.0, 0.0
 
     def _bounds(self, rate: float) -> tuple[float, float, float, float]:
-        """The rate, what rms(p) counts in it, the least value of that factor, and the bound of rms(u)."""
+        """Return the learning rate, weight (0 or 1) and least value of the factor rms(p), and the bound of rms(u)."""
         by_size, least = (1.0, float(self.eps_scale)) if self.scale_by_size else (0.0, 1.0)
         return float(rate), by_size, least, float(self.clip)

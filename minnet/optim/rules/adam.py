@@ -1,8 +1,8 @@
-"""Adam and its kin: AMSGrad, AdaMax, NAdam, RAdam.
+"""Adam and related rules: AMSGrad, AdaMax, NAdam, RAdam.
 
-All keep a running mean of the gradient, which starts at 0 and is too small by 1 - beta1^t after t steps. Where beta1 or
-beta2 is a schedule, that correction takes its present value, as PyTorch does when the betas of its groups are changed;
-only NAdam multiplies up the values that were.
+All of them keep a running mean of the gradient. The mean starts at 0 and is therefore too small by a factor of
+1 - beta1^t after t steps. If beta1 or beta2 is a schedule, this correction uses its present value, as PyTorch does when
+the betas of a parameter group are changed. NAdam uses the product of all values so far instead.
 """
 
 import math
@@ -20,19 +20,31 @@ from .spikes import GuardedRule
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(GuardedRule):
-    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; p -= lr * m^ / (sqrt(v^) + eps).
+    """Adam: steps scaled by running means of the gradient and of its square.
 
-    m^ = m / (1 - beta1^t) and v^ = v / (1 - beta2^t), or m and v themselves with ``bias_correction=False``.
-    With the optimizer's ``weight_decay`` this is AdamW (Loshchilov and Hutter 2019).
+        m = beta1 m + (1 - beta1) g
+        v = beta2 v + (1 - beta2) g^2
+        p -= lr * m^ / (sqrt(v^) + eps)    with m^ = m / (1 - beta1^t) and v^ = v / (1 - beta2^t)
 
-    A parameter with one gradient of 1e15 hardly moves for some 60,000 steps, until v has forgotten it, as in all
-    libraries; ``Optimizer(clip_norm=...)`` prevents it. One above 1.8e16 (in float32) is an error, as in all rules.
+    With ``weight_decay`` of the optimizer, this is AdamW (Loshchilov and Hutter 2019).
 
-    Source: Kingma and Ba 2015, algorithm 1; lr 0.001.
-    State: ``mean`` is m, ``squares`` is v. Moves 28 bytes a parameter in float32: p, g, m, v read; p, m, v written.
-    Conventions: CS231n's full form and PyTorch: the defaults. CS231n's short form: ``bias_correction=False``. Keras:
-    ``eps=1e-7, eps_on_corrected=False``, the reordered form at the end of the paper's section 2, which adds eps to the
-    uncorrected root. scikit-learn: the same with eps 1e-8.
+    After a gradient of 1e15, a parameter hardly changes for some 60,000 steps, until the effect on v has decayed. This
+    is the case in all libraries; ``Optimizer(clip_norm=...)`` prevents it. A gradient above 1.8e16 (in float32) raises
+    an error, as in all rules.
+
+    Args:
+        beta1: share of m that is kept in each step, in [0, 1).
+        beta2: share of v that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        bias_correction: whether to use m^ and v^ as above. If False, m and v are used instead.
+        eps_on_corrected: whether eps is added to the root of v^, as above. If False, it is added to the root of v: the
+            order of operations that the end of section 2 of the paper proposes.
+
+    State: ``mean`` is m, ``squares`` is v. A step moves 28 bytes per parameter in float32: it reads p, g, m and v, and
+        writes p, m and v.
+    Source: Kingma and Ba 2015, algorithm 1; learning rate 0.001.
+    Conventions: PyTorch and the full form of CS231n: the defaults. Short form of CS231n: ``bias_correction=False``.
+        Keras: ``eps=1e-7, eps_on_corrected=False``. scikit-learn: ``eps_on_corrected=False``.
     """
 
     beta1: Hyper = 0.9
@@ -55,16 +67,27 @@ class Adam(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class AMSGrad(GuardedRule):
-    """Adam's m and v; w = max(w, v); p -= lr * m / (sqrt(w) + eps): no element's rate ever rises.
+    """Adam with the largest v so far, so that the learning rate of an element never increases.
 
-    Source: Reddi, Kale, Kumar 2018, algorithm 2, which has neither a correction nor eps; beta2 0.99 or 0.999 in its
-    experiments. ``bias_correction=True`` divides m by 1 - beta1^t and w by 1 - beta2^t, where w is still the largest
-    of the *uncorrected* v.
-    State: ``mean`` is m, ``squares`` is v, ``largest`` is w. Moves 36 bytes a parameter in float32: p, g, m, v, w read;
-    p, m, v, w written.
-    Conventions: the paper: ``eps=0``, which is 0 / 0 for an element that never had a gradient. PyTorch's
-    Adam(amsgrad=True): ``bias_correction=True``. Keras' Adam(amsgrad=True): ``bias_correction=True, eps=1e-7,
-    eps_on_corrected=False``. scikit-learn and CS231n have none.
+        m, v as in Adam
+        w = max(w, v)
+        p -= lr * m / (sqrt(w) + eps)
+
+    Args:
+        beta1: share of m that is kept in each step, in [0, 1).
+        beta2: share of v that is kept in each step, in [0, 1).
+        eps: number added to the root. With 0, an element that never had a gradient becomes 0 / 0.
+        bias_correction: whether to divide m by 1 - beta1^t and w by 1 - beta2^t. w is then still the largest of the
+            *uncorrected* v.
+        eps_on_corrected: whether eps is added to the root of the corrected w; see ``Adam``.
+
+    State: ``mean`` is m, ``squares`` is v, ``largest`` is w. A step moves 36 bytes per parameter in float32: it reads
+        p, g, m, v and w, and writes p, m, v and w.
+    Source: Reddi, Kale, Kumar 2018, algorithm 2, which has neither a bias correction nor eps. Its experiments use beta2
+        0.99 or 0.999.
+    Conventions: the paper: ``eps=0``. PyTorch's Adam(amsgrad=True): ``bias_correction=True``. Keras'
+        Adam(amsgrad=True): ``bias_correction=True, eps=1e-7, eps_on_corrected=False``. scikit-learn and CS231n do not
+        have it.
     """
 
     beta1: Hyper = 0.9
@@ -87,13 +110,24 @@ class AMSGrad(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaMax(GuardedRule):
-    """m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) * m / u.
+    """Adam with the infinity norm of past gradients in place of the root of their mean square.
 
-    Source: Kingma and Ba 2015, algorithm 2; lr 0.002. It has no eps, and so 0 / 0 for an element that never had a
-    gradient.
-    State: ``mean`` is m, ``norm`` is u. Moves 28 bytes a parameter in float32: p, g, m, u read; p, m, u written.
-    Conventions: the paper, to round-off: ``eps=1e-30, eps_in_norm=False``. PyTorch: the defaults. Keras: ``eps=1e-7,
-    eps_in_norm=False``, which has u = max(beta2 u, |g|) and divides by u + eps. scikit-learn and CS231n have none.
+        m = beta1 m + (1 - beta1) g
+        u = max(beta2 u, |g| + eps)
+        p -= lr / (1 - beta1^t) * m / u
+
+    Args:
+        beta1: share of m that is kept in each step, in [0, 1).
+        beta2: share of u that is kept in each step, in [0, 1).
+        eps: number added to |g|. With 0, an element that never had a gradient becomes 0 / 0.
+        eps_in_norm: whether eps is added to |g|, as above. If False, u = max(beta2 u, |g|), and m is divided by u +
+            eps.
+
+    State: ``mean`` is m, ``norm`` is u. A step moves 28 bytes per parameter in float32: it reads p, g, m and u, and
+        writes p, m and u.
+    Source: Kingma and Ba 2015, algorithm 2, which has no eps; learning rate 0.002.
+    Conventions: the paper, except for rounding: ``eps=1e-30, eps_in_norm=False``. PyTorch: the defaults. Keras:
+        ``eps=1e-7, eps_in_norm=False``. scikit-learn and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9
@@ -116,17 +150,28 @@ class AdaMax(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class NAdam(GuardedRule):
-    """Adam with Nesterov's momentum, which rises: mu_t = beta1 * (1 - 0.5 * 0.96^(t * momentum_decay)).
+    """Adam with Nesterov momentum, which increases from step to step.
 
-    m = mu_t m + (1 - mu_t) g; v as in Adam; p -= lr * m' / (sqrt(v^) + eps), with v^ = v / (1 - beta2^t) and
-    m' = mu_(t+1) m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) g / (1 - mu_1 ... mu_t).
+        mu_t = beta1 * (1 - 0.5 * 0.96^(t * momentum_decay))
+        m = mu_t m + (1 - mu_t) g;  v as in Adam
+        m' = mu_(t+1) m / (1 - mu_1 ... mu_(t+1)) + (1 - mu_t) g / (1 - mu_1 ... mu_t)
+        p -= lr * m' / (sqrt(v^) + eps)    with v^ = v / (1 - beta2^t)
 
-    Source: Dozat 2016, algorithm 2; lr 0.002. His v^ has a factor beta2 beside it that Adam's has not: ``eps /
-    sqrt(beta2)`` and lr / sqrt(beta2) give that. Where beta1 is a schedule, mu_(t+1) is made with its present value.
-    State: ``mean`` is m, ``squares`` is v; the number ``product`` is mu_1 ... mu_t. Moves 28 bytes a parameter in
-    float32: p, g, m, v read; p, m, v written.
-    Conventions: PyTorch: ``mu_in_mean=False``, m = beta1 m + (1 - beta1) g, and the rest as above. Keras: the same with
-    ``momentum_decay=1, eps=1e-7``. scikit-learn and CS231n have none.
+    If beta1 is a schedule, its present value is also used for mu_(t+1).
+
+    Args:
+        beta1: limit of mu_t, in [0, 1).
+        beta2: share of v that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        momentum_decay: how fast mu_t increases from beta1 / 2 to beta1.
+        mu_in_mean: whether m uses mu_t, as above. If False, m = beta1 m + (1 - beta1) g.
+
+    State: ``mean`` is m, ``squares`` is v; the number ``product`` is mu_1 ... mu_t. A step moves 28 bytes per parameter
+        in float32: it reads p, g, m and v, and writes p, m and v.
+    Source: Dozat 2016, algorithm 2; learning rate 0.002. Its v^ has an additional factor beta2, which corresponds to
+        ``eps / sqrt(beta2)`` and lr / sqrt(beta2) here.
+    Conventions: PyTorch: ``mu_in_mean=False``. Keras: ``mu_in_mean=False, momentum_decay=1, eps=1e-7``. scikit-learn
+        and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9
@@ -160,16 +205,24 @@ class NAdam(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class RAdam(GuardedRule):
-    """Adam whose first steps, when v rests on few gradients, are plain momentum, and whose next ones are shortened.
+    """Rectified Adam: plain momentum while v rests on few gradients, then steps that are shortened at first.
 
-    With Adam's m, v and m^, rho = 2 / (1 - beta2) - 1 and rho_t = rho - 2 t beta2^t / (1 - beta2^t):
-    where rho_t > threshold, p -= lr * r * m^ * sqrt(1 - beta2^t) / (sqrt(v) + eps) with
-    r^2 = (rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t); else p -= lr * m^.
+        m, v, m^ as in Adam;  rho = 2 / (1 - beta2) - 1;  rho_t = rho - 2 t beta2^t / (1 - beta2^t)
+        r^2 = (rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t)
+        if rho_t > threshold:  p -= lr * r * m^ * sqrt(1 - beta2^t) / (sqrt(v) + eps)
+        else:                  p -= lr * m^
 
-    Source: Liu et al. 2020, algorithm 2; it has no eps, which stands where the authors' code has it.
-    State: ``mean`` is m, ``squares`` is v. Moves 28 bytes a parameter in float32: p, g, m, v read; p, m, v written.
-    Conventions: the paper: ``eps=0``. PyTorch (and, but for a rho_t of just 5, the authors' code): ``threshold=5``.
-    Keras, scikit-learn and CS231n have none.
+    Args:
+        beta1: share of m that is kept in each step, in [0, 1).
+        beta2: share of v that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        threshold: value of rho_t, at least 4, above which steps are divided by the root.
+
+    State: ``mean`` is m, ``squares`` is v. A step moves 28 bytes per parameter in float32: it reads p, g, m and v, and
+        writes p, m and v.
+    Source: Liu et al. 2020, algorithm 2. It has no eps, which stands where the code of the authors has it.
+    Conventions: the paper: ``eps=0``. PyTorch: ``threshold=5``; the code of the authors is the same, except for a rho_t
+        of exactly 5. Keras, scikit-learn and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9
@@ -205,7 +258,10 @@ def _check_moments(rule: Adam | AMSGrad | AdaMax | NAdam | RAdam) -> None:
 
 
 def _corrected(rule: Adam | AMSGrad, lr: float, t: int) -> tuple[float, float]:
-    """Factors of m and of the root: the rate that corrects m, and what corrects the root, unless the rate does."""
+    """Return the factor of m, which includes the learning rate, and the factor of the root.
+
+    Together they correct the bias of m and v. If eps is added to the uncorrected root, the first factor corrects both.
+    """
     if not rule.bias_correction:
         return lr, 1.0
     rate, root_fix = lr / (1 - rule.beta1**t), 1 / math.sqrt(1 - rule.beta2**t)

@@ -14,12 +14,20 @@ from .spikes import GuardedRule
 
 @dataclass(frozen=True, kw_only=True)
 class Adagrad(GuardedRule):
-    """s += g^2; p -= lr * g / (sqrt(s) + eps).
+    """Adagrad: steps divided by the root of the sum of all squared gradients.
 
-    Source: Duchi, Hazan, Singer 2011, with a diagonal matrix; s starts at ``initial``.
-    State: ``squares`` is s. Moves 20 bytes a parameter in float32: p, g, s read; p, s written.
-    Conventions: CS231n: the defaults. PyTorch: ``eps=1e-10``. Keras: ``eps=1e-7, eps_in_root=True, initial=0.1``, which
-    divides by sqrt(s + eps) and starts s at 0.1. scikit-learn has none.
+        s += g^2
+        p -= lr * g / (sqrt(s) + eps)
+
+    Args:
+        eps: number added to the root.
+        eps_in_root: whether to divide by sqrt(s + eps) instead.
+        initial: value of s before the first step.
+
+    State: ``squares`` is s. A step moves 20 bytes per parameter in float32: it reads p, g and s, and writes p and s.
+    Source: Duchi, Hazan, Singer 2011, with a diagonal matrix.
+    Conventions: CS231n: the defaults. PyTorch: ``eps=1e-10``. Keras: ``eps=1e-7, eps_in_root=True, initial=0.1``.
+        scikit-learn does not have it.
     """
 
     eps: Hyper = 1e-8
@@ -43,12 +51,22 @@ class Adagrad(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class Adadelta(GuardedRule):
-    """s = rho * s + (1 - rho) * g^2; u = g * sqrt(d + eps) / sqrt(s + eps); d = rho * d + (1 - rho) * u^2; p -= lr * u.
+    """Adadelta: steps in the proportion of the running mean squares of steps and gradients.
 
-    Source: Zeiler 2012, algorithm 1, where lr is 1.
-    State: ``squares`` is s, ``updates`` is d. Moves 28 bytes a parameter in float32: p, g, s, d read; p, s, d written.
-    Conventions: PyTorch: ``rho=0.9``. Keras: ``eps=1e-7``, and lr is 0.001 unless told. scikit-learn and CS231n have
-    none.
+        s = rho s + (1 - rho) g^2
+        u = g * sqrt(d + eps) / sqrt(s + eps)
+        d = rho d + (1 - rho) u^2
+        p -= lr * u
+
+    Args:
+        rho: share of s and d that is kept in each step, in [0, 1).
+        eps: number added under both roots, above 0.
+
+    State: ``squares`` is s, ``updates`` is d. A step moves 28 bytes per parameter in float32: it reads p, g, s and d,
+        and writes p, s and d.
+    Source: Zeiler 2012, algorithm 1, with learning rate 1.
+    Conventions: PyTorch: ``rho=0.9``. Keras: ``eps=1e-7``; its default learning rate is 0.001. scikit-learn and CS231n
+        do not have it.
     """
 
     rho: Hyper = 0.95

@@ -28,9 +28,19 @@ _sums = _Sums()
 
 @dataclass(frozen=True)
 class ClipValue(Around):
-    """g = min(max(g, -bound), bound), each element by itself (as Mikolov 2012 did; NaN stays NaN).
+    """Clip each element of the gradient by itself.
 
-    PyTorch: ``clip_grad_value_``. Keras: ``clipvalue``. State: none. Cost: 8 bytes.
+        g = min(max(g, -bound), bound)
+
+    NaN stays NaN.
+
+    Args:
+        rule: the inner rule.
+        bound: largest absolute value, above 0.
+
+    State: none. Cost: 8 bytes.
+    Source: Mikolov 2012.
+    Conventions: PyTorch: ``clip_grad_value_``. Keras: ``clipvalue``. scikit-learn and CS231n do not have it.
     """
 
     bound: Hyper
@@ -50,12 +60,19 @@ class ClipValue(Around):
 
 @dataclass(frozen=True)
 class ClipTensorNorm(Around):
-    """Scales down the gradient of each tensor whose norm is above ``bound`` to that norm.
+    """Scale down the gradient of each tensor whose norm is above ``bound``.
 
-    g *= bound / |g|: algorithm 1 of Pascanu, Mikolov, Bengio 2013, which ``ClipNorm`` is, for each tensor by itself.
+        g *= bound / |g|    if |g| > bound
+
+    Args:
+        rule: the inner rule.
+        bound: largest Euclidean norm of the gradient of one tensor, above 0.
+
+    State: none. Cost: 4 bytes, and 8 more if the norm is above the bound.
+    Source: Pascanu, Mikolov, Bengio 2013, algorithm 1, for each tensor by itself. ``ClipNorm`` is the algorithm for
+        all.
     Conventions: Keras: ``clipnorm``. PyTorch: ``clip_grad_norm_`` of one tensor, which divides by |g| + 1e-6.
-    scikit-learn and CS231n have none.
-    State: none. Cost: 4 bytes, and 8 where the bound is met.
+        scikit-learn and CS231n do not have it.
     """
 
     bound: Hyper
@@ -77,12 +94,21 @@ class ClipTensorNorm(Around):
 
 @dataclass(frozen=True)
 class ClipNorm(Around):
-    """Scales down the gradient of everything that the rule updates to norm ``bound`` if its norm is larger.
+    """Scale down the gradient of all tensors that the rule updates if its norm is above ``bound``.
 
-    g *= bound / |g| (Pascanu, Mikolov, Bengio 2013, algorithm 1). As the optimizer's rule that is the gradient of all
-    tensors that are neither frozen nor in a group with a rule of its own; as a group's rule, that of the group.
-    PyTorch's ``clip_grad_norm_`` divides by |g| + 1e-6. Keras: ``global_clipnorm``. State: none. Cost: 4 bytes, and 8
-    where the bound is met.
+        g *= bound / |g|    if |g| > bound
+
+    As the rule of an optimizer, it uses the gradient of all tensors that are neither frozen nor in a group with a rule
+    of its own. As the rule of a group, it uses the gradient of the group.
+
+    Args:
+        rule: the inner rule.
+        bound: largest Euclidean norm, above 0.
+
+    State: none. Cost: 4 bytes, and 8 more if the norm is above the bound.
+    Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
+    Conventions: PyTorch: ``clip_grad_norm_``, which divides by |g| + 1e-6. Keras: ``global_clipnorm``. scikit-learn and
+        CS231n do not have it.
     """
 
     bound: Hyper
@@ -101,14 +127,21 @@ class ClipNorm(Around):
 
 @dataclass(frozen=True)
 class AdaptiveClip(Around):
-    """A unit's gradient G is at most ``clipping`` times as long as its weights W. Brock et al. 2021, eq. 3.
+    """Adaptive gradient clipping: the gradient G of a unit is at most ``clipping`` times as long as its weights W.
 
-    G *= clipping * max(|W|, eps) / |G| where |G| is larger than that. A unit is all weights that lead to one output:
-    those of one index of the last axis; a tensor of one axis, such as biases, is one unit. The paper leaves the last
-    layer out, which is a group with a rule of its own.
+        G *= clipping * max(|W|, eps) / |G|    if |G| is larger than that
 
-    Conventions: PyTorch, Keras, scikit-learn and CS231n have none.
-    State: none. Cost: 8 bytes, and 8 where the bound is met.
+    A unit has all weights that lead to one output, that is, those of one index of the last axis. A tensor of one axis,
+    such as biases, is one unit. The paper leaves out the last layer; use a group with a rule of its own for this.
+
+    Args:
+        rule: the inner rule.
+        clipping: largest ratio of the norms, above 0.
+        eps: least norm of the weights, above 0.
+
+    State: none. Cost: 8 bytes, and 8 more if a norm is above its bound.
+    Source: Brock et al. 2021, equation 3.
+    Conventions: PyTorch, Keras, scikit-learn and CS231n do not have it.
     """
 
     clipping: Hyper = 0.01

@@ -1,7 +1,7 @@
-"""Rules around a rule: what several rules can share is said once and composes, instead of being a flag of each.
+"""Combinators: rules around another rule. A feature that several rules can share is defined once.
 
-``LookAhead(ClipNorm(Adam(), bound=1.0), k=5)`` is read from the outside: a gradient passes through the outermost first.
-Costs are bytes moved for a parameter of float32, beyond those of the rule inside.
+``LookAhead(ClipNorm(Adam(), bound=1.0), k=5)`` reads from the outside in: the outermost combinator receives the
+gradient first. A cost is stated in bytes moved per parameter in float32, in addition to those of the inner rule.
 """
 
 import math
@@ -23,9 +23,9 @@ from .spikes import SHORT, refusal
 
 @dataclass(frozen=True)
 class Around(Rule):
-    """A rule around another, to which it passes everything on; subclasses override what they change.
+    """Base class of combinators. It delegates everything to the inner rule; subclasses override what they change.
 
-    State: the combinator's own ``slots``, and behind them all that the rule inside keeps.
+    State: the ``slots`` of the combinator, followed by the state of the inner rule.
     """
 
     rule: Rule
@@ -83,17 +83,26 @@ class Around(Rule):
 
 @dataclass(frozen=True)
 class LookAhead(Around):
-    """Every k steps: slow += alpha * (p - slow); p = slow. Zhang, Lucas, Hinton, Ba 2019, algorithm 1.
+    """Look-ahead: every k steps, slow weights move towards the parameters, and the parameters continue from there.
 
-    ``slow`` starts as the parameters. It is what the rule hands out (the paper returns and evaluates it), so validation
-    sees it, and a run that ends between two synchronisations loses the steps since the last one. The state of the rule
-    inside is left alone at a synchronisation, the paper's default. The paper uses k 5 or 10, alpha 0.5 or 0.8.
+        slow += alpha * (p - slow)
+        p = slow
 
-    A rule that computes the parameters anew from its state (``NesterovLookAhead``, or one that hands out a point of its
-    own) cannot stand inside: it would undo the move.
+    ``slow`` starts as the parameters. As in the paper, it is the point to predict with, so validation uses it. A run
+    that ends between two synchronisations loses the steps since the last one. A synchronisation does not change the
+    state of the inner rule, which is the default of the paper.
 
-    Conventions: PyTorch, Keras, scikit-learn and CS231n have none.
-    State: ``slow``. Cost: 16 bytes every k steps: slow and p read, both written.
+    A rule that computes the parameters from its state (``NesterovLookAhead``, or a rule that predicts at a point of its
+    own) cannot be the inner rule, because it would undo the synchronisation.
+
+    Args:
+        rule: the inner rule.
+        k: number of steps between two synchronisations; 5 or 10 in the paper.
+        alpha: share of the way to the parameters, in (0, 1]; 0.5 or 0.8 in the paper.
+
+    State: ``slow``. Cost: 16 bytes every k steps; slow and p are read and written.
+    Source: Zhang, Lucas, Hinton, Ba 2019, algorithm 1.
+    Conventions: PyTorch, Keras, scikit-learn and CS231n do not have it.
     """
 
     k: int = 5
@@ -125,21 +134,26 @@ class LookAhead(Around):
 
 @dataclass(frozen=True)
 class Accumulate(Around):
-    """The rule inside takes one step every k, with the mean of the last k gradients: k micro-batches make a batch.
+    """Gradient accumulation: one step every k micro-batches, with the mean of their gradients.
 
-    Between its steps parameters and its state stay as they are. With micro-batches of one size, and no noise or batch
-    statistics in the net, the steps are those of batches k times as large.
+    Between two such steps, the parameters and the state of the inner rule do not change. If all micro-batches have the
+    same size, and the net has no noise and no batch statistics, the steps equal those with batches k times as large.
 
-    What counts what: ``optimizer.steps``, the history and every schedule count micro-batches; the rate and the
-    hyper-parameters of a step are those of its last micro-batch. The rule inside, its bias correction and what stands
-    inside with it count its own steps; decay is applied once in each. The optimizer's ``clip_norm`` and
-    combinators around this one see each micro-batch's gradient, combinators inside see the mean. The last micro-batch's
-    gradient is overwritten by the mean; gradients left over at the end of a run are dropped.
+    * ``optimizer.steps``, the history and all schedules count micro-batches. A step uses the learning rate and the
+      hyper-parameters of its last micro-batch.
+    * The inner rule, its bias correction and combinators inside count their own steps. Decay is applied once per step.
+    * ``clip_norm`` of the optimizer and combinators outside receive the gradient of each micro-batch. Combinators
+      inside receive the mean.
+    * The mean overwrites the gradient of the last micro-batch. Gradients that remain at the end of a run are not used.
 
-    Source: none; it is common practice.
-    Conventions: PyTorch: ``backward()`` of loss / k, k times, before a step. Keras: ``gradient_accumulation_steps=k``,
-    where schedules count steps. scikit-learn and CS231n have none.
-    State: ``sum``, of gradients divided by k. Cost: 12 bytes a micro-batch.
+    Args:
+        rule: the inner rule.
+        k: number of micro-batches per step.
+
+    State: ``sum``, the sum of the gradients divided by k. Cost: 12 bytes per micro-batch.
+    Source: common practice.
+    Conventions: PyTorch: k calls of ``backward()`` on loss / k before a step. Keras: ``gradient_accumulation_steps=k``,
+        where schedules count steps. scikit-learn and CS231n do not have it.
     """
 
     k: int
@@ -163,7 +177,10 @@ class Accumulate(Around):
         return self.rule.updates(steps // self.k)
 
     def _add(self, total: np.ndarray, grads: np.ndarray, before: int) -> None:
-        """Add to the sum of the gradients ``before``; the last time into grads, so that an error spoils no state."""
+        """Add the gradients to the sum of the ``before`` gradients before them.
+
+        The last sum is written to ``grads``, so that an error in the step does not change the state.
+        """
         one, share = grads.dtype.type(1), grads.dtype.type(1 / self.k)
         if before == self.k - 1:
             if before:
@@ -184,18 +201,24 @@ class Accumulate(Around):
 
 @dataclass(frozen=True)
 class CoupledDecay(Around):
-    """g += strength * p: weight decay inside the gradient, which is an L2 penalty of strength / 2 * |p|^2.
+    """Weight decay as a part of the gradient: an L2 penalty of strength / 2 * |p|^2.
 
-    The rule inside takes it for a part of the gradient, as it takes the net's ``l2``. The difference is the order: the
-    net's penalty is in the gradient when it is clipped; this is added after the optimizer's ``clip_norm``, and after
-    combinators around. PyTorch's ``clip_grad_norm_`` followed by an optimizer with ``weight_decay`` is ``clip_norm``
-    with this. The net's objective, and with it the loss in the history, does not have the penalty.
+        g += strength * p
 
-    ``spare=False`` decays biases and gains too, which are not tagged ``decay``.
+    The inner rule treats it like any part of the gradient, as it does with the penalty ``l2`` of the net. The
+    difference is the order. The penalty of the net is part of the gradient when the gradient is clipped. This decay is
+    added after ``clip_norm`` of the optimizer and after combinators outside. ``clip_norm`` with this combinator
+    therefore equals ``clip_grad_norm_`` followed by an optimizer with ``weight_decay`` in PyTorch. The decay is not
+    part of the objective of the net, and therefore not part of the loss in the history.
 
-    Conventions: PyTorch: ``spare=False``, weight_decay of all its optimizers but AdamW, Adafactor and Muon. Keras and
-    scikit-learn penalise the loss (``Net(l2=...)``), CS231n too.
+    Args:
+        rule: the inner rule.
+        strength: factor of p, at least 0.
+        spare: whether biases and gains, which are not tagged ``decay``, are left out.
+
     State: none. Cost: 12 bytes.
+    Conventions: PyTorch: ``spare=False`` equals ``weight_decay`` of all its optimizers except AdamW, Adafactor and
+        Muon. Keras, scikit-learn and CS231n add a penalty to the loss (``Net(l2=...)``).
     """
 
     strength: Hyper
@@ -223,14 +246,23 @@ def _stream(seed: int) -> np.uint64:
 
 @dataclass(frozen=True)
 class GradientNoise(Around):
-    """g += normal noise of variance eta / (1 + step)^gamma, with steps from 0. Neelakantan et al. 2015, section 3.
+    """Gradient noise: normal noise whose variance decreases from step to step.
 
-    The paper takes gamma 0.55 and the best eta of 0.01, 0.3 and 1. The noise is a function of seed, step and the
-    element's place in the optimizer's vector: the same for any number of threads and any groups, to rounding the same
-    in both precisions, and nothing has to be saved.
+        g += N(0, eta / (1 + step)^gamma)    with steps counted from 0
 
-    Conventions: PyTorch, Keras, scikit-learn and CS231n have none.
-    State: none. Cost: 8 bytes, and some 15 ns a parameter on each thread, which is more.
+    The noise is a function of the seed, the step and the place of the element in the vector of the optimizer. It does
+    not depend on the number of threads or on groups, it is the same in both precisions except for rounding, and it
+    needs no state.
+
+    Args:
+        rule: the inner rule.
+        eta: variance in the first step; the best of 0.01, 0.3 and 1 in the paper.
+        gamma: exponent of the decrease; 0.55 in the paper.
+        seed: seed of the noise.
+
+    State: none. Cost: 8 bytes, and about 15 ns per parameter on each thread, which takes longer.
+    Source: Neelakantan et al. 2015, section 3.
+    Conventions: PyTorch, Keras, scikit-learn and CS231n do not have it.
     """
 
     eta: Hyper = 0.01

@@ -19,12 +19,14 @@ _SLOTS = ("start", "gradient", "direction")
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS(Rule):
-    """Limited-memory BFGS with a strong Wolfe line search, on full batches. Nocedal and Wright 2006, alg. 7.4 and 7.5.
+    """Limited-memory BFGS with a line search for the strong Wolfe conditions, on full batches.
 
-    d = -H g, where H is built by the two-loop recursion from the last ``history`` pairs s = change of p, y = change of
-    g, on gamma = s y / y y times the identity (eq. 7.20); p += t d, where t meets f(t) <= f(0) + decrease * t * g d and
-    |g(t) d| <= curvature * |g d| (alg. 3.5 and 3.6, cubic interpolation), tried from t = lr on: lr is 1 unless there is
-    a reason. Without pairs d = -g, and the first t is lr * min(1, 1 / |g|_1).
+        d = -H g
+        p += t d    with f(t) <= f(0) + decrease * t * g d  and  |g(t) d| <= curvature * |g d|
+
+    H follows from the last ``history`` pairs s = change of p and y = change of g by the two-loop recursion, which
+    starts from gamma = s y / y y times the identity (eq. 7.20). The first t to try is lr, which is usually 1. If there
+    are no pairs, d is -g, and the first t is lr * min(1, 1 / |g|_1).
 
         optimizer = mn.Optimizer.over(params, grads, mn.LBFGS())
         loss = evaluate()  # fills grads
@@ -32,25 +34,36 @@ class LBFGS(Rule):
             optimizer.step(1.0, loss=loss, evaluate=evaluate)
             loss = evaluate()
 
-    It needs one and the same function throughout: all data in each batch (the ``Trainer`` refuses less, and
-    augmentation), and no weight decay, clipping or groups (the optimizer refuses them; L2 in the objective is fine).
-    Dropout is the same within a step. Each evaluation is a training pass: running means of BatchNorm follow it.
+    The function must not change during a run. Each batch has all data; the ``Trainer`` raises an error for smaller
+    batches and for augmentation. Weight decay, clipping and groups raise an error in the optimizer; use the penalty
+    ``l2`` of the net for weight decay. Dropout is the same for all evaluations of a step. Each evaluation is a training
+    pass and therefore updates the running means of BatchNorm.
 
-    Where theory meets rounding: values count as equal within 8 units in the last place of the loss, and between equal
-    values the search goes by slopes. A pair without positive curvature, s y <= eps * |s| |y|, is left out; that is a
-    bound on an angle, so the units of p and f do not matter. If d does not descend, or the search of at most
-    ``evaluations`` finds no lower point, the pairs are dropped and -g is tried. If that finds none either, p stays as
-    it was and ``stalls`` counts: the loss cannot be told to fall any more. A further step from there, with the same
-    gradient, only counts. A trial value that is not finite is a step too long.
+    Rounding has these consequences:
 
-    State: 3 + 2 * history slots; numbers: how many ``pairs``, the ``newest``, ``stalls`` in a row, ``evaluations`` in
-    all, and s y of each pair. Bytes moved per parameter and step: 84 in float32 and 40 more a pair, and 20 plus a
-    training pass an evaluation.
+    * Values count as equal within 8 units in the last place of the loss. Between equal values, slopes guide the search.
+    * A pair without positive curvature, s y <= eps * |s| |y|, is not stored. This is a bound on an angle, so it does
+      not depend on the units of p and f.
+    * If d is not a direction of descent, or the search finds no lower point, the pairs are dropped and -g is tried. If
+      this finds no lower point either, p does not change, and ``stalls`` is increased: the loss cannot be seen to
+      decrease further. Another step from there with the same gradient only increases ``stalls``.
+    * If the loss at a trial point is not finite, the step was too long.
 
-    PyTorch: ``torch.optim.LBFGS(line_search_fn="strong_wolfe", history_size=history, max_iter=1, max_eval=26)``, whose
-    search keeps its distance from the ends of an interval in another way and which drops pairs with s y <= 1e-10,
-    whatever the units; its step without a line search is no option here. SciPy (and scikit-learn through it): L-BFGS-B
-    by another search, for 10 pairs. Keras and CS231n have none.
+    Args:
+        history: number of pairs.
+        decrease, curvature: constants of the two conditions, 0 < decrease < curvature < 1.
+        evaluations: largest number of evaluations in one search.
+
+    State: 3 + 2 * history slots. The numbers are ``pairs``, the number of pairs; ``newest``, the index of the newest;
+        ``stalls``, the number of steps in a row without a lower point; ``evaluations``, the total; and s y of each
+        pair. A step moves 84 bytes per parameter in float32, 40 more for each pair, and 20 and a training pass for each
+        evaluation.
+    Source: Nocedal and Wright 2006, algorithms 7.4 and 7.5; the line search is algorithms 3.5 and 3.6, with cubic
+        interpolation.
+    Conventions: PyTorch: ``torch.optim.LBFGS(line_search_fn="strong_wolfe", history_size=history, max_iter=1,
+        max_eval=26)``. Its search keeps another distance from the ends of an interval, and it drops pairs with s y <=
+        1e-10, which depends on the units. Its form without a line search has no counterpart here. SciPy, and
+        scikit-learn, which uses it: L-BFGS-B with another search and 10 pairs. Keras and CS231n do not have it.
     """
 
     history: int = 10

@@ -1,6 +1,6 @@
-"""What PyTorch, Keras, scikit-learn and CS231n do differently for each rule, and the parameters that reproduce it.
+"""How PyTorch, Keras, scikit-learn and CS231n define each rule, and the parameters that reproduce their forms.
 
-``print(mn.rules.conventions())`` shows it all; docs/conventions.md in the repository shows it as a table.
+``print(mn.rules.conventions())`` shows all of them; docs/conventions.md in the repository shows them as a table.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,15 @@ SOURCES = "PyTorch 2.13, Keras 3, scikit-learn's MLPClassifier, and the notes an
 
 @dataclass(frozen=True)
 class Convention:
-    """One library's form of a rule.
+    """The form of a rule in one library.
 
-    ``theirs`` is how it is written there, ``lr`` the rate there unless told, ``differs`` what is different from our
-    defaults, ``ours`` what gives the same here; ``exact`` is whether that is the same to round-off.
+    Attributes:
+        library: name of the library.
+        theirs: how the rule is written there.
+        lr: default learning rate there.
+        differs: differences from the defaults of minnet.
+        ours: how the same is written here.
+        exact: whether both are equal except for rounding.
     """
 
     library: str
@@ -26,9 +31,9 @@ class Convention:
 
 
 _SAME = "nothing"
-_LR_OUTSIDE = "lr stands outside of the velocity: a change of rate rescales old steps too"
+_LR_OUTSIDE = "lr is not a factor in the velocity, so a change of lr also rescales earlier steps"
 _EPS_IN_ROOT = "eps under the root"
-_EPS_HAT = "eps is added to the root before its correction, the reordered form at the end of the paper's section 2"
+_EPS_HAT = "eps is added to the uncorrected root, as at the end of section 2 of the paper"
 _SMALL_BATCH = 'MLPClassifier(solver="sgd", {})'
 
 ROWS: dict[str, tuple[Convention, ...]] = {
@@ -42,7 +47,7 @@ ROWS: dict[str, tuple[Convention, ...]] = {
         Convention("PyTorch", "SGD(momentum=0.9)", "0.001", _LR_OUTSIDE, "Momentum(lr_in_velocity=False)"),
         Convention(
             *("PyTorch", "SGD(momentum=0.9, dampening=0.5)", "0.001"),
-            "the same, and from the second step on the gradient counts 1 - dampening",
+            "the same, and from the second step the gradient is multiplied by 1 - dampening",
             "Momentum(lr_in_velocity=False, dampening=0.5)",
         ),
         Convention("Keras", "SGD(momentum=0.9)", "0.01", _SAME, "Momentum()"),
@@ -56,12 +61,12 @@ ROWS: dict[str, tuple[Convention, ...]] = {
         ),
         Convention("Keras", "SGD(momentum=0.9, nesterov=True)", "0.01", _SAME, "Nesterov()"),
         Convention("scikit-learn", _SMALL_BATCH.format("momentum=0.9"), "0.001", _SAME, "Nesterov()"),
-        Convention("CS231n", "nesterov, rewritten", "", "written with the old and the new velocity", "Nesterov()"),
+        Convention("CS231n", "nesterov, rewritten", "", "written with the previous and the new velocity", "Nesterov()"),
     ),
     "NesterovLookAhead": (
         Convention(
             *("CS231n", "nesterov, first form", ""),
-            "its parameters are the iterate, ours the point ahead of it, where the gradient is taken",
+            "its parameters are the iterate; ours are the look-ahead point, at which the gradient is computed",
             "NesterovLookAhead()",
         ),
     ),
@@ -85,14 +90,19 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "RMSpropMomentum": (
         Convention("PyTorch", "RMSprop(momentum=0.9)", "0.01", _SAME, "RMSpropMomentum()"),
         Convention(
-            *("Keras", "RMSprop(momentum=0.9)", "0.001", f"lr inside the velocity; {_EPS_IN_ROOT}, 1e-7; rho 0.9"),
+            *(
+                "Keras",
+                "RMSprop(momentum=0.9)",
+                "0.001",
+                f"lr is a factor in the velocity; {_EPS_IN_ROOT}, 1e-7; rho 0.9",
+            ),
             "RMSpropMomentum(rho=0.9, eps=1e-7, eps_in_root=True, lr_in_velocity=True)",
         ),
     ),
     "RMSpropCentred": (
         Convention(
             *("PyTorch", "RMSprop(centered=True)", "0.01"),
-            "its variance, a difference of two means, is round-off or NaN where the gradient hardly varies",
+            "its variance is a difference of two means: lost in rounding, or NaN, if the gradient varies little",
             "RMSpropCentred()",
         ),
         Convention(
@@ -103,12 +113,12 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "RMSpropCentredMomentum": (
         Convention(
             *("PyTorch", "RMSprop(centered=True, momentum=0.9)", "0.01"),
-            "its variance, a difference of two means, is round-off or NaN where the gradient hardly varies",
+            "its variance is a difference of two means: lost in rounding, or NaN, if the gradient varies little",
             "RMSpropCentredMomentum()",
         ),
         Convention(
             *("Keras", "RMSprop(centered=True, momentum=0.9)", "0.001"),
-            f"lr inside the velocity; {_EPS_IN_ROOT}, 1e-7; rho 0.9",
+            f"lr is a factor in the velocity; {_EPS_IN_ROOT}, 1e-7; rho 0.9",
             "RMSpropCentredMomentum(rho=0.9, eps=1e-7, eps_in_root=True, lr_in_velocity=True)",
         ),
     ),
@@ -125,7 +135,7 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     ),
     "AMSGrad": (
         Convention(
-            *("PyTorch", "Adam(amsgrad=True)", "0.001", "bias correction, of the largest of the uncorrected squares"),
+            *("PyTorch", "Adam(amsgrad=True)", "0.001", "bias correction of the largest uncorrected squares"),
             "AMSGrad(bias_correction=True)",
         ),
         Convention(
@@ -136,7 +146,7 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "AdaMax": (
         Convention("PyTorch", "Adamax()", "0.002", _SAME, "AdaMax()"),
         Convention(
-            *("Keras", "Adamax()", "0.001", "eps 1e-7, added to the norm as it divides, not within the maximum"),
+            *("Keras", "Adamax()", "0.001", "eps 1e-7, added to the norm when it divides, not within the maximum"),
             "AdaMax(eps=1e-7, eps_in_norm=False)",
         ),
     ),
@@ -146,19 +156,19 @@ ROWS: dict[str, tuple[Convention, ...]] = {
                 "PyTorch",
                 "NAdam()",
                 "0.002",
-                "the running mean keeps beta1, only the step has the rising momentum; "
+                "the running mean uses beta1, and only the step uses the increasing momentum; "
                 "the product of momenta has the default dtype",
             ),
             "NAdam(mu_in_mean=False)",
         ),
         Convention(
-            *("Keras", "Nadam()", "0.001", "the same; momentum rises 250 times as fast; eps 1e-7"),
+            *("Keras", "Nadam()", "0.001", "the same; the momentum increases 250 times as fast; eps 1e-7"),
             "NAdam(momentum_decay=1, eps=1e-7, mu_in_mean=False)",
         ),
     ),
     "RAdam": (
         Convention(
-            *("PyTorch", "RAdam()", "0.001", "adapts where rho_t is above 5, the paper above 4"),
+            *("PyTorch", "RAdam()", "0.001", "adapts if rho_t is above 5; above 4 in the paper"),
             "RAdam(threshold=5)",
         ),
     ),
@@ -169,15 +179,15 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "LAMB": (
         Convention(
             *("Keras", "Lamb()", "0.001"),
-            "eps 1e-7; every tensor has a ratio, biases and gains too; decay stands in front of the update",
+            "eps 1e-7; biases and gains have a ratio too; decay is applied before the update",
             "LAMB(eps=1e-7, exempt=False, decay_in_ratio=False)",
         ),
     ),
     "Adafactor": (
         Convention(
             *("PyTorch", "Adafactor()", "0.01"),
-            "nothing is added to g^2; means and products have the dtype's eps and its square as floors; the axes of a "
-            "convolution lie in another order, and so other ones are factored",
+            "nothing is added to g^2; the eps of the dtype and its square are lower bounds of means and products; "
+            "kernels of convolutions have another order of axes, so other axes are factored",
             "Adafactor(eps=numpy.finfo(dtype).eps, eps_as_floor=True)",
         ),
         Convention("Keras", "Adafactor()", "0.001", _SAME, "Adafactor()"),
@@ -185,25 +195,24 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "Muon": (
         Convention(
             *("PyTorch", "Muon()", "0.001"),
-            "divides by max(norm, eps); iterates in bfloat16; takes matrices only, so a second optimizer has the rest; "
-            "decays by 0.1 unless told",
+            "divides by max(norm, eps); iterates in bfloat16; takes matrices only, so other tensors need a second "
+            "optimizer; its default decay is 0.1",
             "Muon(eps_as_floor=True)",
             False,
         ),
         Convention(
             *("Keras", "Muon()", "0.001"),
-            "its momentum lacks the factor 0.05, which counts beside eps; 6 iterations; the scale has inputs for "
-            "outputs; a tenth of the rate for what goes to Adam (here a group's lr_factor); decays by 0.1 unless told; "
-            "leaves convolutions of images to Adam",
+            "its momentum has no factor 0.05, which matters relative to eps; 6 iterations; inputs and outputs are "
+            "exchanged in the scale; a tenth of the learning rate for tensors that Adam updates (here lr_factor of a "
+            "group); its default decay is 0.1; it leaves convolutions of images to Adam",
             'Muon(eps=5e-9, scale="keras", steps=6, fallback=Adam(eps=1e-7, eps_on_corrected=False))',
         ),
     ),
     "LBFGS": (
         Convention(
             *("PyTorch", 'LBFGS(line_search_fn="strong_wolfe", history_size=10, max_iter=1)', "1"),
-            "a search that keeps its distance from the ends of an interval in another way; "
-            "keeps pairs by s y > 1e-10, which depends on units; without line_search_fn it takes steps of lr "
-            "unsearched",
+            "its search keeps another distance from the ends of an interval; it keeps pairs with s y > 1e-10, which "
+            "depends on units; without line_search_fn, the length of a step is lr",
             "LBFGS()",
             False,
         ),
@@ -218,24 +227,24 @@ ROWS: dict[str, tuple[Convention, ...]] = {
     "Accumulate": (
         Convention(
             *("PyTorch", "backward() of loss / k, k times", ""),
-            "by hand; schedules count what one makes them count",
+            "done by hand; the program decides what schedules count",
             "Accumulate(rule, k)",
         ),
         Convention(
             *("Keras", "gradient_accumulation_steps=k", ""),
-            "schedules count steps, ours micro-batches; clipping is of the mean, as by a combinator inside",
+            "schedules count steps, ours count micro-batches; the mean is clipped, as by a combinator inside",
             "Accumulate(rule, k)",
         ),
     ),
     "CoupledDecay": (
         Convention(
             *("PyTorch", "SGD(weight_decay=0.1)", "0.001"),
-            "decays biases and gains too",
+            "also decays biases and gains",
             "CoupledDecay(SGD(), 0.1, spare=False)",
         ),
         Convention(
             *("PyTorch", "Adam(weight_decay=0.1)", "0.001"),
-            "the same; AdamW's is the Optimizer's weight_decay",
+            "the same; the decay of AdamW is weight_decay of the Optimizer",
             "CoupledDecay(Adam(), 0.1, spare=False)",
         ),
     ),
@@ -287,10 +296,11 @@ NOTES = (
 
 
 def conventions(markdown: bool = False) -> str:
-    """The conventions of other libraries as text.
+    """Return the conventions of other libraries as text.
 
     Args:
-        markdown: whether to return notes and one table in Markdown instead of plain text with one block per rule.
+        markdown: whether to return notes and one table in Markdown. If False, the text is plain, with one block per
+            rule.
     """
     return _markdown() if markdown else _text()
 

@@ -14,12 +14,21 @@ from .spikes import GuardedRule
 
 @dataclass(frozen=True, kw_only=True)
 class Lion(GuardedRule):
-    """p -= lr * sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g. Every element moves by lr, either way.
+    """Lion: every element moves by the learning rate, in the direction of a sign.
 
-    Source: Chen et al. 2023, algorithm 2; rates a third to a tenth of AdamW's, with as much more weight decay. The sign
-    of 0 is 0.
-    State: ``mean`` is m. Moves 20 bytes a parameter in float32: p, g, m read; p, m written.
-    Conventions: Keras: the defaults. PyTorch, scikit-learn and CS231n have none.
+        p -= lr * sign(beta1 m + (1 - beta1) g)
+        m = beta2 m + (1 - beta2) g
+
+    The sign of 0 is 0.
+
+    Args:
+        beta1: share of m in the direction of the step, in [0, 1).
+        beta2: share of m that is kept in each step, in [0, 1).
+
+    State: ``mean`` is m. A step moves 20 bytes per parameter in float32: it reads p, g and m, and writes p and m.
+    Source: Chen et al. 2023, algorithm 2. Its learning rates are a third to a tenth of those of AdamW, and its weight
+        decay is larger by the same factor.
+    Conventions: Keras: the defaults. PyTorch, scikit-learn and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9

@@ -26,28 +26,41 @@ _SCALES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Muon(GuardedRule):
-    """Momentum made orthogonal by Newton-Schulz steps, for matrices; all else goes to ``fallback``. Jordan et al. 2024.
+    """Muon: momentum made orthogonal by Newton-Schulz iterations, for matrices. Other tensors are left to ``fallback``.
 
-    m = momentum * m + (1 - momentum) * g; X = momentum * m + (1 - momentum) * g (``nesterov=False``: m); X /= |X| +
-    eps (Frobenius); five times X = a X + (b A + c A A) X with A = X X^T; p = (1 - lr * decay) * p - lr * scale * X.
-    That brings all singular values of X near 1 (0.7 to 1.2), and keeps its singular vectors. Source: the blog post
-    "Muon: an optimizer for hidden layers in neural networks" and its code, whose form of momentum this is; the post's m
-    = momentum * m + g differs by a factor that |X| takes out, as long as momentum stays the same.
+        m = momentum * m + (1 - momentum) * g
+        X = momentum * m + (1 - momentum) * g;  X /= |X| + eps    with the Frobenius norm
+        five times: X = a X + (b A + c A A) X    with A = X X^T
+        p = (1 - lr * decay) * p - lr * scale * X
 
-    Matrices are tensors of two or more axes tagged ``decay``: Dense (inputs, outputs), convolutions (kh, kw, C, F) as
-    (kh * kw * C, F). The last layer and embeddings are better left to Adam as well: ``Group(where, rule=Adam())``.
-    ``scale`` of a matrix (inputs, outputs): "original" sqrt(max(1, outputs / inputs)); "match_rms_adamw" 0.2 *
-    sqrt(max(inputs, outputs)), with which rates and decay of AdamW can be kept (Liu et al. 2025), the fallback's too.
-    With "original" the fallback wants a rate of its own, by a group with ``lr`` or ``lr_factor``.
+    The iterations move all singular values of X near 1 (0.7 to 1.2) and keep its singular vectors.
 
-    PyTorch: ``eps_as_floor=True``, which divides by max(|X|, eps); its iteration runs in bfloat16, this one in the
-    precision of the parameters, and its matrices lie as (outputs, inputs). Its ``scale`` is called adjust_lr_fn, its
-    decay is 0.1 unless told. Keras: ``eps=5e-9, scale="keras", steps=6``, sqrt(max(1, inputs / outputs)), m = momentum
-    * m + g beside an eps of 1e-7, and a tenth of the rate for its Adam. Neither scikit-learn nor CS231n has it.
+    Matrices are tensors of two or more axes tagged ``decay``: Dense (inputs, outputs), and convolutions (kh, kw, C, F)
+    as (kh * kw * C, F). It is better to leave the last layer and embeddings to Adam too: ``Group(where, rule=Adam())``.
 
-    State: ``momentum`` is m. A step's cost is that of its products: steps * (4 m^2 n + 2 m^3) operations for the
-    shorter side m and the longer n. Bytes moved per parameter beside them: 36 in float32 (g and m read, m and X
-    written; X scaled; p and X read, p written), 72 in float64.
+    Args:
+        momentum: share of m that is kept in each step, in [0, 1).
+        nesterov: whether X is momentum * m + (1 - momentum) * g, as above. If False, X is m.
+        steps: number of iterations.
+        coefficients: a, b and c.
+        scale: factor of a matrix (inputs, outputs). ``"original"`` is sqrt(max(1, outputs / inputs)); the fallback then
+            needs another learning rate, by a group with ``lr`` or ``lr_factor``. ``"match_rms_adamw"`` is 0.2 *
+            sqrt(max(inputs, outputs)), which suits learning rate and decay of AdamW (Liu et al. 2025), also for the
+            fallback. ``"keras"`` is sqrt(max(1, inputs / outputs)).
+        eps: number added to the norm, above 0.
+        eps_as_floor: whether to divide by max(|X|, eps) instead.
+        fallback: rule for other tensors; ``Adam()`` by default.
+
+    State: ``momentum`` is m. The cost of a step is that of its products: steps * (4 m^2 n + 2 m^3) operations, where m
+        is the shorter side and n the longer one. It also moves 36 bytes per parameter in float32, and 72 in float64: it
+        reads g and m, writes m and X, scales X, reads p and X, and writes p.
+    Source: Jordan et al. 2024, the blog post "Muon: an optimizer for hidden layers in neural networks", and its code.
+        The form of momentum is that of the code. The m = momentum * m + g of the post differs by a factor, which the
+        division by |X| removes unless the momentum changes.
+    Conventions: PyTorch: ``eps_as_floor=True``. Its iterations use bfloat16, where minnet uses the precision of the
+        parameters, its matrices have the shape (outputs, inputs), its ``scale`` is named adjust_lr_fn, and its decay is
+        0.1 by default. Keras: ``eps=5e-9, scale="keras", steps=6``; it uses m = momentum * m + g with an eps of 1e-7,
+        and a tenth of the learning rate for its Adam. scikit-learn and CS231n do not have it.
     """
 
     momentum: Hyper = 0.95
@@ -104,9 +117,16 @@ def orthogonalize(
     A: np.ndarray,
     S: np.ndarray,
 ) -> np.ndarray:
-    """X after so many Newton-Schulz steps X = (a I + b A + c A A) X, A = X X^T of the shorter side; it ends in X or Y.
+    """Apply Newton-Schulz iterations X = (a I + b A + c A A) X with A = X X^T, where X has the shorter side first.
 
-    Y has the shape of X, A and S are square of its shorter side. All four are overwritten.
+    Args:
+        steps: number of iterations.
+        coefficients: a, b and c.
+        X, Y: the matrix and scratch memory of its shape. Both are overwritten.
+        A, S: scratch memory, square, of the shorter side of X.
+
+    Returns:
+        The result, which is in X or Y.
     """
     rows, columns = X.shape
     n, cast = len(A), X.dtype.type

@@ -1,4 +1,4 @@
-"""What people write who know other libraries' optimizers, and where it goes here."""
+"""Checks of the names of hyper-parameters, with hints for names that other libraries use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -27,7 +27,13 @@ ELSEWHERE = {
 
 
 def check_names(rule: type, values: Sequence[object], named: Mapping[str, object]) -> None:
-    """TypeError for a hyper-parameter that the rule does not have, or that may be meant as a rate."""
+    """Raise TypeError for a hyper-parameter that the rule does not have, or for a number that may be a learning rate.
+
+    Args:
+        rule: class of the rule.
+        values: positional arguments of its constructor.
+        named: keyword arguments of its constructor.
+    """
     who, known = rule.__name__, {field.name: field for field in fields(rule)}
     for name in named:
         if name not in known:

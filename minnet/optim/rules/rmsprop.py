@@ -1,9 +1,9 @@
-"""RMSprop: plain, with momentum, centred, and both, each a rule of its own that keeps and moves no more than it needs.
+"""RMSprop: plain, with momentum, centred, and centred with momentum. Each form keeps and moves only what it needs.
 
-s = rho s + (1 - rho) g^2 is the running mean of squares. Centred, m = rho m + (1 - rho) g is that of the gradient, and
-its variance s - m^2 stands in place of s. That difference would be round-off where the gradient varies little, so the
-variance is kept itself, as c = rho (c + (1 - rho) (g - m)^2) with m from before the step (West 1979), which is the same
-number. ``eps_in_root`` puts eps under the root, sqrt(s + eps), else it is added to the root, sqrt(s) + eps.
+s = rho s + (1 - rho) g^2 is the running mean of squares. The centred forms also keep the running mean m of the
+gradient and use the variance s - m^2 in place of s. Where the gradient varies little, this difference would be lost in
+rounding. The variance is therefore kept itself: c = rho (c + (1 - rho) (g - m)^2), with m from before the step, is the
+same number (West 1979).
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,20 @@ from .spikes import GuardedRule
 
 @dataclass(frozen=True, kw_only=True)
 class RMSprop(GuardedRule):
-    """s = rho s + (1 - rho) g^2; p -= lr * g / (sqrt(s) + eps).
+    """RMSprop: steps divided by the root of a running mean of squared gradients.
 
-    Source: Tieleman and Hinton 2012, lecture 6e, where rho is 0.9.
-    State: ``squares`` is s. Moves 20 bytes a parameter in float32: p, g, s read; p, s written.
-    Conventions: CS231n and PyTorch: the defaults (CS231n tries rho 0.9, 0.99, 0.999). Keras: ``rho=0.9, eps=1e-7,
-    eps_in_root=True``. scikit-learn has none.
+        s = rho s + (1 - rho) g^2
+        p -= lr * g / (sqrt(s) + eps)
+
+    Args:
+        rho: share of s that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        eps_in_root: whether to divide by sqrt(s + eps) instead.
+
+    State: ``squares`` is s. A step moves 20 bytes per parameter in float32: it reads p, g and s, and writes p and s.
+    Source: Tieleman and Hinton 2012, lecture 6e, with rho 0.9.
+    Conventions: CS231n and PyTorch: the defaults (CS231n suggests rho 0.9, 0.99, 0.999). Keras:
+        ``rho=0.9, eps=1e-7, eps_in_root=True``. scikit-learn does not have it.
     """
 
     rho: Hyper = 0.99
@@ -45,14 +53,24 @@ class RMSprop(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class RMSpropMomentum(GuardedRule):
-    """s as in RMSprop; v = momentum v + g / (sqrt(s) + eps); p -= lr * v.
+    """RMSprop with momentum.
 
-    ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(s) + eps); p += v; see ``Momentum``.
+        s as in RMSprop
+        v = momentum v + g / (sqrt(s) + eps)
+        p -= lr * v
 
+    Args:
+        momentum: share of v that is kept in each step, in [0, 1).
+        rho: share of s that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        eps_in_root: whether to divide by sqrt(s + eps) instead.
+        lr_in_velocity: whether v = momentum v - lr * g / (sqrt(s) + eps) and p += v instead; see ``Momentum``.
+
+    State: ``squares`` is s, ``velocity`` is v. A step moves 28 bytes per parameter in float32: it reads p, g, s and v,
+        and writes p, s and v.
     Source: PyTorch's RMSprop(momentum=...), after Graves 2013.
-    State: ``squares`` is s, ``velocity`` is v. Moves 28 bytes a parameter in float32: p, g, s, v read; p, s, v written.
     Conventions: PyTorch: the defaults. Keras: ``rho=0.9, eps=1e-7, eps_in_root=True, lr_in_velocity=True``.
-    scikit-learn and CS231n have none.
+        scikit-learn and CS231n do not have it.
     """
 
     momentum: Hyper = 0.9
@@ -77,13 +95,23 @@ class RMSpropMomentum(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class RMSpropCentred(GuardedRule):
-    """c = rho (c + (1 - rho) (g - m)^2); m = rho m + (1 - rho) g; p -= lr * g / (sqrt(c) + eps).
+    """RMSprop with the variance of the gradient in place of its mean square.
 
-    Source: Graves 2013, equations 38 to 40, without the momentum of 40.
-    State: ``variance`` is c, ``mean`` is m. Moves 28 bytes a parameter in float32: p, g, c, m read; p, c, m written.
-    Conventions: PyTorch's RMSprop(centered=True): the defaults; where the gradient hardly varies, its
-    s - m^2 is round-off, or negative and NaN. Keras: ``rho=0.9, eps=1e-7, eps_in_root=True``. scikit-learn and CS231n
-    have none.
+        c = rho (c + (1 - rho) (g - m)^2)
+        m = rho m + (1 - rho) g
+        p -= lr * g / (sqrt(c) + eps)
+
+    Args:
+        rho: share of c and m that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        eps_in_root: whether to divide by sqrt(c + eps) instead.
+
+    State: ``variance`` is c, ``mean`` is m. A step moves 28 bytes per parameter in float32: it reads p, g, c and m, and
+        writes p, c and m.
+    Source: Graves 2013, equations 38 to 40, without the momentum of equation 40.
+    Conventions: PyTorch's RMSprop(centered=True): the defaults. PyTorch computes s - m^2, which is lost in rounding
+        where the gradient varies little, or negative, so that the root is NaN. Keras: ``rho=0.9, eps=1e-7,
+        eps_in_root=True``. scikit-learn and CS231n do not have it.
     """
 
     rho: Hyper = 0.99
@@ -103,15 +131,25 @@ class RMSpropCentred(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class RMSpropCentredMomentum(GuardedRule):
-    """c, m as in RMSpropCentred; v = momentum v + g / (sqrt(c) + eps); p -= lr * v.
+    """Centred RMSprop with momentum.
 
-    ``lr_in_velocity=True``: v = momentum v - lr * g / (sqrt(c) + eps); p += v; see ``Momentum``.
+        c, m as in RMSpropCentred
+        v = momentum v + g / (sqrt(c) + eps)
+        p -= lr * v
 
-    Source: Graves 2013, equations 38 to 41: ``rho=0.95, eps=1e-4, eps_in_root=True, lr_in_velocity=True``, lr 0.0001.
-    State: ``variance`` is c, ``mean`` is m, ``velocity`` is v. Moves 36 bytes a parameter in float32: p, g, c, m, v
-    read; p, c, m, v written.
-    Conventions: PyTorch: the defaults (and see ``RMSpropCentred``). Keras: ``rho=0.9, eps=1e-7, eps_in_root=True,
-    lr_in_velocity=True``. scikit-learn and CS231n have none.
+    Args:
+        momentum: share of v that is kept in each step, in [0, 1).
+        rho: share of c and m that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        eps_in_root: whether to divide by sqrt(c + eps) instead.
+        lr_in_velocity: whether v = momentum v - lr * g / (sqrt(c) + eps) and p += v instead; see ``Momentum``.
+
+    State: ``variance`` is c, ``mean`` is m, ``velocity`` is v. A step moves 36 bytes per parameter in float32: it reads
+        p, g, c, m and v, and writes p, c, m and v.
+    Source: Graves 2013, equations 38 to 41: ``rho=0.95, eps=1e-4, eps_in_root=True, lr_in_velocity=True``, learning
+        rate 0.0001.
+    Conventions: PyTorch: the defaults; see ``RMSpropCentred`` for the difference. Keras:
+        ``rho=0.9, eps=1e-7, eps_in_root=True, lr_in_velocity=True``. scikit-learn and CS231n do not have it.
     """
 
     momentum: Hyper = 0.9
@@ -140,5 +178,5 @@ def _check(rule: RMSprop | RMSpropMomentum | RMSpropCentred | RMSpropCentredMome
 
 
 def _places_of_eps(rule: RMSprop | RMSpropMomentum | RMSpropCentred | RMSpropCentredMomentum) -> tuple[float, float]:
-    """What stands under the root and what beside it."""
+    """Return the number that is added under the root and the number that is added to the root."""
     return (rule.eps, 0.0) if rule.eps_in_root else (0.0, rule.eps)

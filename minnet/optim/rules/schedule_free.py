@@ -1,19 +1,22 @@
-"""Schedule-free SGD and AdamW: an average of the iterates stands in for a falling learning rate.
+"""Schedule-free SGD and AdamW: an average of the iterates replaces a learning rate that decreases.
 
-Three sequences (Defazio et al. 2024, equations 3 to 5): z steps, x averages z, and gradients are taken at y between
-them.
+There are three sequences (Defazio et al. 2024, equations 3 to 5). z takes the steps, x is the average of z, and
+gradients are computed at y, which lies between z and x:
 
-    y = (1 - beta) z + beta x;    z = z - lr * d(y);    x = (1 - c) x + c z    with c = lr^2 / (sum of lr^2 so far)
+    y = (1 - beta) z + beta x
+    z = z - lr * d(y)
+    x = (1 - c) x + c z    with c = lr^2 / (sum of lr^2 so far)
 
-The parameters *are* y; z is the slot ``base``; x, which is meant to be used, comes from ``evaluated``, so from
-``Optimizer.evaluating()`` and ``settle()``. A warm-up is the schedule's business: give a rate that rises and then
-stays. The squares let its small rates count little; at a constant rate x is the plain mean.
+The parameters are y. The slot ``base`` is z. Predictions use x, which ``evaluated`` returns, and therefore
+``Optimizer.evaluating()`` and ``settle()``. For a warm-up, use a schedule that increases and then stays constant. The
+small learning rates of the warm-up have little weight in x, because weights are squares of learning rates. With a
+constant learning rate, x is the plain mean of z.
 
-y and z alone say what x is, x = z + (y - z) / beta, which saves an array. Put in the above, a step from y, z and
-the beta of the step before is y += pull * (z - y) - push * d with
+x follows from y and z: x = z + (y - z) / beta. It is therefore not stored. With this, and with the beta of the previous
+step, a step from y and z is y += pull * (z - y) - push * d with
 
-    pull = 1 - beta (1 - c) / beta_before,    push = lr * (1 - beta (1 - c))
-
+    pull = 1 - beta (1 - c) / beta_before
+    push = lr * (1 - beta (1 - c))
 """
 
 import math
@@ -32,7 +35,7 @@ _NUMBERS = ("weights", "beta")  # the sum of lr^2, and the beta by which y lies 
 
 
 def _advance(numbers: np.ndarray, beta: float, rate: float) -> tuple[float, float]:
-    """``pull`` and ``push`` of a step; ``numbers`` are then those after it."""
+    """Return ``pull`` and ``push`` of a step, and update ``numbers``."""
     weights, before = (float(number) for number in numbers)
     weights += rate * rate
     c = rate * rate / weights if weights > 0 else 0.0
@@ -41,20 +44,25 @@ def _advance(numbers: np.ndarray, beta: float, rate: float) -> tuple[float, floa
 
 
 def _average(params: np.ndarray, base: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """x, from y, z and the beta between them."""
+    """Return x for given y and z; ``numbers`` contains the beta of the last step."""
     average: np.ndarray = base + (params - base) / params.dtype.type(numbers[1])
     return average
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleFreeSGD(GuardedRule):
-    """The above with d = g + decay * y.
+    """Schedule-free gradient descent.
 
-    Source: Defazio et al. 2024, equations 3 to 5, with the weights lr^2 of its algorithm 1; beta 0.9.
-    State: ``base`` is z; the numbers ``weights``, the sum of lr^2, and ``beta``, its last value. Moves 20 bytes a
-    parameter in float32: y, g, z read; y, z written.
-    Conventions: the authors' code weights by the square of the largest rate so far, which is the same while the rate
-    does not fall. PyTorch, Keras, scikit-learn and CS231n have none.
+        y, z, x as at the top of this module, with d = g + decay * y
+
+    Args:
+        beta: share of x in the point y at which gradients are computed, in (0, 1].
+
+    State: ``base`` is z; the numbers are ``weights``, the sum of lr^2, and ``beta``, its last value. A step moves 20
+        bytes per parameter in float32: it reads y, g and z, and writes y and z.
+    Source: Defazio et al. 2024, equations 3 to 5, with the weights lr^2 of algorithm 1 and beta 0.9.
+    Conventions: the code of the authors uses the square of the largest learning rate so far as weight, which is the
+        same unless the learning rate decreases. PyTorch, Keras, scikit-learn and CS231n do not have it.
     """
 
     beta: Hyper = 0.9
@@ -80,17 +88,25 @@ class ScheduleFreeSGD(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleFreeAdamW(GuardedRule):
-    """The above with v = beta2 v + (1 - beta2) g^2 and d = g / (sqrt(v / (1 - beta2^t)) + eps) + decay * y.
+    """Schedule-free AdamW. The interpolation between z and x replaces the running mean of Adam.
 
-    beta1 is what is beta above: the interpolation takes the place of Adam's mean.
+        v = beta2 v + (1 - beta2) g^2
+        y, z, x as at the top of this module, with d = g / (sqrt(v / (1 - beta2^t)) + eps) + decay * y
 
-    Source: Defazio et al. 2024, algorithm 1; lr 0.0025.
-    State: ``base`` is z, ``squares`` is v; numbers as in ``ScheduleFreeSGD``. Moves 28 bytes a parameter in float32:
-    y, g, z, v read; y, z, v written.
-    Conventions: the authors' code: the defaults, but for its weights (see ``ScheduleFreeSGD``). Their "paper" version,
-    with which they made the paper's experiments: ``correction_in_rate=True``, where sqrt(1 - beta2^t) is a factor of
-    the rate, so of the weights and the decay too, and d has the uncorrected root. PyTorch, Keras, scikit-learn and
-    CS231n have none.
+    Args:
+        beta1: share of x in the point y at which gradients are computed, in (0, 1].
+        beta2: share of v that is kept in each step, in [0, 1).
+        eps: number added to the root.
+        correction_in_rate: whether sqrt(1 - beta2^t) is a factor of the learning rate, and therefore also of the
+            weights and the decay. d then has the uncorrected root.
+
+    State: ``base`` is z, ``squares`` is v; the numbers are those of ``ScheduleFreeSGD``. A step moves 28 bytes per
+        parameter in float32: it reads y, g, z and v, and writes y, z and v.
+    Source: Defazio et al. 2024, algorithm 1; learning rate 0.0025.
+    Conventions: the code of the authors: the defaults, except for its weights (see ``ScheduleFreeSGD``). Its "paper"
+        version, which was used for the experiments of the paper: ``correction_in_rate=True``. PyTorch, Keras,
+            scikit-learn
+        and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9

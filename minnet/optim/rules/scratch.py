@@ -1,4 +1,4 @@
-"""Working memory of rules that need some beside their state."""
+"""Scratch memory for rules that need more than their state."""
 
 import math
 import threading
@@ -10,7 +10,7 @@ from ...kernels.vector.product import new_work
 
 
 class _Scratch(threading.local):
-    """Of one thread: it grows to the largest tensor that a rule meets, and holds nothing between two calls."""
+    """Scratch memory of one thread. It grows to the largest tensor so far and holds nothing between two calls."""
 
     def __init__(self) -> None:
         self.flat: dict[np.dtype, np.ndarray] = {}
@@ -21,7 +21,7 @@ _scratch = _Scratch()
 
 
 def scratch(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
-    """Arrays of these shapes with nothing in particular in them, until the next call."""
+    """Return arrays of these shapes, with undefined contents. The next call may return the same memory."""
     sizes = [math.prod(shape) for shape in shapes]
     flat = _scratch.flat.get(dtype)
     if flat is None or flat.size < sum(sizes):
@@ -34,7 +34,7 @@ def scratch(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def product_work(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """What matrix products work in: ``work`` and ``offsets``."""
+    """Return the memory that matrix products need: ``work`` and ``offsets``."""
     if dtype not in _scratch.work:
         _scratch.work[dtype] = new_work(dtype)
     return _scratch.work[dtype]

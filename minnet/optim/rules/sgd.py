@@ -14,11 +14,13 @@ from .spikes import GuardedRule
 
 @dataclass(frozen=True)
 class SGD(GuardedRule):
-    """p -= lr * g.
+    """Gradient descent.
 
-    Source: Robbins and Monro 1951, with rates that fall like 1 / t, as ``schedules.InverseTime`` does.
-    State: none. Moves 12 bytes a parameter in float32: p, g read; p written.
-    Conventions: PyTorch, Keras, scikit-learn and CS231n have it alike.
+        p -= lr * g
+
+    State: none. A step moves 12 bytes per parameter in float32: it reads p and g, and writes p.
+    Source: Robbins and Monro 1951, with learning rates that decrease like 1 / t (``schedules.InverseTime``).
+    Conventions: PyTorch, Keras, scikit-learn and CS231n use the same form.
     """
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
@@ -29,16 +31,22 @@ class SGD(GuardedRule):
 
 @dataclass(frozen=True)
 class Momentum(GuardedRule):
-    """Heavy-ball momentum: v = momentum * v - lr * g; p += v.
+    """Gradient descent with momentum (heavy ball).
 
-    ``lr_in_velocity=False``: v = momentum * v + g; p -= lr * v. With a constant lr both take the same path; when lr
-    changes, the first lets old steps run out at their old rate, the second rescales them at once. ``dampening``
-    multiplies g by 1 - dampening in every step but the first.
+        v = momentum * v - lr * g
+        p += v
 
-    Source: Polyak 1964; dampening is PyTorch's own.
-    State: ``velocity`` is v. Moves 20 bytes a parameter in float32: p, g, v read; p, v written.
+    Args:
+        momentum: share of the velocity that is kept in each step, in [0, 1).
+        lr_in_velocity: whether the learning rate is a factor of the gradient, as above. If False, v = momentum * v + g
+            and p -= lr * v. The two are equal for a constant learning rate. When it changes, the first form keeps the
+            earlier learning rates in the velocity; the second rescales the whole velocity.
+        dampening: the gradient is multiplied by 1 - dampening in every step except the first, in [0, 1).
+
+    State: ``velocity`` is v. A step moves 20 bytes per parameter in float32: it reads p, g and v, and writes p and v.
+    Source: Polyak 1964. Dampening is a parameter of PyTorch.
     Conventions: CS231n, Keras and scikit-learn: the defaults. PyTorch's SGD: ``lr_in_velocity=False``, and its
-    ``dampening``.
+        ``dampening``.
     """
 
     momentum: Hyper = 0.9
@@ -61,15 +69,22 @@ class Momentum(GuardedRule):
 
 @dataclass(frozen=True)
 class Nesterov(GuardedRule):
-    """Nesterov momentum in the rewritten form: v = momentum * v - lr * g; p += momentum * v - lr * g.
+    """Gradient descent with Nesterov momentum, in terms of the look-ahead point.
+
+        v = momentum * v - lr * g
+        p += momentum * v - lr * g
 
     The parameters are the look-ahead point.
-    ``lr_in_velocity=False``: v = momentum * v + g; p -= lr * (g + momentum * v).
 
+    Args:
+        momentum: share of the velocity that is kept in each step, in [0, 1).
+        lr_in_velocity: whether the learning rate is a factor of the gradient, as above. If False, v = momentum * v + g
+            and p -= lr * (g + momentum * v).
+
+    State: ``velocity`` is v. A step moves 20 bytes per parameter in float32: it reads p, g and v, and writes p and v.
     Source: Bengio, Boulanger-Lewandowski, Pascanu 2013, section 3.5.
-    State: ``velocity`` is v. Moves 20 bytes a parameter in float32: p, g, v read; p, v written.
-    Conventions: CS231n, whose p += -momentum * v_before + (1 + momentum) * v is the same, Keras and scikit-learn: the
-    defaults. PyTorch's SGD(nesterov=True): ``lr_in_velocity=False``.
+    Conventions: Keras, scikit-learn and CS231n, which writes it as p += -momentum * v_before + (1 + momentum) * v: the
+        defaults. PyTorch's SGD(nesterov=True): ``lr_in_velocity=False``.
     """
 
     momentum: Hyper = 0.9
@@ -88,15 +103,22 @@ class Nesterov(GuardedRule):
 
 @dataclass(frozen=True)
 class NesterovLookAhead(GuardedRule):
-    """Nesterov momentum as first written: v = momentum * v - lr * g(x + momentum * v); x += v.
+    """Gradient descent with Nesterov momentum, in its original form.
 
-    The parameters *are* the look-ahead point, where the next gradient is taken. With constant momentum and no decay
-    they follow those of ``Nesterov()`` to round-off.
+        v = momentum * v - lr * g(x + momentum * v)
+        x += v
 
+    The parameters are the look-ahead point x + momentum * v, at which the next gradient is computed. With constant
+    momentum and without decay they equal those of ``Nesterov()``, except for rounding.
+
+    Args:
+        momentum: share of the velocity that is kept in each step, in [0, 1).
+
+    State: ``velocity`` is v, ``position`` is x. A step moves 24 bytes per parameter in float32: it reads g, v and x,
+        and writes p, v and x.
     Source: Nesterov 1983; Sutskever et al. 2013, equations 3 and 4.
-    State: ``velocity`` is v, ``position`` is x. Moves 24 bytes a parameter in float32: g, v, x read; p, v, x written.
-    Conventions: CS231n has it as the first of its two forms. PyTorch, Keras and scikit-learn have the rewritten form
-    only.
+    Conventions: this is the first of the two forms of CS231n. PyTorch, Keras and scikit-learn have only the other form,
+        ``Nesterov``.
     """
 
     momentum: Hyper = 0.9

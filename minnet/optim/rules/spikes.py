@@ -1,4 +1,4 @@
-"""Gradients too large for a rule: spikes, of which a rule would remember nothing else for thousands of steps."""
+"""Spikes: gradients that are too large for a rule, which would affect thousands of steps."""
 
 from collections.abc import Iterable
 from typing import NoReturn
@@ -13,38 +13,39 @@ SHORT = 2048  # elements of which a look takes no longer than the rest of a step
 
 
 class GuardedRule(Rule):
-    """A rule that refuses a gradient whose squares would overflow, or that is not finite, with a FloatingPointError.
+    """Base class of rules that raise FloatingPointError if a gradient is not finite or its square would overflow.
 
-    The bound is 1.8e16 in float32 and 1.3e151 in float64. An infinite mean of squares would never come down again, and
-    its parameter would stand still without a word. A mean of the gradient, or of its size, would need thousands of
-    steps to forget it.
+    The bound is 1.8e16 in float32 and 1.3e151 in float64. Without it, an infinite mean of squares would never decrease,
+    and the parameter would not change again, without an error. A mean of the gradient, or of its absolute value, would
+    need thousands of steps to forget the spike.
 
-    Where a run has up to 2,048 elements, the optimizer looks at the gradient before any rule moves. For more, a look
-    would take up to a tenth of the step's time, so there the kernel notices as it goes, and all elements of the run
-    have moved when the error comes. Rules that keep squares, signs or factors count the elements in question as 0, and
-    their state stays finite. ``SGD``, ``Momentum``, ``Nesterov`` and ``NesterovLookAhead`` have taken them: the step's
-    own result is lost, and whoever goes on has to put parameters and state back, as a ``Trainer`` does.
+    If a run has at most 2,048 elements, the optimizer checks the gradient before any rule is called. For longer runs
+    this would take up to a tenth of the time of the step. The kernel then checks while it computes, and all elements of
+    the run have changed when the error is raised. Rules that keep squares, signs or factors treat such elements as 0,
+    so their state stays finite. ``SGD``, ``Momentum``, ``Nesterov`` and ``NesterovLookAhead`` use them: their result is
+    not valid, and a program that continues has to restore parameters and state, as a ``Trainer`` does.
 
-    A smaller spike is taken as the published rule takes it. After one gradient of 1e15, Adam's mean of squares takes
-    some 60,000 steps to come down to 1, in which that parameter hardly moves; ``Optimizer(clip_norm=...)`` prevents it.
+    A smaller spike is used as the published rule uses it. After one gradient of 1e15, the mean of squares of Adam needs
+    some 60,000 steps to decrease to 1, during which the parameter hardly changes. ``Optimizer(clip_norm=...)`` prevents
+    this.
     """
 
     def refuses_spikes(self) -> bool:
         return True
 
     def refuse(self, grads: np.ndarray) -> NoReturn:
-        """Raise the error for this gradient."""
+        """Raise the error for a gradient."""
         raise refusal(type(self).__name__, grads)
 
 
 def too_large(grads: np.ndarray) -> np.ndarray:
-    """Where a gradient's elements are too large for their squares, or not finite."""
+    """Return where elements of a gradient are not finite, or too large to be squared."""
     where: np.ndarray = ~(np.abs(grads) <= _bound(grads.dtype))
     return where
 
 
 def refusal(who: str, grads: np.ndarray, tensors: Iterable[Tensor] = ()) -> FloatingPointError:
-    """The error for a gradient, which names those of the tensors in it that are at fault."""
+    """Return the error for a gradient. It names the tensors with such elements, if ``tensors`` are given."""
     where = too_large(grads.reshape(-1))
     names = [tensor.name for tensor in tensors if where[tensor.start : tensor.stop].any()]
     place = f" in {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""

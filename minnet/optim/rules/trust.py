@@ -1,4 +1,4 @@
-"""Rules that scale each tensor's step to the tensor's own size: LARS and LAMB."""
+"""LARS and LAMB, which scale the step of each tensor to the norm of the tensor."""
 
 import math
 from dataclasses import dataclass
@@ -19,20 +19,30 @@ from .spikes import GuardedRule
 
 @dataclass(frozen=True, kw_only=True)
 class LARS(GuardedRule):
-    """Layer-wise adaptive rate scaling: momentum whose step follows the size of each tensor (You et al. 2017, alg. 1).
+    """Layer-wise adaptive rate scaling: momentum whose steps are scaled to the norm of each tensor.
 
-    r = trust * |p| / (|g| + decay * |p| + eps); v = momentum * v + lr * r * (g + decay * p); p -= v, with Euclidean
-    norms of one whole tensor (the paper's layer). ``trust`` is the paper's eta. Decay is the optimizer's
-    ``weight_decay``, which here is no shrinking in front of the update but the paper's: part of it, and of the ratio.
+        r = trust * |p| / (|g| + decay * |p| + eps)
+        v = momentum * v + lr * r * (g + decay * p)
+        p -= v
 
-    Tensors not tagged ``decay`` (biases and gains) take plain ``Momentum`` steps, r = 1, as in the runs that reached
-    the published figures; ``exempt=False`` gives them a ratio too, which is the algorithm to the letter. Where |p| or
-    |g| is 0, r is 1, else zeros would stay zeros for ever; the paper leaves this open. The paper's polynomial decay of
-    the rate is ``schedules.Polynomial(lr, 0, steps, power=2)``.
+    Norms are Euclidean, of one whole tensor, which is a layer in the paper. If |p| or |g| is 0, r is 1; otherwise zeros
+    would stay zeros. The paper does not define this case. Decay is ``weight_decay`` of the optimizer. As in the paper,
+    it is part of the update and of the ratio r. The polynomial decay of the paper is ``schedules.Polynomial(lr, 0,
+    steps, power=2)``.
 
-    State: ``velocity`` is v. Nothing of the kind is in PyTorch, Keras, scikit-learn or CS231n. optax:
-    ``joint_norm=True``, which divides by |g + decay * p|, ``exempt=False`` and ``decay`` for all unless masked.
-    Bytes moved per parameter: 28 in float32 (p and g for the norms; p, g, v read, p and v written), 56 in float64.
+    Args:
+        momentum: share of v that is kept in each step, in [0, 1).
+        trust: factor of the ratio, above 0; eta in the paper.
+        eps: number added to the denominator of the ratio.
+        joint_norm: whether the denominator is |g + decay * p| + eps.
+        exempt: whether tensors not tagged ``decay`` (biases and gains) have r = 1, that is, plain ``Momentum`` steps,
+            as in the runs with the published results. If False, they have a ratio too, as the algorithm states.
+
+    State: ``velocity`` is v. A step moves 28 bytes per parameter in float32, and 56 in float64: it reads p and g for
+        the norms, reads p, g and v, and writes p and v.
+    Source: You et al. 2017, algorithm 1.
+    Conventions: optax: ``joint_norm=True, exempt=False``, with decay for all tensors unless masked. PyTorch, Keras,
+        scikit-learn and CS231n do not have it.
     """
 
     momentum: Hyper = 0.9
@@ -64,21 +74,31 @@ class LARS(GuardedRule):
 
 @dataclass(frozen=True, kw_only=True)
 class LAMB(GuardedRule):
-    """Adam whose step is as long as the tensor is large: layer-wise adaptive moments (You et al. 2020, alg. 2).
+    """Layer-wise adaptive moments: Adam whose steps are as long as the norm of each tensor, times the learning rate.
 
-    m and v as in ``Adam``; u = m^ / (sqrt(v^) + eps) + decay * p; p -= lr * |p| / |u| * u, with Euclidean norms of one
-    whole tensor (the paper's layer; its phi is the identity). Decay is the optimizer's ``weight_decay``, which here is
-    the paper's: part of u, so of the ratio.
+        m^, v^ as in Adam
+        u = m^ / (sqrt(v^) + eps) + decay * p
+        p -= lr * |p| / |u| * u
 
-    Tensors not tagged ``decay`` (biases and gains) take plain ``Adam`` steps, as in the authors' own runs;
-    ``exempt=False`` gives them a ratio too, the algorithm to the letter. Where |p| or |u| is 0 the ratio is 1, else
-    zeros would stay zeros for ever; the paper leaves this open.
+    Norms are Euclidean, of one whole tensor, which is a layer in the paper; its function phi is the identity. If |p| or
+    |u| is 0, the ratio is 1; otherwise zeros would stay zeros. The paper does not define this case. Decay is
+    ``weight_decay`` of the optimizer.
 
-    State: ``mean`` is m, ``squares`` is v. optax: ``exempt=False``, decay for all unless masked. Keras: ``eps=1e-7,
-    exempt=False, decay_in_ratio=False``, which decays like AdamW in front of the update, norms and all. The
-    authors' first version, without the corrections m^ and v^: ``bias_correction=False``. PyTorch, scikit-learn and
-    CS231n have none. Bytes moved per parameter: 40 in float32 (p, g, m, v read, m and v written; p, m, v read, p
-    written), 80 in float64.
+    Args:
+        beta1: share of m that is kept in each step, in [0, 1).
+        beta2: share of v that is kept in each step, in [0, 1).
+        eps: number added to the root, above 0.
+        bias_correction: whether to use m^ and v^. If False, m and v are used, as in the first version by the authors.
+        decay_in_ratio: whether decay is part of u, as above. If False, p is multiplied by 1 - lr * decay before the
+            norms are computed, as in AdamW.
+        exempt: whether tensors not tagged ``decay`` (biases and gains) take plain ``Adam`` steps, as in the runs of the
+            authors. If False, they have a ratio too, as the algorithm states.
+
+    State: ``mean`` is m, ``squares`` is v. A step moves 40 bytes per parameter in float32, and 80 in float64: it reads
+        p, g, m and v, writes m and v, reads p, m and v, and writes p.
+    Source: You et al. 2020, algorithm 2.
+    Conventions: Keras: ``eps=1e-7, exempt=False, decay_in_ratio=False``. optax: ``exempt=False``, with decay for all
+        tensors unless masked. PyTorch, scikit-learn and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9

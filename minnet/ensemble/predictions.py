@@ -1,0 +1,124 @@
+"""Predictions of several networks of one architecture, each by itself and combined.
+
+The parameters of the members are rows of one array (K, P), their buffers rows of a second one. The members take turns
+in the memory of one net: each chunk of the data passes through all members before the next chunk. There is therefore
+one set of activations for any K.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..net.losses import Loss
+from ..net.net import Net
+from . import answers
+
+_CHUNK = 256  # samples per chunk
+
+
+class Predictions:
+    """Base class of ``Ensemble``: members and what they predict.
+
+    Attributes:
+        params, buffers: arrays (K, P) and (K, B).
+        weights: float64 (K,), which sum to 1.
+    """
+
+    params: np.ndarray
+    buffers: np.ndarray
+    weights: np.ndarray
+    _net: Net  # its memory is that of all members
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def member(self, i: int) -> Net:
+        """Return member number i as a net with memory of its own."""
+        net = self._net.twin()
+        net.params, net.buffers = self.params[i], self.buffers[i]
+        return net
+
+    def scores(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Return the scores of every member, (K, n, *output_shape), in a new array."""
+        result = np.empty((len(self), *np.shape(x)[:1], *self._net.output_shape), self._net.dtype)
+        with self._net.lock:
+            for part, k, scores in self._passes(x, batch_size):
+                result[k, part] = scores
+        return result
+
+    def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Return the probabilities of every member, float64 (K, n, outputs).
+
+        The nets must have SoftmaxCrossEntropy or Logistic.
+        """
+        way = answers.check_way("Ensemble", self._loss, "probabilities")
+        return answers.in_way(way, self.scores(x, batch_size=batch_size), self._loss)
+
+    def predict(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Return the combined prediction of the members, float64 (n, *output_shape), in one pass over x.
+
+        Args:
+            x: samples, shape (n, *input_shape).
+            how: ``"probabilities"`` for the weighted mean of the members' probabilities: of classes with
+                SoftmaxCrossEntropy, of each output by itself with Logistic. ``"scores"`` for the weighted mean of the
+                members' outputs, with any loss. With SoftmaxCrossEntropy these are logits, and their softmax is the
+                geometric mean of the probabilities, up to a factor. ``"votes"``, for nets that choose among classes,
+                also by a hinge loss, for the share of weights whose members choose each class. If several classes have
+                the largest share, ``classify`` decides between them; argmax does not. None means
+                ``"probabilities"`` for nets that have them and ``"scores"`` for all others.
+            batch_size: samples per pass.
+        """
+        return self._together(x, answers.check_way("Ensemble", self._loss, how), batch_size)[0]
+
+    def classify(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
+        """Return the predicted classes, int64 (n,), of nets that choose among classes.
+
+        If votes are equal, up to 1e-9 of all weights, the tied class with the largest mean probability is chosen, or
+        with the largest mean score if there are no probabilities. If these are equal too, the lowest class is chosen.
+        """
+        how = answers.check_way("Ensemble", self._loss, how)
+        if "votes" not in answers.ways(self._loss):
+            raise ValueError(f"Ensemble.classify: expected nets that choose among classes; got some with {self._loss}")
+        together, means = self._together(x, how, batch_size)
+        if how == "votes":
+            tied = together >= together.max(axis=1, keepdims=True) - 1e-9
+            together = np.where(tied, means, -np.inf)
+        return together.argmax(axis=1)
+
+    def _together(self, x: Any, how: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the result of ``predict``, and for votes also the means that decide ties."""
+        averaged = answers.ways(self._loss)[0] if how == "votes" else how
+        total = np.zeros((*np.shape(x)[:1], *self._net.output_shape))
+        means = np.zeros_like(total) if how == "votes" else total
+        with self._net.lock:
+            for part, k, scores in self._passes(x, batch_size):
+                means[part] += self.weights[k] * answers.in_way(averaged, scores, self._loss)
+                if how == "votes":
+                    total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
+        return total, means
+
+    def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:
+        """Iterate over (samples, member, scores), chunk by chunk and member by member.
+
+        The scores are valid until the next pass. The caller holds the lock of the net, so threads take turns.
+        """
+        checks.count("Ensemble", "batch_size", batch_size)
+        checks.dense("Ensemble", "x", x)
+        net = self._net
+        for start in range(0, max(len(x), 1), batch_size):  # for no samples, the net raises the error
+            chunk = net.as_input(x[start : start + batch_size])
+            for k in range(len(self)):
+                net.params, net.buffers = self.params[k], self.buffers[k]
+                yield slice(start, start + len(chunk)), k, net.forward(chunk)
+
+    @property
+    def _loss(self) -> Loss | None:
+        return self._net.loss_function
+
+    def disagreement(self, x: Any) -> np.ndarray:
+        """Return the share of samples on which two members make different choices, (K, K)."""
+        chosen = answers.choices("Ensemble", self.scores(x), self._loss)
+        chosen = chosen.reshape(*chosen.shape[:2], -1)
+        return np.array([[(a != b).any(axis=1).mean() for b in chosen] for a in chosen])
