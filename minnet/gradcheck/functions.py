@@ -112,8 +112,8 @@ def _moved_itself(subject: Subject, ignored: list[str]) -> str:
     """Return the remark on arrays that f reads from elsewhere, and that were therefore moved in place."""
     listed = ", ".join(name for name in ignored if name in subject.originals)
     return (
-        f"f does not depend on its argument, but on the array that was given as {listed}: that array was moved in "
-        "place and put back (in_place=True does so from the start)."
+        f"f does not depend on its argument, but on the array that was given as {listed}. That array was moved "
+        "in place and restored (in_place=True does this from the start)."
     )
 
 
@@ -121,8 +121,8 @@ def _read_elsewhere(subject: Subject, check: GradientCheck) -> str:
     """Return a remark if f may read the given arrays besides its arguments, else ""."""
     if subject.originals_matter(subject.names):
         return (
-            "f also reads, beside its argument, an array that was given as x, which stayed where it was: in_place=True "
-            "moves that array itself."
+            "f also reads, beside its argument, an array that was given as x. The check did not move this array. "
+            "in_place=True moves it."
         )
     if subject.read_only and check.verdict in ("wrong", "suspicious"):
         listed = ", ".join(subject.read_only)
@@ -143,9 +143,9 @@ def _without_ignored(check: GradientCheck, problem: Problem, subject: Subject, i
         check = check.without(fixed, "not compared: f ignores its argument, and the array given is read-only")
         listed = ", ".join(fixed)
         remarks.append(
-            f"f does not depend on its argument {listed}: wherever a copy was moved, f gave the same value. If f reads "
-            "the array that was given, that could not be moved itself, since it is read-only. Let f use its argument; "
-            "or give an array that can be written to, such as x.copy(), and let f read that one."
+            f"f does not depend on its argument {listed}: f returned the same value wherever a copy was moved. If f "
+            "reads the array that was given, the check could not move it, because it is read-only. Let f use its "
+            "argument, or give an array that can be written to, such as x.copy(), and let f read that one."
         )
     return check.remarked(*remarks)
 

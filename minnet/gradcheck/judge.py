@@ -28,7 +28,7 @@ _FLAT = 0.1  # a slope at long steps below this share of the gradient counts as 
 _BLUNT = 1e-4  # a numerical gradient with a larger uncertainty cannot judge anything
 _TINY = 1e-10  # smaller gradients are too small to trust, according to CS231n
 _CONFIRMED = 3  # number of confirmed errors after which no further coordinate is looked at closer
-HIDDEN_KINKS = "kinks nearer than round-off lets one see: fewer points, or another place"
+HIDDEN_KINKS = "kinks so near that rounding hides them: check fewer samples, or at another place"
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class Table:
         if self.excluded.all():
             return "kink", ""
         if self.hidden.any() and not (self.size > self.noise)[~self.excluded].any():
-            return "kink", "but for what lies on kinks the gradient is 0, which tells nothing"
+            return "kink", "the gradient is 0 except at kinks, so the check has nothing to compare"
         excess, largest = float(self.excess.max()), float(self.size.max())
         if excess >= WRONG:
             return "wrong", ""
@@ -261,7 +261,8 @@ class Table:
             if steps.h is None:
                 return (
                     "truncation",
-                    "no two steps agree: too steep here, or kinks too near; fewer points, another place",
+                    "no two step lengths agree, because f is too steep or kinks are too near: check fewer samples, "
+                    "or at another place",
                 )
             return "truncation", ""
         if excess >= CORRECT:

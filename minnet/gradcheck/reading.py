@@ -52,11 +52,10 @@ def ignores(problem: Problem, ignored: list[str]) -> str:
     far = least_move(problem.function, [problem.values[name] for name in ignored])
     if far is not None:
         return (
-            f"f is constant around {listed} and differs only farther away, as a step function does (round, argmax, a "
-            "cast to integers): its gradient is 0 there."
+            f"f is constant around {listed} and changes only farther away, like a step function (round, argmax, a cast "
+            "to integers): its gradient is 0 there."
         )
     return (
-        f"f does not depend on {listed}: wherever it was moved, f gave the same value. If f reads such values from "
-        'elsewhere, as lambda _: model.loss(X)[0] does, give the very array that it reads (model.params["W"]; a copy '
-        "does not count)."
+        f"f does not depend on {listed}: f returned the same value wherever it was moved. If f reads these values from "
+        'elsewhere, like lambda _: model.loss(X)[0], give the very array that it reads (model.params["W"], not a copy).'
     )

@@ -206,8 +206,8 @@ class GradientCheck:
         if self.remark:
             return f"two evaluations at one place differ by {self.nondeterminism:.1e}: {self.remark}"
         return (
-            f"NOT DETERMINISTIC: two evaluations at one place differ by {self.nondeterminism:.1e}, so that their "
-            "differences mean little (seed the noise, or give replay=)"
+            f"NOT DETERMINISTIC: two evaluations at one place differ by {self.nondeterminism:.1e}, so "
+            "their differences have no meaning (seed the noise, or give replay=)"
         )
 
     def table(self) -> str:

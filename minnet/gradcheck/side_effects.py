@@ -59,8 +59,8 @@ def changes(who: str, what: list[str]) -> str:
     if not what:
         return ""
     return (
-        f"{who} changes {' and '.join(what)} in place, which the caller may go on using: let it work on a copy. Here "
-        "it was put back."
+        f"{who} changes {' and '.join(what)} in place, although the caller may still use it: let it work on a copy. "
+        "The check has restored the original values."
     )
 
 
@@ -69,6 +69,6 @@ def accumulates(who: str, what: list[str]) -> str:
     if not what:
         return ""
     return (
-        f"{who} accumulates: each call adds the gradient of {', '.join(what)} to what the call before it left. Let "
-        "every call start from zeros, or overwrite."
+        f"{who} accumulates: each call adds the gradient of {', '.join(what)} to that of the previous call. Let every "
+        "call overwrite the gradient, or set it to zeros first."
     )
