@@ -1,11 +1,14 @@
 """minnet: a neural-network training engine for the CPU, from scratch.
 
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
+
+``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``, ``ensemble``,
+``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else.
 """
 
 from importlib import import_module
 
-from . import data, diagnostics, schedules
+from . import averaging, data, diagnostics, ensemble, gradcheck, layers, schedules, training
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, refreshed_buffers
 from .data import datasets
 from .diagnostics import preflight
@@ -241,6 +244,7 @@ __all__ = [
     "Trainer",
     "Upsample",
     "ZeroPad",
+    "averaging",
     "calibration_error",
     "check_backward",
     "check_gradient",
@@ -254,11 +258,14 @@ __all__ = [
     "data",
     "datasets",
     "diagnostics",
+    "ensemble",
     "fit",
     "get_num_threads",
+    "gradcheck",
     "initializers",
     "landscapes",
     "layer_cases",
+    "layers",
     "load_weights",
     "losses",
     "lr_range_test",
@@ -272,6 +279,7 @@ __all__ = [
     "schedules",
     "select_greedily",
     "set_num_threads",
+    "training",
 ]
 
 
@@ -286,3 +294,11 @@ def __getattr__(name: str) -> object:
     rooms = {"schedules": schedules, "data": data, "diagnostics": diagnostics, "initializers": initializers}
     inner = [f"{room}.{known}" for room, module in rooms.items() for known in dir(module)]
     raise no_attribute("module 'minnet'", ["minnet"], name, [*__all__, "plots", *inner])
+
+
+def __dir__() -> list[str]:
+    """Names to type after ``mn.``; other names of ``__all__`` are shown by their rooms, and work here too."""
+    rooms = (averaging, diagnostics, ensemble, gradcheck)
+    elsewhere = {name for room in rooms for name in room.__all__ if not name.startswith("check_")}
+    elsewhere |= {"Buffer", "Objective", "Param", "Plan", "Record", "Scratch", "Tensor"}
+    return sorted({*__all__, "plots", "__version__"} - elsewhere)

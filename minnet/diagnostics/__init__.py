@@ -14,6 +14,7 @@ from .lsuv import lsuv
 from .monitor import Monitor
 from .noise_scale import NoiseScale, noise_scale
 from .preflight import Finding, Preflight, preflight
+from .range_test import RangeTest, lr_range_test
 from .ratios import UpdateRatios
 from .sharpness import Sharpness, hessian_vector_product, sharpness
 from .statistics import Statistics
@@ -33,6 +34,7 @@ __all__ = [
     "Monitor",
     "NoiseScale",
     "Preflight",
+    "RangeTest",
     "Saturation",
     "Sharpness",
     "Statistics",
@@ -47,6 +49,7 @@ __all__ = [
     "log_spaced",
     "loss_line",
     "loss_surface",
+    "lr_range_test",
     "lsuv",
     "noise_scale",
     "preflight",

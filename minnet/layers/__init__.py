@@ -15,6 +15,7 @@ from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .shape import Flatten, Reshape
+from .spec import Buffer, Param, Plan, Scratch, Tensor
 
 __all__ = [
     "ELU",
@@ -22,6 +23,7 @@ __all__ = [
     "SELU",
     "AvgPool2D",
     "BatchNorm",
+    "Buffer",
     "Chain",
     "Conv2D",
     "ConvTranspose2D",
@@ -38,14 +40,18 @@ __all__ = [
     "MaxPool2D",
     "Maxout",
     "PReLU",
+    "Param",
+    "Plan",
     "ReLU",
     "Reshape",
     "Residual",
+    "Scratch",
     "SiLU",
     "Sigmoid",
     "Softplus",
     "SpatialDropout",
     "Tanh",
+    "Tensor",
     "Upsample",
     "ZeroPad",
 ]

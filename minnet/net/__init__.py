@@ -4,3 +4,8 @@
 ``summary`` and ``description`` describe a net as text. This room may know layers and kernels, and nothing of
 training.
 """
+
+from .net import Net
+from .objective import Objective
+
+__all__ = ["Net", "Objective"]

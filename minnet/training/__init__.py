@@ -4,3 +4,29 @@
 ask of a run; ``checkpoint``, ``saved`` and ``resume`` are about files of a run. This room may know nets, optimizers,
 data and files.
 """
+
+from .callbacks import Callback, Record
+from .checkpoint import Checkpoint
+from .controllers import HalveOnStall, ReduceOnPlateau
+from .divergence import DivergenceError
+from .fit import fit
+from .history import History
+from .stopping import EarlyStopping, KeepBest
+from .trainer import Trainer
+from .weights import load_weights, save_weights
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "DivergenceError",
+    "EarlyStopping",
+    "HalveOnStall",
+    "History",
+    "KeepBest",
+    "Record",
+    "ReduceOnPlateau",
+    "Trainer",
+    "fit",
+    "load_weights",
+    "save_weights",
+]
