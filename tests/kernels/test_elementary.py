@@ -11,7 +11,8 @@ import pytest
 from numba import njit
 
 from minnet.kernels.compile import FAST
-from minnet.kernels.passes import activation, loss
+from minnet.kernels.passes import activation
+from minnet.kernels.passes.losses import softmax as loss
 from minnet.kernels.vector import elementary
 
 WIDER = {np.float32: np.float64, np.float64: np.longdouble}

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from twins import DTYPES, EPS32, FLAT, Table, check_twin, empty, in_precision, sigmoid, tolerance
 
-from minnet.kernels.passes import (
-    loss,
-)
+from minnet.kernels.passes.losses import softmax as loss
 
 TWINS = Table()
 twin_of = TWINS.twin_of

@@ -6,7 +6,7 @@ import numpy as np
 
 from ... import checks
 from ...guide import Guided
-from ...kernels.passes import loss as kernels
+from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.flat import fill
 from ...layers.spec import Shape
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...kernels.passes import loss as kernels
+from ...kernels.passes.losses import softmax as kernels
 from ...layers.spec import Shape
 from .base import Loss, with_outputs
 

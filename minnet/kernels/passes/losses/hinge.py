@@ -10,8 +10,8 @@ its label is none of the classes.
 
 import numpy as np
 
-from ..compile import exact_helper, helper, kernel
-from ..vector.elementary import exp, larger, log, log1p_of_moderate, sigmoid
+from ...compile import exact_helper, helper, kernel
+from ...vector.elementary import exp, larger, log, log1p_of_moderate, sigmoid
 
 _BLOCK = 1024  # scores, in whole rows, whose exponentials are taken in one loop: rows may be short
 # A row is summed in blocks of as many outputs, and over blocks in double precision. A row that is one block, as most
