@@ -145,7 +145,7 @@ def _without_ignored(check: GradientCheck, problem: Problem, subject: Subject, i
         remarks.append(
             f"f does not depend on its argument {listed}: f returned the same value wherever a copy was moved. If f "
             "reads the array that was given, the check could not move it, because it is read-only. Let f use its "
-            "argument, or give an array that can be written to, such as x.copy(), and let f read that one."
+            "argument; or give an array that can be written to, such as x.copy(), and let f read that one."
         )
     return check.remarked(*remarks)
 

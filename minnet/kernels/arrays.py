@@ -1,4 +1,4 @@
-"""Arrays whose vectors don't straddle cache lines."""
+"""Arrays that start at a cache line, so that no vector crosses two of them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _LINE = 64  # bytes
 
 
 def aligned_empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
-    """``np.empty``, starting at a multiple of a cache line."""
+    """Return ``np.empty`` whose memory starts at a multiple of a cache line."""
     dtype = np.dtype(dtype)
     count = int(np.prod(shape))
     room = np.empty(count + _LINE // dtype.itemsize, dtype)

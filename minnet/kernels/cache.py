@@ -1,7 +1,8 @@
-"""Machine code that is kept between processes, by Numba, in files.
+"""Machine code that Numba keeps in files between processes.
 
-A kernel's code is used as long as the contents of its own file and of all files that it imports here stay the same.
-Files with it are checked as they are read. What cannot be read or written is done without: the kernel is compiled.
+The code of a kernel is valid as long as its own file, and all files of this folder that it imports, have the same
+contents. Files with machine code are checked when they are read. If they cannot be read or written, the kernel is
+compiled again.
 """
 
 import functools
@@ -21,10 +22,10 @@ _DIGEST = 32  # bytes
 
 
 def sources(file: Path) -> frozenset[Path]:
-    """The files on which the code of the kernels in one depends: itself and what it imports of this folder.
+    """Return the files that determine the code of the kernels in a file: itself, and all that it imports here.
 
-    A file elsewhere may import any of this folder. ``compile`` imports this module and ``calls`` in another form, since
-    they change nothing in the code.
+    A file elsewhere may import any file of this folder. ``compile`` imports this module and ``calls`` in another form,
+    because they do not change the code.
     """
     if _FOLDER not in file.parents:
         return frozenset({file, *_FOLDER.rglob("*.py")})
@@ -36,7 +37,7 @@ def sources(file: Path) -> frozenset[Path]:
 
 
 def _imports(file: Path) -> list[Path]:
-    """The modules of this folder that a file in it names in lines such as ``from ..vector.sums import finish``."""
+    """Return the modules of this folder that a file imports by lines such as ``from ..vector.sums import finish``."""
     found: list[Path] = []
     for dots, name in _IMPORT.findall(_contents(file)):
         path = file.parents[len(dots) - 1].joinpath(*name.decode().split("."))
@@ -51,7 +52,7 @@ def _contents(file: Path) -> bytes:
 
 @functools.cache
 def digest(file: Path) -> str:
-    """Changes with the contents of any of the ``sources`` of a file, with the width of vectors, and nothing else."""
+    """Return a digest of all ``sources`` of a file and of the width of vectors."""
     total = hashlib.blake2b(os.environ.get("MINNET_VECTOR_BYTES", "").encode(), digest_size=_DIGEST)
     for source in sorted(sources(file)):
         total.update(f"\n{_name(source)} {len(_contents(source))}\n".encode() + _contents(source))
@@ -63,7 +64,7 @@ def _name(source: Path) -> str:
 
 
 class _Files(IndexDataCacheFile):
-    """Numba's files of one kernel, with a checksum behind each one's code that also tells of which sources it is."""
+    """Numba's files of one kernel. Code is followed by a checksum that depends on the code and on its sources."""
 
     def _checksum(self, code: bytes) -> bytes:
         return hashlib.blake2b(code, digest_size=_DIGEST, key=self._source_stamp.encode()).digest()
@@ -79,12 +80,12 @@ class _Files(IndexDataCacheFile):
         return super()._load_data(name)
 
     def forget(self) -> None:
-        """Remove the list of what is kept, which works on a full disk too; OSError where it does not."""
+        """Remove the index of the files, which also works on a full disk. Raises OSError if this fails."""
         Path(self._index_path).unlink(missing_ok=True)
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of one kernel, whose faults end no call of the kernel."""
+    """Numba's cache of one kernel. A fault of the cache never ends a call of the kernel."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -92,7 +93,7 @@ class _Cache(FunctionCache):
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The kept code, or None. Files that are damaged are forgotten; whatever they hold, reading may raise it."""
+        """Return the kept code, or None. Damaged files may raise any error when they are read; they are removed."""
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:
@@ -131,7 +132,7 @@ def _warn(reason: str) -> None:
 
 
 def keep(compiled: Any) -> None:
-    """Have the machine code of a kernel kept, or warn, once for all kernels, that there is no place for it."""
+    """Keep the machine code of a kernel, or warn, once for all kernels, that there is no place for it."""
     try:
         compiled._cache = _Cache(compiled.py_func)
     except (RuntimeError, OSError) as error:  # Numba finds no folder to write in; or the sources cannot be read

@@ -1,11 +1,11 @@
-"""What a call of a kernel does where Numba's threads would hang or end the process.
+"""Calls of kernels in situations in which Numba's threads would hang or end the process.
 
-A compiled kernel is an object of Numba's class CPUDispatcher, whose call is C code. Where a call has to do something
-before, the object is given another class, and given back its own when that is done. So a usual call costs nothing more.
+A compiled kernel is an object of Numba's class CPUDispatcher, whose call is C code. If something must be done before a
+call, the object is given another class, and later its own class again. Usual calls therefore cost nothing extra.
 
-* GNU's OpenMP does not survive ``fork``: in the child no kernel can run in parallel, and Numba ends the process.
-* Numba's own threads ("workqueue", where neither OpenMP nor TBB is installed) end the process if two Python threads
-  are in parallel kernels at once.
+* GNU's OpenMP does not survive ``fork``. In the child no kernel can run in parallel, and Numba ends the process.
+* Numba's own threads ("workqueue", used if neither OpenMP nor TBB is installed) end the process if two Python threads
+  are in parallel kernels at the same time.
 """
 
 import os
@@ -22,7 +22,7 @@ _turn = threading.Lock()
 
 
 class _FirstCall(CPUDispatcher):
-    """A parallel kernel in a process that has not called one: the first call starts the threads."""
+    """A parallel kernel in a process that has not called one yet. The first call starts the threads."""
 
     def __call__(self, *arguments):
         _decide()
@@ -30,7 +30,7 @@ class _FirstCall(CPUDispatcher):
 
 
 class _OneAtATime(CPUDispatcher):
-    """A parallel kernel that waits for those of other Python threads to end."""
+    """A parallel kernel that waits until parallel kernels of other Python threads have ended."""
 
     def __call__(self, *arguments):
         with _turn:
@@ -38,7 +38,7 @@ class _OneAtATime(CPUDispatcher):
 
 
 class _Forked(CPUDispatcher):
-    """A kernel in a process that was forked from one whose threads it lacks."""
+    """A kernel in a process that was forked from a process with threads, which the child does not have."""
 
     def __call__(self, *arguments):
         raise RuntimeError(
@@ -49,7 +49,7 @@ class _Forked(CPUDispatcher):
 
 
 def watch(compiled: Any, parallel: bool) -> None:
-    """Have the calls of a kernel do what this module says."""
+    """Make the calls of a kernel do what this module describes."""
     _kernels.append(compiled)
     if parallel:
         compiled.__class__ = _FirstCall
@@ -57,7 +57,7 @@ def watch(compiled: Any, parallel: bool) -> None:
 
 
 def _decide() -> None:
-    """Give the parallel kernels the class that goes with the threads of this process."""
+    """Give the parallel kernels the class that suits the threads of this process."""
     with _turn:
         get_num_threads()  # starts them
         kind = _OneAtATime if threading_layer() == "workqueue" else CPUDispatcher

@@ -1,4 +1,4 @@
-"""How passes over flat arrays are shared between threads: in chunks of one size, or not at all where they are short."""
+"""How flat arrays are divided among threads: in chunks of one size. Short arrays are not divided."""
 
 from .compile import helper
 
@@ -8,11 +8,11 @@ SERIAL = 65536  # up to so many, waking a second thread costs more than it bring
 
 @helper
 def chunks(size):
-    """Number of chunks of an array of so many elements."""
+    """Return the number of chunks of an array with so many elements."""
     return (size + CHUNK - 1) // CHUNK
 
 
 @helper
 def bounds(chunk, size):
-    """First and last (exclusive) element of a chunk."""
+    """Return the first and the last (exclusive) element of a chunk."""
     return chunk * CHUNK, min(size, (chunk + 1) * CHUNK)

@@ -1,4 +1,4 @@
-"""How every kernel is compiled."""
+"""How kernels and their helpers are compiled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,51 +32,49 @@ def _compile(function: Callable[..., Any], *, parallel: bool = False, **options:
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, once for each combination of dtypes, and keep the machine code on disk.
+    """Compile on the first call with each combination of dtypes, and keep the machine code on disk.
 
-    Its arithmetic takes denormal numbers for zeros: see ``denormals``.
-
-    ``error_model="numpy"``: a division by zero gives infinity; Python's check for it would stop a loop
-    from becoming vector code. A kernel that allocates fails to compile.
+    Denormal numbers count as zeros in kernels: see ``denormals``. ``error_model="numpy"`` makes a division by zero give
+    infinity; Python's check would prevent vector code. A kernel that allocates memory fails to compile.
     """
     return _compile(function, **_NO_COUNTS)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel with a ``prange`` over tasks that write to places of their own.
+    """A kernel with a ``prange`` over tasks that write to separate memory.
 
-    Numba allocates what the threads' sums need, if there are any, so it keeps the counts.
+    Numba may allocate memory for sums across threads, so reference counts are kept.
     """
     return _compile(function, parallel=True, no_cfunc_wrapper=True)
 
 
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Part of kernels: compiled into them, always inlined.
+    """A part of kernels, which is compiled into them and always inlined.
 
-    A helper of its own would be in every kernel that calls it, optimised differently in each, and all of a process
-    would call the copy that was loaded first: sums would then depend on what else has run.
+    Otherwise each kernel that calls the helper would contain a copy, optimised in its own way, and a process would use
+    the copy that was loaded first. The bits of a sum would then depend on which kernels ran before.
     """
     return njit(function, fastmath=FAST, error_model="numpy", forceinline=True, **_NO_WRAPPERS)
 
 
 def routine(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A helper too large to be inlined everywhere, whose copies agree: it moves numbers, or adds in a stated order."""
+    """A helper that is too large to be inlined. Its copies agree: it moves numbers, or adds in a stated order."""
     return njit(function, fastmath=set(), error_model="numpy", **_NO_WRAPPERS)
 
 
 def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A helper whose arithmetic is done as written. Always inlined: a call would stop a loop from becoming vector code.
+    """A helper whose arithmetic is done as written. It is always inlined, because a call would prevent vector code.
 
-    The empty set must be said: a helper that says nothing takes over its caller's flags.
+    The empty set of flags must be given: a helper without flags has those of its caller.
     """
     return njit(function, fastmath=set(), error_model="numpy", forceinline=True, **_NO_WRAPPERS)
 
 
 def fused_helper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A helper whose terms are added in the order written; a product and a sum may become one instruction."""
+    """A helper whose terms are added in the order written. A product and a sum may become one instruction."""
     return njit(function, fastmath={"contract"}, error_model="numpy", forceinline=True, **_NO_WRAPPERS)
 
 
 def vector_code(plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Have a function's LLVM code compiled into kernels; where Python runs the kernels, ``plain`` is called instead."""
+    """Compile the LLVM code of a function into kernels. If Python runs the kernels, ``plain`` is called instead."""
     return (lambda _: plain) if config.DISABLE_JIT else intrinsic

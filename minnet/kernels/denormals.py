@@ -1,12 +1,12 @@
-"""Kernels take denormal numbers for zeros.
+"""Denormal numbers count as zeros in kernels.
 
-A denormal number lies nearer to 0 than the smallest normal number (1.2e-38 in float32, 2.2e-308 in float64). Many
-processors need a hundred times as long for an operation that reads or writes one, and a velocity that decays ends at
-such a number and stays there. Each kernel therefore sets the flags that make the processor read and write zeros in
-their place, and restores the flags when it returns, so that code between kernels, such as NumPy's, is not affected.
-The flags belong to a thread. Each thread that works on a ``prange`` sets and restores its own.
+A denormal number is closer to 0 than the smallest normal number (1.2e-38 in float32, 2.2e-308 in float64). On many
+processors an operation that reads or writes one takes a hundred times as long. A velocity that decays becomes denormal
+and stays so. Each kernel therefore sets the processor's flags for reading and writing zeros instead, and restores the
+flags when it returns. Code between kernels, such as NumPy's, is not affected. Flags belong to a thread, so each thread
+that executes a part of a ``prange`` sets and restores its own.
 
-On processors other than x86-64 and 64-bit ARM nothing is set.
+On processors other than x86-64 and 64-bit ARM, no flags are set.
 """
 
 import platform
@@ -25,13 +25,13 @@ llvm.initialize_native_asmparser()
 
 
 def _assembler(builder, result, code, constraints, *arguments):
-    """An instruction that the optimiser does not remove, and across which it moves no access to memory."""
+    """An instruction that the optimiser neither removes nor moves memory accesses across."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.asm(kind, code, f"{constraints},~{{memory}}", arguments, side_effect=True)
 
 
 class _X86:
-    """MXCSR, which goes by way of memory. Bit 15 makes denormal results zeros, bit 6 denormal operands."""
+    """The register MXCSR, read and written through memory. Bit 15 is for denormal results, bit 6 for operands."""
 
     flags = ir.Constant(_I32, 1 << 15 | 1 << 6)
 
@@ -49,7 +49,7 @@ class _X86:
 
 
 class _Arm:
-    """FPCR. Bit 24 makes denormal operands and results zeros."""
+    """The register FPCR. Bit 24 is for denormal operands and results."""
 
     flags = ir.Constant(_I64, 1 << 24)
 
@@ -66,9 +66,9 @@ _REGISTER: Any = {"x86_64": _X86, "AMD64": _X86, "aarch64": _Arm, "arm64": _Arm}
 
 
 def _call_between(function, change, callee):
-    """Fill ``function``: it changes the flags, calls ``callee``, and restores them, whatever the call returns.
+    """Fill ``function``: it changes the flags, calls ``callee``, and restores the flags, whatever the call returns.
 
-    The call must not be inlined: the optimiser does not know about the flags and could move arithmetic past them.
+    The call must not be inlined: the optimiser does not know the flags and could move arithmetic across their change.
     """
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     before = _REGISTER.read(builder)
@@ -90,7 +90,7 @@ def _without_flags(builder, before):
 
 
 def _flush_within(function):
-    """Make ``function`` one that sets the flags and calls what it was."""
+    """Turn ``function`` into a function that sets the flags and calls its former body."""
     body = _internal(function, "flushing")
     for part in ("blocks", "args", "attributes", "scope"):
         old, new = getattr(function, part), getattr(body, part)
@@ -100,7 +100,7 @@ def _flush_within(function):
 
 
 def _launch_without(function):
-    """Clear the flags while ``function`` launches threads: new ones start with the flags of their creator."""
+    """Clear the flags while ``function`` launches threads: a new thread starts with the flags of its creator."""
     for block in function.blocks:
         for call in block.instructions:
             if isinstance(call, ir.CallInstr) and getattr(call.callee, "name", "").startswith(_LAUNCH):
@@ -110,17 +110,17 @@ def _launch_without(function):
 
 
 def _internal(function, suffix):
-    """A function like ``function``, for its module alone, yet to be filled."""
+    """Declare an empty function of the same type as ``function``, which only its module can call."""
     new = ir.Function(function.module, function.ftype, function.module.get_unique_name(f"{function.name}.{suffix}"))
     new.linkage = "internal"
     return new
 
 
 class FlushingCompiler(Compiler):
-    """Numba's compiler for a function that takes denormal numbers for zeros, in all threads of its ``prange``.
+    """Numba's compiler, for functions in which denormal numbers count as zeros, in all threads of a ``prange``.
 
-    ``post_lowering`` is called with each module of LLVM code before it is optimised. It changes the function itself
-    and the bodies of its ``prange``. Functions that Numba compiles for all callers, such as slicing, stay as they are.
+    ``post_lowering`` is called with each module of LLVM code before it is optimised. It changes the function itself and
+    the bodies of its ``prange``. Functions that Numba compiles for all callers, such as slicing, do not change.
     """
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):

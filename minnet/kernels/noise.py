@@ -1,7 +1,7 @@
 """Counter-based noise: a uniform 64-bit integer that is a function of (stream, step, element).
 
-The function is SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014)
-read at a counter instead of stepped, so any element's noise can be had at any time, in any order, by any thread.
+The function is SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014), evaluated
+at a counter. The noise of any element can therefore be computed at any time, in any order and by any thread.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 @helper
 def _mix(z):
-    """SplitMix64's finaliser: a bijection of 64-bit integers in which every input bit reaches every output bit."""
+    """Return SplitMix64's finaliser: a bijection in which every bit of the input affects every bit of the output."""
     z = (z ^ (z >> _S30)) * _MIX1
     z = (z ^ (z >> _S27)) * _MIX2
     return z ^ (z >> _S31)
@@ -24,11 +24,11 @@ def _mix(z):
 
 @helper
 def at_step(stream, step):
-    """Where the noise of a step begins; stream is a uint64."""
+    """Return the counter at which the noise of a step begins. stream is a uint64."""
     return _mix(stream + _mix(np.uint64(step) * _GOLDEN))
 
 
 @helper
 def draw(base, element):
-    """The noise of one element, counted from 0, of the step that begins at base."""
+    """Return the noise of an element, counted from 0, of the step that begins at ``base``."""
     return _mix(base + np.uint64(element + 1) * _GOLDEN)

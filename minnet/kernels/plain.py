@@ -1,8 +1,8 @@
-"""What the vector code of this folder does, in plain NumPy.
+"""What the vector code of this folder computes, in NumPy.
 
-With NUMBA_DISABLE_JIT=1 Python runs the kernels, for a debugger or a measurement of coverage, and these functions stand
-for the LLVM code of ``simd``, ``pool`` and ``elementary``, which only compiled kernels can call. Arguments are those of
-the vector code. Sums may be rounded otherwise.
+With NUMBA_DISABLE_JIT=1, Python runs the kernels, for example in a debugger or to measure coverage. These functions
+then replace the LLVM code of ``vector/``, ``pool`` and ``elementary``, which only compiled kernels can call. Arguments
+are those of the vector code. Sums may be rounded differently.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 
 
 def block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., None]:
-    """``simd.make_block``."""
+    """``block.make_block``."""
 
     def run(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
         columns = np.arange(vectors * vector_bytes // A.itemsize)
@@ -28,7 +28,7 @@ def block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., None]:
 
 
 def copy(vector_bytes: int) -> Callable[..., None]:
-    """``simd.make_copy``."""
+    """``moves.make_copy``."""
 
     def run(B, at, panel, to):
         count = 2 * vector_bytes // B.itemsize
@@ -38,7 +38,7 @@ def copy(vector_bytes: int) -> Callable[..., None]:
 
 
 def move(vector_bytes: int) -> Callable[..., None]:
-    """``simd.make_move``."""
+    """``moves.make_move``."""
 
     def run(A, a, n, B, b, m):
         lanes = vector_bytes // A.itemsize
@@ -51,7 +51,7 @@ def move(vector_bytes: int) -> Callable[..., None]:
 
 
 def transpose(vector_bytes: int) -> Callable[..., None]:
-    """``simd.make_transpose``."""
+    """``moves.make_transpose``."""
 
     def run(B, at, step, rows, terms, panel, to, width):
         lanes = vector_bytes // B.itemsize
@@ -65,16 +65,16 @@ def transpose(vector_bytes: int) -> Callable[..., None]:
 
 
 def prefetch(B: np.ndarray, at: int) -> None:
-    """``simd.prefetch``: it is the processor's business."""
+    """``moves.prefetch``. It does nothing, because it has no effect on results."""
 
 
 def borrowed(A: np.ndarray) -> np.ndarray:
-    """``simd.borrowed``."""
+    """``moves.borrowed``."""
     return A
 
 
 def transform(matrix: Sequence[Sequence[float]], vector_bytes: int) -> Callable[..., None]:
-    """``simd.make_transform``."""
+    """``transform.make_transform``."""
     factors = np.array(matrix)
     size, inputs = factors.shape
 
@@ -90,7 +90,7 @@ def transform(matrix: Sequence[Sequence[float]], vector_bytes: int) -> Callable[
 
 
 def dots(vector_bytes: int) -> Callable[..., None]:
-    """``simd.make_dots``."""
+    """``dots.make_dots``."""
 
     def run(A, a1, a2, n, B, b, ldb, sums):
         lanes = vector_bytes // A.itemsize

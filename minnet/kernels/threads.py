@@ -1,4 +1,4 @@
-"""How many threads the kernels use. Results are the same bits for any number."""
+"""The number of threads that kernels use. Results have the same bits for any number."""
 
 from numba import config
 from numba import get_num_threads as _get
@@ -8,11 +8,17 @@ from .. import checks
 
 
 def set_num_threads(n: int) -> None:
-    """Let kernels that this Python thread calls use up to ``n`` threads.
+    """Set the number of threads of kernels that this Python thread calls.
 
-    Numba keeps the number for each Python thread: those that have not called this use all of the machine's cores, or
-    as many as the environment variable ``NUMBA_NUM_THREADS`` says. Call it in each thread, such as in the
-    ``initializer`` of a ThreadPoolExecutor. ValueError for less than 1 or more than there are.
+    Numba keeps the number for each Python thread. The default is the number of cores, or that of the environment
+    variable ``NUMBA_NUM_THREADS``. Call this function in each thread, for example in the ``initializer`` of a
+    ThreadPoolExecutor.
+
+    Args:
+        n: number of threads.
+
+    Raises:
+        ValueError: n is less than 1, or larger than the default.
     """
     most = config.NUMBA_NUM_THREADS
     if checks.count("set_num_threads", "n", n) > most:
@@ -21,5 +27,5 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Number of threads that kernels may use which this Python thread calls."""
+    """Return the number of threads of kernels that this Python thread calls."""
     return int(_get())

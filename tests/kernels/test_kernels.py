@@ -31,7 +31,7 @@ def test_every_kernel_is_cached_and_keeps_nan_and_infinity():
         assert kernel.targetoptions["fastmath"] <= FAST, name
         assert kernel.targetoptions["error_model"] == "numpy", name
         shared = kernel.py_func.__module__.endswith(
-            ("channels", "chunks", "elementary", "means", "noise", "simd", "sums")
+            ("block", "channels", "chunks", "elementary", "means", "moves", "noise", "rows", "sums")
         )
         is_helper = (
             (shared and name != "means.squares_fit")

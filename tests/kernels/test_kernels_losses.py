@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from twins import DTYPES, EPS32, FLAT, Table, check_twin, empty, in_precision, sigmoid, tolerance
 
-from minnet.kernels.passes.losses import softmax as loss
+from minnet.kernels.passes import losses
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -48,7 +48,7 @@ def make_softmax(rng, shape):
     return [scores, labels, weights, rng.uniform(0.5, 2, shape[1]), 0.1, dscores]
 
 
-@twin_of(loss.softmax_cross_entropy, make_softmax, sums=True)
+@twin_of(losses.softmax.softmax_cross_entropy, make_softmax, sums=True)
 def softmax_cross_entropy(scores, labels, weights, class_weights, smoothing, dscores):
     n, outputs = scores.shape
     value = 0.0
@@ -67,7 +67,7 @@ def make_soft(rng, shape):
     return [scores, targets / targets.sum(axis=1, keepdims=True), weights, class_weights, smoothing, dscores]
 
 
-@twin_of(loss.soft_cross_entropy, make_soft, sums=True)
+@twin_of(losses.softmax.soft_cross_entropy, make_soft, sums=True)
 def soft_cross_entropy(scores, targets, weights, class_weights, smoothing, dscores):
     n, outputs = scores.shape
     value = 0.0
@@ -92,17 +92,17 @@ def hinge(scores, labels, weights, margin, dscores, power):
     return value
 
 
-@twin_of(loss.multiclass_hinge, make_classes(0.8), sums=True)
+@twin_of(losses.hinge.multiclass_hinge, make_classes(0.8), sums=True)
 def multiclass_hinge(scores, labels, weights, margin, dscores):
     return hinge(scores, labels, weights, margin, dscores, 1)
 
 
-@twin_of(loss.squared_hinge, make_classes(0.8), sums=True)
+@twin_of(losses.hinge.squared_hinge, make_classes(0.8), sums=True)
 def squared_hinge(scores, labels, weights, margin, dscores):
     return hinge(scores, labels, weights, margin, dscores, 2)
 
 
-@twin_of(loss.logistic, make_numbers(targets=np.random.Generator.random), sums=True)
+@twin_of(losses.logistic.logistic, make_numbers(targets=np.random.Generator.random), sums=True)
 def logistic(scores, targets, weights, dscores):
     value = 0.0
     for i, j in np.ndindex(scores.shape):
@@ -121,17 +121,17 @@ def regression(scores, targets, weights, dscores, function, derivative):
     return value
 
 
-@twin_of(loss.squared_error, make_numbers(), sums=True)
+@twin_of(losses.regression.squared_error, make_numbers(), sums=True)
 def squared_error(scores, targets, weights, dscores):
     return regression(scores, targets, weights, dscores, lambda d: d * d, lambda d: 2 * d)
 
 
-@twin_of(loss.absolute_error, make_numbers(), sums=True)
+@twin_of(losses.regression.absolute_error, make_numbers(), sums=True)
 def absolute_error(scores, targets, weights, dscores):
     return regression(scores, targets, weights, dscores, abs, lambda d: math.copysign(1, d))
 
 
-@twin_of(loss.huber, make_numbers(0.8), sums=True)
+@twin_of(losses.regression.huber, make_numbers(0.8), sums=True)
 def huber(scores, targets, weights, delta, dscores):
     return regression(
         scores,
@@ -148,7 +148,7 @@ def make_counted(rng, shape):
     return [scores, rng.integers(0, shape[1], shape[0]), rng.random(shape[0]) < 0.5]
 
 
-@twin_of(loss.hits, make_counted)
+@twin_of(losses.hits.hits, make_counted)
 def hits(scores, labels, out):
     out[:] = [list(row).index(max(row)) == label for row, label in zip(scores, labels, strict=True)]
 
@@ -158,7 +158,7 @@ def make_soft_counted(rng, shape):
     return [*numbers, rng.random(shape[0]) < 0.5]
 
 
-@twin_of(loss.soft_hits, make_soft_counted)
+@twin_of(losses.hits.soft_hits, make_soft_counted)
 def soft_hits(scores, targets, out):
     out[:] = [list(s).index(max(s)) == list(t).index(max(t)) for s, t in zip(scores, targets, strict=True)]
 
@@ -167,7 +167,7 @@ def make_logistic_counted(rng, shape):
     return [rng.standard_normal(shape), rng.random(shape), rng.random(shape[0]) < 0.5]
 
 
-@twin_of(loss.logistic_hits, make_logistic_counted)
+@twin_of(losses.hits.logistic_hits, make_logistic_counted)
 def logistic_hits(scores, targets, out):
     out[:] = [
         all((s > 0) == (t > 0.5) for s, t in zip(*rows, strict=True)) for rows in zip(scores, targets, strict=True)
@@ -178,7 +178,7 @@ def make_class_weights(rng, shape):
     return [rng.integers(0, 5, shape[0]), rng.random(5), rng.random(shape[0])]
 
 
-@twin_of(loss.share_among_labels, make_class_weights, sums=True)
+@twin_of(losses.targets.share_among_labels, make_class_weights, sums=True)
 def share_among_labels(labels, class_weights, weights):
     total = math.fsum(w * class_weights[label] for w, label in zip(weights, labels, strict=True))
     weights[:] = [w / total for w in weights]
@@ -189,32 +189,32 @@ def make_labels(*numbers):
     return lambda rng, shape: [rng.integers(-1, 5, shape[0]), *numbers]
 
 
-@twin_of(loss.leave_out, lambda rng, s: [rng.integers(-1, 5, s[0]), -1, rng.random(s[0])])
+@twin_of(losses.targets.leave_out, lambda rng, s: [rng.integers(-1, 5, s[0]), -1, rng.random(s[0])])
 def leave_out(labels, ignored, weights):
     weights[:] = [0 if label == ignored else w for w, label in zip(weights, labels, strict=True)]
 
 
-@twin_of(loss.are_labels, make_labels(5, 0))
-@twin_of(loss.are_labels, make_labels(5, -1))
-@twin_of(loss.are_labels, make_labels(4, -1))
+@twin_of(losses.targets.are_labels, make_labels(5, 0))
+@twin_of(losses.targets.are_labels, make_labels(5, -1))
+@twin_of(losses.targets.are_labels, make_labels(4, -1))
 def are_labels(labels, classes, other):
     return all(label in range(classes) or label == other for label in labels)
 
 
-@twin_of(loss.occurrences, make_labels(3))
+@twin_of(losses.targets.occurrences, make_labels(3))
 def occurrences(labels, label):
     return list(labels).count(label)
 
 
-@twin_of(loss.are_distributions, lambda rng, s: [rng.random(s), 1.2])
-@twin_of(loss.are_distributions, lambda rng, s: [rng.random(s) - 0.01, 1e9])
+@twin_of(losses.targets.are_distributions, lambda rng, s: [rng.random(s), 1.2])
+@twin_of(losses.targets.are_distributions, lambda rng, s: [rng.random(s) - 0.01, 1e9])
 def are_distributions(targets, slack):
     return all(row.min() >= 0 and abs(row.sum() - 1) <= slack for row in targets)
 
 
-@twin_of(loss.are_shares, lambda rng, s: [rng.random(s)])
-@twin_of(loss.are_shares, lambda rng, s: [1.01 * rng.random(s)])
-@twin_of(loss.are_shares, lambda rng, s: [rng.random(s) - 0.01])
+@twin_of(losses.targets.are_shares, lambda rng, s: [rng.random(s)])
+@twin_of(losses.targets.are_shares, lambda rng, s: [1.01 * rng.random(s)])
+@twin_of(losses.targets.are_shares, lambda rng, s: [rng.random(s) - 0.01])
 def are_shares(values):
     return all(0 <= value <= 1 for value in values.reshape(-1))
 
@@ -223,17 +223,17 @@ def make_weights(rng, shape):
     return [rng.random(shape), 1.7, empty(shape)]
 
 
-@twin_of(loss.normalise, make_weights, shapes=FLAT)
+@twin_of(losses.targets.normalise, make_weights, shapes=FLAT)
 def normalise(weights, total, out):
     out[:] = [w / total for w in weights]
 
 
 def test_the_gradient_at_a_losss_kink_is_that_of_the_flat_side():
     scores, weights, gradient = np.array([[1.0, 0.5, 1.0]]), np.ones(1), empty((1, 3))
-    assert loss.absolute_error(scores, scores.copy(), weights, gradient) == 0
+    assert losses.regression.absolute_error(scores, scores.copy(), weights, gradient) == 0
     np.testing.assert_array_equal(gradient, 0)
     # Right by the margin exactly: against the second score it holds, against the third it does not.
-    assert loss.multiclass_hinge(scores, np.array([0]), weights, 0.5, gradient) == 0.5
+    assert losses.hinge.multiclass_hinge(scores, np.array([0]), weights, 0.5, gradient) == 0.5
     np.testing.assert_array_equal(gradient, [[-1, 0, 1]])
 
 
@@ -241,7 +241,7 @@ def test_the_gradient_at_a_losss_kink_is_that_of_the_flat_side():
 def test_softmax_is_right_for_more_classes_than_a_block_holds(dtype):
     scores = np.random.default_rng(0).standard_normal((3, 3001)).astype(dtype)
     labels, weights, gradient = np.array([0, 3000, 7]), np.full(3, 1 / 3, dtype), np.empty_like(scores)
-    value = loss.softmax_cross_entropy(scores, labels, weights, None, dtype(0), gradient)
+    value = losses.softmax.softmax_cross_entropy(scores, labels, weights, None, dtype(0), gradient)
     p = np.exp(scores.astype(float)) / np.exp(scores.astype(float)).sum(axis=1, keepdims=True)
     expected = (p - (np.arange(3001) == labels[:, np.newaxis])) / 3
     bound = tolerance(dtype, scores[0].size)
@@ -253,7 +253,7 @@ def test_softmax_is_right_at_extreme_scores_in_float32():
     scores = np.array([[1000.0, -1000.0, 0.0], [1000.0, 1000.0, 1000.0], [-1000.0, 0.0, -1000.0]], np.float32)
     labels, weights = np.array([1, 2, 1]), np.array([0.5, 0.25, 0.25], np.float32)
     gradient = np.full_like(scores, np.nan)
-    value = loss.softmax_cross_entropy(scores, labels, weights, None, np.float32(0), gradient)
+    value = losses.softmax.softmax_cross_entropy(scores, labels, weights, None, np.float32(0), gradient)
     assert value == pytest.approx(0.5 * 2000 + 0.25 * math.log(3), rel=1e-6)
     expected = [[0.5, -0.5, 0.0], [1 / 12, 1 / 12, -1 / 6], [0.0, 0.0, 0.0]]
     np.testing.assert_allclose(gradient, expected, rtol=0, atol=4 * EPS32)
@@ -263,7 +263,7 @@ def test_smoothed_softmax_is_right_at_extreme_scores_in_float32():
     # In closed form, as the first score is the whole sum: 0.9 * 2000 + 0.1 / 3 * (0 + 2000 + 1000).
     scores, alike = np.array([[1000.0, -1000.0, 0.0]], np.float32), np.ones(3, np.float32)
     gradient = np.full_like(scores, np.nan)
-    value = loss.softmax_cross_entropy(scores, np.array([1]), alike[:1], alike, np.float32(0.1), gradient)
+    value = losses.softmax.softmax_cross_entropy(scores, np.array([1]), alike[:1], alike, np.float32(0.1), gradient)
     assert value == pytest.approx(1900, rel=1e-6)
     np.testing.assert_allclose(gradient, [[29 / 30, -28 / 30, -1 / 30]], rtol=4 * EPS32)
 
@@ -282,7 +282,7 @@ def test_smoothed_softmax_is_right_at_extreme_scores_in_float32():
 def test_logistic_is_right_at_extreme_scores_in_float32(score, target, value, slope):
     scores, targets = np.array([[score]], np.float32), np.array([[target]], np.float32)
     gradient = np.full_like(scores, np.nan)
-    assert loss.logistic(scores, targets, np.ones(1, np.float32), gradient) == pytest.approx(value, rel=1e-6)
+    assert losses.logistic.logistic(scores, targets, np.ones(1, np.float32), gradient) == pytest.approx(value, rel=1e-6)
     assert gradient[0, 0] == pytest.approx(slope, rel=1e-6)
 
 
@@ -290,18 +290,22 @@ def test_logistic_is_right_at_extreme_scores_in_float32(score, target, value, sl
 @pytest.mark.parametrize(
     ("kernel", "scalars"),
     [
-        (loss.softmax_cross_entropy, [np.ones(5), 0.1]),
-        (loss.multiclass_hinge, [1.0]),
-        (loss.squared_hinge, [1.0]),
-        (loss.logistic, []),
-        (loss.squared_error, []),
-        (loss.absolute_error, []),
-        (loss.huber, [1.0]),
+        (losses.softmax.softmax_cross_entropy, [np.ones(5), 0.1]),
+        (losses.hinge.multiclass_hinge, [1.0]),
+        (losses.hinge.squared_hinge, [1.0]),
+        (losses.logistic.logistic, []),
+        (losses.regression.squared_error, []),
+        (losses.regression.absolute_error, []),
+        (losses.regression.huber, [1.0]),
     ],
     ids=lambda value: value.py_func.__name__ if hasattr(value, "py_func") else "",
 )
 def test_a_nan_score_anywhere_makes_the_loss_nan(kernel, scalars, dtype):
-    labelled = kernel in (loss.softmax_cross_entropy, loss.multiclass_hinge, loss.squared_hinge)
+    labelled = kernel in (
+        losses.softmax.softmax_cross_entropy,
+        losses.hinge.multiclass_hinge,
+        losses.hinge.squared_hinge,
+    )
     wanted = np.array([1, 3]) if labelled else np.full((2, 5), 0.5, dtype)
     for i, j in np.ndindex(2, 5):
         scores = np.zeros((2, 5), dtype)

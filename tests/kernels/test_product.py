@@ -10,7 +10,10 @@ from numba import njit
 
 import minnet as mn
 from minnet.kernels.passes import gather
-from minnet.kernels.vector import simd
+from minnet.kernels.vector import block as blocks
+from minnet.kernels.vector import dots as dot_products
+from minnet.kernels.vector import moves, simd
+from minnet.kernels.vector import transform as transforms
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
 
@@ -20,7 +23,7 @@ EPS = {np.float32: 2**-23, np.float64: 2**-52}
     ("rows", "vectors", "vector_bytes"), [(14, 2, 64), (1, 1, 64), (6, 2, 32), (4, 1, 32), (14, 2, 16)]
 )
 def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, dtype):
-    block = simd.make_block(rows, vectors, vector_bytes)
+    block = blocks.make_block(rows, vectors, vector_bytes)
 
     @njit
     def run(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
@@ -50,7 +53,7 @@ def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 def test_a_square_is_transposed_at_any_width(vector_bytes, dtype):
-    transpose = simd.make_transpose(vector_bytes)
+    transpose = moves.make_transpose(vector_bytes)
 
     @njit
     def run(B, at, step, rows, terms, panel, to, width):
@@ -73,7 +76,7 @@ def test_a_square_is_transposed_at_any_width(vector_bytes, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 def test_part_of_a_vector_is_moved_at_any_width(vector_bytes, dtype):
-    move = simd.make_move(vector_bytes)
+    move = moves.make_move(vector_bytes)
 
     @njit
     def run(A, a, n, B, b, m):
@@ -93,7 +96,7 @@ def test_part_of_a_vector_is_moved_at_any_width(vector_bytes, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 def test_dot_products_of_two_stretches_at_any_width(vector_bytes, dtype):
-    dots = simd.make_dots(vector_bytes)
+    dots = dot_products.make_dots(vector_bytes)
 
     @njit
     def run(A, a1, a2, n, B, b, ldb, sums):
@@ -117,7 +120,7 @@ def test_dot_products_of_two_stretches_at_any_width(vector_bytes, dtype):
 @pytest.mark.parametrize("vector_bytes", [16, 32, 64])
 def test_a_constant_matrix_acts_from_both_sides_at_any_width(vector_bytes, dtype):
     L = np.array([[1, 0, -1], [0.5, 2, 1], [-1, 1, 0], [0, -3, 0]])
-    transform = simd.make_transform(L.tolist(), vector_bytes)
+    transform = transforms.make_transform(L.tolist(), vector_bytes)
 
     @njit
     def run(X, x, x_row, x_column, Y, y, y_row, y_column):

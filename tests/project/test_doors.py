@@ -143,7 +143,7 @@ def test_a_module_imports_only_what_its_room_may(module):
         ("layers.spec", "from ..net.net import Net"),
         ("layers.spec", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..net.net import Net"),
         ("kernels.vector.conv", "from ..passes.batch_norm import batch_norm"),
-        ("kernels.compile", "from .vector.simd import block"),
+        ("kernels.compile", "from .vector.block import block"),
         ("kernels.passes.flat", "from ...layers.spec import Plan"),
         ("optim.rules.adam", "from ...training.trainer import Trainer"),
         ("layers.dense", "from ..net.losses import Loss"),

@@ -1,8 +1,8 @@
 """Normalisation of each channel over the batch.
 
-Arrays are C-contiguous: x, y, dy, dx (wide rows, width) and mean (2, C), see ``channels``, all else (C,). ``partial``
-(PARTS, SUMS, C) and ``work`` (threads, work_size(C)) are scratch; the first thread's holds what all read by lane. Each
-parallel kernel has a serial twin of the same tasks, for arrays too small to wake a second thread for.
+Arrays are C-contiguous. x, y, dy and dx have shape (wide rows, width), mean has (2, C), see ``channels``, and all
+others (C,). ``partial`` (PARTS, SUMS, C) and ``work`` (threads, work_size(C)) are scratch memory; that of the first
+thread has what all threads read by lane. Each parallel kernel has a serial twin with the same tasks, for small arrays.
 """
 
 import math
@@ -29,7 +29,7 @@ def _merge_parts(x, parts, partial, mean, var):
 
 @kernel
 def batch_moments(x, parts, mean, var, partial, work):
-    """Mean and (biased) variance of each channel over all rows."""
+    """Compute mean and (biased) variance of each channel over all rows."""
     for part in range(parts):
         moments(x, part, parts, x[0], partial[part, 0], partial[part, 1], work[0])
     _merge_parts(x, parts, partial, mean, var)
@@ -54,7 +54,7 @@ def running_average(running, momentum, value):
 
 @helper
 def _prepare(width, mean, var, eps, gamma, beta, inv_std, lanes):
-    """inv_std, and what ``normalise`` takes by lane."""
+    """Compute inv_std, and the rows by lane that ``normalise`` reads."""
     for c in range(var.size):
         inv_std[c] = var.dtype.type(1) / math.sqrt(var[c] + eps)
         scale = gamma[c] * inv_std[c]
@@ -81,7 +81,7 @@ def batch_norm_parallel(x, parts, mean, var, eps, gamma, beta, inv_std, floor, y
 
 @helper
 def _centre(width, mean, lanes):
-    """The wide row that ``gradient_sums`` takes."""
+    """Compute the wide row that ``gradient_sums`` reads."""
     for c in range(mean.shape[1]):
         lanes[c] = mean[0, c]
     spread(mean.shape[1], width, 0, 1, lanes)
@@ -89,7 +89,7 @@ def _centre(width, mean, lanes):
 
 @helper
 def _prepare_backward(width, mean, inv_std, gamma, share, dgamma, dbeta, lanes):
-    """dgamma, so far the sum of dy * (x - mean[0]), and what ``input_gradient`` takes by lane beside the mean."""
+    """Compute dgamma, which has the sum of dy * (x - mean[0]), and the rows by lane that ``input_gradient`` reads."""
     for c in range(dgamma.size):
         dgamma[c] = (dgamma[c] - mean[1, c] * dbeta[c]) * inv_std[c]
         gain = gamma[c] * inv_std[c]

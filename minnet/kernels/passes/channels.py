@@ -1,14 +1,15 @@
-"""Passes over rows of channels, which kernels share: moments, sums of gradients, and the maps that use them.
+"""Passes over rows of channels that several kernels share: moments, sums of gradients, and maps that use them.
 
-A loop over few channels is too short to be good vector code. So rows are laid side by side, as many as a power of two
-allows, until they are some hundred elements wide: arrays are (wide rows, width), and place j of a wide row, a *lane*,
-belongs to channel j % channels. What is summed by lane is folded to channels at the end.
+A loop over few channels is too short for good vector code. Rows are therefore joined, as many as a power of two allows,
+into wide rows of some hundred elements. Arrays have shape (wide rows, width). Place j of a wide row, a *lane*, belongs
+to channel j % channels. Sums by lane are reduced to channels at the end.
 
-A mean is two numbers: as rounded, and what the rounding lost. Where x is about 1e4 in float32, half a unit in the last
-place of its mean is 5e-4, by which everything would be off. The difference of x and the mean as rounded is exact for
-such x. What was lost is taken into account once for each channel or group, not for each element.
+A mean is stored as two numbers: the rounded mean, and what its rounding lost. If x is about 1e4 in float32, half a unit
+in the last place of its mean is 5e-4, which would be an error of all elements. The difference of x and the rounded mean
+is exact for such x. What was lost is taken into account once for each channel or group, not for each element.
 
-Sums are taken in parts of the rows, whose number depends on sizes alone, so any number of threads gives the same bits.
+Sums are computed in parts of the rows. The number of parts depends only on sizes, so any number of threads gives the
+same bits.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ SUMS = 6  # arrays of C elements that a part's sums for gamma and beta take: two
 
 @lru_cache(maxsize=1024)
 def width_of(rows: int, channels: int) -> int:
-    """Elements of a wide row: the channels times a power of two that divides the rows and leaves eight or more."""
+    """Return the width of a wide row: channels times a power of two that divides the rows and leaves at least eight."""
     width = channels
     while width < _WIDTH and rows % 2 == 0 and rows >= 16:
         width, rows = 2 * width, rows // 2
@@ -36,26 +37,26 @@ def width_of(rows: int, channels: int) -> int:
 
 @lru_cache(maxsize=1024)
 def parts_of(rows: int, size: int) -> int:
-    """Into how many parts ``rows`` rows of ``size`` elements are cut, part i from rows * i // parts on."""
+    """Return the number of parts of ``rows`` rows of ``size`` elements. Part i starts at row rows * i // parts."""
     return max(1, min(PARTS, rows, rows * size // _PART))
 
 
 def by_size(size: int, serial: Callable[..., Any], parallel: Callable[..., Any]) -> Callable[..., Any]:
-    """The twin that suits arrays of ``size`` elements. The size decides, never the number of threads.
+    """Return the twin that suits arrays of ``size`` elements. The choice does not depend on the number of threads.
 
-    Twins do the same sums in the same order but for those that the compiler reorders within a vector register.
+    Twins compute the same sums in the same order, except for what the compiler reorders within a vector register.
     """
     return parallel if size > _SERIAL else serial
 
 
 def work_size(channels: int) -> int:
-    """Elements of ``work`` that a thread needs: ten wide rows."""
+    """Return the number of elements of ``work`` that a thread needs: ten wide rows."""
     return 10 * max(channels, 2 * _WIDTH)
 
 
 @helper
 def spread(channels, width, first, last, lanes):
-    """Repeat the first ``channels`` places of wide rows ``first`` to ``last`` of ``lanes`` over the rest of each."""
+    """Repeat the first ``channels`` places of wide rows ``first`` to ``last`` of ``lanes`` in the rest of each."""
     for row in range(first, last):
         for j in range(row * width + channels, (row + 1) * width):
             lanes[j] = lanes[j - channels]
@@ -63,7 +64,7 @@ def spread(channels, width, first, last, lanes):
 
 @helper
 def merge_moments(rows, mean, squares, more, mean_more, squares_more):
-    """Moments of ``rows`` rows (maybe none) and of ``more`` to those of all: Chan, Golub, LeVeque 1983, eq. 2.1."""
+    """Merge the moments of ``rows`` rows (possibly none) and of ``more`` rows: Chan, Golub, LeVeque 1983, eq. 2.1."""
     if rows == 0:
         for c in range(mean.size):
             mean[c], squares[c] = mean_more[c], squares_more[c]
@@ -78,11 +79,11 @@ def merge_moments(rows, mean, squares, more, mean_more, squares_more):
 
 @helper
 def moments(x, part, parts, shift, mean, squares, work):
-    """Mean (C,) of x - shift over a part of the rows, and sum (C,) of squared differences from it, by channel.
+    """Compute the mean (C,) of x - shift over a part of the rows, and the sum (C,) of squared deviations, by channel.
 
-    shift (C,) is any of x's values: a mean far above the deviation then costs no digits. Each block of rows has a mean
-    of its own, which keeps float32 accurate for the hundred thousand rows of an image batch, and is read twice, the
-    second time from the cache. work holds five wide rows.
+    shift (C,) is any of the values of x, so that a mean far larger than the deviation loses no digits. Each block of
+    rows has its own mean, which keeps float32 accurate for the hundred thousand rows of a batch of images. A block is
+    read twice, the second time from the cache. work has five wide rows.
     """
     first, last, width = len(x) * part // parts, len(x) * (part + 1) // parts, x.shape[1]
     lane_mean, lane_squares = work[:width], work[width : 2 * width]
@@ -116,9 +117,9 @@ def moments(x, part, parts, shift, mean, squares, work):
 
 @helper
 def normalise(x, part, parts, lanes, floor, y):
-    """y = max((x - centre) * scale + shift, floor) for a part of the rows; the three are wide rows of ``lanes``.
+    """y = max((x - centre) * scale + shift, floor) for a part of the rows. The three are wide rows of ``lanes``.
 
-    The shorter x * scale + b would lose digits to a large mean.
+    The shorter x * scale + b would lose digits if the mean is large.
     """
     width = x.shape[1]
     centre, scale, shift = lanes[:width], lanes[width : 2 * width], lanes[2 * width : 3 * width]
@@ -130,8 +131,10 @@ def normalise(x, part, parts, lanes, floor, y):
 
 @helper
 def gradient_sums(x, dy, part, parts, lanes, products, sums, work):
-    """Sums (C,) over a part of the rows of dy * (x - centre) and of dy, by channel; centre is the first wide row of
-    ``lanes``, work holds six."""
+    """Compute the sums (C,) over a part of the rows of dy * (x - centre) and of dy, by channel.
+
+    centre is the first wide row of ``lanes``. work has six wide rows.
+    """
     first, last, width = len(x) * part // parts, len(x) * (part + 1) // parts, x.shape[1]
     centre, lane_products, lane_sums = lanes[:width], work[:width], work[width : 2 * width]
     both, rests, block = work[: 2 * width], work[2 * width : 4 * width], work[4 * width : 6 * width]
@@ -157,8 +160,10 @@ def gradient_sums(x, dy, part, parts, lanes, products, sums, work):
 
 @helper
 def input_gradient(x, dy, part, parts, lanes, dx):
-    """dx = gain * dy + slope * (x - centre) + shift for a part of the rows; centre, gain, slope and shift are the wide
-    rows of ``lanes``. An empty dx stays so."""
+    """dx = gain * dy + slope * (x - centre) + shift for a part of the rows.
+
+    centre, gain, slope and shift are the wide rows of ``lanes``. If dx is empty, nothing is computed.
+    """
     width = x.shape[1]
     centre, gain = lanes[:width], lanes[width : 2 * width]
     slope, shift = lanes[2 * width : 3 * width], lanes[3 * width : 4 * width]
@@ -169,7 +174,7 @@ def input_gradient(x, dy, part, parts, lanes, dx):
 
 @helper
 def add_parts(parts, partial, dgamma, dbeta):
-    """dgamma and dbeta as the sums of partial[part, 0] and partial[part, 1] over the parts."""
+    """Set dgamma and dbeta to the sums of partial[part, 0] and partial[part, 1] over the parts."""
     for c in range(dgamma.size):
         dgamma[c], dbeta[c] = partial[0, 0, c], partial[0, 1, c]
     for part in range(1, parts):

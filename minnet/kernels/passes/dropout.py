@@ -6,10 +6,10 @@ from ..noise import at_step, draw
 
 @kernel
 def dropout(x, stream, step, threshold, scale, y):
-    """y = scale * x where the element's noise, a uniform 64-bit integer, is at least threshold; 0 elsewhere.
+    """y = scale * x where the noise of the element, a uniform 64-bit integer, is at least threshold, and 0 elsewhere.
 
-    stream is a uint64 of the layer's own, step counts training passes. The backward pass is this kernel
-    on dy: the same noise comes back, and no mask is kept.
+    stream is a uint64 of the layer, and step counts training passes. The backward pass is this kernel applied to dy: it
+    draws the same noise again, so no mask is stored.
     """
     xs, ys = x.reshape(-1), y.reshape(-1)
     base = at_step(stream, step)
@@ -21,9 +21,9 @@ def dropout(x, stream, step, threshold, scale, y):
 
 @kernel
 def dropout_channels(x, stream, step, threshold, scale, factors, y):
-    """``dropout`` with one draw for all of a sample's values of one channel; x and y (n, ..., C).
+    """``dropout`` with one draw for all values of a channel of a sample; x and y have shape (n, ..., C).
 
-    factors (C,) is scratch. The draws are those of ``dropout`` on an array (n, C).
+    factors (C,) is scratch memory. The draws are those of ``dropout`` for an array (n, C).
     """
     n, channels = x.shape[0], x.shape[-1]
     rows = x.size // (n * channels)

@@ -11,7 +11,7 @@ _BLOCK = 4096
 
 @kernel
 def all_finite(x):
-    """Whether no element is NaN or infinite: 0 * x is 0 for a finite x and NaN for any other."""
+    """Return whether no element is NaN or infinite. 0 * x is 0 for a finite x, and NaN otherwise."""
     xs = x.reshape(-1)
     zero = x.dtype.type(0)
     total = zero
@@ -46,7 +46,7 @@ def count(marks):
 
 @kernel
 def sum_of_squares(x):
-    """Sum of x^2 as float64."""
+    """Return the sum of x^2 as float64."""
     total = 0.0
     for start in range(0, x.size, _BLOCK):
         block, part = x[start : start + _BLOCK], x.dtype.type(0)
@@ -92,7 +92,7 @@ def add_l1(w, strength, dw):
 
 @kernel
 def limit_unit_norms(W, bound):
-    """Scale each unit's incoming weights W[:, u] down to Euclidean norm bound where it is larger."""
+    """Scale the incoming weights W[:, u] of each unit down to the Euclidean norm ``bound`` if theirs is larger."""
     for u in range(W.shape[1]):
         squares = 0.0
         for i in range(W.shape[0]):

@@ -1,4 +1,4 @@
-"""Collect the samples of a batch; flip, cut, convert and standardise them on the way."""
+"""Gather the samples of a batch, and flip, crop, convert and standardise them in the same pass."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _HALF = np.uint64(32)
 
 @helper
 def _window(base, index, flip, crop):
-    """(row, column, whether flipped) of a sample's window, whose corner lies within crop of the image's own."""
+    """Return (row, column, whether flipped) of the window of a sample, whose corner is within crop of the image's."""
     first, choices = 3 * index, np.uint64(2 * crop + 1)
     # The high half of a draw times the number of choices, in units of 2^32: uniform but for 2^-32.
     row = np.int64(((draw(base, first) >> _HALF) * choices) >> _HALF) - crop
@@ -24,7 +24,7 @@ def _window(base, index, flip, crop):
 
 @helper
 def _cut(image, row, column, flipped, out):
-    """out = the window of the image with that corner, mirrored if flipped; 0 where the window sticks out."""
+    """out = the window of the image with this corner, mirrored if flipped, and 0 outside of the image."""
     rows, columns, channels = out.shape
     for i in range(rows):
         for j in range(columns):
@@ -55,9 +55,9 @@ def _gather_one(x, index, base, flip, crop, scale, mean, std, out):
 def gather(x, order, position, epoch, stream, flip, crop, scale, mean, std, out):
     """out[i] = (window of x[order[position + i]] / scale - mean) / std, for x (samples, H, W, C) of bytes or floats.
 
-    The window has the image's size and a corner uniform within crop of the image's, with zeros beyond the border; it
-    is mirrored left to right where its noise, a uniform 64-bit integer, is below flip. mean and std have one element
-    for each of out[i]. The noise is a function of (stream, epoch, index of the sample).
+    The window has the size of the image. Its corner is uniform within crop of the corner of the image; outside of the
+    image it is 0. It is mirrored left to right if its noise, a uniform 64-bit integer, is below flip. mean and std have
+    one element for each element of out[i]. The noise is a function of (stream, epoch, index of the sample).
     """
     base = at_step(stream, epoch)
     for i in range(out.shape[0]):
@@ -66,7 +66,7 @@ def gather(x, order, position, epoch, stream, flip, crop, scale, mean, std, out)
 
 @parallel_kernel
 def gather_parallel(x, order, position, epoch, stream, flip, crop, scale, mean, std, out):
-    """``gather`` on all threads: every sample by itself, so the same bits."""
+    """``gather`` on all threads. Samples are independent, so the bits are the same."""
     base = at_step(stream, epoch)
     for i in prange(out.shape[0]):
         _gather_one(x, order[position + i], base, flip, crop, scale, mean, std, out[i])
@@ -84,6 +84,6 @@ def take(x, order, position, out):
 def collect(
     x: np.ndarray, order: np.ndarray, position: int, epoch: int, options: tuple[Any, ...], out: np.ndarray
 ) -> None:
-    """``gather`` by the kernel that suits the size of the batch; options are (stream, flip, crop, scale, mean, std)."""
+    """Call ``gather`` or its parallel twin, by size. options are (stream, flip, crop, scale, mean, std)."""
     chosen = gather if out.size <= _SERIAL else gather_parallel
     chosen(x, order, position, epoch, *options, out)

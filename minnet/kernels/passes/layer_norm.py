@@ -1,8 +1,8 @@
 """Normalisation of each row over its features.
 
-Arrays are C-contiguous: x, y, dy, dx of shape (rows, C), gamma and beta (C,), mean (rows, 2), see ``channels``,
-and inv_std (rows,). Rows are cut into ``parts``; each parallel kernel has a serial twin of the same tasks, for small
-arrays.
+Arrays are C-contiguous. x, y, dy and dx have shape (rows, C), gamma and beta (C,), mean (rows, 2), see ``channels``,
+and inv_std (rows,). Rows are divided into ``parts``. Each parallel kernel has a serial twin with the same tasks, for
+small arrays.
 """
 
 import math
@@ -17,7 +17,7 @@ from .channels import add_parts
 
 @fused_helper
 def _scaled(x, centre, scale, lost):
-    """(x - centre) * scale - lost. In another order, what was lost would be lost again, next to centre."""
+    """Return (x - centre) * scale - lost. In another order, the addition to centre would lose ``lost`` again."""
     return (x - centre) * scale - lost
 
 
@@ -78,7 +78,7 @@ def _gradients_of_some_rows(x, first, last, mean, inv_std, gamma, dy, dgamma, db
 
 @helper
 def _gradients_of_rows(x, part, parts, mean, inv_std, gamma, dy, dx, partial):
-    """Sums for gamma and beta over a part of the rows go to partial[0] and partial[1]."""
+    """Compute the sums for gamma and beta over a part of the rows in partial[0] and partial[1]."""
     first, last = len(x) * part // parts, len(x) * (part + 1) // parts
     totals, rests, block = partial[:2].reshape(-1), partial[2:4].reshape(-1), partial[4:6].reshape(-1)
     start(totals, rests)

@@ -1,4 +1,4 @@
-"""What combinators do to gradients and weights before or after a rule has seen them, in place."""
+"""What combinators, clipping and averages do to gradients and weights, in place."""
 
 import math
 
@@ -107,14 +107,14 @@ _TO_SHARE = 2.0**-32
 
 @helper
 def _cosine_of_turns(u):
-    """cos(2 pi u) for 0 <= u < 1, in double precision."""
+    """Return cos(2 pi u) for 0 <= u < 1, in double precision."""
     x = 2 * math.pi * (abs(u - 0.5) - 0.25)
     return x * _SINE(x * x)
 
 
 @helper
 def _normal(bits):
-    """A normal deviate, in double precision, from 64 uniform bits (Box and Muller 1958): none beyond 6.7."""
+    """Return a normal deviate in double precision from 64 uniform bits (Box and Muller 1958); none is beyond 6.7."""
     radius = math.sqrt(-2 * log(np.float64((bits >> _HALF) + np.uint64(1)) * _TO_SHARE))
     return radius * _cosine_of_turns(np.float64(bits & _LOW) * _TO_SHARE)
 
@@ -127,9 +127,9 @@ def _add_noise(g, base, first, scale):
 
 @parallel_kernel
 def add_noise(g, stream, step, first, scale):
-    """g += scale * normal noise, a function of (stream, step, element); g[0] is element ``first``.
+    """g += scale * normal noise, which is a function of (stream, step, element); g[0] is element ``first``.
 
-    stream is a uint64, scale a float64: the noise is drawn in double precision and cast.
+    stream is a uint64 and scale a float64. The noise is computed in double precision and then converted.
     """
     base = at_step(stream, step)
     if g.size <= CHUNK:  # less than SERIAL, for a deviate takes much longer than a product
@@ -169,7 +169,7 @@ def _shrunk(squares, small):
 
 @exact_helper
 def _shrunk_squares(block, small):
-    """Sum of the squares of small * block."""
+    """Return the sum of the squares of small * block."""
     total = block.dtype.type(0)
     for i in range(block.size):
         value = block[i] * small
@@ -179,9 +179,9 @@ def _shrunk_squares(block, small):
 
 @kernel
 def add_norm(x, sums):
-    """Take flat x into the Euclidean norm of several arrays, and return whether that is finite.
+    """Include a flat array x in the Euclidean norm of several arrays, and return whether the norm is finite.
 
-    sums, (3,) in double precision and 0 before the first array, are the sum of squares, the sum of the squares of x
+    sums (3,), in double precision and 0 before the first array, has the sum of squares, the sum of the squares of x
     times a small number, which is finite for every finite x, and the norm.
     """
     small = 2.0**-80 if x.itemsize == 4 else 2.0**-540
@@ -200,7 +200,7 @@ def add_norm(x, sums):
 
 @kernel
 def limit(x, sums, bound):
-    """x *= bound / norm where the norm in ``sums``, as ``add_norm`` leaves them, is above bound; for flat x."""
+    """x *= bound / norm if the norm in ``sums``, as ``add_norm`` computes it, is above bound; for flat x."""
     norm = sums[2]
     if norm > bound:
         factor = x.dtype.type(bound / norm)
@@ -210,9 +210,9 @@ def limit(x, sums, bound):
 
 @kernel
 def clip_units(W, G, share, least):
-    """Scale each unit's gradients G[:, u] down to norm share * max(norm of W[:, u], least) where it is larger.
+    """Scale the gradients G[:, u] of a unit down to the norm share * max(norm of W[:, u], least) if theirs is larger.
 
-    Returns whether all norms were finite; a unit where they were not stays as it is.
+    Returns whether all norms were finite. A unit with another norm does not change.
     """
     finite = True
     for u in range(W.shape[1]):

@@ -1,4 +1,4 @@
-"""Images (n, H, W, C) with room around them."""
+"""Images (n, H, W, C) with borders of zeros."""
 
 from numba import prange
 
@@ -7,7 +7,7 @@ from ..compile import helper, parallel_kernel
 
 @helper
 def with_borders(x, top, left, out):
-    """out = 0 but for out[top + i, left + j] = x[i, j], where that lies within; a negative top or left crops."""
+    """out[top + i, left + j] = x[i, j] where this is inside of out, and 0 elsewhere. A negative top or left crops."""
     rows, columns, channels = x.shape
     width, flat, target = out.shape[1] * channels, x.reshape(-1), out.reshape(-1)
     # Rows are copied as a whole: ``length`` elements from ``start`` on to behind ``before`` zeros.
@@ -30,6 +30,6 @@ def with_borders(x, top, left, out):
 
 @parallel_kernel
 def pad(x, top, left, out):
-    """out = 0 but for out[:, top + i, left + j] = x[:, i, j], where that lies within; a negative top or left crops."""
+    """out[:, top + i, left + j] = x[:, i, j] where this is inside, and 0 elsewhere. A negative top or left crops."""
     for image in prange(x.shape[0]):
         with_borders(x[image], top, left, out[image])

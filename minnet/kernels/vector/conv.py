@@ -1,12 +1,12 @@
 """Two-dimensional convolution on the micro-kernel: images (n, H, W, C), weights (kh, kw, C / groups, F), channels last.
 
-The kernels go image by image: an image gets its borders in a place of its thread's own, which stays in cache, and any
-of its pixels, as many as a block has rows, form a block. ``pixels`` (from ``pixel_offsets``) says where the patch of
-each starts. Sums over images are taken in a fixed number of parts, whatever the threads.
+The kernels process one image at a time. The image gets its borders in memory of the thread, which stays in the cache.
+Any of its pixels, as many as a block has rows, form a block. ``pixels`` (from ``pixel_offsets``) has the place at which
+the patch of each pixel starts. Sums over images are computed in a fixed number of parts, for any number of threads.
 
-A convolution of spread-out images (x[p] at top + spread * p, zeros between) never sees the zeros. Its outputs r, r +
-spread, r + 2 * spread, ... along an axis meet elements of x at the same taps, every few of the kernel's; so each r on
-either axis, a phase, is a convolution of x itself with those taps, whose outputs lie ``spread`` apart.
+In a convolution of spread images (x[p] at top + spread * p, with zeros between), the zeros are never multiplied.
+Outputs r, r + spread, r + 2 * spread, ... along an axis meet elements of x at the same taps. Each r on either axis, a
+phase, is therefore a convolution of x itself with these taps, and its outputs are ``spread`` apart.
 
 Strides, spreads, dilations and distances of taps are pairs: along the rows, along the columns.
 """
@@ -17,8 +17,10 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from ..compile import helper, parallel_kernel
+from .block import ROWS, rows_of_next, tile
 from .borders import with_borders
-from .simd import ROWS, VECTOR_BYTES, pack, prefetch, rows_of_next, tile
+from .moves import pack, prefetch
+from .simd import VECTOR_BYTES
 from .sums import add_rows, finish
 
 _BLOCK = ROWS[0]
@@ -27,20 +29,20 @@ PARTS = 8  # of a batch, in each of which the weights' gradient is summed by its
 
 
 def panels_size(depth: int, columns: int, groups: int, phases: int) -> int:
-    """Elements that ``depth`` rows of ``columns`` columns a group take when packed into panels, each with its bias."""
+    """Return the number of elements of ``depth`` rows of ``columns`` columns per group in panels, with their biases."""
     return (depth + phases) * groups * (columns + 2 * _LANES)
 
 
 def work_size(pixels: int, image: int) -> int:
-    """Elements of ``work`` that a thread needs for an image of so many, and so many pixels of output."""
+    """Return the number of elements of ``work`` that a thread needs for an image and its output of these sizes."""
     return (pixels + _BLOCK) * 2 * _LANES + image
 
 
 def phases(taps: int, top: int, spread: int, dilation: int) -> np.ndarray:
-    """For each r < spread, along one axis: its first tap, number of taps, and where in x its first patch starts.
+    """For each r < spread along one axis, return the first tap, the number of taps, and the start of the first patch.
 
-    Taps are ``tap_step`` apart. Output i meets x[p] at tap a if i + dilation * a = top + spread * p. All three are 0
-    where that is never so.
+    Taps are ``tap_step`` apart. Output i meets x[p] at tap a if i + dilation * a = top + spread * p. If this never
+    holds, all three are 0.
     """
     step = tap_step(spread, dilation)
     table = np.zeros((spread, 3), np.int64)
@@ -53,17 +55,17 @@ def phases(taps: int, top: int, spread: int, dilation: int) -> np.ndarray:
 
 
 def tap_step(spread: int, dilation: int) -> int:
-    """Distance of the taps of a phase; they meet elements of x at dilation * tap_step / spread from each other."""
+    """Return the distance of the taps of a phase. They meet elements of x dilation * tap_step / spread apart."""
     return spread // math.gcd(spread, dilation)
 
 
 def phase_table(
     rows: np.ndarray, columns: np.ndarray, corner: tuple[int, int], width: int, channels: int
 ) -> np.ndarray:
-    """A row for each phase (r, s): its first tap (row, column), how many rows and columns of taps, where it starts.
+    """Return a row for each phase (r, s): first tap (row, column), number of rows and columns of taps, and start.
 
-    rows and columns are ``phases`` along the axes of an image that is so many columns wide with its borders and lies
-    at ``corner`` within.
+    rows and columns are ``phases`` along the axes of an image with this width including borders, which is at
+    ``corner``.
     """
     return np.array(
         [
@@ -75,23 +77,23 @@ def phase_table(
 
 
 def pixel_offsets(rows: int, columns: int, stride: tuple[int, int], width: int, channels: int) -> np.ndarray:
-    """Where the patch of each of rows x columns outputs starts in an image of that width.
+    """Return the place at which the patch of each of rows x columns outputs starts, in an image of this width.
 
-    The last one is repeated for a block that sticks out.
+    The last one is repeated for blocks that extend beyond the outputs.
     """
     i, j = np.arange(rows)[:, None] * stride[0], np.arange(columns) * stride[1]
     return np.pad(((i * width + j) * channels).ravel(), (0, _BLOCK), mode="edge")
 
 
 def tap_offsets(kh: int, kw: int, inputs: int, dilation: tuple[int, int], width: int, channels: int) -> np.ndarray:
-    """Where each row (i, j, c) of the weights meets an image of that width; the last one repeated likewise."""
+    """Return where each row (i, j, c) of the weights meets an image of this width. The last one is repeated."""
     i, j, c = np.arange(kh)[:, None, None] * dilation[0], np.arange(kw)[:, None] * dilation[1], np.arange(inputs)
     return np.pad(((i * width + j) * channels + c).ravel(), (0, _BLOCK), mode="edge")
 
 
 @parallel_kernel
 def turn(W, groups, out):
-    """Weights of the backward pass: kernel turned by half a circle, inputs and filters of each group exchanged.
+    """Compute the weights of the backward pass: the kernel turned by 180 degrees, inputs and filters exchanged.
 
     out (kh, kw, F / groups, C): out[kh-1-i, kw-1-j, f, g * Cg + c] = W[i, j, c, g * Fg + f].
     """
@@ -107,9 +109,9 @@ def turn(W, groups, out):
 
 @helper
 def _pack_phase(W, bias, groups, phase, step, panels, at):
-    """All panels of columns, group after group: a row of the bias, then every row (i, j, c) of the phase's taps.
+    """Pack all panels of columns by group: a row of the bias, then the rows (i, j, c) of the taps of the phase.
 
-    Returns where those of the next phase start.
+    Returns the place at which the panels of the next phase start.
     """
     _, kw, inputs, filters = W.shape
     first_row, first_column, tap_rows, tap_columns, _ = phase
@@ -133,9 +135,9 @@ def _pack_phase(W, bias, groups, phase, step, panels, at):
 def _conv_phase(
     x, width, channels, y, distance, count, filters, kh, kw, inputs, groups, dilation, floor, pixels, panels, at, spare
 ):
-    """y[p * distance + f] for so many pixels of one image x, flat, of so many columns and channels with its borders.
+    """Compute y[p * distance + f] for the pixels of one image x, flat, with this width and these channels.
 
-    The weights are those from panels[at] on; returns where they end.
+    The weights start at panels[at]. Returns the place at which they end.
     """
     each, lanes, depth = filters // groups, VECTOR_BYTES // x.itemsize, kh * kw * inputs
     # A patch's row is contiguous unless dilated or shared by groups; then its columns are steps of their own.
@@ -165,7 +167,7 @@ def _conv_phase(
 
 @helper
 def _bias_alone(bias, floor, y, distance, count, filters):
-    """The same for a phase that meets x at no tap."""
+    """``_conv_phase`` for a phase that meets x at no tap."""
     for p in range(count):
         pixel = y[p * distance :]
         for f in range(filters):
@@ -175,7 +177,7 @@ def _bias_alone(bias, floor, y, distance, count, filters):
 
 @helper
 def _place_rows(outputs, distance, y, first, spread, count, length):
-    """Rows first, first + spread, ... of one image y, flat, from ``outputs``, where they lie ``distance`` apart."""
+    """Copy rows first, first + spread, ... of one flat image y from ``outputs``, where they are ``distance`` apart."""
     for i in range(count):
         source, target = outputs[i * distance :], y[(first + i * spread) * length :]
         for k in range(length):
@@ -186,10 +188,10 @@ def _place_rows(outputs, distance, y, first, spread, count, length):
 def conv(x, top, left, size, W, bias, floor, y, groups, spread, step, dilation, table, pixels, panels, work):
     """y[n, i, j, f] = max(floor, bias[f] + sum of the products of weights W[a, b, c, f] and elements of x).
 
-    x is taken with zeros around, of ``size`` rows and columns, x[n, 0, 0] at (top, left). y[n, r + spread[0] * i, s +
-    spread[1] * j] meets it at the taps of phase (r, s), ``step`` apart, and at elements ``dilation`` apart: its row of
-    ``table`` (``phase_table``) says which, and with ``pixels`` where its patch starts. c runs over the channels of f's
-    group. bias may be empty. panels and work are scratch.
+    x has zeros around it; with them it has ``size`` rows and columns, and x[n, 0, 0] is at (top, left). y[n, r +
+    spread[0] * i, s + spread[1] * j] meets it at the taps of phase (r, s), ``step`` apart, and at elements ``dilation``
+    apart. The row of the phase in ``table`` (``phase_table``) has its taps and, together with ``pixels``, the start of
+    its patch. c runs over the channels of the group of f. bias may be empty. panels and work are scratch memory.
     """
     inputs, filters = W.shape[2:]
     n, rows, columns, channels = x.shape
@@ -231,7 +233,7 @@ _TERMS = 1024  # pixels, in whole rows, whose products are summed before the sum
 
 @helper
 def _weights_of_image(x, width, channels, dy, dW, kh, kw, inputs, groups, stride, taps, work):
-    """Add one image's part to dW (kh * kw * inputs, F), flat."""
+    """Add the part of one image to dW (kh * kw * inputs, F), flat."""
     out_rows, out_columns, filters = dy.shape
     each, lanes, pixels = filters // groups, VECTOR_BYTES // x.itemsize, dy.shape[0] * dy.shape[1]
     gradient, count, step = dy.reshape(-1), kh * kw * inputs, stride[0] * width * channels
@@ -259,9 +261,9 @@ def _weights_of_image(x, width, channels, dy, dW, kh, kw, inputs, groups, stride
 
 @parallel_kernel
 def conv_backward_weights(x, top, left, size, dy, dW, db, groups, stride, taps, partial, work):
-    """dW and, unless it is empty, db of ``conv``; taps from ``tap_offsets``.
+    """Compute dW and, unless it is empty, db of ``conv``; taps are from ``tap_offsets``.
 
-    partial (PARTS, at least dW.size + 3 * db.size) is scratch.
+    partial (PARTS, at least dW.size + 3 * db.size) is scratch memory.
     """
     kh, kw, inputs, filters = dW.shape
     n, rows, columns, channels = x.shape

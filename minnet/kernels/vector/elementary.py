@@ -1,16 +1,17 @@
 """Elementary functions without branches or calls, so that a loop over them becomes vector code.
 
-Each takes a float32 or a float64 and returns the same type, within 2 units in the last place over the whole range:
-denormal numbers, overflow to infinity, signed zeros and NaN included. In a kernel, which takes denormal numbers for
-zeros, results below twice the smallest normal number may be 0. The C library's functions go number by number.
+Each function takes a float32 or a float64 and returns the same type. The result is within 2 units in the last place
+over the whole range, including denormal numbers, overflow to infinity, signed zeros and NaN. In a kernel, where
+denormal numbers count as zeros, results below twice the smallest normal number may be 0. The functions of the C library
+process one number at a time.
 
-One text serves both precisions. What differs are coefficients, and ``constant`` and ``polynomial`` choose them by the
-type of their argument. Polynomials are fits of our own to the least largest relative error (Remez exchange in 50
-digits) on the reduced range that the comment beside them names, then rounded. Muller, Elementary Functions (3rd edition
-2016), tells how ranges are reduced.
+One text serves both precisions. They differ in coefficients, which ``constant`` and ``polynomial`` choose by the type
+of their argument. Polynomials were fitted for the least largest relative error (Remez exchange in 50 digits) on the
+reduced range that the comment beside them names, and then rounded. Muller, Elementary Functions (3rd edition 2016),
+describes how ranges are reduced.
 
-All are ``exact_helper``: a constant split into a high and a low part, or a sum asked for its own rounding error, help
-only as long as nobody rearranges the terms.
+All functions are ``exact_helper``: a constant in a high and a low part, or the rounding error of a sum, has its purpose
+only if the terms are not rearranged.
 """
 
 import math
@@ -52,7 +53,7 @@ def fma(typingctx, a, b, c):
 
 @vector_code(plain.larger)
 def larger(typingctx, a, b):
-    """The larger of two, the other if one is NaN. A search by it becomes vector code, one by max does not."""
+    """Return the larger of two numbers, or the other one if one is NaN. Unlike max, it allows vector code."""
 
     def codegen(context, builder, signature, args):
         kind = args[0].type
@@ -86,7 +87,7 @@ def constant(single: float, double: float) -> Any:
 
 @vector_code(plain.power_of_two)
 def _power_of_two(typingctx, k):
-    """2^k for a whole number k among the exponents of normal numbers; other k give any number, but do no harm."""
+    """Return 2^k for a whole number k among the exponents of normal numbers. Other k give any number."""
 
     def codegen(context, builder, signature, args):
         number, integer = _llvm_types(k)
@@ -100,7 +101,7 @@ def _power_of_two(typingctx, k):
 
 @vector_code(plain.exponent)
 def _exponent(typingctx, x):
-    """e, as a float, with x = m * 2^e and m from sqrt(1/2) to sqrt(2); any number if x is not normal and positive."""
+    """Return e, as a float, with x = m * 2^e and m from sqrt(1/2) to sqrt(2); any number unless x is normal and > 0."""
 
     def codegen(context, builder, signature, args):
         number, integer = _llvm_types(x)
@@ -138,7 +139,7 @@ _EXP_REST = polynomial(
 
 @exact_helper
 def _reduced(x, x_low):
-    """(k, r, r_low) with x + x_low = k * log(2) + r + r_low, k whole and |r| at most log(2) / 2."""
+    """Return (k, r, r_low) with x + x_low = k * log(2) + r + r_low, where k is whole and |r| is at most log(2) / 2."""
     shift = _SHIFT(x)
     k = fma(x, _LOG2_E(x), shift) - shift
     high, low = fma(-k, _LN2_HIGH(x), x), fma(-k, _LN2_LOW(x), x_low)
@@ -153,7 +154,7 @@ def _expm1_reduced(r):
 
 @exact_helper
 def _times_power_of_two(x, k):
-    """x * 2^k in two halves: 2^k alone may be no normal number."""
+    """Return x * 2^k, multiplied in two steps, because 2^k itself may not be a normal number."""
     shift = _SHIFT(x)
     half = fma(k, type(x)(0.5), shift) - shift
     return x * _power_of_two(half) * _power_of_two(k - half)
@@ -169,7 +170,7 @@ def exp(x):
 
 @exact_helper
 def _expm1_high_low(x):
-    """(high, low): e^x - 1 = high + low, low what high's rounding lost; x is 0 or less for that to be all of it."""
+    """Return (high, low) with e^x - 1 = high + low. If x is at most 0, low is all that the rounding of high lost."""
     bounded = _EXP_MOST(x) if x > _EXP_MOST(x) else (_EXPM1_LEAST(x) if x < _EXPM1_LEAST(x) else x)
     k, r, _ = _reduced(bounded, type(x)(0))
     p = _expm1_reduced(r)
@@ -182,14 +183,14 @@ def _expm1_high_low(x):
 
 @exact_helper
 def expm1(x):
-    """e^x - 1, which keeps its digits near 0."""
+    """Return e^x - 1, with all digits near 0."""
     high, _ = _expm1_high_low(x)
     return math.copysign(high, x)
 
 
 @exact_helper
 def exp_and_expm1_left(x):
-    """(e^x, e^x - 1) for x of 0 or less, or NaN, with less to do than ``exp`` and ``expm1`` have."""
+    """Return (e^x, e^x - 1) for x at most 0, or NaN; faster than ``exp`` and ``expm1``."""
     one, least = type(x)(1), _EXP_LEFT_LEAST(x)
     k, r, _ = _reduced(least if x < least else x, type(x)(0))
     power, p = _power_of_two(k), _expm1_reduced(r)
@@ -198,9 +199,10 @@ def exp_and_expm1_left(x):
 
 @exact_helper
 def _quotient(a, b, c):
-    """a / (b + c) for b + c from 1 to 2 and |c| at most b, as if the sum had not been rounded.
+    """Return a / (b + c) for b + c from 1 to 2 and |c| at most b, as if the sum had not been rounded.
 
-    Both roundings, of sum and quotient, show in what is left of a; a line is near enough to 1 / (b + c) to divide that.
+    The rounding errors of the sum and of the quotient are in the remainder of a. A linear approximation of 1 / (b + c)
+    is accurate enough to divide the remainder.
     """
     total = b + c
     total_low = c - (total - b)
@@ -211,7 +213,7 @@ def _quotient(a, b, c):
 
 @exact_helper
 def sigmoid(x):
-    """1 / (1 + e^-x); the exponent is never positive, so nothing overflows and the left tail keeps its digits."""
+    """Return 1 / (1 + e^-x). The exponent is never positive, so nothing overflows. The left tail keeps its digits."""
     e = exp(-abs(x))
     one = type(x)(1)
     return _quotient(one if x > type(x)(0) else e, one, e)
@@ -252,7 +254,7 @@ def _log_assembled(f, e):
 
 @exact_helper
 def _log_at_the_ends(x, value):
-    """What log has where it is no finite number; ``value`` elsewhere."""
+    """Return log where it is not a finite number, and ``value`` elsewhere."""
     zero, infinite = type(x)(0), type(x)(math.inf)
     value = infinite if x == infinite else value
     value = -infinite if x == zero else value
@@ -261,7 +263,7 @@ def _log_at_the_ends(x, value):
 
 @exact_helper
 def log(x):
-    """Natural logarithm: -infinity at 0, NaN below."""
+    """Return the natural logarithm: -infinity at 0, NaN below."""
     small = x < _LEAST_NORMAL(x)
     raised = x * _RAISE(x) if small else x
     e = _exponent(raised)
@@ -272,7 +274,7 @@ def log(x):
 
 @exact_helper
 def log1p(x):
-    """log(1 + x), which keeps its digits near 0."""
+    """Return log(1 + x), with all digits near 0."""
     one = type(x)(1)
     sum_ = one + x
     e = _exponent(sum_)
@@ -285,7 +287,7 @@ def log1p(x):
 
 @exact_helper
 def log1p_of_moderate(x):
-    """``log1p`` for x from 0 to 2^100, or NaN, with less to do."""
+    """Return ``log1p`` for x from 0 to 2^100, or NaN; faster than ``log1p``."""
     one = type(x)(1)
     e = _exponent(one + x)
     scale = _power_of_two(-e)
@@ -323,10 +325,11 @@ _TAIL_REST = polynomial(
 
 @exact_helper
 def normal_cdf_and_density(x):
-    """(Phi(x), phi(x)) of the standard normal distribution; the left tail of Phi keeps its digits.
+    """Return (Phi(x), phi(x)) of the standard normal distribution. The left tail of Phi keeps its digits.
 
     Phi(-a) = exp(-a^2 / 2) * t * P(2t - 1) with t = K / (K + a), which maps 0 to infinity onto 1 to 0 (Shepherd and
-    Laframboise 1981 do the same for erfc). The tail magnifies the rounding of a^2 and of t, so both are carried along.
+    Laframboise 1981 use this for erfc). The tail magnifies the rounding errors of a^2 and of t, so both are taken into
+    account.
     """
     one, two, half, K = type(x)(1), type(x)(2), type(x)(0.5), type(x)(_K)
     a = _FAR(x) if abs(x) > _FAR(x) else abs(x)

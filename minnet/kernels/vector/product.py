@@ -1,7 +1,7 @@
 """Matrix products on the micro-kernel.
 
-Work is cut into tasks that do not depend on the number of threads, and sums that cross tasks are added in a fixed
-order: results are the same bits for any number of threads.
+Work is divided into tasks that do not depend on the number of threads. Sums across tasks are added in a fixed order.
+Results therefore have the same bits for any number of threads.
 """
 
 import numpy as np
@@ -9,7 +9,10 @@ from numba import config, get_thread_id, prange
 
 from ..arrays import aligned_empty
 from ..compile import helper, kernel, parallel_kernel, routine
-from .simd import ROWS, VECTOR_BYTES, block_rows_for, borrowed, copy_vectors, dots, pack, prefetch, tile
+from .block import ROWS, block_rows_for, tile
+from .dots import dots
+from .moves import borrowed, copy_vectors, pack, prefetch
+from .simd import VECTOR_BYTES
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
 _TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
@@ -25,13 +28,13 @@ _CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same 
 
 @helper
 def _copies(a_row, a_col, itemsize):
-    """Whether rows of A' are copied: they are columns of A, or crowd."""
+    """Return whether rows of A' are copied, because they are columns of A, or share few sets of the cache."""
     return a_col != 1 or (a_row * itemsize) % _CROWDED == 0
 
 
 @routine
 def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, offsets):
-    """Where rows of A' from ``first`` start at term k: offsets into A or, where they are columns or crowd, ``copy``.
+    """Set offsets to the start of rows of A' from ``first`` at term k, in A or, if they are copied, in ``copy``.
 
     Returns the distance of two terms.
     """
@@ -62,7 +65,7 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, offset
 def _thin_columns(
     A, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare, starts
 ):
-    """So few columns of C that they are better taken for the rows: the copied rows of A' are panels, as B's are."""
+    """Compute few columns of C by exchanging them with the rows: the copied rows of A' are panels like those of B."""
     width, c = 2 * lanes, C.reshape(-1)
     for j in range(_BLOCK):
         starts[j] = at + min(j, cols - 1) * b_col
@@ -87,7 +90,7 @@ def _thin_columns(
 
 @routine
 def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare):
-    """The same where rows lie as they are: dot products of two rows with the columns."""
+    """Compute few columns of C from rows that are not copied: dot products of two rows with the columns."""
     c, most, length = C.reshape(-1), max(1, lanes // 4), (depth + lanes - 1) // lanes * lanes
     sums = spare[most * length :]
     for j in range(most):
@@ -107,10 +110,10 @@ def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first,
 
 @routine
 def _plan(M, N, K, copied, itemsize):
-    """(parts, groups): into how many row parts and groups of panels of columns C is cut.
+    """Return (parts, groups): the number of parts of the rows of C, and of groups of panels of its columns.
 
-    Each task packs the panels of B' for itself and copies the rows of A' where they have to be copied: where one thread
-    does all, the fewest tasks are best, and few groups where rows are copied.
+    Each task packs the panels of B' for itself, and copies the rows of A' if they have to be copied. One thread is
+    fastest with the fewest tasks, and with few groups if rows are copied.
     """
     width = 2 * (VECTOR_BYTES // itemsize)
     panels = (N + width - 1) // width
@@ -127,7 +130,7 @@ def _plan(M, N, K, copied, itemsize):
 
 @routine
 def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
-    """Rows first to last of a panel that lies at B[at:]."""
+    """Prefetch rows first to last of a panel that is at B[at:]."""
     for row in range(first, last):
         for column in range(0, cols + lanes - 1, lanes):
             prefetch(B, at + row * row_step + min(column, cols - 1))
@@ -135,7 +138,7 @@ def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
 
 @routine
 def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """One task of the plan: a part of the rows by a group of panels."""
+    """Run one task of the plan: a part of the rows by a group of panels."""
     M, N = C.shape
     a, b, c, work = borrowed(A.reshape(-1)), borrowed(B.reshape(-1)), borrowed(C.reshape(-1)), borrowed(work)
     lanes = VECTOR_BYTES // C.itemsize
@@ -189,8 +192,9 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
 def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) for C (M, N), A' (M, K) and B' (K, N).
 
-    A and B are any 2-d arrays; A'[i, k] is the element i * a_row + k * a_col of A in C order, likewise B': transposes
-    are read where they lie. bias (N,) may be empty. work and offsets are scratch as ``new_work`` makes it.
+    A and B are any arrays of two axes. A'[i, k] is the element i * a_row + k * a_col of A in C order, and B'
+    accordingly, so transposes are read in place. bias (N,) may be empty. work and offsets are scratch memory from
+    ``new_work``.
     """
     copied = _copies(a_row, a_col, C.itemsize)
     parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
@@ -211,7 +215,7 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
 
 @kernel
 def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """What ``matmul`` computes, row by row in plain loops: for few rows, where packing does not pay."""
+    """``matmul`` row by row in plain loops, for few rows, for which packing takes too long."""
     M, N = C.shape
     a, b, before = A.reshape(-1), B.reshape(-1), work[0, :N]
     if b_col != 1:  # the loop over columns needs them side by side
@@ -245,7 +249,7 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offs
 
 
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes. They decide, never the number of threads."""
+    """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes, for any number of threads."""
     size = C.size * K
     fits = C.shape[1] * (1 if b_col == 1 else K + 1) <= work.shape[1]
     if fits and (size <= _SMALL or len(C) <= _THIN):
@@ -255,10 +259,10 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Scratch for products: work (threads, n) of ``dtype`` and offsets (threads, rows of a task and two blocks) int64.
+    """Return scratch memory for products: work (threads, n) of ``dtype``, offsets (threads, rows) int64.
 
-    n is at least ``elements``, and enough for a packed panel, a row to start from, a block of results and the rows of
-    a task.
+    n is at least ``elements``, and enough for a packed panel, a row to start from, a block of results and the rows of a
+    task. rows are those of a task and of two blocks.
     """
     threads, width = config.NUMBA_NUM_THREADS, 2 * (VECTOR_BYTES // dtype.itemsize)
     least = (_DEPTH + 1 + ROWS[0]) * width + (_TASK_ROWS + width) * (_DEPTH + width)

@@ -1,10 +1,11 @@
 """Sums of many numbers in their own precision, without the error of adding them one after another.
 
-Terms are added in blocks. The sum of a block is added to a total, and what the rounding of that addition lost is added
-to a second number, the *rest* (Neumaier 1974; the lost part is Knuth's, The Art of Computer Programming 2, section
-4.2.2). The error of total + rest is about that of a single block, however many blocks there are.
+Terms are added in blocks. The sum of a block is added to a total, and what the rounding of this addition lost is added
+to a second number, the *rest* (Neumaier 1974; the lost part is from Knuth, The Art of Computer Programming 2, section
+4.2.2). The error of total + rest is about that of a single block, for any number of blocks.
 
-Sums are arrays, one for each column; totals and rests have one shape. The order of additions depends on sizes alone.
+Sums are arrays, one element for each column. Totals and rests have one shape. The order of additions depends on sizes
+only.
 """
 
 from ..compile import exact_helper, helper
@@ -14,7 +15,7 @@ DEPTH = 32  # terms of a block
 
 @exact_helper
 def two_sum(a, b):
-    """(s, e): s = a + b as rounded, and s + e = a + b exactly."""
+    """Return (s, e): s = a + b, rounded, and s + e = a + b exactly."""
     total = a + b
     moved = total - a
     return total, (a - (total - moved)) + (b - moved)
@@ -22,13 +23,13 @@ def two_sum(a, b):
 
 @exact_helper
 def difference(a, b):
-    """a - b, which no sum around it takes apart."""
+    """Return a - b, which the compiler does not combine with a sum around it."""
     return a - b
 
 
 @helper
 def start(totals, rests):
-    """Sums of nothing."""
+    """Set sums to 0."""
     for j in range(totals.size):
         totals[j], rests[j] = totals.dtype.type(0), totals.dtype.type(0)
 
@@ -43,7 +44,7 @@ def add_block(totals, rests, block):
 
 @helper
 def finish(totals, rests):
-    """totals = the sums. The rest of a sum that is infinite is NaN, and left out."""
+    """totals = the sums. The rest of an infinite sum is NaN, and is left out."""
     for j in range(totals.size):
         value = totals[j] + rests[j]
         totals[j] = value if value == value else totals[j]
@@ -51,7 +52,7 @@ def finish(totals, rests):
 
 @helper
 def _add_eight(rows, first, block):
-    """block += sum of eight rows; each addition to a sum in memory waits for the one before."""
+    """block += sum of eight rows. An addition to a sum in memory waits for the previous one, so eight are joined."""
     for j in range(block.size):
         near = (rows[first, j] + rows[first + 1, j]) + (rows[first + 2, j] + rows[first + 3, j])
         far = (rows[first + 4, j] + rows[first + 5, j]) + (rows[first + 6, j] + rows[first + 7, j])

@@ -4,13 +4,15 @@ A tile of t x t inputs d, its m x m outputs y and the r x r weights g of a chann
 
     y = A^T [(G g G^T) * (B^T d B)] A,
 
-the product in brackets element by element (Lavin and Gray 2016, after Winograd 1980). Summed over channels it becomes a
-matrix product for each of the t^2 elements. Its gradient with respect to g is G^T [(B^T d B) * (A dy A^T)] G. Tiles are
-6 x 6: 4 x 4 outputs of a 3x3 kernel, 2 x 2 of a 5x5 one. All work stays within a few images at a time, small enough
-for the second-level cache.
+where the product in brackets is element by element (Lavin and Gray 2016, after Winograd 1980). Summed over channels, it
+is a matrix product for each of the t^2 elements. The gradient with respect to g is G^T [(B^T d B) * (A dy A^T)] G.
+Tiles are 6 x 6: 4 x 4 outputs of a 3x3 kernel, or 2 x 2 of a 5x5 kernel. A task works on a few images at a time, which
+    fit in
+the second-level cache.
 
-Transformed arrays are blocked: [element][panel][tile or channel][width], a panel being ``width`` channels, one vector
-or two, so that all that the micro-kernel reads and writes is contiguous. Channels and filters fill whole vectors.
+Transformed arrays have the shape [element][panel][tile or channel][width], where a panel is ``width`` channels, one
+vector or two. All that the micro-kernel reads and writes is therefore contiguous. Channels and filters fill whole
+vectors.
 """
 
 import math
@@ -22,9 +24,11 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from ..compile import helper, parallel_kernel
+from .block import ROWS, block, largest_block
 from .borders import with_borders
-from .simd import ROWS, VECTOR_BYTES, block, largest_block, make_transform
+from .simd import VECTOR_BYTES
 from .sums import add_rows, finish
+from .transform import make_transform
 
 _BLOCK = ROWS[0]
 TILE = 6  # t
@@ -38,10 +42,11 @@ Matrix = list[list[Fraction]]
 
 
 def matrices(r: int, points: Sequence[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
-    """B^T (t, t), G (t, r) and A^T (m, t) for kernels of r x r from t - 1 points, infinity being the last one.
+    """Return B^T (t, t), G (t, r) and A^T (m, t) for kernels of r x r from t - 1 points; the last point is infinity.
 
-    y is a polynomial product, turned round: G and A^T evaluate at the points, B^T holds the polynomials of Lagrange's
-    interpolation (Blahut 2010, chapter 5).
+    y is the transpose of a polynomial product: G and A^T evaluate polynomials at the points, and B^T has the
+        polynomials of
+    Lagrange's interpolation (Blahut 2010, chapter 5).
     """
     t, m = len(points) + 1, len(points) + 2 - r
 
@@ -76,19 +81,19 @@ _d_weights3, _d_weights5 = (make_transform(_transposed(G), VECTOR_BYTES) for G i
 
 
 def suits(kernel: tuple[int, int], channels: int, filters: int) -> bool:
-    """Whether there are transforms for the kernel, and channels and filters fill whole vectors."""
+    """Return whether there are transforms for the kernel, and channels and filters fill whole vectors."""
     return kernel[0] == kernel[1] and kernel[0] in SIZES and channels % _LANES == 0 and filters % _LANES == 0
 
 
 def _width(channels, lanes):
-    """Of a panel: two vectors where that leaves none over."""
+    """Return the width of a panel: two vectors if they divide the channels, otherwise one."""
     return 2 * lanes if channels % (2 * lanes) == 0 else lanes
 
 
 def _distance(tiles, channels):
-    """Of two elements of a transformed array: an odd number of cache lines beyond whole kilobytes.
+    """Return the distance of two elements of a transformed array: whole kilobytes and an odd number of cache lines.
 
-    At a multiple of 4 KiB all elements of a tile would fall into one set of the first-level cache.
+    At a multiple of 4 KiB, all elements of a tile would share one set of the first-level cache.
     """
     return (tiles * channels + 1023) // 1024 * 1024 + 48
 
@@ -98,23 +103,23 @@ _element_distance = helper(_distance)
 
 
 def grid(rows: int, columns: int, r: int) -> tuple[int, int]:
-    """Tiles, down and across, that cover so many outputs."""
+    """Return the number of tiles, vertically and horizontally, that cover the outputs."""
     m = TILE + 1 - r
     return -(-rows // m), -(-columns // m)
 
 
 def images_at_a_time(tiles: int, channels: int, filters: int) -> int:
-    """So many images of so many tiles are transformed together, by sizes alone."""
+    """Return the number of images with so many tiles that are transformed together. It depends on sizes only."""
     return max(1, _CACHE // (ELEMENTS * tiles * (channels + filters)))
 
 
 def weights_size(channels: int, filters: int) -> int:
-    """Elements of transformed weights."""
+    """Return the number of elements of transformed weights."""
     return ELEMENTS * _distance(channels, filters)
 
 
 def work_size(down: int, across: int, r: int, channels: int, filters: int, images: int) -> int:
-    """Elements of ``work`` that a thread needs: a row of zeros, an image, its outputs, and all tiles transformed."""
+    """Return the number of elements of ``work`` of a thread: a row of zeros, an image, its outputs, all transformed."""
     m = TILE + 1 - r
     image = (down * m + r - 1) * (across * m + r - 1) * channels
     tiles = images * down * across
@@ -124,7 +129,10 @@ def work_size(down: int, across: int, r: int, channels: int, filters: int, image
 
 @lru_cache(maxsize=256)
 def offsets(tiles: int, channels: int, itemsize: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each tile of a panel, and each channel of a transformed array starts; the last ones once more a block."""
+    """Return the places at which tiles of a panel, and channels of a transformed array start.
+
+    The last ones are repeated for another block.
+    """
     width, c = _width(channels, VECTOR_BYTES // itemsize), np.arange(channels)
     tile_starts, channel_starts = np.arange(tiles) * width, c // width * tiles * width + c % width
     return np.pad(tile_starts, (0, _BLOCK), mode="edge"), np.pad(channel_starts, (0, _BLOCK), mode="edge")
@@ -132,7 +140,7 @@ def offsets(tiles: int, channels: int, itemsize: int) -> tuple[np.ndarray, np.nd
 
 @helper
 def _places(work, r, down, across, channels, filters, tiles):
-    """Parts of a thread's work: zeros, image with borders, outputs, and both transformed."""
+    """Return the parts of the work of a thread: zeros, image with borders, outputs, and both transformed arrays."""
     m = TILE + 1 - r
     rows, columns = down * m, across * m
     image = 2 * VECTOR_BYTES
@@ -150,7 +158,7 @@ def _places(work, r, down, across, channels, filters, tiles):
 
 @helper
 def _transform_image(image, r, down, across, first, tiles, V):
-    """Tiles of one image with its borders, transformed to number ``first`` and the following of so many."""
+    """Transform the tiles of one image with borders, and store them from number ``first``."""
     _, columns, channels = image.shape
     lanes, m, flat = VECTOR_BYTES // image.itemsize, TILE + 1 - r, image.reshape(-1)
     width, element = _panel_width(channels, lanes), _element_distance(tiles, channels)
@@ -164,7 +172,7 @@ def _transform_image(image, r, down, across, first, tiles, V):
 
 @helper
 def _transform_d_outputs(dy, r, down, across, first, tiles, M):
-    """A dy A^T for all tiles of one image."""
+    """Compute A dy A^T for all tiles of one image."""
     _, columns, filters = dy.shape
     lanes, m, flat = VECTOR_BYTES // dy.itemsize, TILE + 1 - r, dy.reshape(-1)
     width, element = _panel_width(filters, lanes), _element_distance(tiles, filters)
@@ -181,7 +189,7 @@ def _transform_d_outputs(dy, r, down, across, first, tiles, M):
 
 @helper
 def _inverse_transform(M, r, down, across, first, tiles, outputs):
-    """Outputs of one image from its tiles."""
+    """Compute the outputs of one image from its tiles."""
     _, columns, filters = outputs.shape
     lanes, m, flat = VECTOR_BYTES // M.itemsize, TILE + 1 - r, outputs.reshape(-1)
     width, element = _panel_width(filters, lanes), _element_distance(tiles, filters)
@@ -250,7 +258,7 @@ def _transform_weights(W, c, U):
 
 @helper
 def _write(outputs, bias, floor, y):
-    """y = max(floor, outputs + bias), as far as y goes."""
+    """y = max(floor, outputs + bias), for the elements of y."""
     rows, columns, filters = y.shape
     for i in range(rows):
         for j in range(columns):
@@ -262,10 +270,10 @@ def _write(outputs, bias, floor, y):
 
 @parallel_kernel
 def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work):
-    """y[n, i, j, f] = max(floor, bias[f] + sum of x[n, i - top + a, j - left + b, c] * W[a, b, c, f]), x 0 outside.
+    """y[n, i, j, f] = max(floor, bias[f] + sum of x[n, i - top + a, j - left + b, c] * W[a, b, c, f]); x is 0 outside.
 
-    W (r, r, C, F); grid and images as ``grid`` and ``images_at_a_time`` say, starts the first of ``offsets``. bias may
-    be empty. U (weights_size) and work are scratch.
+    W has shape (r, r, C, F). grid, images and starts are from ``grid``, ``images_at_a_time`` and the first of
+    ``offsets``. bias may be empty. U (weights_size) and work are scratch memory.
     """
     n, r, channels, filters = x.shape[0], W.shape[0], W.shape[2], W.shape[3]
     (down, across), lanes = grid, VECTOR_BYTES // x.itemsize
@@ -288,9 +296,9 @@ def winograd_conv(x, top, left, W, bias, floor, y, grid, images, starts, U, work
 
 @parallel_kernel
 def winograd_backward_weights(x, top, left, dy, dW, db, grid, images, starts, partial, work):
-    """dW and, unless it is empty, db; starts the second of ``offsets``.
+    """Compute dW and, unless it is empty, db. starts is the second of ``offsets``.
 
-    partial (PARTS, weights_size + 3 F) and work are scratch.
+    partial (PARTS, weights_size + 3 F) and work are scratch memory.
     """
     r, _, channels, filters = dW.shape
     n, (down, across), lanes = x.shape[0], grid, VECTOR_BYTES // x.itemsize

@@ -6,8 +6,8 @@ import numpy as np
 
 from ... import checks
 from ...guide import Guided
-from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.flat import fill
+from ...kernels.passes.losses.targets import normalise
 from ...layers.spec import Shape
 
 
@@ -65,7 +65,7 @@ class Loss(Guided):
             raise ValueError(f"{self}: expected finite weights of at least 0; got {weights}")
         if total == 0:
             raise self.undefined(len(weights))
-        kernels.normalise(weights, total, out)
+        normalise(weights, total, out)
 
     def uncounted(self) -> str:
         """Return, for errors, which samples add nothing to the value: a text such as "of weight 0"."""

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...kernels.passes.losses import softmax as kernels
+from ...kernels.passes.losses.hits import hits
+from ...kernels.passes.losses.targets import are_labels
 from ...layers.spec import Shape
 from .base import Loss
 
@@ -31,7 +32,7 @@ class Classification(Loss):
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         labels = self._integers(targets, out_shape[0])
-        if not kernels.are_labels(labels, out_shape[0], 0):
+        if not are_labels(labels, out_shape[0], 0):
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1}; got {labels.min()} to {labels.max()}"
             )
@@ -51,5 +52,5 @@ class Classification(Loss):
         return np.ascontiguousarray(labels, np.int64)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        kernels.hits(scores, targets, out)
+        hits(scores, targets, out)
         return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import checks
-from ...kernels.passes.losses import softmax as kernels
+from ...kernels.passes.losses import hinge as kernels
 from .classification import Classification
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...kernels.passes.losses import softmax as kernels
+from ...kernels.passes.losses import logistic as kernels
+from ...kernels.passes.losses.hits import logistic_hits
+from ...kernels.passes.losses.targets import are_shares
 from ...layers.spec import Shape
 from .base import Loss, with_outputs
 
@@ -25,7 +27,7 @@ class Logistic(Loss):
             raise TypeError(f"{self}: expected numbers from 0 to 1; got dtype {values.dtype}")
         values = with_outputs(self, values, out_shape)
         targets = np.ascontiguousarray(values, dtype)
-        if not kernels.are_shares(targets):
+        if not are_shares(targets):
             raise ValueError(f"{self}: expected targets from 0 to 1; got {values.min()} to {values.max()}")
         return targets
 
@@ -33,5 +35,5 @@ class Logistic(Loss):
         return kernels.logistic(scores, targets, weights, dscores)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        kernels.logistic_hits(scores, targets, out)
+        logistic_hits(scores, targets, out)
         return True

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.flat import all_finite
+from ...kernels.passes.losses import regression as kernels
 from ...layers.spec import Shape
 from .base import Loss, with_outputs
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from ... import checks
 from ...kernels.passes.losses import softmax as kernels
+from ...kernels.passes.losses.hits import hits, soft_hits
+from ...kernels.passes.losses.targets import are_distributions, are_labels, leave_out, occurrences, share_among_labels
 from ...layers.spec import Shape
 from .classification import Classification
 
@@ -76,7 +78,7 @@ class SoftmaxCrossEntropy(Classification):
         if self.ignored is None:
             return super().check_targets(values, out_shape, dtype)
         labels = self._integers(values, out_shape[0])
-        if not kernels.are_labels(labels, out_shape[0], self.ignored):
+        if not are_labels(labels, out_shape[0], self.ignored):
             beyond = np.count_nonzero(((labels < 0) | (labels >= out_shape[0])) & (labels != self.ignored))
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[0] - 1} or the ignored {self.ignored}; got {beyond} "
@@ -86,8 +88,8 @@ class SoftmaxCrossEntropy(Classification):
 
     def _probabilities(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         values = np.ascontiguousarray(values, dtype)
-        if not kernels.are_distributions(values, _SLACK):
-            row = next(i for i in range(len(values)) if not kernels.are_distributions(values[i : i + 1], _SLACK))
+        if not are_distributions(values, _SLACK):
+            row = next(i for i in range(len(values)) if not are_distributions(values[i : i + 1], _SLACK))
             raise ValueError(
                 f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {values[row]} in row "
                 f"{row}, with a sum of {values[row].sum():.6g}"
@@ -97,7 +99,7 @@ class SoftmaxCrossEntropy(Classification):
     def count(self, targets: np.ndarray) -> int:
         if self.ignored is None or targets.ndim == 2:
             return len(targets)
-        return len(targets) - kernels.occurrences(targets, self.ignored)
+        return len(targets) - occurrences(targets, self.ignored)
 
     def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
         counts = super().counting(targets, sample_weight)
@@ -115,7 +117,7 @@ class SoftmaxCrossEntropy(Classification):
 
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
         if self.ignored is not None and targets.ndim == 1:
-            kernels.leave_out(targets, self.ignored, weights)
+            leave_out(targets, self.ignored, weights)
 
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
         super().weigh(targets, sample_weight, out)
@@ -124,7 +126,7 @@ class SoftmaxCrossEntropy(Classification):
         self.leave_out(targets, out)
         classes = 0 if self.class_weights is None else len(self.class_weights)
         per_class = _per_class(self.class_weights, classes, np.dtype(np.float64))
-        if not kernels.share_among_labels(targets, per_class, out):
+        if not share_among_labels(targets, per_class, out):
             raise self.undefined(len(targets))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
@@ -137,8 +139,8 @@ class SoftmaxCrossEntropy(Classification):
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
         if targets.ndim == 2:
-            kernels.soft_hits(scores, targets, out)
+            soft_hits(scores, targets, out)
             return True
-        kernels.hits(scores, targets, out)
+        hits(scores, targets, out)
         self.leave_out(targets, out)
         return True
