@@ -151,8 +151,10 @@ def loss_surface(
 ) -> LossSurface:
     """Measure the data loss on a grid of points x points steps along two random filter-normalised directions.
 
-    The arguments are those of ``loss_line``. The directions are not made orthogonal, because in so many dimensions they
-    nearly are.
+    The directions are not made orthogonal, because in so many dimensions they nearly are.
+
+    Args:
+        net, x, y, span, points, seed, progress: as in ``loss_line``.
 
     Returns:
         A ``LossSurface``.

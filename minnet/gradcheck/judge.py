@@ -216,7 +216,7 @@ class Table:
         if not self.estimates:
             return TensorCheck(name, "correct", 0.0, 0.0, 0.0, (), math.nan, math.nan, 0.0, 0.0, 0, size, note="empty")
         error = self._share(self.difference)
-        word, more = self._word(steps, coarse)
+        word, more = self._decide(steps, coarse)
         # If all differences are explained, the plain error determines the worst coordinate.
         worst = int(np.argmax(self.excess if self.excess.any() else error))
         if self.excluded.all():
@@ -241,7 +241,8 @@ class Table:
             directions=isinstance(lines[worst], Direction),
         )
 
-    def _word(self, steps: Steps, coarse: bool) -> tuple[str, str]:
+    def _decide(self, steps: Steps, coarse: bool) -> tuple[str, str]:
+        """Return the verdict and a note on it."""
         if self.excluded.all():
             return "kink", ""
         if self.hidden.any() and not (self.size > self.noise)[~self.excluded].any():

@@ -33,7 +33,11 @@ def _normal(rng: np.random.Generator, std: float, shape: Shape) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Constant:
-    """Initialize every element to ``value``."""
+    """Initialize every element to ``value``.
+
+    Args:
+        value: the value.
+    """
 
     value: float
 
@@ -53,7 +57,11 @@ class Zeros(Constant):
 
 @dataclass(frozen=True)
 class Normal:
-    """Draw from N(0, std^2). CS231n's "small random numbers" are ``Normal(0.01)``."""
+    """Draw from N(0, std^2). CS231n's "small random numbers" are ``Normal(0.01)``.
+
+    Args:
+        std: standard deviation.
+    """
 
     std: float = 0.01
 
@@ -66,7 +74,11 @@ class Normal:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Draw from U(-bound, bound)."""
+    """Draw from U(-bound, bound).
+
+    Args:
+        bound: largest absolute value.
+    """
 
     bound: float = 0.05
 
@@ -79,7 +91,13 @@ class Uniform:
 
 @dataclass(frozen=True)
 class GlorotNormal:
-    """Draw from N(0, gain^2 * 2 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 12, with a gain."""
+    """Draw from N(0, gain^2 * 2 / (fan_in + fan_out)).
+
+    Args:
+        gain: factor for the activation function that follows.
+
+    Source: Glorot and Bengio 2010, eq. 12, with a gain.
+    """
 
     gain: float = 1.0
 
@@ -92,7 +110,13 @@ class GlorotNormal:
 
 @dataclass(frozen=True)
 class GlorotUniform:
-    """Draw from U(-r, r), r = gain * sqrt(6 / (fan_in + fan_out)). Glorot and Bengio 2010, eq. 16, with a gain."""
+    """Draw from U(-r, r), r = gain * sqrt(6 / (fan_in + fan_out)).
+
+    Args:
+        gain: factor for the activation function that follows.
+
+    Source: Glorot and Bengio 2010, eq. 16, with a gain.
+    """
 
     gain: float = 1.0
 
@@ -140,10 +164,15 @@ class LeCunUniform:
 
 @dataclass(frozen=True)
 class Orthogonal:
-    """Draw a random orthogonal matrix and multiply it by ``gain``. Saxe, McClelland, Ganguli 2014.
+    """Draw a random orthogonal matrix and multiply it by ``gain``.
 
     All axes but the last form the rows. The factor Q of a Gaussian matrix is uniformly distributed only if the diagonal
     of R is positive, so the signs are adjusted (Mezzadri 2007).
+
+    Args:
+        gain: factor for the activation function that follows.
+
+    Source: Saxe, McClelland, Ganguli 2014.
     """
 
     gain: float = 1.0
@@ -162,7 +191,14 @@ class Orthogonal:
 
 @dataclass(frozen=True)
 class Sparse:
-    """Connect each unit to ``connections`` random inputs with weights from N(0, std^2). Martens 2010, section 5."""
+    """Connect each unit to ``connections`` random inputs with weights from N(0, std^2).
+
+    Args:
+        connections: number of inputs of a unit with weights other than 0.
+        std: standard deviation of these weights.
+
+    Source: Martens 2010, section 5.
+    """
 
     connections: int = 15
     std: float = 1.0

@@ -160,7 +160,11 @@ class GlobalAvgPool2D(Layer):
 
 @dataclass(frozen=True)
 class Upsample(Layer):
-    """Nearest-neighbour upsampling: repeat each pixel ``factor`` times along rows and columns."""
+    """Nearest-neighbour upsampling: repeat each pixel ``factor`` times along rows and columns.
+
+    Args:
+        factor: number of repetitions.
+    """
 
     images = True
 

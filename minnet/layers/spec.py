@@ -33,7 +33,13 @@ class Param:
 
 @dataclass(frozen=True)
 class Buffer:
-    """An array that persists but is not trained, such as a running mean. It is filled with ``fill`` at the start."""
+    """An array that persists but is not trained, such as a running mean.
+
+    Args:
+        name: name of the array in the memory of the layer.
+        shape: its shape.
+        fill: value of all elements at the start.
+    """
 
     name: str
     shape: Shape
@@ -102,7 +108,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A parameter as rules and groups see it: elements start to stop of the flat vector, with its ``decay`` tag."""
+    """A parameter as rules and groups see it: a part of the flat vector.
+
+    Attributes:
+        name: name with the number of the layer, such as ``"0.W"``.
+        shape: its shape.
+        start, stop: its elements in the flat vector.
+        decay: whether weight decay applies to it.
+    """
 
     name: str
     shape: Shape

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Objective:
-    """The parts of the objective: the data loss and the penalties. Training minimises ``total``."""
+    """The parts of the objective: the data loss and the penalties. Training minimises ``total``.
+
+    Attributes:
+        data, l2, l1: the data loss, and the penalties with their strengths.
+    """
 
     data: float
     l2: float = 0.0

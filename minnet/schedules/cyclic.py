@@ -115,7 +115,11 @@ class Triangular(Cyclic):
 
 @dataclass(frozen=True)
 class Triangular2(Triangular):
-    """Triangular with an amplitude that halves after each cycle. Smith 2017."""
+    """Triangular with an amplitude that halves after each cycle. Smith 2017.
+
+    Args:
+        low, high, half_cycle: as in ``Triangular``.
+    """
 
     def amplitude(self, cycle: int, t: float) -> float:
         return 0.5 ** (cycle - 1)
@@ -123,7 +127,11 @@ class Triangular2(Triangular):
 
 @dataclass(frozen=True)
 class ExpRange(Triangular):
-    """Triangular with an amplitude multiplied by gamma^t. Smith 2017. t is in steps, also after ``in_epochs(n)``."""
+    """Triangular with an amplitude multiplied by gamma^t. Smith 2017.
+
+    Args:
+        gamma: factor per step, also after ``in_epochs(n)``.
+    """
 
     gamma: float = 0.99994
 

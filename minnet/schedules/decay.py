@@ -16,6 +16,10 @@ class Exponential(Schedule):
 
     For a factor f every k steps, use rate = -log(f) / k. Keras's ``staircase=True`` is ``Step(start, k, f)`` or
     ``.staircase(k)``.
+
+    Args:
+        start: value at t = 0.
+        rate: rate of the decay per step, at least 0.
     """
 
     start: float
@@ -35,7 +39,12 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseTime(Schedule):
-    """start / (1 + rate * t), the 1/t decay of CS231n and the ``decay`` argument of Keras's early optimizers."""
+    """start / (1 + rate * t), the 1/t decay of CS231n and the ``decay`` argument of Keras's early optimizers.
+
+    Args:
+        start: value at t = 0.
+        rate: rate of the decay per step, at least 0.
+    """
 
     start: float
     rate: float
@@ -57,8 +66,12 @@ class InverseSqrt(Schedule):
     """Linear warm-up and inverse square root decay: peak * min(n / warmup, sqrt(warmup / n)) with n = t + 1.
 
     n counts steps from 1, so no step has value 0, and n = warmup has the value ``peak``. This is Vaswani et al. 2017,
-    eq. 3, in terms of its highest value, as in fairseq's ``inverse_sqrt``; see also ``Noam``. ``InverseSqrt(peak, 1)``
-    has no warm-up. A warmup of 0 is an error, because every value tends to 0 as warmup does.
+    eq. 3, in terms of its highest value, as in fairseq's ``inverse_sqrt``; see also ``Noam``.
+
+    Args:
+        peak: highest value.
+        warmup: number of steps of the warm-up, above 0. With 1 there is no warm-up. 0 is an error, because all values
+            tend to 0 as warmup does.
     """
 
     peak: float
@@ -87,8 +100,13 @@ class InverseSqrt(Schedule):
 class Noam(Schedule):
     """factor * width^-0.5 * min(n^-0.5, n * warmup^-1.5) with n = t + 1. Vaswani et al. 2017, eq. 3.
 
-    ``width`` is d_model in the paper, and n is step_num, which counts from 1. The schedule equals
-    ``InverseSqrt(factor / sqrt(width * warmup), warmup)``. With ``warmup=0`` the minimum is n^-0.5, its limit.
+    The schedule equals ``InverseSqrt(factor / sqrt(width * warmup), warmup)``.
+
+    Args:
+        width: d_model in the paper.
+        warmup: number of steps of the warm-up; n is step_num in the paper, which counts from 1. With 0, the minimum is
+            n^-0.5, its limit.
+        factor: factor of all values.
     """
 
     width: float
@@ -114,7 +132,12 @@ class Noam(Schedule):
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """A straight line from start at t = 0 to end at t = steps, and end after that."""
+    """A straight line from start at t = 0 to end at t = steps, and end after that.
+
+    Args:
+        start, end: first and last value, at least 0.
+        steps: number of steps between them.
+    """
 
     start: float
     end: float
@@ -143,7 +166,13 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Polynomial(Linear):
-    """end + (start - end) * (1 - t / steps)^power until t = steps, and end after that."""
+    """end + (start - end) * (1 - t / steps)^power until t = steps, and end after that.
+
+    Args:
+        start, end: first and last value, at least 0.
+        steps: number of steps between them.
+        power: exponent, above 0.
+    """
 
     power: float = 1.0
 
@@ -159,7 +188,14 @@ class Polynomial(Linear):
 class Cosine(Schedule):
     """floor + (start - floor) * (1 + cos(pi * t / steps)) / 2 until t = steps, and floor after that.
 
-    Loshchilov and Hutter 2017. With a warm-up, ``Warmup(500, Cosine(0.1, 4500, floor=0.001))`` ends after 5000 steps.
+    With a warm-up, ``Warmup(500, Cosine(0.1, 4500, floor=0.001))`` ends after 5000 steps.
+
+    Args:
+        start: value at t = 0.
+        steps: number of steps of the decay.
+        floor: last value.
+
+    Source: Loshchilov and Hutter 2017.
     """
 
     start: float

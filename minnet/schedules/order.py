@@ -13,8 +13,13 @@ from .times import late, once
 class Warmup(Schedule):
     """Linear warm-up to then(0) in ``steps`` steps, followed by the schedule ``then`` from its time 0.
 
-    Step 0 has the value then(0) / (steps + 1), because a step of value 0 would be wasted. Goyal et al. 2017, section
-    2.2.
+    Step 0 has the value then(0) / (steps + 1), because a step of value 0 would have no effect.
+
+    Args:
+        steps: number of steps of the warm-up.
+        then: the schedule after it.
+
+    Source: Goyal et al. 2017, section 2.2.
     """
 
     steps: float

@@ -11,7 +11,13 @@ from .times import check_rising, late, listed, mix, piece
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Step decay, start * factor^floor(t / every), as in CS231n, PyTorch's StepLR and Keras with ``staircase=True``."""
+    """Step decay, start * factor^floor(t / every), as in CS231n, PyTorch's StepLR and Keras with ``staircase=True``.
+
+    Args:
+        start: value at t = 0.
+        every: number of steps between two changes.
+        factor: factor of the value at each change.
+    """
 
     start: float
     every: float

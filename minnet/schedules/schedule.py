@@ -142,7 +142,11 @@ def check_schedule(who: str, schedule: object) -> None:
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same value at every step."""
+    """The same value at every step.
+
+    Args:
+        value: the value, at least 0.
+    """
 
     value: float
 
@@ -159,7 +163,12 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Scaled(Schedule):
-    """A schedule multiplied by a number; also written ``factor * schedule``."""
+    """A schedule multiplied by a number; also written ``factor * schedule``.
+
+    Args:
+        schedule: the schedule.
+        factor: the number, at least 0.
+    """
 
     schedule: Schedule
     factor: float
@@ -184,7 +193,11 @@ class Scaled(Schedule):
 
 @dataclass(frozen=True)
 class Product(Schedule):
-    """The product first(t) * second(t); also written ``first * second``. PyTorch's ChainedScheduler."""
+    """The product first(t) * second(t); also written ``first * second``. PyTorch's ChainedScheduler.
+
+    Args:
+        first, second: the schedules.
+    """
 
     first: Schedule
     second: Schedule
@@ -213,7 +226,11 @@ class Product(Schedule):
 
 @dataclass(frozen=True)
 class Sum(Schedule):
-    """The sum first(t) + second(t); also written ``first + second``, or ``schedule + number``."""
+    """The sum first(t) + second(t); also written ``first + second``, or ``schedule + number``.
+
+    Args:
+        first, second: the schedules.
+    """
 
     first: Schedule
     second: Schedule
@@ -243,6 +260,10 @@ class Offset(Schedule):
 
     A positive offset holds the first value until the schedule starts. A negative offset starts within the schedule: a
     run that continues one of 500 steps has ``schedule.offset(-500)``. To add to the values, write ``schedule + 0.01``.
+
+    Args:
+        schedule: the schedule.
+        steps: number of steps, which may be negative.
     """
 
     schedule: Schedule
@@ -271,7 +292,12 @@ class Offset(Schedule):
 
 @dataclass(frozen=True)
 class InEpochs(Schedule):
-    """A schedule whose lengths are read as epochs of ``steps_per_epoch`` steps; see ``Schedule.in_epochs``."""
+    """A schedule whose lengths are read as epochs of ``steps_per_epoch`` steps; see ``Schedule.in_epochs``.
+
+    Args:
+        schedule: the schedule.
+        steps_per_epoch: number of steps in an epoch.
+    """
 
     schedule: Schedule
     steps_per_epoch: int
@@ -299,6 +325,10 @@ class Staircase(Schedule):
     Keras's ``staircase=True`` is ``Exponential(a, -log(rate) / decay_steps).staircase(decay_steps)``. An event of the
     schedule within a stair belongs to the start of the next stair. A stair at which the value changes is a
     ``"boundary"``.
+
+    Args:
+        schedule: the schedule.
+        every: number of steps of a stair, above 0.
     """
 
     schedule: Schedule

@@ -13,9 +13,13 @@ from .saved import Saved
 
 
 def save_weights(net: Net, path: str | Path) -> None:
-    """Write a net's weights and buffers, under their names, to one safetensors file for ``load_weights``.
+    """Write the weights and buffers of a net to one safetensors file for ``load_weights``.
 
-    The file is written whole or not at all. To save a run, use ``Checkpoint`` or ``Trainer.save``.
+    The file is written completely or not at all. To save a run, use ``Checkpoint`` or ``Trainer.save``.
+
+    Args:
+        net: the net.
+        path: path of the file.
 
     Raises:
         OSError: the file cannot be written.

@@ -6,6 +6,7 @@ Imports are read from the source with ``ast``, so nothing has to be run, and a f
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -201,6 +202,19 @@ def test_the_picture_in_contributing_is_the_tree():
     assert len(drawn) <= MOST_ROOMS
     inner = {line.split()[0].rstrip("/") for line in picture.splitlines() if line.startswith("  ") and line[2] != " "}
     assert inner == {room.split(".")[1] for room in DOORS if "." in room}
+
+
+def test_the_map_in_contributing_names_what_there_is():
+    root = Path(__file__).parents[2]
+    table = (root / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where to find")[1].split("##")[0]
+    paths = re.findall(r"`(minnet/[^`]+)`", table)
+    assert len(paths) > 10
+    assert [path for path in paths if not (root / path).exists()] == []
+    places = re.findall(r"`(\w+)` in `(minnet/[^`]+\.py)`", table)
+    for name, path in places:
+        tree = ast.parse((root / path).read_text(encoding="utf-8"))
+        defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        assert name in defined, f"{path} has no {name}"
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

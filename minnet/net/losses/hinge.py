@@ -21,7 +21,13 @@ class _Hinge(Classification):
 
 @dataclass(frozen=True)
 class MulticlassHinge(_Hinge):
-    """Sum over the wrong classes of max(0, s_j - s_y + margin): the SVM of Weston and Watkins 1999, as in CS231n."""
+    """Multiclass hinge loss (SVM): the sum over the wrong classes of max(0, s_j - s_y + margin), as in CS231n.
+
+    Args:
+        margin: margin between the right class and the others.
+
+    Source: Weston and Watkins 1999.
+    """
 
     margin: float = 1.0
 
@@ -34,7 +40,11 @@ class MulticlassHinge(_Hinge):
 
 @dataclass(frozen=True)
 class SquaredHinge(_Hinge):
-    """Sum over the wrong classes of max(0, s_j - s_y + margin)^2: the L2-SVM of the CS231n notes."""
+    """Squared hinge loss (L2-SVM): the sum over the wrong classes of max(0, s_j - s_y + margin)^2, as in CS231n.
+
+    Args:
+        margin: margin between the right class and the others.
+    """
 
     margin: float = 1.0
 

@@ -47,7 +47,13 @@ class AbsoluteError(_Regression):
 
 @dataclass(frozen=True)
 class Huber(_Regression):
-    """Sum over outputs of d^2 / 2 where |d| <= delta, delta * (|d| - delta / 2) elsewhere, d = s - t. Huber 1964."""
+    """Huber loss: the sum over outputs of d^2 / 2 if |d| <= delta, else delta * (|d| - delta / 2), with d = s - t.
+
+    Args:
+        delta: bound of the quadratic part, above 0.
+
+    Source: Huber 1964.
+    """
 
     delta: float = 1.0
 

@@ -25,6 +25,9 @@ from .spikes import SHORT, refusal
 class Around(Rule):
     """Base class of combinators. It delegates everything to the inner rule; subclasses override what they change.
 
+    Args:
+        rule: the inner rule.
+
     State: the ``slots`` of the combinator, followed by the state of the inner rule.
     """
 
