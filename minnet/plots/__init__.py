@@ -11,12 +11,14 @@ from .mistakes import confusion, worst_mistakes
 from .panels import curves, histogram, images, learning_curves, range_test, range_test_panel, regions, schedules
 from .paths import animation, trajectories
 from .runs import comparison
-from .style import COLOURS, figure, legend, look, save, save_rows
+from .style import COLOURS, Arrays, Table, figure, legend, look, save
 from .surfaces import loss_lines, loss_surfaces
 from .watching import compare_batch_sizes, compare_rates, histograms, run_figures, training_curves, update_ratios
 
 __all__ = [
     "COLOURS",
+    "Arrays",
+    "Table",
     "animation",
     "compare_batch_sizes",
     "compare_rates",
@@ -40,7 +42,6 @@ __all__ = [
     "regions",
     "run_figures",
     "save",
-    "save_rows",
     "schedules",
     "step_sweep",
     "training_curves",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import COLOURS, Place, figure, save, save_rows
+from .style import COLOURS, Place, Table, draws, figure, save
 from .subjects import StepCurve, StepSweep
 
 # The mark of each label of an error.
@@ -19,6 +19,7 @@ _MARKS: dict[str, dict[str, Any]] = {
 _FLOOR = 1e-17  # where an error of 0 is drawn
 
 
+@draws("sweep")
 def step_sweep(sweep: StepSweep, path: Place = None, *, title: str = "Error of the gradient against the step") -> Any:
     """Draw the relative error of each tensor as a function of h, with marks for what explains it.
 
@@ -49,16 +50,13 @@ def step_sweep(sweep: StepSweep, path: Place = None, *, title: str = "Error of t
     handles += [Line2D([], [], linestyle="", label=word, **_MARKS[word]) for word in _MARKS if word in seen]
     handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=0.8, label="bound on round-off"))
     axis.legend(handles=handles, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    save_rows(
-        path,
-        ("tensor", "step h", "relative error", "bound on round-off", "coordinates over a kink", "explained by"),
-        (
-            (curve.name, *values)
-            for curve in sweep.curves
-            for values in zip(sweep.steps, curve.errors, curve.round_off, curve.crossed, curve.labels, strict=True)
-        ),
+    columns = ("tensor", "step h", "relative error", "bound on round-off", "coordinates over a kink", "explained by")
+    rows = (
+        (curve.name, *values)
+        for curve in sweep.curves
+        for values in zip(sweep.steps, curve.errors, curve.round_off, curve.crossed, curve.labels, strict=True)
     )
-    return save(drawn, path)
+    return save(drawn, path, Table(columns, rows))
 
 
 def _draw(axis: Any, sweep: StepSweep, curve: StepCurve, colour: str) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from .grid import image_grid
-from .style import COLOURS, Place, figure, save, save_rows
+from .style import COLOURS, Place, Table, draws, figure, save
 from .subjects import LayerTable, Net
 
 
+@draws("panels")
 def variance_by_layer(
     path: Place,
     panels: Mapping[str, Sequence[LayerTable]],
@@ -65,8 +66,7 @@ def variance_by_layer(
     handles, labels = axes[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     head = ("panel", "run", "layer", "variance", "expected variance", "gradient variance", "gain", "expected gain")
-    save_rows(path, (*head, "gradient gain", "expected gradient gain"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table((*head, "gradient gain", "expected gradient gain"), rows))
 
 
 def _expected(run: LayerTable) -> list[float]:
@@ -79,6 +79,7 @@ def _expected(run: LayerTable) -> list[float]:
     ]
 
 
+@draws("net")
 def first_layer_filters(path: Place, net: Net, *, count: int = 40, columns: int = 10, title: str = "") -> Any:
     """Draw the weights of the first Dense or convolution as images, each scaled from its smallest to its largest value.
 
@@ -110,6 +111,7 @@ def filters_of(net: Net) -> np.ndarray:
     return W.T.reshape(-1, *net.input_shape)
 
 
+@draws("panels")
 def filter_grid(path: Place, panels: Mapping[str, np.ndarray], *, columns: int = 10) -> Any:
     """Draw grids of filters side by side, each filter scaled by itself. A CSV file has the weights.
 
@@ -125,5 +127,4 @@ def filter_grid(path: Place, panels: Mapping[str, np.ndarray], *, columns: int =
         for unit, image in enumerate(filters)
         for place, value in np.ndenumerate(image)
     )
-    save_rows(path, ("panel", "unit", "row", "column", "channel", "weight"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("panel", "unit", "row", "column", "channel", "weight"), rows))

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from .style import Place, figure, save, save_rows
+from .style import Place, Table, draws, figure, save
 from .subjects import Mistake
 
 
+@draws("counts")
 def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: str = "Confusion matrix") -> Any:
     """Draw a confusion matrix, with colours for the share of the true class. A CSV file has the counts.
 
@@ -37,10 +38,10 @@ def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: s
     axis.spines[:].set_visible(False)
     drawn.colorbar(mesh, ax=axis, shrink=0.8, label="share of the true class (%)")
     rows = ((names[i], names[j], int(count)) for (i, j), count in np.ndenumerate(counts))
-    save_rows(path, ("true", "predicted", "count"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("true", "predicted", "count"), rows))
 
 
+@draws("mistakes")
 def worst_mistakes(
     path: Place,
     mistakes: Sequence[Mistake],
@@ -61,8 +62,6 @@ def worst_mistakes(
         columns: number of images in a row.
         title: title of the figure.
     """
-    if not mistakes:
-        raise ValueError("worst_mistakes: expected at least one mistake; got none")
     if x.ndim != 4 or x.shape[3] not in (1, 3):
         raise ValueError(f"worst_mistakes: expected images (n, H, W, 1 or 3); got shape {x.shape}")
     rows = -(-len(mistakes) // columns)
@@ -78,9 +77,5 @@ def worst_mistakes(
         )
         axis.set_title(f"{words[mistake.label]}, not {words[mistake.predicted]}\nloss {mistake.loss:.2g}", fontsize=7)
     drawn.suptitle(title, fontsize=10)
-    save_rows(
-        path,
-        ("index", "true", "predicted", "loss"),
-        ((m.index, words[m.label], words[m.predicted], m.loss) for m in mistakes),
-    )
-    return save(drawn, path)
+    found = ((m.index, words[m.label], words[m.predicted], m.loss) for m in mistakes)
+    return save(drawn, path, Table(("index", "true", "predicted", "loss"), found))

@@ -1,16 +1,16 @@
 """Figures of a few panels side by side: curves, schedules, range tests, regions of classes, histograms, images."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .grid import image_grid
-from .style import COLOURS, Place, check_place, figure, legend, save, save_arrays, save_rows
+from .style import COLOURS, Arrays, Place, Table, Text, draws, figure, legend, save
 from .subjects import History, RangeTest, Schedule
 
 
+@draws("history")
 def learning_curves(history: History, path: Place = None) -> Any:
     """Draw losses, accuracies and the learning rate of a run.
 
@@ -46,12 +46,10 @@ def learning_curves(history: History, path: Place = None) -> Any:
     axes[-1].plot(steps, history.steps["lr"], color=COLOURS[2])
     axes[-1].set(title="Learning rate", xlabel="step", ylabel="rate")
     axes[-1].set_ylim(bottom=0)
-    check_place(path)
-    if isinstance(path, str | Path):
-        history.save(Path(path).with_suffix(".csv"))
-    return save(drawn, path)
+    return save(drawn, path, Text(history.to_csv()))
 
 
+@draws("result")
 def range_test(result: RangeTest, path: Place = None) -> Any:
     """Draw the readings of a range test as functions of the learning rate.
 
@@ -68,8 +66,7 @@ def range_test(result: RangeTest, path: Place = None) -> Any:
         for seed, values in enumerate(result.readings)
         for rate, value in zip(result.rates[result.at], values, strict=True)
     )
-    save_rows(path, ("seed", "learning rate", result.monitor), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("seed", "learning rate", result.monitor), rows))
 
 
 def range_test_panel(axis: Any, result: RangeTest) -> None:
@@ -103,6 +100,7 @@ def range_test_panel(axis: Any, result: RangeTest) -> None:
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
+@draws("series")
 def curves(
     path: Place,
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
@@ -131,8 +129,7 @@ def curves(
         axis.set_xscale("log")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     rows = ((label, *map(float, point)) for label, line in series.items() for point in zip(*line, strict=True))
-    save_rows(path, ("line", xlabel, ylabel), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("line", xlabel, ylabel), rows))
 
 
 # How an event of a schedule is marked. A trough and its restart may share a place: the ring goes around the triangle.
@@ -145,6 +142,7 @@ _EVENTS: dict[str, dict[str, Any]] = {
 }
 
 
+@draws("series")
 def schedules(
     path: Place,
     series: Mapping[str, Schedule],
@@ -197,10 +195,10 @@ def schedules(
         for event in schedule.events(steps):
             kinds.setdefault(event.step, []).append(event.kind)
         rows += [(label, i, float(v), " ".join(kinds.get(i, []))) for i, v in enumerate(schedule.preview(steps))]
-    save_rows(path, ("schedule", "step", ylabel, "events"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("schedule", "step", ylabel, "events"), rows))
 
 
+@draws("nets")
 def regions(path: Place, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, *, resolution: int = 200) -> Any:
     """Draw the classes that nets with two inputs predict in the plane, and the samples, with one panel for each net.
 
@@ -230,10 +228,10 @@ def regions(path: Place, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, 
         axis.scatter(*x.T, c=y, cmap=colours, vmin=-0.5, vmax=classes - 0.5, s=9, edgecolor="white", linewidth=0.3)
         axis.set(title=title, xlabel="feature 1", ylabel="feature 2", aspect="equal")
         axis.grid(False)
-    save_arrays(path, x=x, y=y, grid=grid, titles=np.array(list(nets)), regions=np.array(found))
-    return save(drawn, path)
+    return save(drawn, path, Arrays(x=x, y=y, grid=grid, titles=np.array(list(nets)), regions=np.array(found)))
 
 
+@draws("groups")
 def histogram(
     path: Place, groups: Mapping[str, Sequence[float]], marks: Mapping[str, float], *, title: str, xlabel: str
 ) -> Any:
@@ -258,10 +256,14 @@ def histogram(
     axis.margins(y=0.35)  # room for the legend above the bars
     legend(axis)
     rows = [("value", label, float(value)) for label, group in groups.items() for value in group]
-    save_rows(path, ("kind", "label", xlabel), [*rows, *(("mark", label, float(at)) for label, at in marks.items())])
-    return save(drawn, path)
+    return save(
+        drawn,
+        path,
+        Table(("kind", "label", xlabel), [*rows, *(("mark", label, float(at)) for label, at in marks.items())]),
+    )
 
 
+@draws("pictures")
 def images(
     path: Place, pictures: np.ndarray, *, columns: int, title: str = "", names: Sequence[Any] | None = None
 ) -> Any:
@@ -277,5 +279,4 @@ def images(
         names: names above the images; None for their indices.
     """
     drawn = image_grid({title: pictures}, columns, names)
-    save_arrays(path, images=pictures)
-    return save(drawn, path)
+    return save(drawn, path, Arrays(images=pictures))

@@ -8,8 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..storage.files import write_whole
-from .style import COLOURS, Place, figure, look, save, save_rows, shared_legend
+from .style import COLOURS, Place, Table, draws, figure, look, save, shared_legend, write
 from .subjects import Landscape
 
 Panels = Mapping[str, tuple[Landscape, Mapping[str, Sequence[np.ndarray]]]]
@@ -20,6 +19,7 @@ _RESOLUTION = 201  # points of the contour grid along an axis
 _DEPTH = 1e-10  # lowest value drawn, as a share of that at the start
 
 
+@draws("panels")
 def trajectories(path: Place, panels: Panels, *, title: str = "") -> Any:
     """Draw paths, such as those of ``landscapes.descend``, on their landscapes.
 
@@ -37,10 +37,10 @@ def trajectories(path: Place, panels: Panels, *, title: str = "") -> Any:
     drawn, lines = _draw(panels, title)
     for line in lines:
         line.show(len(line.x))
-    _save_points(path, panels)
-    return save(drawn, path)
+    return save(drawn, path, _points(panels))
 
 
+@draws("panels")
 def animation(path: str | Path | BinaryIO, panels: Panels, *, title: str = "", frames: int = 50, fps: int = 10) -> None:
     """Draw the figure of ``trajectories`` as an animated GIF in which the paths grow.
 
@@ -55,6 +55,9 @@ def animation(path: str | Path | BinaryIO, panels: Panels, *, title: str = "", f
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
+
+    if path is None:
+        raise TypeError("plots.animation: expected a path or an open binary file; got None")
 
     drawn, lines = _draw(panels, title)
     drawn.set_dpi(84)
@@ -76,11 +79,7 @@ def animation(path: str | Path | BinaryIO, panels: Panels, *, title: str = "", f
     durations = [1000 // fps] * (frames - 1) + [2000]
     film = io.BytesIO()
     pictures[0].save(film, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-    if isinstance(path, str | Path):
-        write_whole(path, film.getvalue())
-    else:
-        path.write(film.getvalue())
-    _save_points(path, panels)
+    write(path, film.getvalue(), _points(panels))
 
 
 def _tints() -> list[int]:
@@ -190,7 +189,7 @@ def _nearby(landscape: Landscape, run: np.ndarray) -> np.ndarray:
     return np.clip(run, low - 1000 * (high - low), high + 1000 * (high - low))
 
 
-def _save_points(path: Place, panels: Panels) -> None:
+def _points(panels: Panels) -> Table:
     """All finite points of all paths, with their values."""
 
     def rows() -> Iterator[tuple[Any, ...]]:
@@ -203,4 +202,4 @@ def _save_points(path: Place, panels: Panels) -> None:
                             value = landscape.value(run[step])
                         yield name, label, number, step, float(x), float(y), float(value)
 
-    save_rows(path, ("panel", "label", "start", "step", "x", "y", "value"), rows())
+    return Table(("panel", "label", "start", "step", "x", "y", "value"), rows())

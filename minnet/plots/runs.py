@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .style import Place, figure, look, save, save_rows, shared_legend
+from .style import Place, Table, draws, figure, look, save, shared_legend
 
 _QUARTILES = (0.25, 0.5, 0.75)
 Limits = tuple[float, float] | None
 
 
+@draws("panels")
 def comparison(
     path: Place,
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], np.ndarray]]],
@@ -67,8 +68,7 @@ def comparison(
             axis.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
     shared_legend(drawn, labels, 3 * len(panels))
     head = (x if isinstance(x, str) else word for x, word in ((xlabel, "x"), (ylabel, "value")))
-    save_rows(path, ("panel", "label", "run", *head), _rows(panels))
-    return save(drawn, path)
+    return save(drawn, path, Table(("panel", "label", "run", *head), _rows(panels)))
 
 
 def _line_and_band(

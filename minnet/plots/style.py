@@ -1,14 +1,20 @@
 """The common style of all figures, and the writing of figures and their data."""
 
 import csv
+import inspect
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar, ParamSpec, TypeVar
 
 import numpy as np
 
-from ..storage.files import check_folder, write_whole
+from ..storage.files import check_folder, write_together
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # A palette for readers with colour blindness and for printing in grey (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -89,10 +95,14 @@ def check_place(path: Place) -> None:
     Raises:
         FileNotFoundError: if the folder of a path does not exist.
         ValueError: if the path has an ending that is no format.
+        TypeError: if it is neither a path nor an open binary file nor None.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
     if not isinstance(path, str | Path):
+        if path is not None and (isinstance(path, io.TextIOBase) or not hasattr(path, "write")):
+            hint = ' opened for text; open it with mode "wb"' if isinstance(path, io.TextIOBase) else ""
+            raise TypeError(f"plots: expected a path, an open binary file or None; got {path!r}{hint}")
         return
     check_folder(path)
     form, known = Path(path).suffix.removeprefix("."), sorted({*FigureCanvasBase.filetypes, "gif"})
@@ -100,13 +110,102 @@ def check_place(path: Place) -> None:
         raise ValueError(f"plots: expected a path that ends in one of {', '.join(known)}; got {Path(path).name!r}")
 
 
-def save(drawn: Any, path: Place) -> Any:
-    """Write a figure to a file, completely or not at all.
+def _nothing_in(value: Any) -> str | None:
+    """Return where there is nothing to draw in a value: "" for the whole, the names of the part; None if nowhere."""
+    value = getattr(value, "steps", value)  # of a history, a monitor or a sweep
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        return None
+    if len(value) == 0:
+        return ""
+    if not isinstance(value, Mapping | list | tuple):
+        return None
+    parts: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for name, part in parts:
+        inside = _nothing_in(part)
+        if inside is not None:
+            return f"[{name!r}]{inside}"
+    return None
+
+
+def draws(subject: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function that draws: its place and what it draws are checked before anything is drawn or written.
+
+    Args:
+        subject: name of the argument that it draws, which must not be empty, nor any part of it.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def draw(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = signature.bind(*args, **kwargs).arguments
+            check_place(given.get("path"))
+            place = _nothing_in(given[subject])
+            if place is not None:
+                raise ValueError(
+                    f"plots.{function.__name__}: expected something to draw; got an empty {subject}{place}"
+                )
+            return function(*args, **kwargs)
+
+        return draw
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Table:
+    """The data of a figure as a CSV file."""
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+    suffix: ClassVar[str] = ".csv"
+
+    def content(self) -> bytes:
+        """Return the content of the file."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(self.columns)
+        table.writerows(self.rows)
+        return text.getvalue().encode()
+
+
+@dataclass(frozen=True)
+class Text:
+    """The data of a figure as the text of a CSV file."""
+
+    text: str
+    suffix: ClassVar[str] = ".csv"
+
+    def content(self) -> bytes:
+        """Return the content of the file."""
+        return self.text.encode()
+
+
+class Arrays:
+    """The data of a figure as an NPZ file."""
+
+    suffix: ClassVar[str] = ".npz"
+
+    def __init__(self, **arrays: np.ndarray) -> None:
+        self.arrays = arrays
+
+    def content(self) -> bytes:
+        """Return the content of the file."""
+        packed = io.BytesIO()
+        # Its stubs take the names for its own arguments.
+        np.savez_compressed(packed, **self.arrays)  # type: ignore[arg-type]
+        return packed.getvalue()
+
+
+def save(drawn: Any, path: Place, beside: Table | Text | Arrays | None = None) -> Any:
+    """Write a figure to a file, with its data in a file of the same name; both completely or none at all.
 
     Args:
         drawn: the Matplotlib figure.
         path: path of the file, whose ending is the format, such as ``.png``, ``.svg`` or ``.pdf``; an open binary file,
             which gets a PNG; or None to return the figure.
+        beside: the data, which are written beside a path only; None for none.
 
     Returns:
         The figure if ``path`` is None, else None.
@@ -114,15 +213,25 @@ def save(drawn: Any, path: Place) -> Any:
     Raises:
         FileNotFoundError: if the folder does not exist.
         ValueError: if Matplotlib does not know the format.
+        TypeError: if ``path`` is anything else, such as a file that is open for text.
     """
     if path is None:
         return drawn
-    if not isinstance(path, str | Path):
-        path.write(as_png(drawn))
-        return None
     check_place(path)
-    write_whole(path, _as_bytes(drawn, Path(path).suffix.removeprefix(".") or "png"))
+    form = Path(path).suffix.removeprefix(".") if isinstance(path, str | Path) else ""
+    write(path, _as_bytes(drawn, form or "png"), beside)
     return None
+
+
+def write(path: str | Path | BinaryIO, content: bytes, beside: Table | Text | Arrays | None) -> None:
+    """Write the content of an image file, and the data of the figure beside it if ``path`` is a path."""
+    if not isinstance(path, str | Path):
+        path.write(content)
+        return
+    contents = {Path(path): content}
+    if beside is not None:
+        contents[Path(path).with_suffix(beside.suffix)] = beside.content()
+    write_together(contents)
 
 
 def _as_bytes(drawn: Any, form: str) -> bytes:
@@ -134,25 +243,3 @@ def _as_bytes(drawn: Any, form: str) -> bytes:
 def as_png(drawn: Any) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     return _as_bytes(drawn, "png")
-
-
-def save_rows(path: Place, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a figure's data to a CSV file of the same name, if ``path`` is a path."""
-    if not isinstance(path, str | Path):
-        return
-    check_place(path)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns)
-    table.writerows(rows)
-    write_whole(Path(path).with_suffix(".csv"), text.getvalue())
-
-
-def save_arrays(path: Place, **arrays: np.ndarray) -> None:
-    """Write a figure's arrays to an NPZ file of the same name, if ``path`` is a path."""
-    if not isinstance(path, str | Path):
-        return
-    check_place(path)
-    packed = io.BytesIO()
-    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]  # its stubs take the names for its own arguments
-    write_whole(Path(path).with_suffix(".npz"), packed.getvalue())

@@ -4,7 +4,6 @@ A figure can be drawn of any object with these attributes. Their meaning is docu
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +36,7 @@ class History(Protocol):
 
     def training(self, figure: str) -> str: ...
 
-    def save(self, path: Path) -> None: ...
+    def to_csv(self) -> str: ...
 
 
 class Monitor(Protocol):

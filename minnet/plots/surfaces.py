@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from .style import COLOURS, Place, figure, save, save_rows
+from .style import COLOURS, Place, Table, draws, figure, save
 
 Line = tuple[np.ndarray, np.ndarray]  # steps (n,), losses (n,)
 Square = tuple[np.ndarray, np.ndarray, np.ndarray]  # steps (nx,) and (ny,), losses (ny, nx)
 _STEP = "step along the direction (filter norms)"
 
 
+@draws("panels")
 def loss_lines(path: Place, panels: Mapping[str, Sequence[Line]]) -> Any:
     """Draw losses along directions, in panels with the same scale. A CSV file beside the figure has the losses."""
     drawn, axes = figure(len(panels), width=3.8, height=3.2)
@@ -29,10 +30,10 @@ def loss_lines(path: Place, panels: Mapping[str, Sequence[Line]]) -> Any:
         for number, (x, losses) in enumerate(lines)
         for step, loss in zip(x, losses, strict=True)
     )
-    save_rows(path, ("panel", "line", "step", "data loss"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("panel", "line", "step", "data loss"), rows))
 
 
+@draws("panels")
 def loss_surfaces(path: Place, panels: Mapping[str, Square], *, columns: int = 4) -> Any:
     """Draw contours of losses along two directions. A CSV file beside the figure has the losses.
 
@@ -66,5 +67,4 @@ def loss_surfaces(path: Place, panels: Mapping[str, Square], *, columns: int = 4
         for title, (x, y, losses) in panels.items()
         for (i, j), loss in np.ndenumerate(losses)
     )
-    save_rows(path, ("panel", "first step", "second step", "data loss"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("panel", "first step", "second step", "data loss"), rows))

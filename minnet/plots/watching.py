@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import COLOURS, Place, as_png, figure, legend, look, save, save_rows, shared_legend
+from .style import COLOURS, Place, Table, as_png, draws, figure, legend, look, save, shared_legend
 from .subjects import DeadUnits, History, Monitor, Statistics
 
 _TARGET = 1e-3  # of |update| / |weights|
@@ -87,6 +87,7 @@ def _marker(history: History) -> str | None:
     return "." if len(history) <= 40 else None
 
 
+@draws("history")
 def training_curves(path: Place, history: History) -> Any:
     """Draw training and validation loss and accuracy of a run."""
     has_accuracy = "accuracy" in history
@@ -95,10 +96,12 @@ def training_curves(path: Place, history: History) -> Any:
     if has_accuracy:
         accuracy_panel(axes[1], history)
     columns = history.epochs.columns()
-    save_rows(path, columns, ([row.get(column, "") for column in columns] for row in history.epochs.rows))
-    return save(drawn, path)
+    return save(
+        drawn, path, Table(columns, ([row.get(column, "") for column in columns] for row in history.epochs.rows))
+    )
 
 
+@draws("runs")
 def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Learning rates") -> Any:
     """Draw the mean loss of each epoch of several runs, such as runs with different learning rates.
 
@@ -125,10 +128,10 @@ def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Lea
     epoch_axis(axis)
     axis.set_ylim(0, 1.5 * start)
     legend(axis)
-    _save_runs(path, runs)
-    return save(drawn, path)
+    return save(drawn, path, _steps_of(runs))
 
 
+@draws("runs")
 def compare_batch_sizes(path: Place, runs: Mapping[str, History]) -> Any:
     """Draw the loss of every step of several runs, one panel each, to compare how noise depends on the batch size."""
     drawn, axes = figure(len(runs), width=3.2, height=2.8)
@@ -140,17 +143,17 @@ def compare_batch_sizes(path: Place, runs: Mapping[str, History]) -> Any:
         axis.set(title=label, ylabel="loss of each batch" if rank == 0 else "")
         epoch_axis(axis)
         axis.set(xlim=(0, None), ylim=(0, 1.05 * highest))
-    _save_runs(path, runs)
-    return save(drawn, path)
+    return save(drawn, path, _steps_of(runs))
 
 
-def _save_runs(path: Place, runs: Mapping[str, History]) -> None:
+def _steps_of(runs: Mapping[str, History]) -> Table:
+    """All steps of several runs."""
     rows = (
         (label, row["step"], row["epoch"], row["loss"], row["lr"])
         for label, history in runs.items()
         for row in history.steps.rows
     )
-    save_rows(path, ("run", "step", "epoch", "loss", "lr"), rows)
+    return Table(("run", "step", "epoch", "loss", "lr"), rows)
 
 
 # Monitors ------------------------------------------------------------------------------------------------------------
@@ -169,6 +172,7 @@ def ratio_panel(axis: Any, monitor: Monitor) -> None:
         legend(axis)
 
 
+@draws("runs")
 def update_ratios(path: Place, runs: Mapping[str, Monitor]) -> Any:
     """Draw update ratios of several runs, one panel each, with the same scale. Ratios below 1e-7 are cut off."""
     drawn, axes = figure(len(runs), width=3.2)
@@ -189,8 +193,7 @@ def update_ratios(path: Place, runs: Mapping[str, Monitor]) -> Any:
         for name in monitor.labels
         for step, ratio in zip(monitor.steps, monitor[name], strict=True)
     )
-    save_rows(path, ("run", "step", "tensor", "ratio"), rows)
-    return save(drawn, path)
+    return save(drawn, path, Table(("run", "step", "tensor", "ratio"), rows))
 
 
 def units_panel(axis: Any, dead: DeadUnits | None, saturation: Monitor | None) -> None:
@@ -284,6 +287,7 @@ def histogram_panels(statistics: Statistics) -> Any:
     return drawn
 
 
+@draws("statistics")
 def histograms(path: Place, statistics: Statistics) -> Any:
     """Draw histograms over time of a few layers' weights, gradients and activations."""
     rows: Sequence[Any] = [
@@ -294,8 +298,7 @@ def histograms(path: Place, statistics: Statistics) -> Any:
         for step, row in zip(steps, shares, strict=True)
         for border, share in zip(borders, row, strict=False)
     ]
-    save_rows(path, ("array", "step", "bin from", "share"), rows)
-    return save(histogram_panels(statistics), path)
+    return save(histogram_panels(statistics), path, Table(("array", "step", "bin from", "share"), rows))
 
 
 # One run on a page ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,23 +31,31 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         FileNotFoundError: if the folder does not exist.
         OSError: if the file cannot be written.
     """
-    path = Path(path)
-    check_folder(path)
-    data = content.encode() if isinstance(content, str) else content
-    temporary = temporary_name(path, os.getpid())
+    write_together({Path(path): content})
+
+
+def write_together(contents: Mapping[Path, str | bytes]) -> None:
+    """Write several files as ``write_whole`` does; none is renamed before all are written."""
+    for path in contents:
+        check_folder(path)
+    temporary = {path: temporary_name(path, os.getpid()) for path in contents}
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, content in contents.items():
+            with temporary[path].open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            os.replace(temporary[path], path)
     except BaseException as error:
-        with suppress(OSError):  # such as a read-only folder; the first error is the one to report
-            temporary.unlink(missing_ok=True)
+        for unfinished in temporary.values():
+            with suppress(OSError):  # such as a read-only folder; the first error is the one to report
+                unfinished.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say of which file
             error.filename = str(path)
         raise
-    _flush_folder(path.parent)
+    for folder in {path.parent for path in contents}:
+        _flush_folder(folder)
 
 
 def write_json(path: str | Path, document: Any) -> None:

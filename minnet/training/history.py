@@ -130,24 +130,28 @@ class History(Guided):
             document = {"stopped": self.stopped, "epochs": _plain(self.epochs), "steps": _plain(self.steps)}
             write_whole(path, json.dumps(document, indent=1, allow_nan=False))
         elif path.suffix == ".csv":
-            columns = list(dict.fromkeys([*self.steps.columns(), *self.epochs.columns()]))
-            if "stopped" in columns:
-                raise ValueError(f"History.save: expected no column called 'stopped', why a run ended; got {columns}")
-            lines: list[list[Any]] = [
-                [kind, *(_number(c, row[c]) if c in row else "" for c in columns)]
-                for kind, rows in (("step", self.steps), ("epoch", self.epochs))
-                for row in rows.rows
-            ]
-            if self.stopped is not None and lines:
-                columns.append("stopped")
-                for line in lines:
-                    line.append("")
-                lines[-1][-1] = self.stopped
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows([["row", *columns], *lines])
-            write_whole(path, text.getvalue())
+            write_whole(path, self.to_csv())
         else:
             raise ValueError(f"History.save: expected a path ending in .csv or .json; got {path.name!r}")
+
+    def to_csv(self) -> str:
+        """Return all rows as the text of a ``.csv`` file, see ``save``."""
+        columns = list(dict.fromkeys([*self.steps.columns(), *self.epochs.columns()]))
+        if "stopped" in columns:
+            raise ValueError(f"History.save: expected no column called 'stopped', why a run ended; got {columns}")
+        lines: list[list[Any]] = [
+            [kind, *(_number(c, row[c]) if c in row else "" for c in columns)]
+            for kind, rows in (("step", self.steps), ("epoch", self.epochs))
+            for row in rows.rows
+        ]
+        if self.stopped is not None and lines:
+            columns.append("stopped")
+            for line in lines:
+                line.append("")
+            lines[-1][-1] = self.stopped
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([["row", *columns], *lines])
+        return text.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> "History":

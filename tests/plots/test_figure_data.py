@@ -12,7 +12,18 @@ from minnet.diagnostics.range_test import RangeTest
 
 # Parts of figures, and what figures are made with.
 NO_FIGURES = {
-    *("COLOURS", "figure", "filters_of", "legend", "look", "range_test_panel", "run_figures", "save", "save_rows"),
+    *(
+        "COLOURS",
+        "figure",
+        "filters_of",
+        "legend",
+        "look",
+        "range_test_panel",
+        "run_figures",
+        "save",
+        "Arrays",
+        "Table",
+    ),
 }
 
 

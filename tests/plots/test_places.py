@@ -84,7 +84,7 @@ def test_every_figure_goes_to_a_path_an_open_file_or_back(run, tmp_path):
         for name, value in vars(plots).items()
         if inspect.isfunction(value) and "path" in inspect.signature(value).parameters
     }
-    assert takes - set(figures) == {"animation", "save", "save_rows"}
+    assert takes - set(figures) == {"animation", "save"}
     for name, draw in figures.items():
         assert isinstance(draw(None), Figure), name
         file = io.BytesIO()
@@ -176,3 +176,89 @@ def test_each_image_of_a_grid_has_a_name_above_it_and_is_large_enough_to_see():
     assert min(cell.get_window_extent().width / figure.dpi for cell in cells) > 0.4
     filters = plots.filter_grid(None, {"a": rng.random((3, 3, 3, 2))}, columns=3)
     assert [cell.get_title() for cell in filters.axes[0].child_axes] == ["0", "1", "2"]
+
+
+EMPTY = {
+    "animation": lambda place: plots.animation(place, {}),
+    "trajectories": lambda place: plots.trajectories(place, {}),
+    "trajectories, no labels": lambda place: plots.trajectories(place, {"a": (mn.landscapes.Beale(), {})}),
+    "trajectories, no paths": lambda place: plots.trajectories(place, {"a": (mn.landscapes.Beale(), {"SGD": []})}),
+    "trajectories, no points": lambda place: plots.trajectories(
+        place, {"a": (mn.landscapes.Beale(), {"SGD": [np.zeros((0, 2))]})}
+    ),
+    "compare_rates": lambda place: plots.compare_rates(place, {}),
+    "compare_rates, no steps": lambda place: plots.compare_rates(place, {"a": mn.History()}),
+    "compare_batch_sizes": lambda place: plots.compare_batch_sizes(place, {}),
+    "comparison": lambda place: plots.comparison(place, {}, xlabel="", ylabel=""),
+    "comparison, no lines": lambda place: plots.comparison(place, {"a": {}}, xlabel="", ylabel=""),
+    "confusion": lambda place: plots.confusion(place, np.zeros((0, 0), int), []),
+    "curves": lambda place: plots.curves(place, {}, title="", xlabel="", ylabel=""),
+    "curves, no points": lambda place: plots.curves(place, {"a": ([], [])}, title="", xlabel="", ylabel=""),
+    "filter_grid": lambda place: plots.filter_grid(place, {}),
+    "histogram": lambda place: plots.histogram(place, {}, {}, title="", xlabel=""),
+    "images": lambda place: plots.images(place, np.zeros((0, 3, 3, 1)), columns=2),
+    "learning_curves": lambda place: plots.learning_curves(mn.History(), place),
+    "training_curves": lambda place: plots.training_curves(place, mn.History()),
+    "schedules": lambda place: plots.schedules(place, {}, 5),
+    "loss_lines": lambda place: plots.loss_lines(place, {}),
+    "loss_surfaces": lambda place: plots.loss_surfaces(place, {}),
+    "regions": lambda place: plots.regions(place, {}, np.zeros((3, 2)), np.zeros(3, int)),
+    "variance_by_layer": lambda place: plots.variance_by_layer(place, {}),
+    "worst_mistakes": lambda place: plots.worst_mistakes(place, [], np.zeros((3, 4, 4, 1))),
+    "histograms": lambda place: plots.histograms(place, mn.diagnostics.Statistics()),
+    "update_ratios": lambda place: plots.update_ratios(place, {"a": mn.diagnostics.UpdateRatios()}),
+    "step_sweep": lambda place: plots.step_sweep(mn.StepSweep((), ()), place),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_nothing_to_draw_is_told_before_anything_is_written(name, tmp_path):
+    words = rf"^plots\.{name.partition(',')[0]}: expected something to draw; got an empty "
+    for place in (tmp_path / "a.gif", io.BytesIO(), None):
+        with pytest.raises(ValueError, match=words):
+            EMPTY[name](place)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_open_for_text_is_refused_and_so_is_what_is_no_place(run, tmp_path):
+    figures = drawn(run)
+    panels = {"a": (mn.landscapes.Beale(), {"SGD": [np.ones((2, 2))]})}
+    figures["animation"] = lambda place: plots.animation(place, panels)
+    for draw in figures.values():
+        for place in (io.StringIO(), sys.stdout, 3, ["a.png"]):
+            with pytest.raises(TypeError, match=r"^plots: expected a path, an open binary file or None; got "):
+                draw(place)
+    with (tmp_path / "a.png").open("w", encoding="utf-8") as file, pytest.raises(TypeError, match='mode "wb"'):
+        figures["curves"](file)
+    with pytest.raises(TypeError, match="expected a path or an open binary file; got None"):
+        plots.animation(None, panels)
+
+
+def test_a_figure_and_its_data_are_written_together_or_not_at_all(run, tmp_path, monkeypatch):
+    figures = drawn(run)
+    for name in ("curves", "images", "learning_curves", "trajectories"):
+        (tmp_path / f"{name}.png").mkdir()  # where no file can be written
+        with pytest.raises(OSError, match=f"{name}.png"):
+            figures[name](tmp_path / f"{name}.png")
+        assert [path.name for path in tmp_path.iterdir()] == [f"{name}.png"]
+        (tmp_path / f"{name}.png").rmdir()
+        (tmp_path / f"{name}.png").write_text("old")
+        monkeypatch.setattr(os, "fsync", full_disk_at(2))  # the first file is on the disk, the second is not
+        with pytest.raises(OSError, match="No space left"):
+            figures[name](tmp_path / f"{name}.png")
+        monkeypatch.undo()
+        assert [path.name for path in tmp_path.iterdir()] == [f"{name}.png"]
+        assert (tmp_path / f"{name}.png").read_text() == "old"
+        (tmp_path / f"{name}.png").unlink()
+
+
+def full_disk_at(call):
+    """A ``fsync`` whose call of this number finds the disk full."""
+    calls = []
+
+    def fsync(handle):
+        calls.append(handle)
+        if len(calls) == call:
+            raise OSError(28, "No space left on device")
+
+    return fsync

@@ -49,8 +49,7 @@ def drawn(monkeypatch):
     """The figures that would have been written."""
     figures = []
     panels = importlib.import_module("minnet.plots.panels")
-    monkeypatch.setattr(panels, "save", lambda figure, path: figures.append(figure))
-    monkeypatch.setattr(panels, "save_rows", lambda path, columns, rows: None)
+    monkeypatch.setattr(panels, "save", lambda figure, path, beside: figures.append(figure))
     return figures
 
 
