@@ -67,8 +67,7 @@ def iris_runs(
     for seed in range(seeds):
         net = mn.Net(layers, 4, mn.SoftmaxCrossEntropy(), seed=seed)
         trainer = mn.Trainer(net, (x, y), rule=mn.Momentum(0.9), lr=schedule, batch_size=5, epochs=200, seed=seed)
-        for _ in trainer:
-            pass
+        trainer.run(progress=False)
         result = net.evaluate(x, y)
         results.append((result["loss"], result["accuracy"]))
     losses, accuracies = np.array(results).T

@@ -53,6 +53,9 @@ class Average(Callback):
         if trainer.step == 0:
             self.count, self._mean = 0, None
 
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        return self._moments.ahead(trainer, step)
+
     def on_step(self, trainer: Run, record: Record) -> None:
         if self._is_time(trainer, record.step):
             self.update(trainer.net)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import checks, streams
 from ..guide import Guided
 from ..kernels.arrays import aligned_empty
-from ..kernels.passes.gather import collect, take
+from ..kernels.passes.gather import collect, shuffle, take
 from .arrays import Data, check_data
 from .augment import Augment
 from .standardize import Standardizer
@@ -119,10 +119,10 @@ class Batches(Guided):
         # The kernel takes images. Without augmentation, a sample is an image of one pixel.
         self._image_shape = (1, 1, math.prod(x.shape[1:])) if augment is None else x.shape[1:]
         self._options = (*_noise_options(self.seed, augment or Augment()), *_value_options(self._x, standardize, dtype))
-        self._sorted = np.arange(len(x))
-        self._order = self._sorted.copy()
+        self._order_stream = streams.key(self.seed, "order of an epoch")
+        self._order = np.arange(len(x))
         self.epoch_index = self.position = 0
-        self._shuffle()
+        self._shuffle(0, 0)
 
     @property
     def data(self) -> Data:
@@ -156,7 +156,7 @@ class Batches(Guided):
         if checks.count("Batches.seek", "position", position, least=0) >= self.per_epoch:
             raise ValueError(f"Batches.seek: expected position < {self.per_epoch}; got {position}")
         self.epoch_index, self.position = epoch_index, position
-        self._shuffle()
+        self._shuffle(epoch_index, 0)
 
     def twin(self) -> "Batches":
         """Return independent batches of the same data at the same position."""
@@ -189,7 +189,7 @@ class Batches(Guided):
         """
         if self._as_is or self.standardize is None:
             return self._x, self._y
-        return self.samples(self._sorted)
+        return self.samples(np.arange(self.size))
 
     @property
     def coming(self) -> np.ndarray:
@@ -203,16 +203,19 @@ class Batches(Guided):
         other.seek(epoch_index)
         return other._order[: self.per_epoch]
 
-    def _shuffle(self) -> None:
-        np.copyto(self._order, self._sorted)
+    def _shuffle(self, epoch: int, position: int) -> None:
+        """Set the order to that of an epoch, if the position is at its start."""
         if self.shuffle:
-            streams.generator(self.seed, "order of an epoch", self.epoch_index).shuffle(self._order)
+            shuffle(self._order, self._order_stream, epoch, position)
 
     def next(self) -> Data:
         """Return the next batch (x, y); epochs follow one another. The arrays are valid until the next call."""
         size = self.next_size
         self.gather(size, self.position, self.epoch_index)
-        self.advance(size)
+        self.position += size
+        if self.position == self.per_epoch:
+            self.epoch_index, self.position = self.epoch_index + 1, 0
+            self._shuffle(self.epoch_index, 0)
         return self.places(size)
 
     @property
@@ -225,13 +228,14 @@ class Batches(Guided):
         return self._x_out[:size], self._y_out[:size]
 
     def gather(self, size: int, position: int, epoch: int) -> None:
-        """Gather a batch into ``places(size)``, from a position in the present order.
+        """Gather a batch into ``places(size)``; batches of an epoch must be gathered from its first on.
 
         Args:
             size: number of samples.
-            position: number of samples in the order before the batch.
-            epoch: epoch, counted from 0, for which the augmentation is drawn.
+            position: number of samples of the epoch before the batch.
+            epoch: epoch, counted from 0.
         """
+        self._shuffle(epoch, position)
         x, y = self.places(size)
         if self._as_is:
             _take(self._x, self._order, position, x)
@@ -240,12 +244,37 @@ class Batches(Guided):
             collect(images, self._order, position, epoch, self._options, out)
         _take(self._y, self._order, position, y)
 
-    def advance(self, size: int, batches: int = 1) -> None:
-        """Move the position past ``batches`` batches of ``size`` samples each, within one epoch."""
-        self.position += size * batches
-        if self.position == self.per_epoch:
-            self.epoch_index, self.position = self.epoch_index + 1, 0
-            self._shuffle()
+    def coming_batches(self, places: np.ndarray) -> list[int]:
+        """Return the size of each of the next batches.
+
+        The present position must be a multiple of the batch size.
+
+        Args:
+            places: int64 array of shape (batches, 2 or more), whose first two columns are filled with the position in
+                the epoch and the epoch of each batch.
+        """
+        each, size, first, epoch = len(self), self.batch_size, self.position // self.batch_size, self.epoch_index
+        sizes: list[int] = []
+        while len(sizes) < len(places):
+            some = places[len(sizes) : len(sizes) + each - first]
+            some[:, 0] = range(first * size, (first + len(some)) * size, size)
+            some[:, 1] = epoch
+            sizes += [size] * len(some)
+            if first + len(some) == each:
+                sizes[-1] = self.shortest
+            first, epoch = 0, epoch + 1
+        return sizes
+
+    def advance(self, batches: int) -> None:
+        """Move past the next batches, which were gathered by ``gather``.
+
+        The present position must be a multiple of the batch size.
+        """
+        before = self.epoch_index
+        epochs, number = divmod(self.position // self.batch_size + batches, len(self))
+        self.epoch_index, self.position = before + epochs, number * self.batch_size
+        if self.epoch_index != before:
+            self._shuffle(self.epoch_index, 0)
 
     def epoch(self) -> Iterator[Data]:
         """Yield the remaining batches of the current epoch. Each is valid until the next one."""

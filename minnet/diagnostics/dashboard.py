@@ -79,6 +79,9 @@ class Dashboard(Callback):
             monitor.on_start(trainer)
         self.verdicts = []
 
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        return any(monitor.looks_at(trainer, step) for monitor in self.monitors)
+
     def before_update(self, trainer: Run, record: Record) -> None:
         """Run the monitors."""
         for monitor in self.monitors:

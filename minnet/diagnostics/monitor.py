@@ -57,6 +57,9 @@ class Monitor(Callback):
         if trainer.step == 0:
             self._clear()
 
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        return self._moments.ahead(trainer, step)
+
     def _clear(self) -> None:
         self._steps: list[int] = []
         self._rows: dict[str, list[np.ndarray]] = {}

@@ -41,6 +41,9 @@ class Snapshots(Callback):
         if trainer.step == 0:
             self.members, self.steps = [], []
 
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        return self._moments.ahead(trainer, step)
+
     def on_step(self, trainer: Run, record: Record) -> None:
         if not self._moments.now(trainer, record.step):
             return

@@ -10,6 +10,8 @@ from numba.extending import intrinsic
 from . import cache, calls
 from .denormals import FlushingCompiler
 
+IS_COMPILED = not config.DISABLE_JIT  # False where Python runs the kernels
+
 # Not fastmath=True: that also promises "no NaN, no infinity", and isfinite() would then lie.
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 

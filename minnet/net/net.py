@@ -55,6 +55,7 @@ class Net(Passes, Guided):
         lock: an RLock that every pass holds. If several threads use the net, hold it (``with net.lock``) from
             ``forward`` to the last use of its results: ``backward``, the scores, ``activations()``.
         objective: parts of the loss that ``loss_and_grads`` or ``loss`` returned last.
+        generation: how often memory for passes was allocated; it rises with each batch that is the largest so far.
     """
 
     def __init__(
@@ -119,6 +120,10 @@ class Net(Passes, Guided):
         self._frozen = names
         self._run.resting = frozenset(node.name for node in self._root.walk() if node.rests(names))
         self.least_batch = self._least_batch()
+
+    def all_layers(self) -> list[Layer]:
+        """Return every layer, including those inside others."""
+        return [node.layer for node in self._root.walk()]
 
     def _least_batch(self) -> tuple[int, str | None]:
         nodes = [node for node in self._root.walk() if node.name not in self._run.resting]

@@ -15,6 +15,7 @@ from ..layers import Chain
 from ..layers.base import Observer, Pass
 from ..layers.memory import Memory, Run
 from ..layers.spec import Shape
+from .objective import Objective
 from .vectors import Vectors
 
 CHUNK = 256  # samples per pass in prediction and evaluation, so that memory does not grow with the data
@@ -38,6 +39,7 @@ class Passes(Vectors):
     input_shape: Shape
     output_shape: Shape
     least_batch: tuple[int, str | None]
+    objective: Objective
     _run: Run
 
     def _own_memory(self) -> None:
@@ -46,6 +48,7 @@ class Passes(Vectors):
         self._training_thread: int | None = None  # the thread that trains the net now
         self._training_depth = 0  # how many begin_training await their end_training
         self._capacity = 0
+        self.generation = 0
         self._batches: dict[int, _Batch] = {}
         self._seen: tuple[np.ndarray, _Batch] | None = None  # input and memory of the last forward pass
 
@@ -76,6 +79,7 @@ class Passes(Vectors):
             self._batches.clear()
             self._seen = None
             self._capacity = n
+            self.generation += 1
         if n not in self._batches:
             weights, hits = np.empty(n, self.dtype), np.empty(n, np.bool_)
             self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, hits)
@@ -173,6 +177,10 @@ class Passes(Vectors):
             check_place("backward", "dx", dx, x.shape, self.dtype)
         with self.lock:
             self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
+
+    def note_pass(self, x: np.ndarray, objective: Objective) -> None:
+        """Record that a training pass over x was made by compiled code, which used the memory of this net."""
+        self._seen, self.objective = (x, self._batch(len(x))), objective
 
     def activations(self) -> dict[str, np.ndarray]:
         """Return the output of each top-level layer in the last forward pass, by place; valid until the next pass.

@@ -50,7 +50,6 @@ class Optimizer(Guided):
         grouped: names of the tensors of each group, by the name of the group.
         is_evaluating: whether params are now the point to predict with, of a rule that trains at another
             (``evaluating``).
-        grad_norm: norm of the last gradient before clipping; NaN unless clip_norm is set.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class Optimizer(Guided):
         self._varying: list[Part] = []
         self._evaluate_schedules(0)
         self.schedules = self._schedules()
-        self.grad_norm = math.nan
+        self._norm = np.full(3, math.nan)  # sums, and the norm, of the last gradient that was clipped
         self.is_evaluating = False
         division = divide(rule, self.weight_decay, self.groups, tensors)
         self.grouped, self.frozen = division.grouped, division.frozen
@@ -194,18 +193,23 @@ class Optimizer(Guided):
         """
         return self._state.named()
 
-    def hyperparameters(self, *, lr_factor: float = 1.0) -> dict[str, float]:
-        """Return the values of all ``schedules`` at the next step, by name.
+    def hyperparameters(self, *, lr_factor: float = 1.0, step: int | None = None) -> dict[str, float]:
+        """Return the values of all ``schedules`` by name.
 
-        Learning rates of groups are multiplied by ``lr_factor``, as in ``step``.
+        Args:
+            lr_factor: factor of the learning rates of groups, as in ``Optimizer.step``.
+            step: step, counted from 0; None for the next one.
 
         Raises:
             ValueError: a value is out of its range.
         """
-        self._evaluate_schedules(self.steps)
+        if not self.schedules:
+            return {}
+        step = self.steps if step is None else step
+        self._evaluate_schedules(step)
         rates = {f"{name} lr" for name in names_of(self.groups)}
         return {
-            name: float(schedule(self.steps)) * (lr_factor if name in rates else 1.0)
+            name: float(schedule(step)) * (lr_factor if name in rates else 1.0)
             for name, schedule in self.schedules.items()
         }
 
@@ -259,13 +263,27 @@ class Optimizer(Guided):
         rate = checks.non_negative("Optimizer.step", "lr", lr(self.steps) if callable(lr) else lr)
         if lr_factor != 1.0:
             rate *= checks.non_negative("Optimizer.step", "lr_factor", lr_factor)
-        bound = self.clip_norm
-        if self._varying or isinstance(bound, Schedule):
-            bound = self._evaluate_schedules(self.steps)
         if self.searches and (loss is None or evaluate is None):
             raise ValueError(
                 f"Optimizer.step: expected loss=... and evaluate=... for {self.rule}; got {loss}, {evaluate}"
             )
+        self.update(rate, lr_factor, loss, evaluate)
+        self.steps += 1
+
+    def update(
+        self,
+        rate: float,
+        lr_factor: float = 1.0,
+        loss: float | None = None,
+        evaluate: Callable[[], float] | None = None,
+    ) -> None:
+        """Do what ``step`` does, without checking the arguments and without counting the step.
+
+        ``rate`` is the learning rate times ``lr_factor``.
+        """
+        bound = self.clip_norm
+        if self._varying or isinstance(bound, Schedule):
+            bound = self._evaluate_schedules(self.steps)
         t = self.steps + 1
         self._change_gradients(bound, t)
         if self._prepares:
@@ -280,7 +298,23 @@ class Optimizer(Guided):
                 part.apply(own, t)
             if self._limit is not None and own > 0:  # with a rate of 0, weights beyond the bound must not change
                 self._limit(part.tensors)
-        self.steps += 1
+
+    def all_rules(self) -> list[Rule]:
+        """Return every rule in use, including those inside others."""
+        found: list[Rule] = [part.rule for part in self._parts]
+        for rule in found:
+            found += [value for value in vars(rule).values() if isinstance(value, Rule)]
+        return found
+
+    def is_steady(self) -> bool:
+        """Return whether all updates with the same learning rate do the same, apart from the first."""
+        varying = isinstance(self.clip_norm, Schedule) or any(part.varies for part in self._parts)
+        return not varying and all(part.rule.steady for part in self._parts)
+
+    @property
+    def grad_norm(self) -> float:
+        """Norm of the last gradient before clipping; NaN unless ``clip_norm`` is set."""
+        return float(self._norm[2])
 
     def _change_gradients(self, bound: float | None, t: int) -> None:
         """Clip the gradients, let combinators change them, and refuse spikes in short ones.
@@ -289,7 +323,12 @@ class Optimizer(Guided):
             FloatingPointError: a gradient is not finite, or too large to be squared.
         """
         if bound is not None:
-            self.grad_norm = limit_norm("Optimizer", self._clipped, bound)
+            before = self.grad_norm
+            try:
+                limit_norm("Optimizer", self._clipped, bound, self._norm)
+            except FloatingPointError:
+                self._norm[2] = before
+                raise
         for source, varies, runs in self._changers:
             (source.at(self.steps) if varies else source).change_gradients(runs, t=t)
         for grads, name, tensors in self._checked_first:

@@ -108,20 +108,37 @@ class Callback(Guided):
         """
 
     def before_update(self, trainer: Run, record: Record) -> None:
-        """Called in each step between the backward pass and the update, if the class overrides it.
+        """Called between the backward pass and the update of each step that the callback looks at.
 
         ``net.grads`` holds the gradient before clipping, and ``net.layer_passes()`` gives inputs and outputs of the
         layers. ``record`` is the same as in ``on_step``.
         """
 
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        """Return whether the callback has something to do in or after a step.
+
+        Steps that no callback looks at may be taken at one go by compiled code. ``before_update``, ``on_step`` and
+        ``between_steps`` are then not called for them, but ``on_epoch`` always is. Override this method in a class that
+        acts at some steps only. It does not hold for subclasses that override one of the other three methods and not
+        this one; they look at every step.
+
+        Args:
+            trainer: the run.
+            step: a step of the present epoch that is still to come, counted from 1.
+        """
+        return True
+
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Called after each step."""
+        """Called after each step that the callback looks at."""
 
     def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
         """Called after each epoch and its validation; entries may be added to ``row``, its row in the history."""
 
     def between_steps(self, trainer: Run) -> None:
-        """Called after each step, after ``on_step`` and ``on_epoch`` of all callbacks; ``trainer.save`` works here."""
+        """Called after ``on_step`` and ``on_epoch`` of all callbacks; ``trainer.save`` works here.
+
+        It is called after each step that some callback looks at, and after each epoch.
+        """
 
     def on_end(self, trainer: Run) -> None:
         """Called once when the run ends, for any reason, and again if a run that was left continues and ends."""
@@ -143,6 +160,29 @@ class Callback(Guided):
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state of ``state()``; raise ValueError, and change nothing, if it belongs to another class."""
         check_state(self, state, ())
+
+
+_AT_STEPS = ("before_update", "on_step", "between_steps")
+
+
+def acts_at_steps(callback: Callback) -> bool:
+    """Return whether a callback overrides a method that is called at steps."""
+    return any(getattr(type(callback), name) is not getattr(Callback, name) for name in _AT_STEPS)
+
+
+def watches(callback: Callback) -> bool:
+    """Return whether a callback overrides ``before_update``, which is called within a step."""
+    return type(callback).before_update is not Callback.before_update
+
+
+def looks_at(callback: Callback, trainer: Run, step: int) -> bool:
+    """Return whether a callback that acts at steps looks at this one; see ``Callback.looks_at``."""
+    for kind in type(callback).__mro__:
+        if "looks_at" in vars(kind):
+            return callback.looks_at(trainer, step)
+        if any(name in vars(kind) for name in _AT_STEPS) and not kind.__module__.startswith("minnet."):
+            break
+    return True
 
 
 def _shown(value: Any) -> str:

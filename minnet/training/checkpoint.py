@@ -110,6 +110,9 @@ class Checkpoint(Callback):
                 raise
             self._look_around(trainer)
 
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        return self._moments.ahead(trainer, step)
+
     def between_steps(self, trainer: Run) -> None:
         """Save if a checkpoint is due or the run is about to end."""
         epochs = trainer.history.epochs.rows

@@ -5,7 +5,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,40 @@ class Rows:
     """Rows of one kind, printed as a table.
 
     ``rows["loss"]`` is the column of that name as a list. ``for row in rows`` iterates over the rows, which are dicts.
+
+    Attributes:
+        rows: the rows, as a list.
     """
 
     def __init__(self, rows: list[Row] | None = None) -> None:
-        self.rows: list[Row] = rows if rows is not None else []
+        self._rows: list[Row] = rows if rows is not None else []
+        self._to_come: list[Iterable[Row]] = []  # rows that are made when somebody looks at them, and their number
+        self._coming = 0
+
+    @property
+    def rows(self) -> list[Row]:
+        if self._to_come:
+            to_come, self._to_come, self._coming = self._to_come, [], 0
+            for rows in to_come:
+                self._rows.extend(rows)
+        return self._rows
+
+    @rows.setter
+    def rows(self, rows: list[Row]) -> None:
+        self._rows, self._to_come, self._coming = rows, [], 0
+
+    def extend_later(self, rows: Iterable[Row], count: int) -> None:
+        """Add rows that are made when somebody looks at them.
+
+        Args:
+            rows: an iterator that makes the rows.
+            count: their number.
+        """
+        self._to_come.append(rows)
+        self._coming += count
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_rows": self.rows, "_to_come": [], "_coming": 0}
 
     def __getitem__(self, column: str) -> list[Any]:
         if not any(column in row for row in self.rows):
@@ -32,7 +62,7 @@ class Rows:
         return [row.get(column) for row in self.rows]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._rows) + self._coming
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,55 +12,38 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..data import Batches, Data
 from ..guide import Guided
 from ..net.losses import Loss
-from ..net.net import Net
-from ..optim.optimizer import Optimizer
 from ..schedules import Schedule
 from ..schedules.given import as_schedule
 from ..schedules.length import telling_steps, warn_of_length
 from ..schedules.schedule import resolved
 from ..storage import archive
 from . import ownership, resume
-from .callbacks import Callback, Record
+from .callbacks import Callback, Record, watches
 from .description import fingerprint
 from .divergence import DivergenceError
 from .history import History
 from .inputs import Rate, rate_at
+from .recorded import RecordedSteps
+from .replaying import Replaying
 from .state import State
 
 
-class Loop(Guided):
+class Loop(Replaying, Guided):
     """An iterator over the steps of a run."""
 
-    net: Net
-    optimizer: Optimizer
-    batches: Batches
-    callbacks: list[Callback]
-    validation: Data | None
     validation_weight: np.ndarray | None
     sample_weight: np.ndarray | None
     evaluate_training: int
-    history: History
     identity: str
-    step: int
-    steps: int
-    lr_factor: float
     leaving: str | None
     ended: bool
-    over: bool
-    epoch_so_far: tuple[float, float, float | None]  # see _start
-    good: State
-    latest: State
-    unproven: bool
     _lr: Schedule
     _batch_weights: np.ndarray
     _evaluated: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None
-    _watchers: list[Callback]
     _left: State | None
     _begun: bool
-    _amid: bool
 
     def _start(self) -> None:
         """Set the state of a run before its first step."""
@@ -75,11 +58,14 @@ class Loop(Guided):
         self.unproven = False
         self.ended = False
         self.over = True  # whether another run may use the callbacks
+        self._kept = None
+        self._epoch_by_epoch = True
         self._left = None  # state of a run that was left, from before ``on_end`` of the callbacks
         self._begun = False  # whether ``on_start`` of the callbacks was called
         self._amid = False  # whether a step has begun and not ended
-        # Most callbacks do not override before_update, and a step of a small net takes only about 10 us.
-        self._watchers = [c for c in self.callbacks if type(c).before_update is not Callback.before_update]
+        self.recorded = RecordedSteps(self.net, self.batches, self.optimizer)
+        if self.sample_weight is not None:
+            self.recorded.reason = self.recorded.reason or "the samples have weights"
 
     @property
     def lr(self) -> Schedule:
@@ -118,7 +104,19 @@ class Loop(Guided):
         return self
 
     def __next__(self) -> Record:
+        return self._advance(1)
+
+    def _advance(self, most: int) -> Record:
+        """Take the next step, and more of them, up to ``most``, if they are recorded and nobody looks at them.
+
+        Returns:
+            The record of the last step that was taken.
+        """
         self._expect_a_step()
+        return self._replay(most) or self._take_step()
+
+    def _take_step(self) -> Record:
+        """Take a step in Python."""
         # A rate or hyper-parameter that is out of its range raises its error here, before anything changes.
         lr, factor = rate_at(self._lr, self.step), self.lr_factor
         hyperparameters = self.optimizer.hyperparameters(lr_factor=factor)
@@ -179,7 +177,7 @@ class Loop(Guided):
         if self.unproven:  # the first loss after ``latest`` is finite
             self.good, self.latest, self.unproven = self.latest, self.good, False
         record = Record(self.step + 1, epoch, loss, lr * factor)
-        for callback in self._watchers:
+        for callback in filter(watches, self.callbacks):
             callback.before_update(self, record)
         try:
             if self.optimizer.searches:
@@ -207,14 +205,18 @@ class Loop(Guided):
     # After a step ----------------------------------------------------------------------------------------
 
     def _note(self, record: Record, hyperparameters: dict[str, float], newly: float, newly_right: float | None) -> None:
-        """Add the step to the history and call ``on_step``; finish the epoch if this was its last step."""
+        """Add the step to the history, and tell callbacks of it."""
         self.history.steps.rows.append(
             {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
         )
         loss, samples, right = self.epoch_so_far
         right = None if right is None or newly_right is None else right + newly_right
         self.epoch_so_far = loss + record.loss * newly, samples + newly, right
-        for callback in self.callbacks:
+        self._tell(record, self.callbacks)
+
+    def _tell(self, record: Record, callbacks: Iterable[Callback]) -> None:
+        """Call ``on_step`` of callbacks; finish the epoch if this was its last step."""
+        for callback in callbacks:
             callback.on_step(self, record)
         if self.batches.position == 0 or self.step == self.steps:
             self._end_epoch(record)

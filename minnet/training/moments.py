@@ -90,6 +90,14 @@ class Moments:
             self._find(trainer.lr, trainer.steps)
         return step in self._steps
 
+    def ahead(self, trainer: Run, step: int) -> bool:
+        """Return what ``now`` will return at a step of the present epoch that is still to come."""
+        if self.at != "epoch":
+            return self.now(trainer, step)
+        batches = trainer.batches
+        left = -(-(batches.per_epoch - batches.position) // batches.batch_size)
+        return step > self.start and (step == trainer.steps or step == trainer.step + left)
+
     def _find(self, schedule: Schedule, steps: int) -> None:
         # Events count steps from 0, records from 1.
         found = frozenset(event.step + 1 for event in schedule.events(steps) if event.kind == self.at)

@@ -46,8 +46,9 @@ def _bar(trainer: Run) -> Iterator[Callable[[Record], None]]:
     with tqdm(total=trainer.steps, initial=trainer.step, unit="step") as bar:
 
         def advance(record: Record) -> None:
-            bar.update()
-            if record.step % _BAR_EVERY == 0:
+            before = bar.n
+            bar.update(record.step - before)
+            if record.step // _BAR_EVERY > before // _BAR_EVERY:
                 figures = {"epoch": record.epoch, "loss": f"{record.loss:.4g}", "lr": f"{record.lr:.3g}"}
                 bar.set_postfix(figures, refresh=False)
 

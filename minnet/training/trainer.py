@@ -23,7 +23,7 @@ from .checkpoint import offer_older
 from .history import History
 from .inputs import Rate, WeightedData
 from .loop import Loop
-from .progress import Progress, shown
+from .progress import Progress, chosen, shown
 from .saved import Saved
 from .signals import leave_on_signals
 
@@ -67,6 +67,8 @@ class Trainer(Loop):
             such as ``ReduceOnPlateau`` set it. The history shows the products.
         leaving: why the run is to be interrupted after the current step, to be continued later; None if it is not.
         over: whether the run has ended, or cannot go on after an exception, so that other runs may use its callbacks.
+        recorded: the steps as they are recorded and replayed by compiled code. ``recorded.reason`` says why Python
+            takes every step, and is None where steps are recorded.
         identity: a random name, different for each run. A resumed run has the name of the run that it continues.
         columns: names in the rows of the history's epochs that do not come from callbacks, in order: ``epoch``,
             ``step``, ``loss``; ``accuracy`` if the loss classifies; with ``evaluate_training`` ``train_loss``,
@@ -228,6 +230,21 @@ class Trainer(Loop):
         if self.validation is not None:
             inputs.counting("Trainer validation", self.net, self.validation[1], self.validation_weight)
 
+    def summary(self) -> str:
+        """Return ``net.summary()``, followed by what the run does and by how its steps are taken."""
+        batches, reason = self.batches, self.recorded.reason
+        return "\n".join(
+            [
+                self.net.summary(),
+                f"{self.steps:,} steps, {self.step:,} of them done; {len(batches):,} an epoch, with batches of "
+                f"{batches.batch_size} of {batches.size:,} samples",
+                f"{self.optimizer.rule}, learning rate {self.lr}",
+                "Steps are recorded once and replayed by compiled code"
+                if reason is None
+                else f"Python takes every step, which is slower for small nets: {reason}",
+            ]
+        )
+
     # Running and resuming --------------------------------------------------------------------------------
 
     def run(self, progress: Progress = None) -> History:
@@ -242,7 +259,7 @@ class Trainer(Loop):
         with leave_on_signals(self), self.net.trained_here():
             try:
                 with shown(self, progress) as show:
-                    for record in self:
+                    for record in self._at_speed(epoch_by_epoch=chosen("Trainer.run", progress) == "lines"):
                         show(record)
             except KeyboardInterrupt:
                 self._stop_for_now("interrupted")

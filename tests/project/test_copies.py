@@ -19,6 +19,7 @@ from diverging_run import data, diverge, net
 import minnet as mn
 from minnet import diagnostics, schedules
 from minnet.gradcheck.numeric import StepError
+from minnet.kernels.replay import NotRecordableError
 from minnet.storage.tensorfile import TooManyPartsError
 
 for _module in pkgutil.walk_packages(mn.__path__, "minnet."):
@@ -85,6 +86,7 @@ ERRORS = {
     "DivergenceError": divergence,
     "CheckpointError": lambda: mn.CheckpointError("expected a whole file"),
     "StepError": lambda: StepError("expected a longer step"),
+    "NotRecordableError": lambda: NotRecordableError("its updates have another form at every step"),
     "TooManyPartsError": lambda: TooManyPartsError("expected fewer parts"),
 }
 

@@ -24,7 +24,7 @@ MODULES = {
 MODULES["minnet"] = MODULES.pop("__init__")
 
 # What each room may import of minnet, also for annotations and within functions. A room may import all of itself. The
-# three folders of kernels/ are rooms of their own; all may import what lies in kernels/ itself.
+# four folders of kernels/ are rooms of their own; all may import what lies in kernels/ itself.
 DOORS = {
     "checks": set(),
     "guide": set(),
@@ -34,13 +34,14 @@ DOORS = {
     "kernels.vector": {"kernels"},
     "kernels.passes": {"kernels", "kernels.vector"},
     "kernels.updates": {"kernels", "kernels.vector"},
+    "kernels.replay": {"kernels"},
     "plots": {"storage"},
     "schedules": {"checks", "guide", "plots"},
     "layers": {"checks", "guide", "streams", "kernels"},
     "net": {"checks", "guide", "streams", "kernels", "layers"},
     "optim": {"checks", "guide", "streams", "kernels", "layers", "net", "schedules"},
     "data": {"checks", "guide", "streams", "kernels"},
-    "training": {"checks", "guide", "streams", "storage", "plots", "schedules", "net", "optim", "data"},
+    "training": {"checks", "guide", "streams", "storage", "kernels", "plots", "schedules", "net", "optim", "data"},
     "averaging": {"checks", "streams", "kernels", "layers", "net", "data", "training"},
     "ensemble": {"checks", "guide", "streams", "storage", "net", "data", "training", "averaging"},
     "gradcheck": {"checks", "streams", "storage", "plots", "layers", "net", "optim"},
@@ -111,7 +112,8 @@ ALL_IMPORTS = {
 
 def room_of(module):
     first, *rest = module.split(".")
-    return f"{first}.{rest[0]}" if first == "kernels" and len(rest) > 1 else first
+    inner = f"{first}.{rest[0]}" if rest else first
+    return inner if inner in DOORS else first
 
 
 def first_level(module):

@@ -113,6 +113,7 @@ def test_a_step_that_was_broken_off_cannot_be_saved(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
+    trainer.recorded.reason = "the step is broken off in Python"
     monkeypatch.setattr(trainer.optimizer, "step", interrupted)  # after the gradient, before the update
     with pytest.raises(KeyboardInterrupt):
         next(trainer)

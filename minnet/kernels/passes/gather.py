@@ -9,7 +9,7 @@ from ..compile import exact_helper, helper, kernel, parallel_kernel
 from ..noise import at_step, draw
 
 _SERIAL = 120_000  # elements up to which waking a second thread costs more than it brings
-_HALF = np.uint64(32)
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @helper
@@ -70,6 +70,28 @@ def gather_parallel(x, order, position, epoch, stream, flip, crop, scale, mean, 
     base = at_step(stream, epoch)
     for i in prange(out.shape[0]):
         _gather_one(x, order[position + i], base, flip, crop, scale, mean, std, out[i])
+
+
+@helper
+def _below(bits, bound):
+    """floor(bits / 2^64 * bound) for a bound below 2^32: uniform over 0 .. bound - 1, but for 2^-32."""
+    bound = np.uint64(bound)
+    return np.int64(((bits >> _HALF) * bound + (((bits & _LOW) * bound) >> _HALF)) >> _HALF)
+
+
+@kernel
+def shuffle(order, stream, epoch, position):
+    """order = a permutation of 0 .. n - 1, a function of (stream, epoch), if the position in the epoch is 0.
+
+    Algorithm P of Knuth, The Art of Computer Programming 2, section 3.4.2 (Durstenfeld 1964).
+    """
+    if position == 0:
+        base = at_step(stream, epoch)
+        for i in range(order.size):
+            order[i] = i
+        for i in range(order.size - 1, 0, -1):
+            other = _below(draw(base, i), i + 1)
+            order[i], order[other] = order[other], order[i]
 
 
 @kernel

@@ -45,6 +45,8 @@ class Rule(Guided):
         numbers: names of single float64 numbers of state, such as a running product.
         shaped: whether ``apply`` needs one whole tensor at a time, in its own shape, for example for its norm or its
             rows. Other rules work element by element and are given the longest runs of elements that are treated alike.
+        steady: whether ``apply`` hands the same numbers to its kernels in all steps after the first that have the same
+            ``lr`` and ``decay``, which saves time when steps are replayed.
         searches: whether the rule evaluates several points per step (a line search) and defines ``search`` instead of
             ``apply``.
 
@@ -58,6 +60,7 @@ class Rule(Guided):
     slots: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[tuple[str, ...]] = ()
     shaped: ClassVar[bool] = False
+    steady: ClassVar[bool] = False
     searches: ClassVar[bool] = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import checks
+from ...kernels.passes.flat import fill
 from ...kernels.updates import gradients as kernels
 from .base import Hyper, Run
 from .combinators import Around
@@ -163,28 +164,24 @@ class AdaptiveClip(Around):
         super().change_gradients(runs, t=t)
 
 
-def limit_norm(who: str, grads: Sequence[np.ndarray], bound: float) -> float:
+def limit_norm(who: str, grads: Sequence[np.ndarray], bound: float, sums: np.ndarray | None = None) -> None:
     """Scale down flat arrays if their common Euclidean norm is above ``bound``.
 
     Args:
         who: name for error messages.
         grads: flat arrays, which are changed in place.
         bound: largest norm.
-
-    Returns:
-        The norm before scaling.
+        sums: float64 array (3,), whose last element is set to the norm before scaling; scratch memory if None.
 
     Raises:
-        FloatingPointError: the norm is not finite. Nothing has changed.
+        FloatingPointError: the norm is not finite. The arrays have not changed.
     """
-    sums = _sums.array
-    sums.fill(0)
+    sums = _sums.array if sums is None else sums
+    fill(sums, 0.0)
     finite = True
     for array in grads:
         finite = kernels.add_norm(array, sums)
-    norm = float(sums[2])
     if not finite:
-        raise FloatingPointError(f"{who}: expected a finite gradient to clip; got norm {norm}")
+        raise FloatingPointError(f"{who}: expected a finite gradient to clip; got norm {float(sums[2])}")
     for array in grads:
         kernels.limit(array, sums, float(bound))
-    return norm

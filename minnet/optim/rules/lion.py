@@ -34,6 +34,7 @@ class Lion(GuardedRule):
     beta1: Hyper = 0.9
     beta2: Hyper = 0.99
     slots: ClassVar[tuple[str, ...]] = ("mean",)
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Lion", "beta1", self.beta1)

@@ -40,6 +40,7 @@ class RMSprop(GuardedRule):
     eps: Hyper = 1e-8
     eps_in_root: bool = False
     slots: ClassVar[tuple[str, ...]] = ("squares",)
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)
@@ -79,6 +80,7 @@ class RMSpropMomentum(GuardedRule):
     eps_in_root: bool = False
     lr_in_velocity: bool = False
     slots: ClassVar[tuple[str, ...]] = ("squares", "velocity")
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)
@@ -118,6 +120,7 @@ class RMSpropCentred(GuardedRule):
     eps: Hyper = 1e-8
     eps_in_root: bool = False
     slots: ClassVar[tuple[str, ...]] = ("variance", "mean")
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)
@@ -158,6 +161,7 @@ class RMSpropCentredMomentum(GuardedRule):
     eps_in_root: bool = False
     lr_in_velocity: bool = False
     slots: ClassVar[tuple[str, ...]] = ("variance", "mean", "velocity")
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)

@@ -23,6 +23,8 @@ class SGD(GuardedRule):
     Conventions: PyTorch, Keras, scikit-learn and CS231n use the same form.
     """
 
+    steady: ClassVar[bool] = True
+
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         if not kernels.sgd(params, grads, cast(-lr), cast(-decay)):
@@ -53,6 +55,7 @@ class Momentum(GuardedRule):
     lr_in_velocity: bool = True
     dampening: Hyper = 0.0
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Momentum", "momentum", self.momentum)
@@ -90,6 +93,7 @@ class Nesterov(GuardedRule):
     momentum: Hyper = 0.9
     lr_in_velocity: bool = True
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Nesterov", "momentum", self.momentum)
@@ -123,6 +127,7 @@ class NesterovLookAhead(GuardedRule):
 
     momentum: Hyper = 0.9
     slots: ClassVar[tuple[str, ...]] = ("velocity", "position")
+    steady: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("NesterovLookAhead", "momentum", self.momentum)

@@ -1,0 +1,251 @@
+"""The steps of a training as a list of kernel calls, and the tables that the calls read."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from ..calls import Call, run_machine_code
+from .emit import Function, Line, Mark, Place, Total, emit
+
+_MOST_FUNCTIONS = 256  # of the process; the one that was used the longest time ago is dropped
+_functions: OrderedDict[tuple[Any, ...], tuple[Any, Function]] = OrderedDict()  # by structure
+
+
+class NotRecordableError(Exception):
+    """Says why a step cannot be recorded."""
+
+
+def signature_of(call: Call) -> tuple[Any, ...]:
+    """Return the Numba types of a call's arguments; compile the kernel for them if that is not done yet."""
+    signature = tuple(call.kernel.typeof_pyval(value) for value in call.args)
+    if signature not in call.kernel.overloads:
+        call.kernel.compile(signature)
+    return signature
+
+
+def returns_float64(call: Call) -> bool:
+    """Return whether the result of a call is a float64."""
+    return bool(_returns(call) == types.float64)
+
+
+def _returns(call: Call) -> Any:
+    """Return the Numba type of the result of a call."""
+    return call.kernel.overloads[signature_of(call)].signature.return_type
+
+
+class Program:
+    """A step as a list of kernel calls.
+
+    Add the calls of a step in their order, ``finish``, and then ``run`` as often as needed.
+
+    Args:
+        cursors: how many integers say where a step is, such as the position of its batch.
+    """
+
+    def __init__(self, cursors: int) -> None:
+        self._cursors = cursors
+        self._lines: list[Line | Total | Mark] = []
+        self._results = 0
+        self._arrays: dict[int, tuple[int, np.ndarray]] = {}  # by address: index in the table, and the array
+        self._constants: list[Any] = []
+        self._row: list[Any] = []  # numbers of the first row, for their types
+        self._update: list[tuple[Any, list[tuple[int, Any]], list[int]]] = []  # see ``row_of``
+
+    # Making it -------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        calls: Iterable[Call],
+        others: Iterable[tuple[Iterable[Call], int]] = (),
+        keep: Sequence[int] = (),
+    ) -> list[int]:
+        """Add calls whose numbers stay the same.
+
+        Args:
+            calls: the calls, in order.
+            others: pairs (the same calls with another value of a cursor, the cursor). Integers that differ are that
+                cursor.
+            keep: numbers of the calls, counted from 1, whose results are kept.
+
+        Returns:
+            The indices of the results that are kept.
+        """
+        calls = list(calls)
+        moved = [(list(theirs), cursor) for theirs, cursor in others]
+        kept = {}
+        for number, call in enumerate(calls, 1):
+            cursors = {
+                i: cursor
+                for theirs, cursor in moved
+                for i, (mine, other) in enumerate(zip(call.args, theirs[number - 1].args, strict=True))
+                if isinstance(mine, int | np.integer) and mine != other
+            }
+            places = tuple(
+                Place("cursor", cursors[i]) if i in cursors else self._place(value) for i, value in enumerate(call.args)
+            )
+            kept[number] = self._new_result() if number in keep else None
+            self._line(call, places, kept[number])
+        return [index for number in keep if (index := kept[number]) is not None]
+
+    def add_total(self, terms: Sequence[tuple[int, float | None]]) -> int:
+        """Add the objective, a sum of results times factors (None for 1), and return the index of its result.
+
+        A step ends if the objective is not finite.
+        """
+        placed = tuple(
+            (result, None if factor is None else self._constant(np.float64(factor))) for result, factor in terms
+        )
+        result = self._new_result()
+        self._lines.append(Total(placed, result))
+        return result
+
+    def add_mark(self) -> int:
+        """Add a 1 among the results, which shows that a step has come this far; return its index."""
+        result = self._new_result()
+        self._lines.append(Mark(result))
+        return result
+
+    def add_update(self, calls: Sequence[Call], following: Sequence[Call]) -> None:
+        """Add the calls of an update. Their numbers form a row of their own at every step.
+
+        Args:
+            calls: calls of one step.
+            following: calls of the step after it. Integers are part of the program unless they differ there.
+        """
+        for call, other in zip(calls, following, strict=True):
+            if _returns(call) not in (types.none, types.boolean):
+                raise NotRecordableError(f"an update computes with the result of the kernel {call.kernel.__name__}")
+            places: list[Place] = []
+            checked: list[tuple[int, Any]] = []
+            varying: list[int] = []
+            for i, (value, then) in enumerate(zip(call.args, other.args, strict=True)):
+                if isinstance(value, float | np.floating) or (_is_integer(value) and value != then):
+                    places.append(Place("row", len(self._row)))
+                    self._row.append(value)
+                    varying.append(i)
+                else:
+                    places.append(self._place(value))
+                    checked.append((i, value))
+            self._line(call, tuple(places), None)
+            self._update.append((call.kernel, checked, varying))
+
+    def finish(self) -> None:
+        """Compile the function, or take that of a program with the same structure."""
+        structure = (self._cursors, self._results, *(_structure(line) for line in self._lines))
+        found = _functions.get(structure)
+        if found is None:
+            found = emit(self._lines, self._cursors, self._results)
+        _functions[structure] = found
+        _functions.move_to_end(structure)
+        if len(_functions) > _MOST_FUNCTIONS:
+            _functions.popitem(last=False)
+        self._library: Any = found[0]  # the function works as long as this is kept
+        self._function: Function = found[1]
+        self._pointers = np.array(list(self._arrays), np.uint64)
+        self._words = np.array([_word(value) for value in self._constants] or [0], np.uint64)
+        self._addresses = self._pointers.ctypes.data, self._words.ctypes.data
+
+    def _line(self, call: Call, places: tuple[Place, ...], result: int | None) -> None:
+        self._lines.append(Line(call.kernel, signature_of(call), places, result, _returns(call) == types.boolean))
+
+    def _new_result(self) -> int:
+        self._results += 1
+        return self._results - 1
+
+    def _constant(self, value: Any) -> int:
+        self._constants.append(value)
+        return len(self._constants) - 1
+
+    def _place(self, value: Any) -> Place:
+        if isinstance(value, np.ndarray):
+            index, _ = self._arrays.setdefault(value.ctypes.data, (len(self._arrays), value))
+            return Place("array", index, value.shape, value.strides)
+        if value is None:
+            return Place("none", None)
+        if isinstance(value, tuple):
+            return Place("tuple", tuple(self._place(each) for each in value))
+        if isinstance(value, float | np.floating | np.uint64):
+            return Place("constant", self._constant(value))
+        return Place("fixed", int(value))
+
+    # Running it ------------------------------------------------------------------------------------------
+
+    def row_of(self, calls: Sequence[Call]) -> list[Any] | None:
+        """Return the row of an update that makes these calls; None if they do not belong to this program."""
+        if len(calls) != len(self._update):
+            return None
+        row: list[Any] = []
+        for (kernel, args), (own, checked, varying) in zip(calls, self._update, strict=True):
+            if kernel is not own:
+                return None
+            for i, value in checked:
+                if args[i] is not value and not _same(args[i], value):
+                    return None
+            row.extend([args[i] for i in varying])
+        return row
+
+    def table(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Return rows of numbers as rows of words, shape (steps, words)."""
+        words = np.zeros((len(rows), max(1, len(self._row))), np.uint64)
+        for i, example in enumerate(self._row):
+            column = [row[i] for row in rows]
+            if isinstance(example, np.float32):
+                words.view(np.float32)[:, 2 * i] = column
+            elif isinstance(example, float | np.floating):
+                words.view(np.float64)[:, i] = column
+            else:
+                words.view(np.int64)[:, i] = column
+        return words
+
+    def run(self, table: np.ndarray, cursors: np.ndarray) -> tuple[int, np.ndarray]:
+        """Run steps. Other Python threads can work meanwhile.
+
+        Args:
+            table: one row of words for each step, or one row for all steps.
+            cursors: C-contiguous int64 array of shape (steps, cursors).
+
+        Returns:
+            (steps that were completed, results of shape (steps, results) as words).
+        """
+        steps = len(cursors)
+        results = np.zeros((steps, self._results), np.uint64)
+        tables = *self._addresses, _address(table), _address(cursors), _address(results)
+        words = table.shape[1] if len(table) > 1 else 0
+        return run_machine_code(self._function, steps, words, *tables), results
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Return whether two arguments are the same number, or the same memory with the same shape."""
+    if isinstance(b, np.ndarray):
+        return (
+            isinstance(a, np.ndarray)
+            and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
+            and a.__array_interface__["data"] == b.__array_interface__["data"]
+        )
+    if isinstance(b, tuple):
+        return isinstance(a, tuple) and len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
+def _structure(line: Line | Total | Mark) -> tuple[Any, ...]:
+    if not isinstance(line, Line):
+        return type(line).__name__, *line
+    return (id(line.kernel), line.signature, line.places, line.result, line.guard)
+
+
+def _word(value: Any) -> int:
+    """Return the bits of a number, in a word of 64 bits."""
+    if isinstance(value, np.float32):
+        return int(value.view(np.uint32))
+    return int(np.float64(value).view(np.uint64)) if isinstance(value, float | np.floating) else int(value)

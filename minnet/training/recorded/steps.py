@@ -1,0 +1,319 @@
+"""Training steps that are recorded once and replayed.
+
+A step is a fixed list of kernel calls on fixed memory, because layers hold no state and a net owns all arrays. The
+list is made once: Python goes through a step while the kernels are only noted (``kernels.calls.noting``). From then on
+a compiled loop makes the calls (``kernels.replay``). The bits are those of a step that Python takes, because the same
+machine code works on the same arrays in the same order; all that Python does in a step is to choose the kernels.
+
+What changes from step to step is read from tables. Three cursors say where a step is: the position of its batch in
+the epoch, the epoch, and the number of the training pass, which keys the noise. The numbers of an update (learning
+rate, bias corrections) are computed by the rule itself: it is asked to update for each step while the kernels are
+noted, and the numbers that it hands to them become the row of the step.
+
+A guard is a kernel that returns whether the step may go on, such as the check that the batch is finite. Where a guard
+or the loss ends a step before its update, Python takes that step from its beginning and raises the error. Where a guard
+ends the update itself, the block says so, and Python makes the update of the same gradient again to raise the error.
+"""
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...data import Batches
+from ...kernels.replay import NotRecordableError, Program, Tape, noted_on, noting, returns_float64
+from ...net.net import Net
+from ...net.objective import Objective
+from ...optim.optimizer import Optimizer
+from .reasons import reason_against
+
+POSITION, EPOCH, PASS = range(3)  # cursors: samples before the batch in the epoch, epochs, training passes
+
+PATIENCE = 64  # steps that a run of a new kind takes in Python first
+_known_kinds: set[tuple[Any, ...]] = set()  # kinds of runs in this process that have been recorded
+_MOST_PROGRAMS = 64  # of one run; an update that has another form at every step is not recorded
+
+
+class Block(NamedTuple):
+    """Steps that were taken.
+
+    Attributes:
+        losses: objectives (steps,).
+        counted: for each step, the number of samples that count.
+        right: for each step, the number of samples that were classified correctly; None if the loss does not classify.
+        failed: whether one more step was begun, whose update failed. Its passes are done, and it is counted in
+            ``net.step`` and in the position of the batches.
+    """
+
+    losses: list[float]
+    counted: list[int]
+    right: list[int] | None
+    failed: bool = False
+
+    def part(self, first: int, end: int) -> "Block":
+        """Return some of the steps."""
+        right = None if self.right is None else self.right[first:end]
+        return Block(self.losses[first:end], self.counted[first:end], right)
+
+    def joined(self, other: "Block") -> "Block":
+        """Return these steps and others that follow them."""
+        right = None if self.right is None or other.right is None else self.right + other.right
+        return Block(self.losses + other.losses, self.counted + other.counted, right, other.failed)
+
+
+class Update(NamedTuple):
+    """The update of one step: the learning rate, before ``lr_factor`` and groups."""
+
+    lr: float
+    lr_factor: float
+
+
+class RecordedSteps:
+    """The steps of one net with its batches and its optimizer.
+
+    Attributes:
+        reason: why the steps cannot be recorded; None if they can.
+    """
+
+    def __init__(self, net: Net, batches: Batches, optimizer: Optimizer) -> None:
+        self.net, self.batches, self.optimizer = net, batches, optimizer
+        self.reason = reason_against(net, optimizer)
+        self._programs: dict[int, list[_Step]] = {}  # by batch size
+        self._kind: tuple[Any, ...] | None = None
+        self._first = 0  # steps of the optimizer before this run
+        self._depends: tuple[Any, ...] | None = None  # what the programs depend on
+        self._steady: dict[tuple[int, Update], _Row] = {}  # of updates that are always the same
+
+    def take(self, updates: list[Update]) -> Block | None:
+        """Take steps, one for each update; stop at a step that ends in an error.
+
+        Returns:
+            What was done; None if Python must take the next step.
+        """
+        if self.reason is not None or self.batches.position % self.batches.batch_size or not self._is_worth_it():
+            return None
+        self._forget_if_changed()
+        cursors = np.empty((len(updates), 3), np.int64)
+        sizes = self.batches.coming_batches(cursors)
+        cursors[:, PASS] = range(self.net.step, self.net.step + len(updates))
+        numbers = self.optimizer.numbers.copy()
+        try:
+            rows, later = self._rows(sizes, updates)
+        except NotRecordableError as error:
+            self.reason = str(error)
+            self.optimizer.numbers = numbers
+            return None
+        block = self._run(cursors, rows)
+        if later:
+            self.optimizer.numbers = [numbers, *later][len(block.losses)]
+        return block if block.losses or block.failed else None
+
+    def _is_worth_it(self) -> bool:
+        """Return whether to record now: compiling a function takes as long as some hundred steps of a small net.
+
+        A run of a new kind therefore takes its first steps in Python.
+        """
+        if self._depends is not None:
+            return True
+        if self._kind is None:
+            rules = (type(rule).__name__ for rule in self.optimizer.all_rules())
+            self._kind = (repr(self.net.layers), self.net.input_shape, self.batches.batch_size, *rules)
+            self._first = self.optimizer.steps
+        if self.optimizer.steps < self._first + PATIENCE and self._kind not in _known_kinds:
+            return False
+        _known_kinds.add(self._kind)
+        return True
+
+    def _forget_if_changed(self) -> None:
+        """Forget the programs if memory has moved, or if what they hold as fixed has changed.
+
+        Rules use scratch memory of the Python thread.
+        """
+        net = self.net
+        if self._depends is None:
+            net.reserve(self.batches.batch_size)  # before anything is recorded, since memory moves when it grows
+        fixed = net.l2, net.l1, net.max_norm, net.loss_function, net.frozen, self.optimizer.clip_norm
+        depends = (net.generation, threading.get_ident(), *fixed)
+        if depends != self._depends:
+            self._depends, self._programs, self._steady = depends, {}, {}
+
+    def _run(self, cursors: np.ndarray, rows: "list[_Row]") -> Block:
+        """Run the steps of these rows, up to the first that does not complete."""
+        block, failed, first, step = Block([], [], []), False, 0, rows[0].step
+        while first < len(rows):
+            step = rows[first].step
+            end = next((i for i in range(first, len(rows)) if rows[i].step is not step), len(rows))
+            done, results = step.program.run(_table(rows[first:end]), cursors[first:end])
+            step.read(results[:done], block)
+            failed = done < end - first and bool(results[done, step.updating])
+            if begun := done + failed:
+                self.net.step += begun
+                self.net.note_pass(step.batch[0], step.objective(results[begun - 1].view(np.float64)))
+                self.optimizer.steps += done
+                self.batches.advance(begun)
+            if done < end - first:
+                break
+            first = end
+        return block._replace(right=block.right if step.right is not None else None, failed=failed)
+
+    def _rows(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
+        """Return the row of each update, and the rule's numbers after it; no numbers if the rule keeps none."""
+        optimizer, first, steady = self.optimizer, self.optimizer.steps, self.optimizer.is_steady()
+        if steady and first > 0 and (known := self._steady_rows(sizes, updates)) is not None:
+            return known, []
+        found: list[_Row] = []
+        numbers: list[np.ndarray] = []
+        calls: Tape = []
+        try:
+            with noting(), noted_on(calls):
+                for i, (size, update) in enumerate(zip(sizes, updates, strict=True)):
+                    row = self._steady.get((size, update)) if steady and first + i > 0 else None
+                    if row is None:
+                        calls.clear()
+                        optimizer.steps = first + i
+                        optimizer.update(update.lr * update.lr_factor, update.lr_factor)
+                        row = self._row(size, update, calls)
+                        if steady and first + i > 0 and len(self._steady) < _MOST_PROGRAMS:
+                            self._steady[size, update] = row
+                    found.append(row)
+                    if optimizer.numbers.size:
+                        numbers.append(optimizer.numbers.copy())
+        finally:
+            optimizer.steps = first
+        return found, numbers
+
+    def _steady_rows(self, sizes: list[int], updates: list[Update]) -> "list[_Row] | None":
+        """Return the rows of updates that are always the same; None if some of them are not known yet."""
+        update, by_size = updates[0], {}
+        if any(other is not update and other != update for other in updates):
+            return None
+        for size in set(sizes):
+            row = self._steady.get((size, update))
+            if row is None:
+                return None
+            by_size[size] = row
+        return [by_size[size] for size in sizes]
+
+    def _row(self, size: int, update: Update, calls: Tape) -> "_Row":
+        """Return the row of an update that makes these calls; record the step if it is the first of its form."""
+        steps = self._programs.setdefault(size, [])
+        for step in steps:
+            numbers = step.program.row_of(calls)
+            if numbers is not None:
+                return _Row(step, numbers)
+        if sum(map(len, self._programs.values())) == _MOST_PROGRAMS:
+            raise NotRecordableError("its updates have another form at every step")
+        steps.append(self._record(size, update, calls))
+        numbers = steps[-1].program.row_of(calls)
+        assert numbers is not None
+        return _Row(steps[-1], numbers)
+
+    def _record(self, size: int, update: Update, calls: Tape) -> "_Step":
+        """Make the program of a step."""
+        optimizer, following = self.optimizer, calls
+        numbers, steps = optimizer.numbers.copy(), optimizer.steps
+        kernels = [call.kernel for call in calls]
+        try:
+            for later in range(1, _MOST_PROGRAMS):
+                optimizer.steps = steps + later
+                try:
+                    noted, _ = _noted(optimizer.update, update.lr * update.lr_factor, update.lr_factor)
+                except ValueError:  # a schedule leaves its range in a step to come, which will say so
+                    break
+                if [call.kernel for call in noted] == kernels:
+                    following = noted
+                    break
+        finally:
+            optimizer.numbers, optimizer.steps = numbers, steps
+        return _Step(self.net, self.batches, size, calls, following)
+
+
+class _Row:
+    """The numbers of the update of one step."""
+
+    def __init__(self, step: "_Step", numbers: list[Any]) -> None:
+        self.step, self.numbers = step, numbers
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """The numbers as a table for steps that all have them."""
+        return self.step.program.table([self.numbers])
+
+
+def _table(rows: list[_Row]) -> np.ndarray:
+    """Return the table of steps of one program."""
+    if len(rows) == 1 or all(row is rows[0] for row in rows):
+        return rows[0].words
+    return rows[0].step.program.table([row.numbers for row in rows])
+
+
+class _Step:
+    """The program of a step, and the meaning of its results.
+
+    Attributes:
+        program: the program.
+        batch: the arrays (x, y) that the batch is gathered into.
+        total: index of the objective.
+        updating: index of a 1 that is written before the update.
+        right: index of the number of correct samples; None if the loss does not classify.
+    """
+
+    def __init__(self, net: Net, batches: Batches, size: int, update: Tape, following: Tape) -> None:
+        self.program, self.size = Program(cursors=3), size
+        x, y = self.batch = batches.places(size)
+        gathered = [_noted(batches.gather, size, *cursor)[0] for cursor in ((0, 0), (size, 0), (0, 1))]
+        if not gathered[0]:
+            raise NotRecordableError(f"no kernel gathers data of dtypes {x.dtype} and {y.dtype}")
+        self.program.add(gathered[0], [(gathered[1], POSITION), (gathered[2], EPOCH)])
+        before, objective = net.step, net.objective
+        try:
+            passes, _ = _noted(net.loss_and_grads, x, y)
+            made = net.objective
+            later, _ = _noted(net.loss_and_grads, x, y)
+        finally:
+            net.step, net.objective = before, objective
+        self._l2, self._l1 = 0.5 * net.l2, net.l1
+        terms = self._terms(net, passes, made)
+        results = self.program.add(passes, [(later, PASS)], [number for number, _ in terms])
+        self._parts = [(result, factor) for result, (_, factor) in zip(results, terms, strict=True)]
+        self.total = self.program.add_total(self._parts)
+        counting, number = _noted(net.correct, y)
+        self.right = None if number is None else self.program.add(counting, keep=[int(number)])[0]
+        ignoring, counted = _noted(net.counted, y)  # all samples, or all less the number that a kernel returns
+        self._ignored = None if counted == size else self.program.add(ignoring, keep=[int(size - counted)])[0]
+        self.updating = self.program.add_mark()
+        self.program.add_update(update, following)
+        self.program.finish()
+
+    def _terms(self, net: Net, calls: Tape, made: Objective) -> list[tuple[int, float | None]]:
+        """Return the parts of the objective: (number of the call that returns it, what it is multiplied by)."""
+        number = int(made.data)
+        if made.data != number or not returns_float64(calls[number - 1]):
+            raise NotRecordableError(f"{net.loss_function} computes with the result of its kernel")
+        penalties = [(made.l2, self._l2), (made.l1, self._l1)]
+        return [(number, None), *((round(value / factor), factor) for value, factor in penalties if factor)]
+
+    def read(self, results: np.ndarray, block: Block) -> None:
+        """Add steps to a block."""
+        block.losses.extend(results[:, self.total].view(np.float64).tolist())
+        if self._ignored is None:
+            block.counted.extend([self.size] * len(results))
+        else:
+            block.counted.extend((self.size - results[:, self._ignored].view(np.int64)).tolist())
+        if self.right is not None and block.right is not None:
+            block.right.extend(results[:, self.right].tolist())
+
+    def objective(self, results: np.ndarray) -> Objective:
+        """Return the objective of a step with these results."""
+        values = iter(float(results[i]) * (1.0 if factor is None else factor) for i, factor in self._parts)
+        return Objective(next(values), next(values) if self._l2 else 0.0, next(values) if self._l1 else 0.0)
+
+
+def _noted(function: Callable[..., Any], *args: Any) -> tuple[Tape, Any]:
+    """Return the kernel calls that a function makes, and what it returns where a kernel returns its call's number."""
+    calls: Tape = []
+    with noted_on(calls):
+        made = function(*args)
+    return calls, made

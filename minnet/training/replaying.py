@@ -1,0 +1,194 @@
+"""Recorded steps in the training loop: many are taken at one go and then entered in the history one by one."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
+
+import numpy as np
+
+from ..data import Batches, Data
+from ..net.net import Net
+from ..optim.optimizer import Optimizer
+from .callbacks import Callback, Record, Run, acts_at_steps
+from .history import History
+from .recorded import Ahead, Block, RecordedSteps, Update, look_ahead
+from .state import State
+
+_AT_ONE_GO = 0.05  # seconds that a go takes at most, about: signals and progress bars wait for its end
+
+
+class Replaying:
+    """The part of a ``Loop`` that takes recorded steps. ``Loop`` declares and sets most of the attributes."""
+
+    net: Net
+    optimizer: Optimizer
+    batches: Batches
+    callbacks: list[Callback]
+    validation: Data | None
+    history: History
+    step: int
+    steps: int
+    lr_factor: float
+    epoch_so_far: tuple[float, float, float | None]
+    good: State
+    latest: State
+    unproven: bool
+    over: bool
+    recorded: RecordedSteps
+    _evaluated: Any
+    _amid: bool
+    # State before several epochs that are taken at one go, and state before the last of them; None until there are any.
+    _kept: tuple[State, State] | None
+    _epoch_by_epoch: bool  # whether each epoch ends a go
+
+    def _at_speed(self, epoch_by_epoch: bool) -> Iterator[Record]:
+        """Take all steps, many at one go where possible; yield the last record of each go."""
+        iter(self)  # type: ignore[call-overload]  # ``Loop`` is an iterator
+        self._epoch_by_epoch, most = epoch_by_epoch, 1
+        try:
+            while True:
+                start, before = time.perf_counter(), self.step
+                try:
+                    record = self._advance(most)
+                except StopIteration:
+                    return
+                each = (time.perf_counter() - start) / (self.step - before)
+                most = max(1, min(2 * most, int(_AT_ONE_GO / each)))
+                yield record
+        finally:
+            self._epoch_by_epoch = True
+
+    def _replay(self, most: int) -> Record | None:
+        """Take up to ``most`` recorded steps; return None if Python must take the next step."""
+        if self.recorded.reason is not None:
+            return None
+        left = min(len(self.batches) - self.batches.position // self.batches.batch_size, self.steps - self.step)
+        if most > left and not self._epoch_by_epoch and self._nobody_looks_at_epochs():
+            record = self._take_epochs(look_ahead(cast(Run, self), most))
+            if record is not None:
+                return record
+        ahead = look_ahead(cast(Run, self), min(most, left))
+        if not ahead.updates:
+            return None
+        epoch = self.batches.epoch_index + 1
+        with self._under_way():
+            block = self._take(ahead.updates)
+            if block is None:
+                return None
+            if self.unproven:  # the first loss after ``latest`` is finite
+                self.good, self.latest, self.unproven = self.latest, self.good, False
+            record = self._enter(epoch, ahead, block)
+            if block.failed:
+                self._update_again(epoch, ahead.updates[len(block.losses)])
+            self._tell(record, ahead.looking if len(block.losses) == len(ahead.updates) else ())
+        self._rest()
+        return record
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Within this context a step is under way; after an exception the run cannot go on."""
+        self._amid = True
+        try:
+            yield
+        except BaseException:
+            self.over = True
+            raise
+        self._amid = False
+
+    def _take(self, updates: list[Update]) -> Block | None:
+        self.net.begin_training()  # other threads predict before or after these steps
+        try:
+            return self.recorded.take(updates)
+        finally:
+            self.net.end_training()
+
+    def _enter(self, epoch: int, ahead: Ahead, block: Block) -> Record:
+        """Add steps of one epoch to the history and to ``epoch_so_far``; return the record of the last one."""
+        taken = len(block.losses)
+        self.history.steps.extend_later(_rows(self.step + 1, epoch, block.losses, ahead), taken)
+        loss, samples, right = self.epoch_so_far
+        for value, counted in zip(block.losses, block.counted, strict=True):  # one by one, as steps in Python are added
+            loss, samples = loss + value * counted, samples + counted
+        right = None if right is None or block.right is None else right + sum(block.right)
+        self.epoch_so_far = loss, samples, right
+        self.step += taken
+        last = ahead.updates[taken - 1]
+        return Record(self.step, epoch, block.losses[-1] if taken else np.nan, last.lr * last.lr_factor)
+
+    def _update_again(self, epoch: int, update: Update) -> NoReturn:
+        """Make the update that failed in compiled code, on the same gradient, to raise its error."""
+        try:
+            self.optimizer.update(update.lr * update.lr_factor, update.lr_factor)
+        except FloatingPointError as error:
+            self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
+        raise RuntimeError(f"Trainer: expected the update of step {self.step + 1} to fail as it did in compiled code")
+
+    # Several epochs at one go ----------------------------------------------------------------------------
+
+    def _nobody_looks_at_epochs(self) -> bool:
+        """Return whether the run is at the start of an epoch, and nothing but the history notes the end of epochs."""
+        if self.batches.position or self.validation is not None or self._evaluated is not None:
+            return False
+        return not any(
+            acts_at_steps(callback) or type(callback).on_epoch is not Callback.on_epoch for callback in self.callbacks
+        )
+
+    def _take_epochs(self, ahead: Ahead) -> Record | None:
+        """Take several whole epochs at one go, or all that is left of the run.
+
+        Returns:
+            The record of the last step. None if these are no more than one epoch, or if one of their steps failed:
+            all of them are undone then, and epochs are taken one by one from there on.
+        """
+        each, count, first = len(self.batches), len(ahead.updates), self.batches.epoch_index
+        if self.step + count < self.steps:
+            count -= count % each
+        last = (count - 1) // each * each  # steps before the last epoch
+        if last <= 0:
+            return None
+        before, amid = self._kept = self._kept or (State(self.net, self.optimizer), State(self.net, self.optimizer))
+        before.take(self.net, self.optimizer)
+        with self._under_way():
+            block = self._take(ahead.updates[:last])
+            if block is not None and len(block.losses) == last:
+                amid.take(self.net, self.optimizer)
+                end = self._take(ahead.updates[last:count])
+                block = block.joined(end) if end is not None else None
+            if block is None or len(block.losses) < count or not np.isfinite(self.net.params).all():
+                before.put_back(self.net, self.optimizer)
+                self.batches.seek(first)
+                self._epoch_by_epoch = True
+                return None
+            self._kept, self.good = (before, self.good), amid
+            for start in range(0, count, each):
+                record = self._enter(
+                    first + 1 + start // each, ahead.part(start, start + each), block.part(start, start + each)
+                )
+                self._end_epoch(record)
+        self._rest()
+        return record
+
+    # What ``Loop`` does ----------------------------------------------------------------------------------
+
+    def _advance(self, most: int) -> Record:
+        raise NotImplementedError
+
+    def _tell(self, record: Record, callbacks: Sequence[Callback]) -> None:
+        raise NotImplementedError
+
+    def _end_epoch(self, record: Record) -> None:
+        raise NotImplementedError
+
+    def _rest(self) -> None:
+        raise NotImplementedError
+
+    def _fail(self, expected: str, got: str) -> NoReturn:
+        raise NotImplementedError
+
+
+def _rows(first: int, epoch: int, losses: list[float], ahead: Ahead) -> Iterator[dict[str, Any]]:
+    """Make the history's rows of steps of one epoch."""
+    steps = zip(losses, ahead.updates, ahead.hyperparameters, strict=False)  # the last steps may not have been taken
+    for step, (loss, update, values) in enumerate(steps, first):
+        yield {"step": step, "epoch": epoch, "loss": loss, "lr": update.lr * update.lr_factor, **values}
