@@ -86,7 +86,7 @@ def test_every_claim_on_rules_and_rates_has_one_row(reproduce):
 
 def test_the_script_writes_table_page_and_figures(tmp_path):
     (tmp_path / "index.html").write_text("the page of all claims")
-    command = [sys.executable, str(SCRIPT), "N9", "N10", "--out", str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), "N9", "N10", "--out", str(tmp_path), "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "N9: with small weights" in done.stdout
     assert "2 claims in" in done.stdout
