@@ -26,14 +26,16 @@ def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
     check_twin(name, twin, make, shape, terms, dtype)
 
 
-@twin_of(update.sgd, make_update(-0.1, -0.2), [*FLAT, LARGE])
+@twin_of(update.sgd, make_update(-0.1, -0.2), FLAT)
+@twin_of(update.sgd_parallel, make_update(-0.1, -0.2), [LARGE])
 def sgd(p, g, rate, pull):
     for i in range(p.size):
         p[i] = (1 - rate * pull) * p[i] + rate * g[i]
     return True
 
 
-@twin_of(update.momentum, make_update("any", 0.2, -0.1, 0.5, 0.2), [*FLAT, LARGE])
+@twin_of(update.momentum, make_update("any", 0.2, -0.1, 0.5, 0.2), FLAT)
+@twin_of(update.momentum_parallel, make_update("any", 0.2, -0.1, 0.5, 0.2), [LARGE])
 def momentum(p, g, v, rest, gain, rate, pull):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + gain * g[i]
@@ -41,7 +43,8 @@ def momentum(p, g, v, rest, gain, rate, pull):
     return True
 
 
-@twin_of(update.nesterov, make_update("any", 0.2, -0.1, 0.5, 0.2), [*FLAT, LARGE])
+@twin_of(update.nesterov, make_update("any", 0.2, -0.1, 0.5, 0.2), FLAT)
+@twin_of(update.nesterov_parallel, make_update("any", 0.2, -0.1, 0.5, 0.2), [LARGE])
 def nesterov(p, g, v, rest, gain, rate, pull):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + gain * g[i]
@@ -49,7 +52,8 @@ def nesterov(p, g, v, rest, gain, rate, pull):
     return True
 
 
-@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.2, 0.1, 0.01), [*FLAT, LARGE])
+@twin_of(update.nesterov_look_ahead, make_update("any", "any", 0.2, 0.1, 0.01), FLAT)
+@twin_of(update.nesterov_look_ahead_parallel, make_update("any", "any", 0.2, 0.1, 0.01), [LARGE])
 def nesterov_look_ahead(p, g, v, x, rest, lr, decay):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] - lr * g[i]
@@ -58,7 +62,8 @@ def nesterov_look_ahead(p, g, v, x, rest, lr, decay):
     return True
 
 
-@twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
+@twin_of(update.adagrad, make_update("positive", 0.1, 0.02, 0.03, 0.01), FLAT)
+@twin_of(update.adagrad_parallel, make_update("positive", 0.1, 0.02, 0.03, 0.01), [LARGE])
 def adagrad(p, g, s, lr, eps_root, eps, decay):
     for i in range(p.size):
         s[i] = s[i] + g[i] ** 2
@@ -66,7 +71,8 @@ def adagrad(p, g, s, lr, eps_root, eps, decay):
     return True
 
 
-@twin_of(update.rmsprop, make_update("positive", 0.2, 0.1, 0.02, 0.03, 0.01), [*FLAT, LARGE])
+@twin_of(update.rmsprop, make_update("positive", 0.2, 0.1, 0.02, 0.03, 0.01), FLAT)
+@twin_of(update.rmsprop_parallel, make_update("positive", 0.2, 0.1, 0.02, 0.03, 0.01), [LARGE])
 def rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
         s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
@@ -74,7 +80,8 @@ def rmsprop(p, g, s, rest, lr, eps_root, eps, decay):
     return True
 
 
-@twin_of(update.adadelta, make_update("positive", "positive", 0.2, 0.5, 0.02, 0.01), [*FLAT, LARGE])
+@twin_of(update.adadelta, make_update("positive", "positive", 0.2, 0.5, 0.02, 0.01), FLAT)
+@twin_of(update.adadelta_parallel, make_update("positive", "positive", 0.2, 0.5, 0.02, 0.01), [LARGE])
 def adadelta(p, g, s, d, rest, lr, eps, decay):
     for i in range(p.size):
         s[i] = (1 - rest) * s[i] + rest * g[i] ** 2
@@ -87,7 +94,12 @@ def adadelta(p, g, s, d, rest, lr, eps, decay):
 @twin_of(
     update_adam.adam,
     make_update("any", "positive", 0.1, 0.02, 0.1, 1.5, 0.02, 0.02),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update_adam.adam_parallel,
+    make_update("any", "positive", 0.1, 0.02, 0.1, 1.5, 0.02, 0.02),
+    [LARGE],
 )
 def adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
     for i in range(p.size):
@@ -100,7 +112,12 @@ def adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
 @twin_of(
     update.rmsprop_momentum,
     make_update("positive", "any", 0.2, 0.3, 0.7, -0.1, 0.02, 0.03, 0.01),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update.rmsprop_momentum_parallel,
+    make_update("positive", "any", 0.2, 0.3, 0.7, -0.1, 0.02, 0.03, 0.01),
+    [LARGE],
 )
 def rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     for i in range(p.size):
@@ -113,7 +130,12 @@ def rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay
 @twin_of(
     update.rmsprop_centred,
     make_update("positive", "any", 0.2, 0.1, 0.02, 0.03, 0.01),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update.rmsprop_centred_parallel,
+    make_update("positive", "any", 0.2, 0.1, 0.02, 0.03, 0.01),
+    [LARGE],
 )
 def rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
     for i in range(p.size):
@@ -126,7 +148,12 @@ def rmsprop_centred(p, g, s, m, rest, lr, eps_root, eps, decay):
 @twin_of(
     update.rmsprop_centred_momentum,
     make_update("positive", "any", "any", 0.2, 0.3, 0.7, -0.1, 0.02, 0.03, 0.01),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update.rmsprop_centred_momentum_parallel,
+    make_update("positive", "any", "any", 0.2, 0.3, 0.7, -0.1, 0.02, 0.03, 0.01),
+    [LARGE],
 )
 def rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
     for i in range(p.size):
@@ -140,7 +167,12 @@ def rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root,
 @twin_of(
     update_adam.amsgrad,
     make_update("any", "positive", "positive", 0.1, 0.2, 0.1, 1.5, 0.02, 0.02),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update_adam.amsgrad_parallel,
+    make_update("any", "positive", "positive", 0.1, 0.2, 0.1, 1.5, 0.02, 0.02),
+    [LARGE],
 )
 def amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     for i in range(p.size):
@@ -151,7 +183,8 @@ def amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     return True
 
 
-@twin_of(update_adam.adamax, make_update("any", "positive", 0.1, 0.2, 0.1, 0.02, 0.03, 0.02), [*FLAT, LARGE])
+@twin_of(update_adam.adamax, make_update("any", "positive", 0.1, 0.2, 0.1, 0.02, 0.03, 0.02), FLAT)
+@twin_of(update_adam.adamax_parallel, make_update("any", "positive", 0.1, 0.2, 0.1, 0.02, 0.03, 0.02), [LARGE])
 def adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
     for i in range(p.size):
         m[i] = (1 - rest1) * m[i] + rest1 * g[i]
@@ -164,7 +197,12 @@ def adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
 @twin_of(
     update_adam.nadam,
     make_update("any", "positive", 0.1, 0.02, 0.1, 0.3, 1.5, 0.02, 0.02),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update_adam.nadam_parallel,
+    make_update("any", "positive", 0.1, 0.02, 0.1, 0.3, 1.5, 0.02, 0.02),
+    [LARGE],
 )
 def nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
     for i in range(p.size):
@@ -174,7 +212,8 @@ def nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
     return True
 
 
-@twin_of(update_adam.lion, make_update("any", 0.1, 0.3, 0.1, 0.02), [*FLAT, LARGE])
+@twin_of(update_adam.lion, make_update("any", 0.1, 0.3, 0.1, 0.02), FLAT)
+@twin_of(update_adam.lion_parallel, make_update("any", 0.1, 0.3, 0.1, 0.02), [LARGE])
 def lion(p, g, m, rest1, rest2, lr, decay):
     for i in range(p.size):
         p[i] = (1 - decay) * p[i] - lr * np.sign((1 - rest1) * m[i] + rest1 * g[i])
@@ -182,7 +221,8 @@ def lion(p, g, m, rest1, rest2, lr, decay):
     return True
 
 
-@twin_of(update_schedule_free.schedule_free_sgd, make_update("any", 0.1, 0.2, 0.05, 0.3), [*FLAT, LARGE])
+@twin_of(update_schedule_free.schedule_free_sgd, make_update("any", 0.1, 0.2, 0.05, 0.3), FLAT)
+@twin_of(update_schedule_free.schedule_free_sgd_parallel, make_update("any", 0.1, 0.2, 0.05, 0.3), [LARGE])
 def schedule_free_sgd(p, g, z, rate, pull, push, decay):
     for i in range(p.size):
         d = g[i] + decay * p[i]
@@ -194,7 +234,12 @@ def schedule_free_sgd(p, g, z, rate, pull, push, decay):
 @twin_of(
     update_schedule_free.schedule_free_adamw,
     make_update("any", "positive", 0.02, 0.1, 0.2, 0.05, 1.5, 0.02, 0.3),
-    [*FLAT, LARGE],
+    FLAT,
+)
+@twin_of(
+    update_schedule_free.schedule_free_adamw_parallel,
+    make_update("any", "positive", 0.02, 0.1, 0.2, 0.05, 1.5, 0.02, 0.3),
+    [LARGE],
 )
 def schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
     for i in range(p.size):

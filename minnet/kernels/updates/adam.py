@@ -10,46 +10,53 @@ import math
 
 from numba import prange
 
-from ..chunks import SERIAL, bounds, chunks
-from ..compile import helper, parallel_kernel
-from .means import decayed, kept, largest_slope, mean, taken
+from ..chunks import bounds, chunks
+from ..compile import helper, kernel, parallel_kernel
+from .means import decayed, forget, kept, largest_slope, mean, once, taken
 
 
 @helper
 def _adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
+    forget(m, rest1)
+    forget(v, rest2)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        first = mean(m[i], slope, rest1, rest1)
-        second = mean(v[i], slope * slope, rest2, rest2)
+        refused |= over
+        first = mean(m[i], slope, rest1)
+        second = mean(v[i], slope * slope, rest2)
         m[i] = first
         v[i] = second
         p[i] = decayed(p[i], decay, rate * first / (root_fix * math.sqrt(second) + eps))
     return refused
 
 
-@parallel_kernel
+@kernel
 def adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
     """m = beta1 m + rest1 g; v = beta2 v + rest2 g^2; p = (1 - decay) p - rate * m / (root_fix * sqrt(v) + eps)."""
+    return not _adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay)
+
+
+@parallel_kernel
+def adam_parallel(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay):
+    """``adam`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _adam(p, g, m, v, rest1, rest2, rate, root_fix, eps, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _adam(p[a:b], g[a:b], m[a:b], v[a:b], rest1, rest2, rate, root_fix, eps, decay)
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _adam(p[a:b], g[a:b], m[a:b], v[a:b], rest1, rest2, rate, root_fix, eps, decay)
     return refused == 0
 
 
 @helper
 def _amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
+    forget(m, rest1)
+    forget(v, rest2)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        first = mean(m[i], slope, rest1, rest1)
-        second = mean(v[i], slope * slope, rest2, rest2)
+        refused |= over
+        first = mean(m[i], slope, rest1)
+        second = mean(v[i], slope * slope, rest2)
         largest = max(w[i], second)
         m[i] = first
         v[i] = second
@@ -58,38 +65,42 @@ def _amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     return refused
 
 
-@parallel_kernel
+@kernel
 def amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
     """m, v as in adam; w = max(w, v); p = (1 - decay) p - rate * m / (root_fix * sqrt(w) + eps)."""
+    return not _amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay)
+
+
+@parallel_kernel
+def amsgrad_parallel(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay):
+    """``amsgrad`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _amsgrad(p, g, m, v, w, rest1, rest2, rate, root_fix, eps, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _amsgrad(
-                p[a:b],
-                g[a:b],
-                m[a:b],
-                v[a:b],
-                w[a:b],
-                rest1,
-                rest2,
-                rate,
-                root_fix,
-                eps,
-                decay,
-            )
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _amsgrad(
+            p[a:b],
+            g[a:b],
+            m[a:b],
+            v[a:b],
+            w[a:b],
+            rest1,
+            rest2,
+            rate,
+            root_fix,
+            eps,
+            decay,
+        )
     return refused == 0
 
 
 @helper
 def _adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
+    forget(m, rest1)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        first = mean(m[i], slope, rest1, rest1)
+        refused |= over
+        first = mean(m[i], slope, rest1)
         norm = max(kept(u[i], rest2), abs(slope) + eps_norm)
         m[i] = first
         u[i] = norm
@@ -97,80 +108,94 @@ def _adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
     return refused
 
 
-@parallel_kernel
+@kernel
 def adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
     """m = beta1 m + rest1 g; u = max(beta2 u, |g| + eps_norm); p = (1 - decay) p - rate * m / (u + eps)."""
+    return not _adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay)
+
+
+@parallel_kernel
+def adamax_parallel(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay):
+    """``adamax`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _adamax(p, g, m, u, rest1, rest2, rate, eps_norm, eps, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _adamax(p[a:b], g[a:b], m[a:b], u[a:b], rest1, rest2, rate, eps_norm, eps, decay)
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _adamax(p[a:b], g[a:b], m[a:b], u[a:b], rest1, rest2, rate, eps_norm, eps, decay)
     return refused == 0
 
 
 @helper
 def _nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
+    forget(m, rest1)
+    forget(v, rest2)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        first = mean(m[i], slope, rest1, rest1)
-        second = mean(v[i], slope * slope, rest2, rest2)
+        refused |= over
+        first = mean(m[i], slope, rest1)
+        second = mean(v[i], slope * slope, rest2)
         m[i] = first
         v[i] = second
         p[i] = decayed(p[i], decay, (rate_m * first + rate_g * slope) / (root_fix * math.sqrt(second) + eps))
     return refused
 
 
-@parallel_kernel
+@kernel
 def nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
     """m, v as in adam; p = (1 - decay) p - (rate_m * m + rate_g * g) / (root_fix * sqrt(v) + eps)."""
+    return not _nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay)
+
+
+@parallel_kernel
+def nadam_parallel(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
+    """``nadam`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _nadam(
-                p[a:b],
-                g[a:b],
-                m[a:b],
-                v[a:b],
-                rest1,
-                rest2,
-                rate_m,
-                rate_g,
-                root_fix,
-                eps,
-                decay,
-            )
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _nadam(
+            p[a:b],
+            g[a:b],
+            m[a:b],
+            v[a:b],
+            rest1,
+            rest2,
+            rate_m,
+            rate_g,
+            root_fix,
+            eps,
+            decay,
+        )
     return refused == 0
 
 
 @helper
 def _lion(p, g, m, rest1, rest2, lr, decay):
     zero, one = p.dtype.type(0), p.dtype.type(1)
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        c = mean(m[i], slope, rest1, rest1)
+        refused |= over
+        c = once(m[i], slope, rest1)
         sign = one if c > zero else (-one if c < zero else c)
-        m[i] = mean(m[i], slope, rest2, rest2)
+        m[i] = mean(m[i], slope, rest2)
         p[i] = decayed(p[i], decay, lr * sign)
+    if rest2 == 1:  # what ``forget`` is for, which would come too early for c
+        for i in range(p.size):
+            m[i] = taken(g[i], top)[0]
     return refused
 
 
-@parallel_kernel
+@kernel
 def lion(p, g, m, rest1, rest2, lr, decay):
     """p = (1 - decay) p - lr * sign(beta1 m + rest1 g); m = beta2 m + rest2 g. Signs of 0 and NaN are 0 and NaN."""
+    return not _lion(p, g, m, rest1, rest2, lr, decay)
+
+
+@parallel_kernel
+def lion_parallel(p, g, m, rest1, rest2, lr, decay):
+    """``lion`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _lion(p, g, m, rest1, rest2, lr, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _lion(p[a:b], g[a:b], m[a:b], rest1, rest2, lr, decay)
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _lion(p[a:b], g[a:b], m[a:b], rest1, rest2, lr, decay)
     return refused == 0

@@ -9,7 +9,7 @@ from ..chunks import CHUNK, SERIAL, bounds, chunks
 from ..compile import exact_helper, helper, kernel, parallel_kernel
 from ..noise import at_step, draw
 from ..vector.elementary import log, polynomial
-from .means import mean
+from .means import forget, mean
 
 
 @helper
@@ -31,8 +31,9 @@ def combine(x, a, y, b):
 
 @helper
 def _mix(average, values, share):
+    forget(average, share)
     for i in range(average.size):
-        average[i] = mean(average[i], values[i], share, share)
+        average[i] = mean(average[i], values[i], share)
 
 
 @parallel_kernel
@@ -48,8 +49,9 @@ def mix(average, values, share):
 
 @helper
 def _look_ahead(p, slow, share):
+    forget(slow, share)
     for i in range(p.size):
-        moved = mean(slow[i], p[i], share, share)
+        moved = mean(slow[i], p[i], share)
         slow[i] = moved
         p[i] = moved
 

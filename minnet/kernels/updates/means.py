@@ -26,23 +26,34 @@ def new_rest(cast: Callable[[float], np.floating], beta: float) -> np.floating:
 rest: Callable[..., np.floating] = lru_cache(128)(new_rest)
 
 
-@fused_helper
-def mean(old, new, rest, share):
-    """(1 - rest) * old + share * new.
+@helper
+def forget(memory, rest):
+    """memory = 0 if ``rest`` is 1. In ``mean``, the rounding of new - old would leave a trace of a large old."""
+    if rest == 1:
+        for i in range(memory.size):
+            memory[i] = memory.dtype.type(0)
 
-    1 - rest is the sum of two numbers of the dtype, ``keep`` and ``lost``. (old - rest * old) + share * new would round
-    twice, the first time always in the same direction, and a mean of long memory would settle off the mark.
+
+@fused_helper
+def mean(old, new, rest):
+    """(1 - rest) * old + rest * new, for an old to which ``forget`` has been applied.
+
+    1 - rest, which may be no number of the dtype, does not occur. With one instruction for a product and a sum, only
+    new - old and the result are rounded. (1 - rest) * old + gain * new is the mean of old and (gain / rest) * new.
     """
-    one = type(rest)(1)
-    keep = one - rest
-    lost = (one - keep) - rest
-    return keep * old + (lost * old + share * new)
+    return old + rest * (new - old)
 
 
 @fused_helper
-def once(old, new, rest, share):
-    """(1 - rest) * old + share * new, of which no later step takes the mean: one rounding of 1 - rest does no harm."""
-    return (type(rest)(1) - rest) * old + share * new
+def moved_on(old, away, share):
+    """old + share * away, where ``away`` has been computed from old. With away = new - old it is ``mean``."""
+    return old + share * away
+
+
+@fused_helper
+def once(old, new, rest):
+    """(1 - rest) * old + rest * new, of which no later step takes the mean: one rounding of 1 - rest does no harm."""
+    return (type(rest)(1) - rest) * old + rest * new
 
 
 @fused_helper
@@ -71,18 +82,18 @@ def largest_slope(g):
 
 @helper
 def taken(slope, top):
-    """The gradient's element, or 0 if its size is above ``top`` or NaN; and 1 if so, else 0."""
-    zero, one = type(slope)(0), type(slope)(1)
-    return (slope, zero) if abs(slope) <= top else (zero, one)
+    """The gradient's element, or 0 if its size is above ``top`` or NaN; and whether it is."""
+    over = not abs(slope) <= top
+    return (type(slope)(0) if over else slope), over
 
 
 @helper
 def all_fit(g):
     """Whether no element of a flat g is larger than ``largest_slope`` or NaN."""
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
     for i in range(g.size):
-        refused += taken(g[i], top)[1]
-    return refused == 0
+        refused |= taken(g[i], top)[1]
+    return not refused
 
 
 @helper
@@ -94,8 +105,8 @@ def _fit(squares, g):
 
 @helper
 def refused_by(squares, g):
-    """0 if a rule takes the gradient g, else 1; ``squares`` is the sum of its squares."""
-    return 0.0 if _fit(squares, g) else 1.0
+    """Whether a rule refuses the gradient g; ``squares`` is the sum of its squares."""
+    return not _fit(squares, g)
 
 
 @kernel

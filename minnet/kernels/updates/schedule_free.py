@@ -10,17 +10,17 @@ import math
 
 from numba import prange
 
-from ..chunks import SERIAL, bounds, chunks
-from ..compile import helper, parallel_kernel
-from .means import largest_slope, mean, taken
+from ..chunks import bounds, chunks
+from ..compile import helper, kernel, parallel_kernel
+from .means import forget, largest_slope, mean, taken
 
 
 @helper
 def _schedule_free_sgd(p, g, z, rate, pull, push, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
+        refused |= over
         step = slope + decay * p[i]
         base = z[i]
         p[i] += pull * (base - p[i]) - push * step
@@ -28,26 +28,30 @@ def _schedule_free_sgd(p, g, z, rate, pull, push, decay):
     return refused
 
 
-@parallel_kernel
+@kernel
 def schedule_free_sgd(p, g, z, rate, pull, push, decay):
     """d = g + decay * p; p += pull * (z - p) - push * d; z -= rate * d."""
+    return not _schedule_free_sgd(p, g, z, rate, pull, push, decay)
+
+
+@parallel_kernel
+def schedule_free_sgd_parallel(p, g, z, rate, pull, push, decay):
+    """``schedule_free_sgd`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _schedule_free_sgd(p, g, z, rate, pull, push, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _schedule_free_sgd(p[a:b], g[a:b], z[a:b], rate, pull, push, decay)
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _schedule_free_sgd(p[a:b], g[a:b], z[a:b], rate, pull, push, decay)
     return refused == 0
 
 
 @helper
 def _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
-    top, refused = largest_slope(g), g.dtype.type(0)
+    top, refused = largest_slope(g), False
+    forget(v, rest2)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        second = mean(v[i], slope * slope, rest2, rest2)
+        refused |= over
+        second = mean(v[i], slope * slope, rest2)
         step = slope / (root_fix * math.sqrt(second) + eps) + decay * p[i]
         base = z[i]
         v[i] = second
@@ -56,16 +60,17 @@ def _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, dec
     return refused
 
 
-@parallel_kernel
+@kernel
 def schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
     """v = beta2 v + rest2 g^2; d = g / (root_fix * sqrt(v) + eps) + decay * p; p and z as above."""
+    return not _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay)
+
+
+@parallel_kernel
+def schedule_free_adamw_parallel(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay):
+    """``schedule_free_adamw`` on all threads."""
     refused = 0.0
-    if p.size <= SERIAL:
-        refused += _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, decay)
-    else:
-        for chunk in prange(chunks(p.size)):
-            a, b = bounds(chunk, p.size)
-            refused += _schedule_free_adamw(
-                p[a:b], g[a:b], z[a:b], v[a:b], rest2, rate, pull, push, root_fix, eps, decay
-            )
+    for chunk in prange(chunks(p.size)):
+        a, b = bounds(chunk, p.size)
+        refused += _schedule_free_adamw(p[a:b], g[a:b], z[a:b], v[a:b], rest2, rate, pull, push, root_fix, eps, decay)
     return refused == 0

@@ -14,7 +14,7 @@ from numba import prange
 
 from ..chunks import CHUNK, SERIAL, bounds, chunks
 from ..compile import exact_helper, helper, kernel, parallel_kernel
-from .means import all_fit, decayed, largest_slope, mean, taken
+from .means import all_fit, decayed, forget, largest_slope, mean, taken
 
 # Elements whose sum is taken in the arrays' own precision. Loops run over slices of so many: an index that does not
 # start at 0 might be negative, and what Python makes of those keeps a loop from becoming vector code.
@@ -51,10 +51,10 @@ def _ratio(above, below):
 
 @helper
 def _block_norms(p, g, inside):
-    pp, gg, refused, top = p.dtype.type(0), p.dtype.type(0), p.dtype.type(0), largest_slope(g)
+    pp, gg, refused, top = p.dtype.type(0), p.dtype.type(0), False, largest_slope(g)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
+        refused |= over
         joint = slope + inside * p[i]
         pp += p[i] * p[i]
         gg += joint * joint
@@ -63,7 +63,7 @@ def _block_norms(p, g, inside):
 
 @helper
 def _norms(p, g, inside, sums):
-    """sums[0] = sum p^2; sums[1] = sum (g + inside * p)^2; sums[2] counts gradients that are too large."""
+    """sums[0] = sum p^2; sums[1] = sum (g + inside * p)^2; sums[2] is above 0 if gradients are too large."""
     first, second, refused = 0.0, 0.0, 0.0
     for a in range(0, p.size, _BLOCK):
         b = min(a + _BLOCK, p.size)
@@ -101,8 +101,10 @@ def lars_rate(p, g, inside, beside, lr, trust, eps, partial, rate):
 
 @helper
 def _lars(p, g, v, rest, rate, decay):
+    full = rate / rest
+    forget(v, rest)
     for i in range(p.size):
-        velocity = mean(v[i], g[i] + decay * p[i], rest, rate)
+        velocity = mean(v[i], full * (g[i] + decay * p[i]), rest)
         v[i] = velocity
         p[i] -= velocity
 
@@ -123,12 +125,14 @@ def lars(p, g, v, rest, rate, decay):
 
 @helper
 def _block_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay):
-    pp, uu, refused, top = p.dtype.type(0), p.dtype.type(0), p.dtype.type(0), largest_slope(g)
+    pp, uu, refused, top = p.dtype.type(0), p.dtype.type(0), False, largest_slope(g)
+    forget(m, rest1)
+    forget(v, rest2)
     for i in range(p.size):
         slope, over = taken(g[i], top)
-        refused += over
-        first = mean(m[i], slope, rest1, rest1)
-        second = mean(v[i], slope * slope, rest2, rest2)
+        refused |= over
+        first = mean(m[i], slope, rest1)
+        second = mean(v[i], slope * slope, rest2)
         m[i] = first
         v[i] = second
         u = mean_fix * first / (root_fix * math.sqrt(second) + eps) + decay * p[i]
@@ -276,9 +280,9 @@ def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partia
         total = 0.0
         for j in range(m):
             column = partial[matrix * each, j] / g.dtype.type(n) + eps
-            cols[matrix, j] = mean(cols[matrix, j], column, rest, rest)
+            cols[matrix, j] = mean(cols[matrix, j], column, rest)
         for i in range(n):
-            rows[matrix, i] = mean(rows[matrix, i], row_roots[matrix, i], rest, rest)
+            rows[matrix, i] = mean(rows[matrix, i], row_roots[matrix, i], rest)
             total += rows[matrix, i]
         _inverse_roots(rows[matrix], max(total / n, least), row_roots[matrix])
         _inverse_roots(cols[matrix], 1.0, col_roots[matrix])
@@ -361,7 +365,7 @@ def _block_squares(p, g, v, rest, eps, floor):
     pp, uu = p.dtype.type(0), p.dtype.type(0)
     for i in range(p.size):
         square = g[i] * g[i]
-        squares = mean(v[i], square + eps, rest, rest)
+        squares = mean(v[i], square + eps, rest)
         v[i] = squares
         pp += p[i] * p[i]
         uu += square / max(squares, floor)
@@ -420,11 +424,12 @@ def whole(p, g, v, floor, rate, decay):
 
 @helper
 def _block_smooth(g, m, rest, of_mean, of_gradient, x):
-    squares, refused, top = g.dtype.type(0), g.dtype.type(0), largest_slope(g)
+    squares, refused, top = g.dtype.type(0), False, largest_slope(g)
+    forget(m, rest)
     for i in range(g.size):
         slope, over = taken(g[i], top)
-        refused += over
-        smoothed = mean(m[i], slope, rest, rest)
+        refused |= over
+        smoothed = mean(m[i], slope, rest)
         mixed = of_mean * smoothed + of_gradient * slope
         m[i] = smoothed
         x[i] = mixed

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import checks
+from ...kernels.chunks import for_size
 from ...kernels.updates import adam as kernels
 from ...kernels.updates.means import new_rest, rest
 from .base import Hyper, State
@@ -61,7 +62,8 @@ class Adam(GuardedRule):
         rate, root_fix = _corrected(self, lr, t)
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
-        if not kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        step = for_size(params.size, kernels.adam, kernels.adam_parallel)
+        if not step(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
@@ -104,7 +106,8 @@ class AMSGrad(GuardedRule):
         rate, root_fix = _corrected(self, lr, t)
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, self.eps, lr * decay))
-        if not kernels.amsgrad(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        step = for_size(params.size, kernels.amsgrad, kernels.amsgrad_parallel)
+        if not step(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
@@ -144,7 +147,8 @@ class AdaMax(GuardedRule):
         rate = lr / (1 - self.beta1**t)
         cast = params.dtype.type
         scalars = map(cast, (rate, eps_norm, eps, lr * decay))
-        if not kernels.adamax(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        step = for_size(params.size, kernels.adamax, kernels.adamax_parallel)
+        if not step(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 
@@ -199,7 +203,8 @@ class NAdam(GuardedRule):
         rates = lr * following / (1 - product * following), lr * (1 - mu) / (1 - product)
         scalars = map(cast, (*rates, 1 / math.sqrt(1 - self.beta2**t), self.eps, lr * decay))
         memories = new_rest(cast, kept), rest(cast, self.beta2)
-        if not kernels.nadam(params, grads, mean, squares, *memories, *scalars):
+        step = for_size(params.size, kernels.nadam, kernels.nadam_parallel)
+        if not step(params, grads, mean, squares, *memories, *scalars):
             self.refuse(grads)
 
 
@@ -246,7 +251,8 @@ class RAdam(GuardedRule):
             rate, root_fix, eps = rate * math.sqrt(gain * unbias), 1.0, self.eps
         cast = params.dtype.type
         scalars = map(cast, (rate, root_fix, eps, lr * decay))
-        if not kernels.adam(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
+        step = for_size(params.size, kernels.adam, kernels.adam_parallel)
+        if not step(params, grads, *state, rest(cast, self.beta1), rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import checks
+from ...kernels.chunks import for_size
 from ...kernels.updates import elementwise as kernels
 from ...kernels.updates.means import rest
 from .base import Hyper, State
@@ -45,7 +46,8 @@ class Adagrad(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         eps_root, eps = (self.eps, 0.0) if self.eps_in_root else (0.0, self.eps)
         scalars = map(params.dtype.type, (lr, eps_root, eps, lr * decay))
-        if not kernels.adagrad(params, grads, state[0], *scalars):
+        step = for_size(params.size, kernels.adagrad, kernels.adagrad_parallel)
+        if not step(params, grads, state[0], *scalars):
             self.refuse(grads)
 
 
@@ -80,5 +82,6 @@ class Adadelta(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, self.eps, lr * decay))
-        if not kernels.adadelta(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
+        step = for_size(params.size, kernels.adadelta, kernels.adadelta_parallel)
+        if not step(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
             self.refuse(grads)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import checks
+from ...kernels.chunks import for_size
 from ...kernels.updates import adam as kernels
 from ...kernels.updates.means import rest
 from .base import Hyper, State
@@ -43,5 +44,6 @@ class Lion(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         memories = rest(cast, self.beta1), rest(cast, self.beta2)
-        if not kernels.lion(params, grads, state[0], *memories, cast(lr), cast(lr * decay)):
+        step = for_size(params.size, kernels.lion, kernels.lion_parallel)
+        if not step(params, grads, state[0], *memories, cast(lr), cast(lr * decay)):
             self.refuse(grads)

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import checks
+from ...kernels.chunks import for_size
 from ...kernels.updates import elementwise as kernels
 from ...kernels.updates.means import rest
 from .base import Hyper, State
@@ -48,7 +49,8 @@ class RMSprop(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
-        if not kernels.rmsprop(params, grads, state[0], rest(cast, self.rho), *scalars):
+        step = for_size(params.size, kernels.rmsprop, kernels.rmsprop_parallel)
+        if not step(params, grads, state[0], rest(cast, self.rho), *scalars):
             self.refuse(grads)
 
 
@@ -91,7 +93,8 @@ class RMSpropMomentum(GuardedRule):
         cast = params.dtype.type
         memories = rest(cast, self.rho), rest(cast, self.momentum)
         scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
-        if not kernels.rmsprop_momentum(params, grads, state[0], state[1], *memories, *scalars):
+        step = for_size(params.size, kernels.rmsprop_momentum, kernels.rmsprop_momentum_parallel)
+        if not step(params, grads, state[0], state[1], *memories, *scalars):
             self.refuse(grads)
 
 
@@ -128,7 +131,8 @@ class RMSpropCentred(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
         scalars = map(cast, (lr, *_places_of_eps(self), lr * decay))
-        if not kernels.rmsprop_centred(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
+        step = for_size(params.size, kernels.rmsprop_centred, kernels.rmsprop_centred_parallel)
+        if not step(params, grads, state[0], state[1], rest(cast, self.rho), *scalars):
             self.refuse(grads)
 
 
@@ -172,7 +176,8 @@ class RMSpropCentredMomentum(GuardedRule):
         cast = params.dtype.type
         memories = rest(cast, self.rho), rest(cast, self.momentum)
         scalars = map(cast, (gain, rate, *_places_of_eps(self), lr * decay))
-        if not kernels.rmsprop_centred_momentum(params, grads, *state, *memories, *scalars):
+        step = for_size(params.size, kernels.rmsprop_centred_momentum, kernels.rmsprop_centred_momentum_parallel)
+        if not step(params, grads, *state, *memories, *scalars):
             self.refuse(grads)
 
 

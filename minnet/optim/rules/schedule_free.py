@@ -26,6 +26,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import checks
+from ...kernels.chunks import for_size
 from ...kernels.updates import schedule_free as kernels
 from ...kernels.updates.means import rest
 from .base import Hyper, State
@@ -79,7 +80,8 @@ class ScheduleFreeSGD(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         base, numbers = state
         pull, push = _advance(numbers, self.beta, lr)
-        if not kernels.schedule_free_sgd(params, grads, base, *map(params.dtype.type, (lr, pull, push, decay))):
+        step = for_size(params.size, kernels.schedule_free_sgd, kernels.schedule_free_sgd_parallel)
+        if not step(params, grads, base, *map(params.dtype.type, (lr, pull, push, decay))):
             self.refuse(grads)
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray:
@@ -132,7 +134,8 @@ class ScheduleFreeAdamW(GuardedRule):
         pull, push = _advance(numbers, self.beta1, rate)
         cast = params.dtype.type
         scalars = map(cast, (rate, pull, push, root_fix, self.eps, decay))
-        if not kernels.schedule_free_adamw(params, grads, base, squares, rest(cast, self.beta2), *scalars):
+        step = for_size(params.size, kernels.schedule_free_adamw, kernels.schedule_free_adamw_parallel)
+        if not step(params, grads, base, squares, rest(cast, self.beta2), *scalars):
             self.refuse(grads)
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray:

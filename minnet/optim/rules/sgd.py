@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ... import checks
+from ...kernels.chunks import for_size
 from ...kernels.updates import elementwise as kernels
 from ...kernels.updates.means import rest
 from .base import Hyper, State
@@ -27,7 +28,8 @@ class SGD(GuardedRule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        if not kernels.sgd(params, grads, cast(-lr), cast(-decay)):
+        step = for_size(params.size, kernels.sgd, kernels.sgd_parallel)
+        if not step(params, grads, cast(-lr), cast(-decay)):
             self.refuse(grads)
 
 
@@ -66,7 +68,8 @@ class Momentum(GuardedRule):
         if t > 1:
             gain *= 1 - self.dampening
         cast = params.dtype.type
-        if not kernels.momentum(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
+        step = for_size(params.size, kernels.momentum, kernels.momentum_parallel)
+        if not step(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
             self.refuse(grads)
 
 
@@ -101,7 +104,8 @@ class Nesterov(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate, pull = (-lr, 1.0, lr * decay) if self.lr_in_velocity else (1.0, -lr, -decay)
         cast = params.dtype.type
-        if not kernels.nesterov(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
+        step = for_size(params.size, kernels.nesterov, kernels.nesterov_parallel)
+        if not step(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
             self.refuse(grads)
 
 
@@ -137,7 +141,6 @@ class NesterovLookAhead(GuardedRule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
-        if not kernels.nesterov_look_ahead(
-            params, grads, *state, rest(cast, self.momentum), cast(lr), cast(lr * decay)
-        ):
+        step = for_size(params.size, kernels.nesterov_look_ahead, kernels.nesterov_look_ahead_parallel)
+        if not step(params, grads, *state, rest(cast, self.momentum), cast(lr), cast(lr * decay)):
             self.refuse(grads)
