@@ -33,6 +33,17 @@ def put(thing: Any, path: Path, value: Any) -> None:
         setattr(holder, str(path[-1]), value)
 
 
+def arrays_of(thing: Any, path: Path = (), seen: frozenset[int] = frozenset()) -> Iterator[Path]:
+    """Yield the paths of all arrays of floats in an object, in dicts and lists inside it, and in layers that it holds."""
+    if id(thing) in seen:
+        return
+    for key, value in _held(thing).items():
+        if is_floats(value):
+            yield (*path, key)
+        elif _may_hold(value):
+            yield from arrays_of(value, (*path, key), seen | {id(thing)})
+
+
 def pairs_of(thing: Any) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
     """Find the parameters of an object.
 
@@ -54,14 +65,14 @@ def _pairs(thing: Any, path: Path, seen: set[int]) -> Iterator[tuple[Path, Path 
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    held = dict(enumerate(thing)) if isinstance(thing, (list, tuple)) else _entries(thing)
+    held = _held(thing)
     for key, value in held.items():
         if is_floats(value):
             names = [form.format(key) for form in _GRADIENTS]
             found = next((name for name in names if is_floats(held.get(name))), None)
             if found is not None:
                 yield (*path, key), (*path, found)
-        elif isinstance(value, (dict, list, tuple)) or hasattr(value, "backward"):
+        elif _may_hold(value):
             yield from _pairs(value, (*path, key), seen)
     for first, second in _DICTS:
         values, gradients = held.get(first), held.get(second)
@@ -71,5 +82,11 @@ def _pairs(thing: Any, path: Path, seen: set[int]) -> Iterator[tuple[Path, Path 
                     yield (*path, first, key), (*path, second, key) if is_floats(gradients.get(key)) else None
 
 
-def _entries(thing: Any) -> dict[Any, Any]:
+def _may_hold(value: Any) -> bool:
+    return isinstance(value, (dict, list, tuple)) or hasattr(value, "backward")
+
+
+def _held(thing: Any) -> dict[Any, Any]:
+    if isinstance(thing, (list, tuple)):
+        return dict(enumerate(thing))
     return thing if isinstance(thing, dict) else dict(getattr(thing, "__dict__", {}))

@@ -1,14 +1,14 @@
 """``check_module``: the check of a layer written as a class that keeps weights, gradients and cache as attributes."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import streams
 from .arguments import Replay, eps_of, is_discrete, is_floats, no_floats, replayer
-from .attributes import Path, find, pairs_of, put
+from .attributes import Path, arrays_of, find, pairs_of, put
 from .domain import run_inside
 from .modes import How, Problem
 from .numeric import Function
@@ -41,7 +41,7 @@ def check_module(
         gradients: name of the attribute with the gradient of each parameter, such as ``{"weight": "delta"}``. None to
             find them after a backward pass: ``dW``, ``grad_W`` or ``W_grad`` is the gradient of ``W``, and
             ``grads["W"]`` is that of ``params["W"]``. Parameters of inner layers are named by their path, such as
-            ``layers.0.W``.
+            ``layers.0.W``. An array that the output depends on and that has no gradient is named in the remark.
         replay, seed, options: as in ``check_gradient``, except ``in_place`` and the complex step.
 
     Returns:
@@ -102,6 +102,7 @@ class _Passes:
         else:
             pairs, lacking = pairs_of(twin)
             found = {name: paths for name, paths in pairs.items() if is_floats(find(self.module, paths[0]))}
+            lacking += self._weights_beside(pairs, lacking)
             self.remarks.update(
                 dict.fromkeys(f"{name} was not checked: backward leaves no gradient of it." for name in lacking)
             )
@@ -119,6 +120,22 @@ class _Passes:
                 f"{_WHO}: expected parameters with gradients, such as W and dW, or a gradient of x from backward; "
                 f"found none on {type(self.module).__name__} (give gradients={{'W': 'its gradient'}})"
             )
+
+    def _weights_beside(self, pairs: Mapping[str, tuple[Path, Path]], lacking: Sequence[str]) -> list[str]:
+        """Names of the other arrays that the output depends on, and that forward does not rewrite, as it does caches."""
+        known = {*lacking, *(".".join(map(str, path)) for paths in pairs.values() for path in paths)}
+        others = {".".join(map(str, path)): path for path in arrays_of(self.module)}
+        out, again = self._forward()[2], self._forward()[2]
+        if not np.array_equal(out, again, equal_nan=True):  # noise that was not put back
+            return []
+        return [name for name, path in others.items() if name not in known and self._depends_on(path, out)]
+
+    def _depends_on(self, path: Path, out: np.ndarray) -> bool:
+        self._replayed()
+        twin = copy.deepcopy(self.module)
+        find(twin, path)[...] += 1
+        moved, found = find(twin, path).copy(), twin.forward(self.x.copy())
+        return np.array_equal(find(twin, path), moved) and not np.array_equal(found, out, equal_nan=True)
 
     def weighted_output(self) -> np.ndarray:
         """The terms of the sum that is differentiated."""

@@ -660,6 +660,40 @@ def test_an_entry_of_a_dict_of_parameters_without_a_gradient_is_named():
         assert f"{place}params.b was not checked: backward leaves no gradient of it." in result.remark
 
 
+class WithoutBiasGradient:
+    """An affine layer with more arrays than W and b, whose backward pass forgets b."""
+
+    def __init__(self, **others):
+        self.W, self.b, self.db = W, B, None
+        self.mean, self.unused = np.zeros(4), np.ones(3)
+        vars(self).update(others)
+
+    def forward(self, x):
+        self.x = x - getattr(self, "shift", 0)
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(axis=0)
+        return self.x @ self.W + self.b
+
+    def backward(self, dout):
+        self.dW = self.x.T @ dout
+        return dout @ self.W.T
+
+
+def test_a_parameter_of_such_a_class_without_a_gradient_is_named():
+    def unchecked(layer):
+        result = mn.check_module(layer, X)
+        result.assert_passed()
+        return [sentence.split()[0] for sentence in result.remark.split(". ") if "was not checked" in sentence]
+
+    assert unchecked(WithoutBiasGradient()) == ["b"]  # no cache, no running mean, nothing unused
+    assert unchecked(WithoutBiasGradient(x=X, mean=np.ones(4))) == ["b"]  # called before
+    assert unchecked(WithoutBiasGradient(shift=np.ones(4))) == ["b", "shift"]
+    assert unchecked(Stack(Tanh(), WithoutBiasGradient())) == ["layers.1.b"]
+    assert unchecked(Affine(W, B)) == []
+    used = Affine(W, B)
+    used.backward(used.forward(X))
+    assert unchecked(used) == []
+
+
 def test_what_is_no_such_class_is_pointed_to_the_right_check():
     with pytest.raises(TypeError, match=r"give an instance, not the class"):
         mn.check_module(Affine, X)
