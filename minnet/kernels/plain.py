@@ -113,20 +113,15 @@ def largest(vector_bytes: int) -> Callable[..., None]:
     return run
 
 
-def to_largest(vector_bytes: int) -> Callable[..., None]:
-    """``pool._to_largest``."""
-
-    def run(X, x, row, column, rows, columns, Y, DY, y, DX, floor):
-        lanes = vector_bytes // X.itemsize
-        best = Y[y : y + lanes]
-        free = best > floor
-        for a, b in itertools.product(range(rows), range(columns)):
-            at = x + a * row + b * column
-            here = free & (X[at : at + lanes] == best)
-            DX[at : at + lanes] += np.where(here, DY[y : y + lanes], 0)
-            free &= ~here
-
-    return run
+def to_largest(X, x, row, column, rows, columns, Y, DY, y, DX, lanes, floor):
+    """``pool._make_to_largest``."""
+    best = Y[y : y + lanes]
+    free = best > floor
+    for a, b in itertools.product(range(rows), range(columns)):
+        at = x + a * row + b * column
+        here = free & (X[at : at + lanes] == best)
+        DX[at : at + lanes] += np.where(here, DY[y : y + lanes], 0)
+        free &= ~here
 
 
 def window_mean(vectors: int) -> Callable[..., None]:

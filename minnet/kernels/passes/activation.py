@@ -10,7 +10,7 @@ from typing import Any
 from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
-from ..compile import helper, kernel, parallel_kernel
+from ..compile import helper, kernel, parallel_kernel, wide_kernel, wide_parallel_kernel
 from ..vector.elementary import exp, exp_and_expm1_left, log1p, normal_cdf_and_density
 from ..vector.elementary import sigmoid as logistic_sigmoid
 from ..vector.elementary import tanh as hyperbolic_tangent
@@ -129,7 +129,7 @@ def prelu_backward_input(x, a, dy, dx):
             dxs[r, c] = g if xs[r, c] > zero else a[c] * g
 
 
-@kernel
+@wide_kernel
 def elu(x, alpha, scale, y):
     """y = scale * x where x > 0, scale * alpha * (exp(x) - 1) elsewhere."""
     xs, ys = x.reshape(-1), y.reshape(-1)
@@ -140,7 +140,7 @@ def elu(x, alpha, scale, y):
         ys[i] = scale * alpha * less if v <= zero else scale * v
 
 
-@kernel
+@wide_kernel
 def elu_backward(x, alpha, scale, dy, dx):
     """dx = scale * dy where x > 0, scale * alpha * exp(x) * dy elsewhere.
 
@@ -161,13 +161,13 @@ def _sigmoid(xs, ys):
         ys[i] = logistic_sigmoid(xs[i])
 
 
-@kernel
+@wide_kernel
 def sigmoid(x, y):
     """y = 1 / (1 + exp(-x))."""
     _sigmoid(x.reshape(-1), y.reshape(-1))
 
 
-@parallel_kernel
+@wide_parallel_kernel
 def sigmoid_parallel(x, y):
     """``sigmoid`` on all threads."""
     xs, ys = x.reshape(-1), y.reshape(-1)
@@ -191,13 +191,13 @@ def _tanh(xs, ys):
         ys[i] = hyperbolic_tangent(xs[i])
 
 
-@kernel
+@wide_kernel
 def tanh(x, y):
     """y = (e^x - e^-x) / (e^x + e^-x)."""
     _tanh(x.reshape(-1), y.reshape(-1))
 
 
-@parallel_kernel
+@wide_parallel_kernel
 def tanh_parallel(x, y):
     """``tanh`` on all threads."""
     xs, ys = x.reshape(-1), y.reshape(-1)
@@ -215,7 +215,7 @@ def tanh_backward(y, dy, dx):
         dxs[i] = (one - ys[i]) * (one + ys[i]) * dys[i]
 
 
-@kernel
+@wide_kernel
 def softplus(x, y):
     """y = log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|))."""
     xs, ys = x.reshape(-1), y.reshape(-1)
@@ -225,7 +225,7 @@ def softplus(x, y):
         ys[i] = (zero if v <= zero else v) + log1p(exp(-abs(v)))
 
 
-@kernel
+@wide_kernel
 def softplus_backward(x, dy, dx):
     """dx = sigmoid(x) * dy."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
@@ -233,7 +233,7 @@ def softplus_backward(x, dy, dx):
         dxs[i] = logistic_sigmoid(xs[i]) * dys[i]
 
 
-@kernel
+@wide_kernel
 def silu(x, y):
     """y = x * sigmoid(x)."""
     xs, ys = x.reshape(-1), y.reshape(-1)
@@ -241,7 +241,7 @@ def silu(x, y):
         ys[i] = xs[i] * logistic_sigmoid(xs[i])
 
 
-@kernel
+@wide_kernel
 def silu_backward(x, dy, dx):
     """dx = s * (1 + x * (1 - s)) * dy with s = sigmoid(x)."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
@@ -258,13 +258,13 @@ def _gelu(xs, ys):
         ys[i] = xs[i] * below
 
 
-@kernel
+@wide_kernel
 def gelu(x, y):
     """y = x * Phi(x), Phi the standard normal distribution function."""
     _gelu(x.reshape(-1), y.reshape(-1))
 
 
-@parallel_kernel
+@wide_parallel_kernel
 def gelu_parallel(x, y):
     """``gelu`` on all threads."""
     xs, ys = x.reshape(-1), y.reshape(-1)
@@ -280,13 +280,13 @@ def _gelu_backward(xs, dys, dxs):
         dxs[i] = (below + xs[i] * density) * dys[i]
 
 
-@kernel
+@wide_kernel
 def gelu_backward(x, dy, dx):
     """dx = (Phi(x) + x * phi(x)) * dy, phi the standard normal density."""
     _gelu_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
 
 
-@parallel_kernel
+@wide_parallel_kernel
 def gelu_backward_parallel(x, dy, dx):
     """``gelu_backward`` on all threads."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
@@ -295,7 +295,7 @@ def gelu_backward_parallel(x, dy, dx):
         _gelu_backward(xs[at:end], dys[at:end], dxs[at:end])
 
 
-@kernel
+@wide_kernel
 def gelu_tanh(x, y):
     """y = x * (1 + tanh(c * (x + 0.044715 x^3))) / 2 with c = sqrt(2 / pi).
 
@@ -308,7 +308,7 @@ def gelu_tanh(x, y):
         ys[i] = v * logistic_sigmoid(twice_c * v * (one + cubic * v * v))
 
 
-@kernel
+@wide_kernel
 def gelu_tanh_backward(x, dy, dx):
     """dx = (s + x s (1 - s) * 2c (1 + 3 * 0.044715 x^2)) * dy with s the sigmoid above."""
     xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)

@@ -138,8 +138,11 @@ def gradient_sums(x, dy, part, parts, lanes, products, sums, work):
     first, last, width = len(x) * part // parts, len(x) * (part + 1) // parts, x.shape[1]
     centre, lane_products, lane_sums = lanes[:width], work[:width], work[width : 2 * width]
     both, rests, block = work[: 2 * width], work[2 * width : 4 * width], work[4 * width : 6 * width]
+    if last > first + DEPTH:
+        start(both, rests)
+    else:
+        block = both  # the only one
     block_products, block_sums = block[:width], block[width:]
-    start(both, rests)
     for begin in range(first, last, DEPTH):
         for j in range(width):
             block_products[j], block_sums[j] = x.dtype.type(0), x.dtype.type(0)
@@ -147,8 +150,10 @@ def gradient_sums(x, dy, part, parts, lanes, products, sums, work):
             for j in range(width):
                 block_products[j] += dy[r, j] * (x[r, j] - centre[j])
                 block_sums[j] += dy[r, j]
-        add_block(both, rests, block)
-    finish(both, rests)
+        if last > first + DEPTH:
+            add_block(both, rests, block)
+    if last > first + DEPTH:
+        finish(both, rests)
     while width > sums.size:
         width //= 2
         for j in range(width):

@@ -12,7 +12,7 @@ import numpy as np
 from numba import get_thread_id, prange
 
 from ..compile import helper, kernel, parallel_kernel
-from ..vector.sums import add_block, finish, start, two_sum
+from ..vector.sums import DEPTH, add_block, finish, start, two_sum
 from .channels import add_parts, gradient_sums, input_gradient, moments, normalise, spread
 
 
@@ -43,8 +43,9 @@ def _normalise_samples(x, part, parts, eps, gamma, beta, mean, inv_std, floor, y
     channels = gamma.size
     each, shift, means, squares = channels // mean.shape[1], work[5 * width :], work[6 * width :], work[7 * width :]
     for i in range(samples * part // parts, samples * (part + 1) // parts):
-        for c in range(channels):
-            shift[c] = x[i, 0, c - c % each]  # one for the whole group, so that its channels' means compare
+        for g in range(mean.shape[1]):
+            for c in range(g * each, (g + 1) * each):
+                shift[c] = x[i, 0, g * each]  # one for the whole group, so that its channels' means compare
         moments(x[i], 0, 1, shift, means[:channels], squares[:channels], work)
         _prepare(rows * width // channels, width, shift, means, squares, eps, gamma, beta, mean[i], inv_std[i], work)
         normalise(x[i], 0, 1, work, floor, y[i])
@@ -66,17 +67,19 @@ def group_norm_parallel(x, parts, eps, gamma, beta, mean, inv_std, floor, y, wor
 
 
 @helper
-def _prepare_backward(positions, width, mean, inv_std, gamma, products, sums, lanes):
-    """products to what they are to dgamma, and what ``input_gradient`` takes by lane beside the mean."""
+def _prepare_backward(positions, width, mean, inv_std, gamma, products, sums, dgamma, dbeta, lanes):
+    """Add a sample's sums to dgamma and dbeta, and find what ``input_gradient`` takes by lane beside the mean."""
     channels, zero = gamma.size, gamma.dtype.type(0)
     each = channels // inv_std.size
     share = gamma.dtype.type(1) / gamma.dtype.type(positions * each)
     for g in range(inv_std.size):
         inv, rest, total, projected = inv_std[g], mean[g, 1], zero, zero
         for c in range(g * each, (g + 1) * each):
-            products[c] = (products[c] - rest * sums[c]) * inv
+            product = (products[c] - rest * sums[c]) * inv
+            dgamma[c] += product
+            dbeta[c] += sums[c]
             total += gamma[c] * sums[c]
-            projected += gamma[c] * products[c]
+            projected += gamma[c] * product
         slope = -inv * inv * (share * projected)
         for c in range(g * each, (g + 1) * each):
             lanes[width + c], lanes[2 * width + c] = gamma[c] * inv, slope
@@ -89,18 +92,24 @@ def _gradients_of_samples(x, part, parts, mean, inv_std, gamma, dy, dx, partial,
     """Sums for gamma and beta over a part of the samples go to partial[0] and partial[1]."""
     samples, rows, width = x.shape
     channels = gamma.size
-    each, products, sums = channels // mean.shape[1], partial[4], partial[5]
+    each, products, sums = channels // mean.shape[1], work[width : width + channels], work[2 * width :][:channels]
     totals, rests, block = partial[:2].reshape(-1), partial[2:4].reshape(-1), partial[4:6].reshape(-1)
+    first, last = samples * part // parts, samples * (part + 1) // parts
     start(totals, rests)
-    for i in range(samples * part // parts, samples * (part + 1) // parts):
-        for c in range(channels):
-            work[c] = mean[i, c // each, 0]
-        spread(channels, width, 0, 1, work)
-        gradient_sums(x[i], dy[i], 0, 1, work, products, sums, work[4 * width :])
-        _prepare_backward(rows * width // channels, width, mean[i], inv_std[i], gamma, products, sums, work)
+    for begin in range(first, last, DEPTH):
+        for c in range(block.size):
+            block[c] = block.dtype.type(0)
+        for i in range(begin, min(begin + DEPTH, last)):
+            for g in range(mean.shape[1]):
+                for c in range(g * each, (g + 1) * each):
+                    work[c] = mean[i, g, 0]
+            spread(channels, width, 0, 1, work)
+            gradient_sums(x[i], dy[i], 0, 1, work, products, sums, work[4 * width :])
+            positions, dgamma, dbeta = rows * width // channels, partial[4], partial[5]
+            _prepare_backward(positions, width, mean[i], inv_std[i], gamma, products, sums, dgamma, dbeta, work)
+            if dx.size > 0:
+                input_gradient(x[i], dy[i], 0, 1, work, dx[i])
         add_block(totals, rests, block)
-        if dx.size > 0:
-            input_gradient(x[i], dy[i], 0, 1, work, dx[i])
     finish(totals, rests)
 
 

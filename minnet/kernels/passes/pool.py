@@ -46,27 +46,45 @@ def _largest(typingctx, X, x, row, column, rows, columns, Y, y):
     return types.void(X, n, n, n, n, n, Y, n), codegen
 
 
-@vector_code(plain.to_largest(VECTOR_BYTES))
-def _to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, floor):
-    """Add the vector DY[y:] to DX where X first equals Y[y:] in the window, unless that is floor or less."""
-    n = types.intp
+def _make_to_largest(whole: bool) -> Any:
+    """Vector code that adds DY[y:] to DX where X first equals Y[y:] in the window, unless that is floor or less.
 
-    def codegen(context, builder, signature, args):
-        e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
-        _, x, row, column, rows, columns, _, _, y, _, floor = args
-        source, target, row, column = e.address(0, x), e.address(9, x), e.scaled(row), e.scaled(column)
-        best, gradient = e.load(e.address(6, y)), e.load(e.address(7, y))
-        free = cgutils.alloca_once_value(builder, builder.fcmp_ordered(">", best, e.broadcast(floor)))
-        with cgutils.for_range(builder, rows) as outer, cgutils.for_range(builder, columns) as inner:
-            here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
-            place, left = builder.add(target, here), builder.load(free)
-            equal = builder.fcmp_ordered("==", e.load(builder.add(source, here)), best)
-            held = e.load(place)
-            e.store(builder.select(builder.and_(left, equal), builder.fadd(held, gradient), held), place)
-            builder.store(builder.and_(left, builder.not_(equal)), free)
-        return context.get_dummy_value()
+    For a vector of channels, or for the first ``lanes`` of one.
+    """
 
-    return types.void(X, n, n, n, n, n, Y, DY, n, DX, X.dtype), codegen
+    @vector_code(plain.to_largest)
+    def to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, lanes, floor):
+        n = types.intp
+
+        def codegen(context, builder, signature, args):
+            e = Emitter(context, builder, signature, args, X.dtype, VECTOR_BYTES)
+            _, x, row, column, rows, columns, _, _, y, _, lanes, floor = args
+
+            def load(place):
+                return e.load(place) if whole else e.load_first(lanes, place)
+
+            source, target, row, column = e.address(0, x), e.address(9, x), e.scaled(row), e.scaled(column)
+            best, gradient = load(e.address(6, y)), load(e.address(7, y))
+            free = cgutils.alloca_once_value(builder, builder.fcmp_ordered(">", best, e.broadcast(floor)))
+            with cgutils.for_range(builder, rows) as outer, cgutils.for_range(builder, columns) as inner:
+                here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
+                place, left = builder.add(target, here), builder.load(free)
+                equal = builder.fcmp_ordered("==", load(builder.add(source, here)), best)
+                held = load(place)
+                value = builder.select(builder.and_(left, equal), builder.fadd(held, gradient), held)
+                if whole:
+                    e.store(value, place)
+                else:
+                    e.store_first(lanes, value, place)
+                builder.store(builder.and_(left, builder.not_(equal)), free)
+            return context.get_dummy_value()
+
+        return types.void(X, n, n, n, n, n, Y, DY, n, DX, n, X.dtype), codegen
+
+    return to_largest
+
+
+_to_largest, _to_largest_in_part = _make_to_largest(True), _make_to_largest(False)
 
 
 @parallel_kernel
@@ -95,31 +113,41 @@ def max_pool(x, y, window):
                     target[to + c] = best
 
 
+@helper
+def _inside(i, j, size, stride, corner, height, width):
+    """Of window (i, j): its first position inside of the image, counted row by row, and its rows and columns there."""
+    top, bottom = _span(i, size[0], stride[0], corner[0], 0, height)
+    left, right = _span(j, size[1], stride[1], corner[1], 0, width)
+    return top * width + left, bottom - top, right - left
+
+
 @parallel_kernel
 def max_pool_backward(x, y, dy, dx, window, floor):
     """Each dy goes to the first position of its window that holds the largest value, if that is above floor."""
     size, stride, corner = (window[0], window[1]), (window[2], window[3]), (window[4], window[5])
-    channels = x.shape[3]
-    whole = channels - channels % (VECTOR_BYTES // x.itemsize)
+    height, width, channels, lanes = x.shape[1], x.shape[2], x.shape[3], VECTOR_BYTES // x.itemsize
+    whole, row = channels - channels % lanes, width * channels
     for image in prange(x.shape[0]):
         dx[image] = dx.dtype.type(0)
         source, best, gradient = x[image].reshape(-1), y[image].reshape(-1), dy[image].reshape(-1)
         target = dx[image].reshape(-1)
         for i in range(y.shape[1]):
-            top, bottom = _span(i, size[0], stride[0], corner[0], 0, x.shape[1])
             for j in range(y.shape[2]):
-                left, right = _span(j, size[1], stride[1], corner[1], 0, x.shape[2])
-                at, to = (top * x.shape[2] + left) * channels, (i * y.shape[2] + j) * channels
-                rows, columns, step = bottom - top, right - left, x.shape[2] * channels
-                for c in range(0, whole, VECTOR_BYTES // x.itemsize):
-                    _to_largest(source, at + c, step, channels, rows, columns, best, gradient, to + c, target, floor)
-                for c in range(whole, channels):
-                    free = best[to + c] > floor
-                    for a in range(top, bottom):
-                        for b in range(left, right):
-                            wins = free and x[image, a, b, c] == best[to + c]
-                            dx[image, a, b, c] += gradient[to + c] if wins else dx.dtype.type(0)
-                            free = free and not wins
+                at, rows, columns = _inside(i, j, size, stride, corner, height, width)
+                at, to = at * channels, (i * y.shape[2] + j) * channels
+                for c in range(0, whole, lanes):
+                    _to_largest(
+                        source, at + c, row, channels, rows, columns, best, gradient, to + c, target, lanes, floor
+                    )
+        if whole < channels:
+            left = channels - whole
+            for i in range(y.shape[1]):
+                for j in range(y.shape[2]):
+                    at, rows, columns = _inside(i, j, size, stride, corner, height, width)
+                    at, to = at * channels + whole, (i * y.shape[2] + j) * channels + whole
+                    _to_largest_in_part(
+                        source, at, row, channels, rows, columns, best, gradient, to, target, left, floor
+                    )
 
 
 def _add_blocks(builder, totals, rests, blocks):

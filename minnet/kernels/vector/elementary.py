@@ -191,8 +191,10 @@ def expm1(x):
 @exact_helper
 def exp_and_expm1_left(x):
     """Return (e^x, e^x - 1) for x at most 0, or NaN; faster than ``exp`` and ``expm1``."""
-    one, least = type(x)(1), _EXP_LEFT_LEAST(x)
-    k, r, _ = _reduced(least if x < least else x, type(x)(0))
+    one, least, shift = type(x)(1), _EXP_LEFT_LEAST(x), _SHIFT(x)
+    bounded = least if x < least else x
+    k = fma(bounded, _LOG2_E(x), shift) - shift
+    r = fma(-k, _LN2_LOW(x), fma(-k, _LN2_HIGH(x), bounded))
     power, p = _power_of_two(k), _expm1_reduced(r)
     return fma(power, p, power), math.copysign(fma(power, p, power - one), x)
 
