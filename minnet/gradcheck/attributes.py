@@ -34,7 +34,7 @@ def put(thing: Any, path: Path, value: Any) -> None:
 
 
 def arrays_of(thing: Any, path: Path = (), seen: frozenset[int] = frozenset()) -> Iterator[Path]:
-    """Yield the paths of all arrays of floats in an object, in dicts and lists inside it, and in layers that it holds."""
+    """Yield the paths of all arrays of floats in an object, and in the dicts, lists and layers that it holds."""
     if id(thing) in seen:
         return
     for key, value in _held(thing).items():

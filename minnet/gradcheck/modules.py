@@ -122,7 +122,7 @@ class _Passes:
             )
 
     def _weights_beside(self, pairs: Mapping[str, tuple[Path, Path]], lacking: Sequence[str]) -> list[str]:
-        """Names of the other arrays that the output depends on, and that forward does not rewrite, as it does caches."""
+        """Return the names of other arrays that the output depends on, without caches, which forward rewrites."""
         known = {*lacking, *(".".join(map(str, path)) for paths in pairs.values() for path in paths)}
         others = {".".join(map(str, path)): path for path in arrays_of(self.module)}
         out, again = self._forward()[2], self._forward()[2]

@@ -11,6 +11,8 @@ is not finite. Kernels whose state has squares or long memory leave such element
 squares would stay infinite for ever, and a mean would remember a spike for thousands of steps. Gradient descent and
 momentum only notice them, by the sum of the squares, because to leave them out would take a fifth more time.
 
+Each kernel has a twin for large arrays, on all threads; both compute the same bits (``chunks.for_size``).
+
 Rules with Adam's two moments are in ``update_adam``, those that average their iterates in ``update_schedule_free``.
 """
 
