@@ -28,6 +28,7 @@ _FLAT = 0.1  # a slope at long steps below this share of the gradient counts as 
 _BLUNT = 1e-4  # a numerical gradient with a larger uncertainty cannot judge anything
 _TINY = 1e-10  # smaller gradients are too small to trust, according to CS231n
 _CONFIRMED = 3  # number of confirmed errors after which no further coordinate is looked at closer
+UNSEEN = "all that f rises by is below its own round-off: leave out what is constant in f"
 HIDDEN_KINKS = "kinks so near that rounding hides them: check fewer samples, or at another place"
 
 
@@ -255,6 +256,8 @@ class Table:
         blunt = (self.uncertainty > least) & (self.size > 0)
         if blunt.any():
             i = int(np.argmax(self.uncertainty))
+            if self.estimates[i].unseen:
+                return "round-off", UNSEEN
             if self.kink[i] > self.noise[i]:
                 return "kink", HIDDEN_KINKS
             if self.noise[i] >= self.truncation[i]:

@@ -38,6 +38,8 @@ _FALLS = 0.1
 _SHARP, _CLOSE = 0.1, 1e-12
 # A change that is visible in double precision, in units of eps of the function's value.
 _VISIBLE = 1e3
+# So many steps at which f rises by the same amount, within this factor, show a rise within the shortest of them.
+_RISES, _EQUAL = 4, 2.0
 # A slope has digits if its round-off is below this share of the largest slope.
 _DIGITS = 0.01
 _UNTRIED = Estimate(math.nan, math.inf, 0.0, crossed=True, excluded=True)
@@ -63,6 +65,8 @@ def climb(f: Function, line: Line, longest: float | None = None) -> Estimate:
     if longest is None and (best.excluded or best.round_off > CORRECT * abs(best.value)):
         rungs = [*_up(f, line, first), *rungs]
         best = _surest(rungs)
+        if _rises_unseen(rungs):
+            return replace(best, truncation=math.inf, unseen=True)
     if best.kink > best.round_off + best.truncation:
         return _at_a_kink(rungs, line.scale) or _near_kinks(f, rungs, best)
     return best
@@ -73,6 +77,19 @@ def _surest(rungs: Sequence[Estimate]) -> Estimate:
     # With too few rungs, the longest one has the most shorter rungs.
     believed = weigh(rungs)[: max(1, len(rungs) - _WITNESSES)]
     return min(believed, key=lambda rung: rung.uncertainty, default=_UNTRIED)
+
+
+def _rises_unseen(rungs: Sequence[Estimate]) -> bool:
+    """Return whether f rises within the shortest step only, by less than its round-off.
+
+    The slope is then below the round-off at every step, and the rise is not 0 and the same at all of them, as that of a
+    smooth function, which grows with the step, is not.
+    """
+    rises = [rung.value * rung.step for rung in rungs if rung.value]
+    if len(rises) < _RISES or any(abs(rung.value) > rung.round_off for rung in rungs):
+        return False
+    sizes = [abs(rise) for rise in rises]
+    return min(rises) * max(rises) > 0 and max(sizes) <= _EQUAL * min(sizes)
 
 
 def _down(f: Function, line: Line, longest: float) -> list[Estimate]:

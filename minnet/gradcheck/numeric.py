@@ -195,6 +195,7 @@ class Estimate:
         truncation: bound on the truncation error; NaN if it was not estimated.
         gap: slope to the right minus slope to the left; NaN if only one side was used.
         kink: bound on the error from kinks that no winner reports.
+        unseen: whether f rises by less than its round-off, and that within the shortest step.
     """
 
     value: float
@@ -205,6 +206,7 @@ class Estimate:
     truncation: float = float("nan")
     gap: float = float("nan")
     kink: float = 0.0
+    unseen: bool = False
 
     @property
     def uncertainty(self) -> float:

@@ -309,3 +309,28 @@ def test_a_slope_that_ends_nearby_and_is_below_round_off_is_not_called_wrong():
     """All units stand on kinks; the gradient of 1e-9 is not seen at long steps, and has no digit at short ones."""
     case: Case = FAMILIES["deep ReLU nets"](362)
     assert case.check(case.right).verdict not in ("wrong", "suspicious")
+
+
+# A rise below round-off --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constant", [1.0, 1e3, 1e6])
+@pytest.mark.parametrize(("rise", "steepness"), [(10, 1e6), (10, 1e8), (1, 1e8), (0.5, 1e8)])
+def test_a_slope_whose_rise_is_below_the_round_off_of_f_is_not_judged(constant, rise, steepness):
+    height = rise * constant * 2.0**-52
+    x, slopes = np.zeros(2), np.full(2, height * steepness)
+
+    def f(x):
+        return constant + height * np.tanh(steepness * x).sum()
+
+    for factor in (1, 3):  # it tells nothing about a wrong one either
+        result = mn.check_gradient(f, x, factor * slopes)
+        assert result.worst.verdict == "round-off"
+        assert "below its own round-off" in result.worst.note
+    mn.check_gradient(lambda x: height * np.tanh(steepness * x).sum(), x, slopes).assert_passed()
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1e6])
+def test_a_gradient_of_what_f_does_not_depend_on_stays_wrong(constant):
+    result = mn.check_gradient(lambda x: constant + x[0] ** 2, np.array([0.5, 0.7]), np.array([1.0, 1e-3]))
+    assert result.worst.verdict == "wrong"
