@@ -19,7 +19,7 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 # No C code calls kernels, and Python calls no helpers: ways to do so would only take time to compile. What allocates
 # nothing needs no counts of references to its arrays either, which cost more than the work on a small batch does.
-_NO_COUNTS = {"no_cfunc_wrapper": True, "_nrt": False}
+_NO_COUNTS: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": False}
 _NO_WRAPPERS = {"no_cpython_wrapper": True, **_NO_COUNTS}
 
 
