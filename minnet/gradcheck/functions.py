@@ -105,7 +105,21 @@ def check_gradient(
 def _compared(subject: Subject, analytic: Any, how: How, *remarks: str) -> tuple[Problem, GradientCheck]:
     """Compare both gradients; return the comparison and its result, with these remarks first."""
     problem, adding, found = _problem(subject, analytic, how.seed)
-    return problem, run_inside(problem, how).explained(adding).remarked(*remarks, *found)
+    check = run_inside(problem, how).explained(adding)
+    return problem, check.remarked(*remarks, *found, _flat(problem, check))
+
+
+def _flat(problem: Problem, check: GradientCheck) -> str:
+    """Return a remark if both gradients of an argument are exactly 0, as those of a piecewise constant function."""
+    names = [
+        t.name for t in check.tensors if t.checked and t.absolute == 0 and not np.any(problem.gradients.get(t.name, 1))
+    ]
+    if not names:
+        return ""
+    return (
+        f"f did not change when {', '.join(names)} moved, so both gradients are exactly 0. If f is constant between "
+        "jumps, like round, sign or an accuracy, the gradient is 0 wherever it exists."
+    )
 
 
 def _moved_itself(subject: Subject, ignored: list[str]) -> str:

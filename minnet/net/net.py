@@ -260,16 +260,18 @@ class Net(Passes, Guided):
         """Return the scores, shape (n, *output_shape), in a new array, computed ``batch_size`` samples at a time."""
         self._check_shape(x)
         checks.count("predict", "batch_size", batch_size)
+        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
         scores = np.empty((len(x), *self.output_shape), self.dtype)
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             with self.lock:
-                scores[part] = self.forward(x[part])
+                scores[part] = self._forward(self.as_input(x[part]), training=False)
         return scores
 
     def _measure(self, x: np.ndarray, y: Any, sample_weight: Any, batch_size: int) -> tuple[Objective, float | None]:
         loss = self._loss()
         self._check_shape(x)
+        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
         checks.count("evaluate", "batch_size", batch_size)
         targets = self._check_targets(y, len(x))
         weights = np.empty(len(x), np.float64)

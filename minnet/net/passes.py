@@ -145,6 +145,7 @@ class Passes(Vectors):
         Raises:
             TypeError, ValueError: x does not fit, see ``as_input``.
         """
+        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
         x = self.as_input(x)
         if training:
             self._check_size(len(x))

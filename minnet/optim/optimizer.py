@@ -48,6 +48,7 @@ class Optimizer(Guided):
         numbers: float64 array (runs, n) with the single numbers that rules keep; empty for most rules.
         frozen: names of the tensors in frozen groups, in the order of the net's tensors.
         grouped: names of the tensors of each group, by the name of the group.
+        norm_sums: float64 array (3,) that clipping fills; its last element is ``grad_norm``.
         is_evaluating: whether params are now the point to predict with, of a rule that trains at another
             (``evaluating``).
     """
@@ -121,7 +122,7 @@ class Optimizer(Guided):
         self._varying: list[Part] = []
         self._evaluate_schedules(0)
         self.schedules = self._schedules()
-        self._norm = np.full(3, math.nan)  # sums, and the norm, of the last gradient that was clipped
+        self.norm_sums = np.full(3, math.nan)  # sums, and the norm, of the last gradient that was clipped
         self.is_evaluating = False
         division = divide(rule, self.weight_decay, self.groups, tensors)
         self.grouped, self.frozen = division.grouped, division.frozen
@@ -314,7 +315,7 @@ class Optimizer(Guided):
     @property
     def grad_norm(self) -> float:
         """Norm of the last gradient before clipping; NaN unless ``clip_norm`` is set."""
-        return float(self._norm[2])
+        return float(self.norm_sums[2])
 
     def _change_gradients(self, bound: float | None, t: int) -> None:
         """Clip the gradients, let combinators change them, and refuse spikes in short ones.
@@ -325,9 +326,9 @@ class Optimizer(Guided):
         if bound is not None:
             before = self.grad_norm
             try:
-                limit_norm("Optimizer", self._clipped, bound, self._norm)
+                limit_norm("Optimizer", self._clipped, bound, self.norm_sums)
             except FloatingPointError:
-                self._norm[2] = before
+                self.norm_sums[2] = before
                 raise
         for source, varies, runs in self._changers:
             (source.at(self.steps) if varies else source).change_gradients(runs, t=t)

@@ -90,8 +90,15 @@ def refuse_to_stand_by(source: Rule, tensors: Sequence[Tensor]) -> None:
     if not any(rule is source for rule in chosen):
         names = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors[:3])
         more = f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
+        own, other = (type(_innermost(rule)).__name__ for rule in (source, chosen[0]))
         raise ValueError(
-            f"Optimizer: expected a tensor that {type(source).__name__} updates itself; got {names}{more}, which it "
-            f"leaves to {type(chosen[0]).__name__}. For flat arrays give shapes, such as {{'W': (4, 3), 'b': (3,)}}; "
-            "where this is meant, give that rule"
+            f"Optimizer: expected a tensor that {own} updates itself; got {names}{more}, which it leaves to {other}. "
+            "For flat arrays give shapes, such as {'W': (4, 3), 'b': (3,)}; where this is meant, give that rule"
         )
+
+
+def _innermost(rule: Rule) -> Rule:
+    """Return the rule inside all combinators, such as Muon in ``LookAhead(Muon())``."""
+    while isinstance(inner := getattr(rule, "rule", None), Rule):
+        rule = inner
+    return rule

@@ -104,7 +104,8 @@ class History(Guided):
     - Columns of callbacks.
 
     The columns of the steps are ``step`` and ``epoch``, counted from 1; ``loss``, the objective of the step's batch
-    before its update, in training mode; ``lr``; and a column for each other hyper-parameter that is a schedule.
+    before its update, in training mode; ``lr``; a column for each other hyper-parameter that is a schedule; and with
+    ``clip_norm`` ``grad_norm``, the norm of the gradient before clipping (``clip_norm=math.inf`` records it only).
 
     Attributes:
         epochs, steps: the rows, as ``Rows``.

@@ -206,9 +206,10 @@ class Loop(Replaying, Guided):
 
     def _note(self, record: Record, hyperparameters: dict[str, float], newly: float, newly_right: float | None) -> None:
         """Add the step to the history, and tell callbacks of it."""
-        self.history.steps.rows.append(
-            {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
-        )
+        row = {"step": record.step, "epoch": record.epoch, "loss": record.loss, "lr": record.lr, **hyperparameters}
+        if self.optimizer.clip_norm is not None:
+            row["grad_norm"] = self.optimizer.grad_norm
+        self.history.steps.rows.append(row)
         loss, samples, right = self.epoch_so_far
         right = None if right is None or newly_right is None else right + newly_right
         self.epoch_so_far = loss + record.loss * newly, samples + newly, right

@@ -106,7 +106,7 @@ class Replaying:
     def _enter(self, epoch: int, ahead: Ahead, block: Block) -> Record:
         """Add steps of one epoch to the history and to ``epoch_so_far``; return the record of the last one."""
         taken = len(block.losses)
-        self.history.steps.extend_later(_rows(self.step + 1, epoch, block.losses, ahead), taken)
+        self.history.steps.extend_later(_rows(self.step + 1, epoch, block, ahead), taken)
         loss, samples, right = self.epoch_so_far
         for value, counted in zip(block.losses, block.counted, strict=True):  # one by one, as steps in Python are added
             loss, samples = loss + value * counted, samples + counted
@@ -187,8 +187,13 @@ class Replaying:
         raise NotImplementedError
 
 
-def _rows(first: int, epoch: int, losses: list[float], ahead: Ahead) -> Iterator[dict[str, Any]]:
+def _rows(first: int, epoch: int, block: Block, ahead: Ahead) -> Iterator[dict[str, Any]]:
     """Make the history's rows of steps of one epoch."""
-    steps = zip(losses, ahead.updates, ahead.hyperparameters, strict=False)  # the last steps may not have been taken
+    steps = zip(
+        block.losses, ahead.updates, ahead.hyperparameters, strict=False
+    )  # the last steps may not have been taken
     for step, (loss, update, values) in enumerate(steps, first):
-        yield {"step": step, "epoch": epoch, "loss": loss, "lr": update.lr * update.lr_factor, **values}
+        row = {"step": step, "epoch": epoch, "loss": loss, "lr": update.lr * update.lr_factor, **values}
+        if block.norms is not None:
+            row["grad_norm"] = block.norms[step - first]
+        yield row

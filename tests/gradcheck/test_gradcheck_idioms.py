@@ -1,6 +1,7 @@
 """What course code does: reads its weights from elsewhere, adds up gradients, works in place, keeps weights on self."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -717,3 +718,14 @@ def test_what_is_no_such_class_is_pointed_to_the_right_check():
         mn.check_module(Silent(), X)
     with pytest.raises(TypeError, match="x as an array of floats"):
         mn.check_module(Tanh(), [1.0])
+
+
+@pytest.mark.parametrize(
+    "f", [lambda v: np.round(v).sum(), lambda v: np.sign(v).sum(), lambda v: float((v > 0).sum()), lambda v: 3.0]
+)
+def test_a_piecewise_constant_function_is_said_to_be_one(f):
+    x = np.array([1.2, 2.7, -3.4])
+    for check in (mn.check_gradient(f, x, 0 * x), mn.check_gradient(f, x, lambda v: 0 * v)):
+        assert check.verdict == "correct"
+        assert re.search(r"^f did not change when \w+ moved, .* constant between jumps, like round", check.remark)
+    assert mn.check_gradient(lambda v: float((v**3).sum()), x, 3 * x**2).remark == ""

@@ -239,8 +239,13 @@ def test_rows_of_small_numbers_in_uint8_are_not_divided_by_255_without_a_word():
     message = "expected rows of uint8 to be pixels, 0 to 255, which are read as x / 255; got none above 9"
     with pytest.warns(UserWarning, match=f"Trainer: {message}"):
         mn.fit(net, (counts, y), rule=mn.SGD(), lr=0.1, epochs=1, progress=False)
-    with pytest.warns(UserWarning, match=f"Net: {message}"):
-        net.loss_and_grads(counts, y)
+    for use in (net.loss_and_grads, net.loss, net.evaluate, lambda x, y: net.predict(x), lambda x, y: net.forward(x)):
+        with pytest.warns(UserWarning, match=f"Net: {message}"):
+            use(counts, y)
+    counts[-1] = 255  # pixels, although there are chunks of 8 without values above 127
+    for use in (net.evaluate, lambda x, y, **size: net.predict(x, **size)):
+        use(counts, y, batch_size=8)
+    counts[-1] = 9
     with pytest.warns(UserWarning, match=message):
         report = mn.preflight(net, (counts, y), progress=False)
     assert "count or measure" in report["input"].advice

@@ -390,3 +390,20 @@ def test_text_is_utf_8_whatever_the_machine_prefers(tmp_path):
     program.write_text(ELSEWHERE, encoding="utf-8")
     subprocess.run([sys.executable, *options, program, tmp_path], env=environment, check=True)
     assert "größe" in (tmp_path / "run.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("bound", [math.inf, 1e-3, mn.schedules.Constant(1e-3), None])
+def test_the_norm_of_the_gradient_is_recorded_wherever_it_is_measured(bound):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 3)).astype(np.float32), np.arange(8) % 2
+    net, norms = mn.Net([mn.Dense(2)], 3, mn.SoftmaxCrossEntropy()), []
+
+    class Norms(mn.Callback):
+        def before_update(self, trainer, record):
+            norms.append(np.linalg.norm(trainer.net.grads))
+
+    given = {"rule": mn.SGD(), "lr": 0.1, "steps": 3, "batch_size": 4, "clip_norm": bound, "callbacks": [Norms()]}
+    history = mn.fit(net, (x, y), **given, progress=False)
+    assert ("grad_norm" in history.steps) == (bound is not None)
+    if bound is not None:
+        np.testing.assert_allclose(history.steps["grad_norm"], norms, rtol=1e-5)

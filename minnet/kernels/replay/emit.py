@@ -80,12 +80,26 @@ class Mark(NamedTuple):
     result: int
 
 
+class Peek(NamedTuple):
+    """A number in an array that is copied to the results.
+
+    Attributes:
+        array: index of the array's address.
+        element: index of a float64 in the array.
+        result: index under which it is kept.
+    """
+
+    array: int
+    element: int
+    result: int
+
+
 Function = Callable[..., int]
 _TABLES = ("pointers", "constants", "rows", "cursors", "results")
 
 
 @global_compiler_lock
-def emit(lines: Sequence[Line | Total | Mark], cursors: int, results: int) -> tuple[Any, Function]:
+def emit(lines: Sequence[Line | Total | Mark | Peek], cursors: int, results: int) -> tuple[Any, Function]:
     """Compile the function for steps that consist of these lines.
 
     The function takes the number of steps, the number of words from one row of ``rows`` to the next, and the addresses
@@ -127,6 +141,9 @@ def emit(lines: Sequence[Line | Total | Mark], cursors: int, results: int) -> tu
         for line in lines:
             if isinstance(line, Mark):
                 builder.store(_WORD(1), emitter.at(out, line.result))
+                continue
+            if isinstance(line, Peek):
+                emitter.peek(line)
                 continue
             go_on = emitter.total(line) if isinstance(line, Total) else emitter.call(line)
             with cgutils.if_unlikely(builder, builder.not_(go_on)):
@@ -172,6 +189,12 @@ class _Emitter:
         builder.store(builder.bitcast(total, _WORD), self.at(self.out, line.result))
         # x - x is 0 for a finite x and NaN for any other x.
         return builder.fcmp_ordered("==", builder.fsub(total, total), ir.Constant(ir.DoubleType(), 0.0))
+
+    def peek(self, line: Peek) -> None:
+        """Emit the copy of a number to the results."""
+        address = self.load(self.tables["pointers"], line.array)
+        words = self.builder.inttoptr(address, _WORD.as_pointer())
+        self.builder.store(self.load(words, line.element), self.at(self.out, line.result))
 
     def argument(self, place: Place, kind: Any) -> Any:
         """Return the value of an argument of a Numba type."""

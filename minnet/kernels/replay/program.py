@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from ..calls import Call, run_machine_code
-from .emit import Function, Line, Mark, Place, Total, emit
+from .emit import Function, Line, Mark, Peek, Place, Total, emit
 
 _MOST_FUNCTIONS = 256  # of the process; the one that was used the longest time ago is dropped
 _functions: OrderedDict[tuple[Any, ...], tuple[Any, Function]] = OrderedDict()  # by structure
@@ -47,7 +47,7 @@ class Program:
 
     def __init__(self, cursors: int) -> None:
         self._cursors = cursors
-        self._lines: list[Line | Total | Mark] = []
+        self._lines: list[Line | Total | Mark | Peek] = []
         self._results = 0
         self._arrays: dict[int, tuple[int, np.ndarray]] = {}  # by address: index in the table, and the array
         self._constants: list[Any] = []
@@ -106,6 +106,12 @@ class Program:
         """Add a 1 among the results, which shows that a step has come this far; return its index."""
         result = self._new_result()
         self._lines.append(Mark(result))
+        return result
+
+    def add_peek(self, array: np.ndarray, element: int) -> int:
+        """Add a copy of an element of a float64 array to the results; return its index."""
+        result = self._new_result()
+        self._lines.append(Peek(self._place(array).value, element, result))
         return result
 
     def add_update(self, calls: Sequence[Call], following: Sequence[Call]) -> None:
@@ -238,7 +244,7 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def _structure(line: Line | Total | Mark) -> tuple[Any, ...]:
+def _structure(line: Line | Total | Mark | Peek) -> tuple[Any, ...]:
     if not isinstance(line, Line):
         return type(line).__name__, *line
     return (id(line.kernel), line.signature, line.places, line.result, line.guard)

@@ -43,6 +43,7 @@ class Block(NamedTuple):
         losses: objectives (steps,).
         counted: for each step, the number of samples that count.
         right: for each step, the number of samples that were classified correctly; None if the loss does not classify.
+        norms: for each step, the norm of the gradient before clipping; None if it is not clipped.
         failed: whether one more step was begun, whose update failed. Its passes are done, and it is counted in
             ``net.step`` and in the position of the batches.
     """
@@ -50,17 +51,20 @@ class Block(NamedTuple):
     losses: list[float]
     counted: list[int]
     right: list[int] | None
+    norms: list[float] | None
     failed: bool = False
 
     def part(self, first: int, end: int) -> "Block":
         """Return some of the steps."""
         right = None if self.right is None else self.right[first:end]
-        return Block(self.losses[first:end], self.counted[first:end], right)
+        norms = None if self.norms is None else self.norms[first:end]
+        return Block(self.losses[first:end], self.counted[first:end], right, norms)
 
     def joined(self, other: "Block") -> "Block":
         """Return these steps and others that follow them."""
         right = None if self.right is None or other.right is None else self.right + other.right
-        return Block(self.losses + other.losses, self.counted + other.counted, right, other.failed)
+        norms = None if self.norms is None or other.norms is None else self.norms + other.norms
+        return Block(self.losses + other.losses, self.counted + other.counted, right, norms, other.failed)
 
 
 class Update(NamedTuple):
@@ -141,7 +145,7 @@ class RecordedSteps:
 
     def _run(self, cursors: np.ndarray, rows: "list[_Row]") -> Block:
         """Run the steps of these rows, up to the first that does not complete."""
-        block, failed, first, step = Block([], [], []), False, 0, rows[0].step
+        block, failed, first, step = Block([], [], [], []), False, 0, rows[0].step
         while first < len(rows):
             step = rows[first].step
             end = next((i for i in range(first, len(rows)) if rows[i].step is not step), len(rows))
@@ -156,7 +160,9 @@ class RecordedSteps:
             if done < end - first:
                 break
             first = end
-        return block._replace(right=block.right if step.right is not None else None, failed=failed)
+        right = block.right if step.right is not None else None
+        norms = block.norms if step.norm is not None else None
+        return block._replace(right=right, norms=norms, failed=failed)
 
     def _rows(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
         """Return the row of each update, and the rule's numbers after it; no numbers if the rule keeps none."""
@@ -227,7 +233,7 @@ class RecordedSteps:
                     break
         finally:
             optimizer.numbers, optimizer.steps = numbers, steps
-        return _Step(self.net, self.batches, size, calls, following)
+        return _Step(self.net, self.batches, optimizer, size, calls, following)
 
 
 class _Row:
@@ -258,9 +264,12 @@ class _Step:
         total: index of the objective.
         updating: index of a 1 that is written before the update.
         right: index of the number of correct samples; None if the loss does not classify.
+        norm: index of the gradient's norm before clipping; None if it is not clipped.
     """
 
-    def __init__(self, net: Net, batches: Batches, size: int, update: Tape, following: Tape) -> None:
+    def __init__(
+        self, net: Net, batches: Batches, optimizer: Optimizer, size: int, update: Tape, following: Tape
+    ) -> None:
         self.program, self.size = Program(cursors=3), size
         x, y = self.batch = batches.places(size)
         gathered = [_noted(batches.gather, size, *cursor)[0] for cursor in ((0, 0), (size, 0), (0, 1))]
@@ -285,6 +294,8 @@ class _Step:
         self._ignored = None if counted == size else self.program.add(ignoring, keep=[int(size - counted)])[0]
         self.updating = self.program.add_mark()
         self.program.add_update(update, following)
+        clips = optimizer.clip_norm is not None
+        self.norm = self.program.add_peek(optimizer.norm_sums, 2) if clips else None
         self.program.finish()
 
     def _terms(self, net: Net, calls: Tape, made: Objective) -> list[tuple[int, float | None]]:
@@ -304,6 +315,8 @@ class _Step:
             block.counted.extend((self.size - results[:, self._ignored].view(np.int64)).tolist())
         if self.right is not None and block.right is not None:
             block.right.extend(results[:, self.right].tolist())
+        if self.norm is not None and block.norms is not None:
+            block.norms.extend(results[:, self.norm].view(np.float64).tolist())
 
     def objective(self, results: np.ndarray) -> Objective:
         """Return the objective of a step with these results."""
