@@ -22,7 +22,7 @@ from numba import prange
 
 from ..chunks import bounds, chunks
 from ..compile import helper, kernel, parallel_kernel
-from .means import decayed, forget, kept, largest_slope, mean, moved, moved_on, refused_by, taken
+from .means import apart, decayed, enlarged, forget, kept, largest_slope, mean, moved, moved_on, refused_by, taken
 
 
 @helper
@@ -53,12 +53,12 @@ def sgd_parallel(p, g, rate, pull):
 
 @helper
 def _momentum(p, g, v, rest, gain, rate, pull):
-    squares, full = g.dtype.type(0), gain / rest
+    squares, full = g.dtype.type(0), enlarged(gain, rest)
     forget(v, rest)
     for i in range(p.size):
         slope = g[i]
         squares += slope * slope
-        velocity = mean(v[i], full * slope, rest)
+        velocity = moved_on(v[i], apart(slope, full, v[i]), rest)
         v[i] = velocity
         p[i] = moved(p[i], rate, velocity, pull)
     return refused_by(squares, g)
@@ -82,12 +82,12 @@ def momentum_parallel(p, g, v, rest, gain, rate, pull):
 
 @helper
 def _nesterov(p, g, v, rest, gain, rate, pull):
-    squares, full, again = g.dtype.type(0), gain / rest, kept(rest, rest)
+    squares, full, again = g.dtype.type(0), enlarged(gain, rest), kept(rest, rest)
     forget(v, rest)
     for i in range(p.size):
         slope = g[i]
         squares += slope * slope
-        away = full * slope - v[i]
+        away = apart(slope, full, v[i])
         velocity = moved_on(v[i], away, rest)
         v[i] = velocity
         p[i] = moved(p[i], rate, moved_on(velocity, away, again), pull)
@@ -112,12 +112,12 @@ def nesterov_parallel(p, g, v, rest, gain, rate, pull):
 
 @helper
 def _nesterov_look_ahead(p, g, v, x, rest, lr, decay):
-    squares, full = g.dtype.type(0), -lr / rest
+    squares, full = g.dtype.type(0), enlarged(-lr, rest)
     forget(v, rest)
     for i in range(p.size):
         slope = g[i]
         squares += slope * slope
-        velocity = mean(v[i], full * slope, rest)
+        velocity = moved_on(v[i], apart(slope, full, v[i]), rest)
         position = decayed(x[i], decay, -velocity)
         v[i] = velocity
         x[i] = position
@@ -200,14 +200,15 @@ def rmsprop_parallel(p, g, s, rest, lr, eps_root, eps, decay):
 
 @helper
 def _rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
-    top, refused, full = largest_slope(g), False, gain / mu_rest
+    top, refused, full = largest_slope(g), False, enlarged(gain, mu_rest)
     forget(s, rest)
     forget(v, mu_rest)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused |= over
         squares = mean(s[i], slope * slope, rest)
-        velocity = mean(v[i], full * (slope / (math.sqrt(squares + eps_root) + eps)), mu_rest)
+        push = slope / (math.sqrt(squares + eps_root) + eps)
+        velocity = moved_on(v[i], apart(push, full, v[i]), mu_rest)
         s[i] = squares
         v[i] = velocity
         p[i] = decayed(p[i], decay, -rate * velocity)
@@ -263,7 +264,7 @@ def rmsprop_centred_parallel(p, g, s, m, rest, lr, eps_root, eps, decay):
 
 @helper
 def _rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root, eps, decay):
-    top, refused, full = largest_slope(g), False, gain / mu_rest
+    top, refused, full = largest_slope(g), False, enlarged(gain, mu_rest)
     forget(m, rest)
     forget(v, mu_rest)
     for i in range(p.size):
@@ -271,7 +272,8 @@ def _rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root
         refused |= over
         away = slope - m[i]
         variance = mean(s[i], kept(away, rest) * away, rest)
-        velocity = mean(v[i], full * (slope / (math.sqrt(variance + eps_root) + eps)), mu_rest)
+        push = slope / (math.sqrt(variance + eps_root) + eps)
+        velocity = moved_on(v[i], apart(push, full, v[i]), mu_rest)
         m[i] = moved_on(m[i], away, rest)
         s[i] = variance
         v[i] = velocity

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..compile import fused_helper, helper, kernel
+from ..compile import exact_helper, fused_helper, helper, kernel
 
 # Squares of larger gradients than sqrt(the dtype's largest number) / 1024 are refused, so that a million can be summed.
 MARGIN = 1024.0
@@ -39,9 +39,21 @@ def mean(old, new, rest):
     """(1 - rest) * old + rest * new, for an old to which ``forget`` has been applied.
 
     1 - rest, which may be no number of the dtype, does not occur. With one instruction for a product and a sum, only
-    new - old and the result are rounded. (1 - rest) * old + gain * new is the mean of old and (gain / rest) * new.
+    new - old and the result are rounded. For (1 - rest) * old + gain * new, see ``apart``.
     """
     return old + rest * (new - old)
+
+
+@exact_helper
+def enlarged(gain, rest):
+    """gain / rest, the ``full`` of ``apart``. A quotient that may be taken apart has other bits in each kernel."""
+    return gain / rest
+
+
+@fused_helper
+def apart(new, full, old):
+    """full * new - old. Moved on by ``rest`` of it, with full = gain / rest, old is (1 - rest) * old + gain * new."""
+    return full * new - old
 
 
 @fused_helper

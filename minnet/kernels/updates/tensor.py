@@ -14,7 +14,7 @@ from numba import prange
 
 from ..chunks import CHUNK, SERIAL, bounds, chunks
 from ..compile import exact_helper, helper, kernel, parallel_kernel
-from .means import all_fit, decayed, forget, largest_slope, mean, taken
+from .means import all_fit, apart, decayed, enlarged, forget, largest_slope, mean, moved_on, taken
 
 # Elements whose sum is taken in the arrays' own precision. Loops run over slices of so many: an index that does not
 # start at 0 might be negative, and what Python makes of those keeps a loop from becoming vector code.
@@ -101,10 +101,10 @@ def lars_rate(p, g, inside, beside, lr, trust, eps, partial, rate):
 
 @helper
 def _lars(p, g, v, rest, rate, decay):
-    full = rate / rest
+    full = enlarged(rate, rest)
     forget(v, rest)
     for i in range(p.size):
-        velocity = mean(v[i], full * (g[i] + decay * p[i]), rest)
+        velocity = moved_on(v[i], apart(g[i] + decay * p[i], full, v[i]), rest)
         v[i] = velocity
         p[i] -= velocity
 
