@@ -170,15 +170,14 @@ def nadam_parallel(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, deca
 
 @helper
 def _lion(p, g, m, rest1, rest2, lr, decay):
-    zero, one = p.dtype.type(0), p.dtype.type(1)
-    top, refused = largest_slope(g), False
+    top, refused, zero = largest_slope(g), False, p.dtype.type(0)
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused |= over
         c = once(m[i], slope, rest1)
-        sign = one if c > zero else (-one if c < zero else c)
+        step = lr if c > zero else (-lr if c < zero else c)
         m[i] = mean(m[i], slope, rest2)
-        p[i] = decayed(p[i], decay, lr * sign)
+        p[i] = decayed(p[i], decay, step)
     if rest2 == 1:  # what ``forget`` is for, which would come too early for c
         for i in range(p.size):
             m[i] = taken(g[i], top)[0]

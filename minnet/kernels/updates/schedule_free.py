@@ -12,7 +12,7 @@ from numba import prange
 
 from ..chunks import bounds, chunks
 from ..compile import helper, kernel, parallel_kernel
-from .means import forget, largest_slope, mean, taken
+from .means import forget, largest_slope, mean, moved_on, taken
 
 
 @helper
@@ -23,7 +23,7 @@ def _schedule_free_sgd(p, g, z, rate, pull, push, decay):
         refused |= over
         step = slope + decay * p[i]
         base = z[i]
-        p[i] += pull * (base - p[i]) - push * step
+        p[i] = moved_on(moved_on(p[i], base - p[i], pull), step, -push)
         z[i] = base - rate * step
     return refused
 
@@ -55,7 +55,7 @@ def _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, dec
         step = slope / (root_fix * math.sqrt(second) + eps) + decay * p[i]
         base = z[i]
         v[i] = second
-        p[i] += pull * (base - p[i]) - push * step
+        p[i] = moved_on(moved_on(p[i], base - p[i], pull), step, -push)
         z[i] = base - rate * step
     return refused
 
