@@ -65,7 +65,7 @@ FAMILIES: dict[str, dict[str, mn.Rule]] = {
 # Muon is for matrices; L-BFGS for full batches, where claim N20 of the main job has it.
 NOT_ON_LANDSCAPES, NOT_ON_DIGITS = {"Muon"}, {"L-BFGS"}
 GRID = c.FULL.grid
-STEPS, EQUAL_ON_LANDSCAPES = 300, 0.01
+STEPS, FRAMES, EQUAL_ON_LANDSCAPES = 300, 50, 0.01
 
 
 def family(kind: str, without: set[str]) -> dict[str, mn.Rule]:
@@ -113,7 +113,7 @@ def run_landscapes(steps: int, bar: tqdm) -> dict[str, dict[str, Descents]]:
     return results
 
 
-def draw_landscapes(results: Mapping[str, Mapping[str, Descents]], out: Path) -> None:
+def draw_landscapes(results: Mapping[str, Mapping[str, Descents]], out: Path, frames: int) -> None:
     for kind, title in (
         ("equal", f"All rules at rate {EQUAL_ON_LANDSCAPES}"),
         ("best", f"Each rule at its best rate of {len(GRID)} from {GRID[0]:g} to {GRID[-1]:g}"),
@@ -125,7 +125,7 @@ def draw_landscapes(results: Mapping[str, Mapping[str, Descents]], out: Path) ->
                 for name, by_rule in results.items()
             }
             plots.trajectories(out / f"paths_{which}_{kind}.png", panels, title=title)
-            plots.animation(out / f"paths_{which}_{kind}.gif", panels, title=title)
+            plots.animation(out / f"paths_{which}_{kind}.gif", panels, title=title, frames=frames)
 
 
 def rate_words(lr: float) -> str:
@@ -245,6 +245,7 @@ def main() -> None:
     folder = Path(__file__).parent / "out" / "update_rules"
     parser.add_argument("--out", type=Path, default=folder, help="folder for all files")
     parser.add_argument("--steps", type=int, default=STEPS, help="on the landscapes; %(default)s unless given")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of the animations; %(default)s unless given")
     parser.add_argument("--epochs", type=int, default=c.FULL.epochs, help="on digits; %(default)s unless given")
     parser.add_argument("--seeds", type=int, default=c.FULL.reporting, help="to report on; %(default)s unless given")
     arguments = parser.parse_args()
@@ -254,7 +255,7 @@ def main() -> None:
 
     with tqdm(total=len(c.LANDSCAPES) * len(everything(NOT_ON_LANDSCAPES)), desc="landscapes", disable=None) as bar:
         descents = run_landscapes(arguments.steps, bar)
-    draw_landscapes(descents, out)
+    draw_landscapes(descents, out, arguments.frames)
 
     rules = everything(NOT_ON_DIGITS)
     kinds = len(rules) + sum(map(len, c.VARIANTS.values()))

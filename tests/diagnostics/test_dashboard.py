@@ -62,10 +62,16 @@ def parts(path):
 # The page ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Pages without figures, whose drawing takes seconds."""
+    monkeypatch.setattr(plots, "run_figures", lambda *_: {})
+
+
 @pytest.mark.parametrize("validation", [None, make_data(30, seed=1)], ids=["without", "with validation"])
 def test_a_page_stands_alone_and_says_what_its_figures_show(tmp_path, validation):
     path = tmp_path / "run.html"
-    dashboard = Dashboard(path, title="<digits>")
+    dashboard = Dashboard(path, every=100, title="<digits>")
     history = run(make_net(), [dashboard], validation=validation)
     text, images = parts(path)
     assert text.startswith("<!doctype html>")
@@ -86,6 +92,7 @@ def test_a_page_stands_alone_and_says_what_its_figures_show(tmp_path, validation
     assert ("There is no validation" in text) == (validation is None)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_page_is_written_after_the_first_epoch_every_so_many_and_at_the_end(tmp_path, monkeypatch):
     """During the run it asks the browser to come back."""
     written = []
@@ -116,6 +123,7 @@ def test_a_loss_that_does_not_classify_gets_a_page(tmp_path):
     assert not any("units" in v.text or "saturated" in v.text for v in dashboard.verdicts)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_with_a_dashboard_of_everything_ends_with_the_bits_of_one_without(tmp_path):
     states = []
     everything = [kind(at=log_spaced(5)) for kind in (UpdateRatios, Statistics, Saturation, DeadUnits, Sharpness)]
@@ -133,6 +141,7 @@ def test_a_run_with_a_dashboard_of_everything_ends_with_the_bits_of_one_without(
     assert all(len(monitor) for monitor in dashboard.monitors)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_dashboard_goes_on_from_its_state(tmp_path):
     first, second = (
         Dashboard(tmp_path / "run.html", monitors=[UpdateRatios(at=9), Saturation(at=4)]) for _ in range(2)
@@ -360,9 +369,9 @@ def rows_of(path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures as Matplotlib has them, beside the files."""
+    """The figures as Matplotlib has them, instead of files."""
     kept, room = [], importlib.import_module("minnet.plots.watching")
-    monkeypatch.setattr(room, "save", lambda figure, path: (kept.append(figure), plots.save(figure, path)))
+    monkeypatch.setattr(room, "save", lambda figure, path: kept.append(figure))
     return kept
 
 

@@ -1,4 +1,7 @@
-"""The main job's table is computed, and its quick claims hold."""
+"""The main job's table is computed, its cheapest claims hold, and faults refute them.
+
+The main job itself puts all claims to the test; ``.ci/run`` looks at its verdicts.
+"""
 
 import importlib
 import math
@@ -22,8 +25,7 @@ def reproduce(monkeypatch):
         del sys.modules[name]
 
 
-QUICK = ["N1", "N2", "N4", "N5", "N6", "N7", "N8", "N9", "N10", "N12", "N14", "N15", "N18", "N20"]
-QUICK += ["B3", "L2", "L3", "L4", "L5", "C1"]
+QUICK = ["N1", "N9", "B3", "L2", "L3", "L4", "L5", "C1"]  # with all that a fault refutes below
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -62,12 +62,14 @@ def test_the_script_writes_tables_and_figures(example, tmp_path, monkeypatch, ca
     monkeypatch.setattr(example, "FAMILIES", families)
     monkeypatch.setattr(example, "GRID", (0.001, 0.01, 0.1))
     monkeypatch.setattr(example.c, "FULL", replace(example.c.FULL, grid=example.GRID, choosing=1))
-    options = ["--out", str(tmp_path), "--steps", "5", "--epochs", "1", "--seeds", "2"]
+    two = {name: example.c.LANDSCAPES[name] for name in ("Rosenbrock", "Beale")}
+    monkeypatch.setattr(example.c, "LANDSCAPES", two)
+    options = ["--out", str(tmp_path), "--steps", "5", "--frames", "3", "--epochs", "1", "--seeds", "2"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
     example.main()
     printed = capsys.readouterr()
     assert printed.err == ""  # no progress bar where nobody watches
-    assert "| rule | Rosenbrock |" in printed.out
+    assert "| rule | Rosenbrock | Beale |" in printed.out
     document = json.loads((tmp_path / "update_rules.json").read_text())
     assert [row["claim"] for row in document["claims"]] == ["B1", "B4", "B5", "N21", "N22"]
     assert list(document["digits"]["rules"]) == ["Nesterov", "Adam", "SignMomentum", "LAMB", "Muon"]

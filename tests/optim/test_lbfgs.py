@@ -62,8 +62,8 @@ def test_lbfgs_minimises_rosenbrock_in_few_evaluations(dtype, bound):
     np.testing.assert_allclose(params, 1, atol=10 * bound)
 
 
-def digits_net(dtype=np.float64):
-    x, y = mn.datasets.digits()
+def digits_net(dtype=np.float64, samples=None):
+    x, y = (part[:samples] for part in mn.datasets.digits())
     x = x.reshape(len(x), -1).astype(dtype)
     net = mn.Net([mn.Dense(10, mn.initializers.Zeros())], 64, mn.SoftmaxCrossEntropy(), l2=1e-2, dtype=dtype)
     return net, x, y
@@ -91,7 +91,7 @@ def newton(x, y, l2, steps=8):
 
 
 def test_lbfgs_finds_the_minimum_of_full_batch_logistic_regression():
-    net, x, y = digits_net()
+    net, x, y = digits_net(samples=400)
     start = net.loss_and_grads(x, y)
     history = mn.fit(net, (x, y), rule=mn.LBFGS(), lr=1.0, batch_size=len(x), steps=120, progress=False)
     assert net.loss_and_grads(x, y) < start / 2
