@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -54,10 +53,7 @@ def test_the_correlation_is_that_of_gains_and_disagreement(claims):
     assert abs(middle) < 0.4
 
 
-def test_the_script_on_cifar10_says_what_it_needs(monkeypatch):
+def test_the_script_on_cifar10_says_what_it_needs(run_example, monkeypatch):
     monkeypatch.delenv("MINNET_DATA", raising=False)
-    for arguments, text in ((["--help"], "--seeds"), ([], "expected MINNET_DATA to name a folder")):
-        done = subprocess.run(
-            [sys.executable, str(EXAMPLES / "ensembles.py"), *arguments], capture_output=True, text=True, check=False
-        )
-        assert text in done.stdout + done.stderr
+    assert "--seeds" in run_example("ensembles.py", "--help").stdout
+    assert "expected MINNET_DATA to name a folder" in run_example("ensembles.py").stderr

@@ -2,17 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
-from pathlib import Path
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "loss_surface.py"
 
 
-def test_the_example_measures_both_kinds_and_keeps_the_data(tmp_path):
+def test_the_example_measures_both_kinds_and_keeps_the_data(run_example, tmp_path):
     options = ["--blocks", "1", "--width", "8", "--epochs", "1", "--seeds", "1", "--points", "5"]
-    command = [sys.executable, str(SCRIPT), *options, "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_example("loss_surface.py", *options, "--out", str(tmp_path))
+    assert done.returncode == 0
     assert "less concave with shortcuts in" in done.stdout
     assert done.stderr == ""  # no progress bar where nobody watches
     measures = json.loads((tmp_path / "l7_measures.json").read_text())

@@ -102,8 +102,8 @@ def test_the_script_writes_table_page_and_figures(tmp_path):
     assert (tmp_path / "index.html").read_text() == "the page of all claims"
 
 
-def test_an_unknown_claim_is_named():
-    done = subprocess.run([sys.executable, str(SCRIPT), "N99"], capture_output=True, text=True, check=False)
+def test_an_unknown_claim_is_named(run_example):
+    done = run_example("reproduce.py", "N99")
     assert done.returncode == 2
     assert "expected claims of N1, N2" in done.stderr
     assert "got N99" in done.stderr

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +78,5 @@ def test_the_script_writes_tables_and_figures(example, tmp_path, monkeypatch, ca
         assert picture.with_suffix(".csv").exists()
 
 
-def test_the_script_says_what_it_takes():
-    done = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, check=True)
-    assert "--seeds" in done.stdout
+def test_the_script_says_what_it_takes(run_example):
+    assert "--seeds" in run_example("update_rules.py", "--help").stdout

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from twins import DTYPES, Table, check_twin, each_axis, empty
+from twins import Table, check_twin, each_axis, empty
 
 from minnet.kernels.vector import borders, conv, product, winograd
 from minnet.layers.convolution import DirectConvolution, Geometry
@@ -14,7 +14,6 @@ TWINS = Table()
 twin_of = TWINS.twin_of
 
 
-@DTYPES
 @pytest.mark.parametrize(TWINS.names, TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
     check_twin(name, twin, make, shape, terms, dtype)

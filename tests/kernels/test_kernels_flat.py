@@ -19,7 +19,6 @@ TWINS = Table()
 twin_of = TWINS.twin_of
 
 
-@DTYPES
 @pytest.mark.parametrize(TWINS.names, TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
     check_twin(name, twin, make, shape, terms, dtype)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from twins import DTYPES, FLAT, Table, check_twin, empty
+from twins import FLAT, Table, check_twin, empty
 
 from minnet.kernels.passes import (
     batch_norm,
@@ -17,7 +17,6 @@ TWINS = Table()
 twin_of = TWINS.twin_of
 
 
-@DTYPES
 @pytest.mark.parametrize(TWINS.names, TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
     check_twin(name, twin, make, shape, terms, dtype)

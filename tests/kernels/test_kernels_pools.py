@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from twins import DTYPES, IMAGES, Table, check_twin, each_axis, empty
+from twins import IMAGES, Table, check_twin, each_axis, empty
 
 from minnet.kernels.passes import (
     pool,
@@ -14,7 +14,6 @@ TWINS = Table()
 twin_of = TWINS.twin_of
 
 
-@DTYPES
 @pytest.mark.parametrize(TWINS.names, TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
     check_twin(name, twin, make, shape, terms, dtype)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from twins import DTYPES, FLAT, LARGE, Table, check_twin, make_update
+from twins import FLAT, LARGE, Table, check_twin, make_update
 
 from minnet.kernels.updates import (
     adam as update_adam,
@@ -20,7 +20,6 @@ TWINS = Table()
 twin_of = TWINS.twin_of
 
 
-@DTYPES
 @pytest.mark.parametrize(TWINS.names, TWINS)
 def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
     check_twin(name, twin, make, shape, terms, dtype)

@@ -39,18 +39,25 @@ def sizes(shape):
 
 
 class Table(list):
-    """The twins of one file, for pytest: the kernel's name, its twin, what makes arguments, a shape, terms of a sum."""
+    """The twins of one file, for pytest: kernel's name, twin, what makes arguments, shape, terms of a sum, precision.
 
-    names = ("name", "twin", "make", "shape", "terms")
+    Each kernel is compared in both precisions, but for parallel forms: they are the loops of the serial ones, cut into
+    tasks, so that single precision shows what they add. To compile them takes seconds.
+    """
+
+    names = ("name", "twin", "make", "shape", "terms", "dtype")
 
     def twin_of(self, kernel, make, shapes=ROWS, sums=False):
         """Register a twin; ``make(rng, shape)`` gives the arguments in double precision, outputs filled with NaN."""
         name = f"{kernel.py_func.__module__.rsplit('.', 1)[-1]}.{kernel.py_func.__name__}"
+        precisions = [np.float32] if name.endswith("_parallel") else [np.float32, np.float64]
 
         def register(twin):
             for shape in shapes:
                 terms = math.prod(n or 1 for n in sizes(shape)) if sums else 1
-                self.append(pytest.param(name, twin, make, shape, terms, id=f"{name}-{shape}"))
+                for dtype in precisions:
+                    label = f"{name}-{shape}-{dtype.__name__}"
+                    self.append(pytest.param(name, twin, make, shape, terms, dtype, id=label))
             return twin
 
         return register
