@@ -28,6 +28,23 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The files of a kernel that was compiled."""
+    made = tmp_path_factory.mktemp("kept")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "CACHE_DIR", str(made))
+        assert call(fresh()) == (0, 1)
+    return made
+
+
+@pytest.fixture
+def filled(folder, files):
+    """A folder in which the kernel's code is kept."""
+    shutil.copytree(files, folder, dirs_exist_ok=True)
+    return folder
+
+
 def fresh():
     """A small kernel as another process would have it."""
     return kernel(flat.scale.py_func)
@@ -50,6 +67,10 @@ def test_a_kernel_is_compiled_once_and_read_from_then_on(folder):
     assert [call(fresh()) for _ in range(3)] == [(0, 1), (1, 0), (1, 0)]
 
 
+def test_files_are_read_wherever_they_were_copied_to(filled):
+    assert call(fresh()) == (1, 0)
+
+
 def flipped(raw):
     """One bit in the middle is another: the text of the file can still be read."""
     middle = len(raw) // 2
@@ -68,29 +89,26 @@ DAMAGE = {
 
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_is_made_anew(folder, damage, ending):
-    call(fresh())
-    path = kept(folder, ending)
+def test_a_damaged_file_is_made_anew(filled, damage, ending):
+    path = kept(filled, ending)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     hits, misses = call(fresh())
     assert misses == 1 or (ending == "nbi" and hits == 1)  # a list of files has a checksum behind what it needs
     assert call(fresh()) == (1, 0)
 
 
-def test_a_flipped_bit_in_the_code_is_noticed(folder):
-    call(fresh())
-    path = kept(folder, "nbc")
+def test_a_flipped_bit_in_the_code_is_noticed(filled):
+    path = kept(filled, "nbc")
     path.write_bytes(flipped(path.read_bytes()))
     assert [call(fresh()), call(fresh())] == [(0, 1), (1, 0)]
 
 
-def test_code_of_other_sources_is_not_used_even_if_a_list_names_it(folder, monkeypatch):
-    call(fresh())
+def test_code_of_other_sources_is_not_used_even_if_a_list_names_it(filled, monkeypatch):
     monkeypatch.setattr(cache, "digest", lambda file: "other sources")
     other = fresh()
-    old = kept(folder, "nbc").read_bytes()
+    old = kept(filled, "nbc").read_bytes()
     call(other)
-    kept(folder, "nbc").write_bytes(old)  # as if the disk had been full when the new code was to be written
+    kept(filled, "nbc").write_bytes(old)  # as if the disk had been full when the new code was to be written
     assert call(fresh()) == (0, 1)
 
 

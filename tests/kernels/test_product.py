@@ -24,8 +24,10 @@ every_number_of_lanes = pytest.mark.parametrize(("vector_bytes", "dtype"), LANES
 
 @pytest.mark.parametrize(
     ("rows", "vectors", "vector_bytes", "dtype"),
-    [(14, 2, 64, np.float32), (1, 1, 64, np.float64), (6, 2, 32, np.float64), (4, 1, 32, np.float32)]
-    + [(14, 2, 16, np.float32), (2, 2, 16, np.float64)],
+    [
+        *((14, 2, 64, np.float32), (1, 1, 64, np.float64), (6, 2, 32, np.float64)),
+        *((4, 1, 32, np.float32), (14, 2, 16, np.float32), (2, 2, 16, np.float64)),
+    ],
 )
 def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, dtype):
     block = blocks.make_block(rows, vectors, vector_bytes)

@@ -1,6 +1,7 @@
 """The Python blocks of the README and of the pages in docs/ run as they stand, and their links lead somewhere."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ BLOCKS = [(page, block) for page in PAGES for block in blocks_of(page)]
 IDS = [f"{page.stem}-{number}" for page in PAGES for number, _ in enumerate(blocks_of(page), 1)]
 
 
+@cache
 def run(page, block):
-    """Run a block as a program of its own: compiled kernels are kept beside the file that defines them."""
+    """Run a block, once, as a program of its own: compiled kernels are kept beside the file that defines them."""
     program = Path(f"{page.stem}.py").absolute()
     program.write_text(block, encoding="utf-8")
     names = {"__name__": "__main__"}

