@@ -131,7 +131,7 @@ def test_the_interval_of_a_calibration_error_holds_what_was_measured():
     assert below > 0  # or this would have shown nothing
 
 
-@pytest.mark.parametrize("gap", [0, 0.02, 0.06, 0.1])
+@pytest.mark.parametrize("gap", [0, 0.06])
 def test_intervals_of_calibration_errors_hold_the_truth(gap):
     """All bins are too sure by the same gap, so that this is the error, whatever the bins."""
     inside = 0

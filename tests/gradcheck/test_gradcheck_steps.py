@@ -163,7 +163,7 @@ def test_deep_relu_nets_of_small_weights_are_not_called_wrong(depth, scale):
             inputs.append(np.maximum(inputs[-1] @ w + b, 0))
         return inputs
 
-    for seed in range(4):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         x, cotangent = rng.standard_normal((2, 6)), rng.standard_normal((2, 6))
         parameters = tuple(part for _ in range(depth) for part in (scale * rng.standard_normal((6, 6)), np.zeros(6)))
@@ -186,7 +186,7 @@ def test_deep_relu_nets_of_small_weights_are_not_called_wrong(depth, scale):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_right_gradients_of_hard_functions_are_never_called_wrong_and_wrong_ones_never_right(family):
     """A few of those that bench/gradcheck.py goes through."""
-    for seed in range(1, 7):
+    for seed in range(1, 4):
         case: Case = FAMILIES[family](seed)
         with np.errstate(all="ignore"):
             right = case.check(case.right)
