@@ -77,9 +77,9 @@ def drawn(run):
     }
 
 
-def only_a_mark(figure, file, **options):
-    """In place of ``Figure.savefig``: where a figure goes is seen without its pixels."""
-    file.write(PNG)
+def only_a_mark(figure, file, *, format, **options):
+    """In place of ``Figure.savefig``: where a figure goes, and in which format, is seen without its pixels."""
+    file.write({"png": PNG}[format])
 
 
 def test_every_figure_goes_to_a_path_an_open_file_or_back(run, tmp_path, monkeypatch):
