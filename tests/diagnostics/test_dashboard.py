@@ -68,10 +68,18 @@ def without_figures(monkeypatch):
     monkeypatch.setattr(plots, "run_figures", lambda *_: {})
 
 
+@pytest.fixture
+def figures_at_the_end(monkeypatch):
+    """Pages without figures, but for the last one of a run."""
+    real = plots.run_figures
+    monkeypatch.setattr(plots, "run_figures", lambda history, *m: real(history, *m) if history.stopped else {})
+
+
+@pytest.mark.usefixtures("figures_at_the_end")
 @pytest.mark.parametrize("validation", [None, make_data(30, seed=1)], ids=["without", "with validation"])
 def test_a_page_stands_alone_and_says_what_its_figures_show(tmp_path, validation):
     path = tmp_path / "run.html"
-    dashboard = Dashboard(path, every=100, title="<digits>")
+    dashboard = Dashboard(path, title="<digits>")
     history = run(make_net(), [dashboard], validation=validation)
     text, images = parts(path)
     assert text.startswith("<!doctype html>")
@@ -113,6 +121,7 @@ def test_a_page_tells_of_a_run_that_diverged_before_its_first_epoch_was_over(tmp
     assert len(images) == 3
 
 
+@pytest.mark.usefixtures("figures_at_the_end")
 def test_a_loss_that_does_not_classify_gets_a_page(tmp_path):
     x = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
     net = mn.Net([mn.Dense(2)], 4, mn.SquaredError())
