@@ -61,14 +61,16 @@ def test_the_script_writes_tables_and_figures(example, tmp_path, monkeypatch, ca
     monkeypatch.setattr(example, "FAMILIES", families)
     monkeypatch.setattr(example, "GRID", (0.001, 0.01))
     monkeypatch.setattr(example.c, "FULL", replace(example.c.FULL, grid=example.GRID, choosing=1))
-    two = {name: example.c.LANDSCAPES[name] for name in ("Rosenbrock", "Beale")}
-    monkeypatch.setattr(example.c, "LANDSCAPES", two)
+    three = {name: example.c.LANDSCAPES[name] for name in ("Beale", "Saddle", "Long valley")}
+    monkeypatch.setattr(example.c, "LANDSCAPES", three)
+    x, y = example.c.flat_digits()
+    monkeypatch.setattr(example.c, "flat_digits", lambda: (x[:400], y[:400]))
     options = ["--out", str(tmp_path), "--steps", "5", "--frames", "3", "--epochs", "1", "--seeds", "2"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
     example.main()
     printed = capsys.readouterr()
     assert printed.err == ""  # no progress bar where nobody watches
-    assert "| rule | Rosenbrock | Beale |" in printed.out
+    assert "| rule | Beale | Saddle | Long valley |" in printed.out
     document = json.loads((tmp_path / "update_rules.json").read_text())
     assert [row["claim"] for row in document["claims"]] == ["B1", "B4", "B5", "N21", "N22"]
     assert list(document["digits"]["rules"]) == ["Nesterov", "Adam", "SignMomentum", "Muon"]
