@@ -271,7 +271,7 @@ def test_what_a_check_cannot_judge_is_a_warning_with_what_to_do(digits, monkeypa
         return replace(checked, tensors=tuple(replace(tensor, verdict=verdict) for tensor in checked.tensors))
 
     monkeypatch.setattr(room, "check_net", uncertain)
-    finding = look(build(), digits, "gradients")["gradients"]
+    finding = look(build(hidden=mn.Dense(6)), digits, "gradients")["gradients"]
     assert finding.verdict == "warning"
     assert VERDICTS[verdict] in finding.advice
 
