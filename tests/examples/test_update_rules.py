@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figure_cases import only_a_mark
+from matplotlib.figure import Figure
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "update_rules.py"
 
@@ -65,6 +67,7 @@ def test_the_script_writes_tables_and_figures(example, tmp_path, monkeypatch, ca
     monkeypatch.setattr(example.c, "LANDSCAPES", three)
     x, y = example.c.flat_digits()
     monkeypatch.setattr(example.c, "flat_digits", lambda: (x[:400], y[:400]))
+    monkeypatch.setattr(Figure, "savefig", only_a_mark)  # other tests draw these kinds of figures
     options = ["--out", str(tmp_path), "--steps", "5", "--frames", "3", "--epochs", "1", "--seeds", "2"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
     example.main()

@@ -8,12 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from figure_cases import PNG, only_a_mark
 from matplotlib.figure import Figure
 
 import minnet as mn
 from minnet import plots
 
-PNG = b"\x89PNG"
 rng = np.random.default_rng(0)
 
 
@@ -75,11 +75,6 @@ def drawn(run):
         "VarianceByLayer.plot": variances.plot,
         "Confusion.plot": mn.diagnostics.confusion_matrix(net, x, y).plot,
     }
-
-
-def only_a_mark(figure, file, *, format, **options):
-    """In place of ``Figure.savefig``: where a figure goes, and in which format, is seen without its pixels."""
-    file.write({"png": PNG}[format])
 
 
 def test_every_figure_goes_to_a_path_an_open_file_or_back(run, tmp_path, monkeypatch):
