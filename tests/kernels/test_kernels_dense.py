@@ -142,6 +142,18 @@ for _kernel in (gather.gather, gather.gather_parallel):
     twin_of(_kernel, make_gather(True, 0.0), GATHERED[2:3])(gather_twin)
 
 
+@twin_of(gather.shuffle, lambda rng, s: [np.arange(s[0]), STREAM, 7, 0], shapes=[(1,), (5,), (131,)])
+@twin_of(gather.shuffle, lambda rng, s: [np.arange(s[0]), STREAM, 7, 3], shapes=[(5,)])
+def shuffle(order, stream, epoch, position):
+    if position == 0:
+        base = mixed((int(stream) + mixed(epoch * GOLDEN & MASK)) & MASK)
+        draws, values = list(splitmix64(base, len(order))), list(range(len(order)))
+        for i in reversed(range(1, len(order))):
+            other = draws[i] * (i + 1) >> 64
+            values[i], values[other] = values[other], values[i]
+        order[:] = values
+
+
 @twin_of(gather.take, lambda rng, s: [rng.standard_normal((11, s[1])), rng.integers(0, 11, s[0] + 3), 2, empty(s)])
 def take(x, order, position, out):
     out[:] = [x[i] for i in order[position : position + len(out)]]
