@@ -643,7 +643,7 @@ def test_scheduled_values_stand_in_the_history_and_come_back_from_files(tmp_path
         "group 1 lr_factor": Linear(1.0, 0.5, 5),
         "group 1 beta1": Linear(0.8, 0.9, 5),
     }
-    assert history.steps.columns() == ["step", "epoch", "loss", *expected]
+    assert history.steps.columns() == ["step", "epoch", "loss", *expected, "grad_norm"]
     for name, schedule in expected.items():
         assert history.steps[name] == [schedule(step) for step in range(12)], name
     for name in ("history.csv", "history.json"):
