@@ -380,7 +380,7 @@ def rows_of(path):
 def drawn(monkeypatch):
     """The figures as Matplotlib has them, instead of files."""
     kept, room = [], importlib.import_module("minnet.plots.watching")
-    monkeypatch.setattr(room, "save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(room, "save", lambda figure, *_: kept.append(figure))
     return kept
 
 

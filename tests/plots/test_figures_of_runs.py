@@ -35,7 +35,7 @@ def drawn(monkeypatch):
     """The figures as Matplotlib has them, instead of files."""
     kept = []
     for room in ("paths", "runs"):
-        monkeypatch.setattr(importlib.import_module(f"minnet.plots.{room}"), "save", lambda f, _: kept.append(f))
+        monkeypatch.setattr(importlib.import_module(f"minnet.plots.{room}"), "save", lambda f, *_: kept.append(f))
     return kept
 
 
