@@ -378,9 +378,14 @@ def rows_of(path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures as Matplotlib has them, instead of files."""
+    """The figures as Matplotlib has them, instead of image files; their data are written."""
     kept, room = [], importlib.import_module("minnet.plots.watching")
-    monkeypatch.setattr(room, "save", lambda figure, *_: kept.append(figure))
+
+    def keep(figure, path, beside):
+        kept.append(figure)
+        path.with_suffix(beside.suffix).write_bytes(beside.content())
+
+    monkeypatch.setattr(room, "save", keep)
     return kept
 
 
