@@ -32,10 +32,15 @@ def panels():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures as Matplotlib has them, instead of files."""
+    """The figures as Matplotlib has them, instead of image files; their data are written."""
     kept = []
+
+    def keep(figure, path, beside):
+        kept.append(figure)
+        path.with_suffix(beside.suffix).write_bytes(beside.content())
+
     for room in ("paths", "runs"):
-        monkeypatch.setattr(importlib.import_module(f"minnet.plots.{room}"), "save", lambda f, *_: kept.append(f))
+        monkeypatch.setattr(importlib.import_module(f"minnet.plots.{room}"), "save", keep)
     return kept
 
 
