@@ -75,7 +75,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(("randomcrop", "randomhorizontalflip", "transforms"), "data.Augment(flip=True, crop=4)"),
         **dict.fromkeys(("clipgradnorm", "clipbyglobalnorm"), "fit(..., clip_norm=1.0)"),
         **dict.fromkeys(("solver", "train"), _FIT),
-        **dict.fromkeys(("gradcheck", "gradcheckdense"), "check_gradient(f, x, analytic) or check_net(net, x, y)"),
+        "gradcheckdense": "check_gradient(f, x, analytic) or check_net(net, x, y)",
         "evalnumericalgradient": "numerical_gradient(f, x) or check_gradient(f, x, analytic)",
         "evalnumericalgradientarray": "check_backward(forward, backward, x, ...)",
         "relerror": "relative_error(analytic, numeric)",
@@ -105,7 +105,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "zerograd": _NOTHING,
         "paramgroups": "groups",
         **dict.fromkeys(("lr", "learningrate"), "step(lr) takes the rate"),
-        **dict.fromkeys(("minimize", "applygradients", "update"), "step(lr)"),
+        **dict.fromkeys(("minimize", "applygradients"), "step(lr)"),
         **dict.fromkeys(("statedict", "loadstatedict"), "named_state(); Trainer.save writes a whole run"),
     },
     "Trainer": {

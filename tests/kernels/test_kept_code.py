@@ -181,8 +181,8 @@ def copied(tmp_path, monkeypatch):
         ("adam", {"adam"}, {"conv", "product", "flat", "elementwise"}),
         ("simd", {"product", "conv", "winograd", "pool"}, {"flat", "adam", "dropout"}),
         ("noise", {"dropout", "gather"}, {"product", "elementwise", "pool"}),
-        ("compile", {"product", "conv", "flat", "elementwise", "loss"}, set()),
-        ("denormals", {"product", "conv", "flat", "elementwise", "loss"}, set()),
+        ("compile", {"product", "conv", "flat", "elementwise", "softmax"}, set()),
+        ("denormals", {"product", "conv", "flat", "elementwise", "softmax"}, set()),
         ("cache", {"cache"}, {"product", "flat", "compile"}),
     ],
 )
