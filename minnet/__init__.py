@@ -289,7 +289,7 @@ def __getattr__(name: str) -> object:
         return import_module(".plots", __name__)
     if name.startswith("_"):
         raise AttributeError(f"module 'minnet' has no attribute {name!r}")
-    from .guide import no_attribute
+    from .base.guide import no_attribute
 
     rooms = {"schedules": schedules, "data": data, "diagnostics": diagnostics, "initializers": initializers}
     inner = [f"{room}.{known}" for room, module in rooms.items() for known in dir(module)]

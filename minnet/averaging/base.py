@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..data import Batches, Data
 from ..kernels.arrays import aligned_empty
 from ..kernels.updates import gradients as kernels

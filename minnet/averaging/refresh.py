@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..data import Batches, Data, check_data
 from ..layers import BatchNorm, Layer
 from ..net.net import Net

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..kernels.updates.gradients import square
 from ..kernels.updates.tensor import along
 from ..net.net import Net

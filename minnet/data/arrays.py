@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes.flat import all_finite
 
 Data = tuple[np.ndarray, np.ndarray]

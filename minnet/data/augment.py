@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .. import checks
-from ..guide import Guided
+from ..base import checks
+from ..base.guide import Guided
 
 
 @dataclass(frozen=True)

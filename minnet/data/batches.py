@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, streams
-from ..guide import Guided
+from ..base import checks, streams
+from ..base.guide import Guided
 from ..kernels.arrays import aligned_empty
 from ..kernels.passes.gather import collect, shuffle, take
 from .arrays import Data, check_data

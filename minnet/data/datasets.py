@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from .arrays import Data
 
 _SPECIES = ("Iris-setosa", "Iris-versicolor", "Iris-virginica")

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .. import checks, streams
-from ..guide import guided
+from ..base import checks, streams
+from ..base.guide import guided
 from .arrays import Data, check_data
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
-from ..guide import Guided
+from ..base import checks
+from ..base.guide import Guided
 from .arrays import first_non_finite
 
 

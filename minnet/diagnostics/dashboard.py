@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from .. import checks
+from ..base import checks
 from ..net.net import Net
 from ..storage.files import check_folder, write_whole
 from ..training.callbacks import Callback, Record, Run, check_state

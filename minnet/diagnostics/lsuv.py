@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..layers.initializers import Orthogonal
 from ..net.net import Net
 from .gains import LINEAR

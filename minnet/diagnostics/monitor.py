@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..data import Data
 from ..layers.base import Pass
 from ..net.net import Net

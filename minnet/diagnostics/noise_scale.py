@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..data import Data, check_data
 from ..net.net import Net
 from ..training.callbacks import Record, Run

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..net.net import Net
 from ..training.callbacks import Record, Run
 from ..training.moments import When

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..data import check_data
 from ..net.net import Net
 from ..storage.files import write_json

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..data import Data, check_data
 from ..layers import ELU, SELU, Layer, LeakyReLU, PReLU, ReLU, Sigmoid, Tanh
 from ..net.net import Net

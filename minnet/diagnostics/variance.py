@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..layers import Chain, Layer, Residual
 from ..layers.memory import Memory
 from ..layers.spec import Plan, Shape

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from ..training.direction import Direction
 from .judgements import Judgements
 from .measures import gaps_by_bin

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..net.losses import Logistic, Loss
 from .answers import CHOOSING, choices
 from .measures import BINS, as_labels, gaps_by_bin, log_losses

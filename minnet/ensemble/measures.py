@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 
 BINS = 15  # of the calibration error, as in Guo et al. 2017
 _LEAST = np.finfo(np.float64).tiny  # smallest argument of a logarithm

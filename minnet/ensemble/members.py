@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
-from ..guide import Guided
+from ..base import checks
+from ..base.guide import Guided
 from ..net.losses import SoftmaxCrossEntropy
 from ..net.net import Net
 from ..storage.archive import CheckpointError

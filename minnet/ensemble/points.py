@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
 from ..averaging import Average
+from ..base import checks
 from ..net.description import describe_architecture, differences
 from ..net.net import Net
 

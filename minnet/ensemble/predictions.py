@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..net.losses import Loss
 from ..net.net import Net
 from . import answers

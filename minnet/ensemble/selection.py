@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..net.losses import Loss
 from ..training.direction import Direction
 from .measures import as_labels, log_losses

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..net.net import Net
 from ..training.callbacks import Callback, Record, Run, check_arrays, check_state
 from ..training.moments import Moments, When

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 
 Arguments = np.ndarray | Sequence[Any] | Mapping[str, Any]
 Replay = Callable[[], object] | np.random.Generator | Iterable[np.random.Generator] | None

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from .arguments import Arguments, Replay, eps_of, gradients_of
 from .conventions import takes_arguments
 from .domain import run_inside

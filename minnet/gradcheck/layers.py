@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..layers import Layer
 from ..layers.base import plan_layer
 from ..layers.spec import Shape

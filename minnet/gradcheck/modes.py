@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from .judge import HIDDEN_KINKS, Steps, judge, not_finite, settle
 from .numeric import Coordinate, Direction, Estimate, Function, Line, central, flat_view
 from .result import GradientCheck, TensorCheck

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from .arguments import Replay, eps_of, is_discrete, is_floats, no_floats, replayer
 from .attributes import Path, arrays_of, find, pairs_of, put
 from .domain import run_inside

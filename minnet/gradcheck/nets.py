@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..layers.composite import join_winners
 from ..net.net import Net
 from ..optim.optimizer import Optimizer

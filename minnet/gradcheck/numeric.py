@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 
 # Round-off of sums of a few hundred terms in practice, in units of eps * |f| / h.
 _ROUND_OFF = 32.0

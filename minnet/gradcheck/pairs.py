@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from .arguments import Replay, eps_of, gradients_of, is_discrete, is_floats, names, no_floats, paired, replayer
 from .domain import run_inside
 from .modes import How, Problem

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from .modes import Problem
 from .numeric import Function
 from .result import GradientCheck

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from .numeric import Coordinate, Direction, Estimate, Function, Line, StepError, central
 from .thresholds import CORRECT
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from .arguments import Arguments, Replay, arguments, is_floats, replayer
 from .side_effects import changed, standing_in
 

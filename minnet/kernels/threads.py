@@ -4,7 +4,7 @@ from numba import config
 from numba import get_num_threads as _get
 from numba import set_num_threads as _set
 
-from .. import checks
+from ..base import checks
 
 
 def set_num_threads(n: int) -> None:

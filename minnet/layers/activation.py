@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes import activation as kernels
 from .base import Layer
 from .initializers import Constant

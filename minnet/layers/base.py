@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..guide import Guided
+from ..base.guide import Guided
 from .memory import Memory
 from .spec import Plan, Shape
 

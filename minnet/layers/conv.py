@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.vector.conv import turn
 from .base import Layer
 from .convolution import Geometry, Pair, convolution, reach_of, weights_gradient

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes.dense import column_sums
 from ..kernels.vector.product import multiply
 from .base import Layer

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from .spec import Shape
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from ..kernels.arrays import aligned_empty
 from ..kernels.vector.product import new_work
 from .spec import Plan, Shape

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes.dropout import dropout, dropout_channels
 from ..kernels.passes.flat import copy
 from .base import Layer

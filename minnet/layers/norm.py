@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes import batch_norm, group_norm, layer_norm
 from ..kernels.passes.channels import PARTS, SUMS, by_size, parts_of, width_of, work_size
 from ..kernels.passes.flat import copy, fill

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes import pool as kernels
 from ..kernels.vector.borders import pad
 from .base import Layer

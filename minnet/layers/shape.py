@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.passes.flat import copy
 from .base import Layer
 from .memory import Memory

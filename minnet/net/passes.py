@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..kernels.arrays import aligned_empty
 from ..kernels.passes import flat as kernels
 from ..layers import Chain

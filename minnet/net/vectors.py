@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import streams
+from ..base import streams
 from ..kernels.arrays import aligned_empty
 from ..kernels.passes import flat as kernels
 from ..layers.memory import Node

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..layers.spec import Layout, Shape, Tensor
 
 

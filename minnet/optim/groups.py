@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
-from ..guide import Guided
+from ..base import checks
+from ..base.guide import Guided
 from ..layers.spec import Tensor
 from ..schedules import Schedule
 from .rules import Hyper, Rule

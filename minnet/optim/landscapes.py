@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..schedules import Schedule
 from .optimizer import Optimizer
 from .rules import Rule

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import checks
-from ..guide import Guided
+from ..base import checks
+from ..base.guide import Guided
 from ..kernels.updates.means import squares_fit
 from ..layers.spec import Shape, Tensor
 from ..net.net import Net

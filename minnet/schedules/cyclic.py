@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from .. import checks
+from ..base import checks
 from .schedule import Schedule
 from .times import check_range, mix
 

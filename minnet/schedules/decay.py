@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import checks
+from ..base import checks
 from .schedule import Schedule
 from .shapes import cosine, linear
 from .times import check_range, mix, once

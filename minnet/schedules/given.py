@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .. import checks
+from ..base import checks
 from .schedule import Constant, Schedule
 
 

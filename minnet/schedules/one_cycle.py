@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import checks
+from ..base import checks
 from .cyclic import Cyclic
 from .shapes import SHAPES, check_shape
 from .times import late, mix, once

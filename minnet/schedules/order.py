@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .. import checks
+from ..base import checks
 from .schedule import Schedule, check_schedule
 from .times import late, once
 

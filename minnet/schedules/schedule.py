@@ -7,8 +7,8 @@ from typing import Any, NoReturn, Union
 
 import numpy as np
 
-from .. import checks
-from ..guide import Guided
+from ..base import checks
+from ..base.guide import Guided
 from .times import HAIR, late, once, step_of
 
 

@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 
-from .. import checks
+from ..base import checks
 
 HAIR = 1e-11  # relative rounding error of sums and products of lengths stays below this
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import checks
+from ..base import checks
 from .schedule import Schedule
 from .shapes import SHAPES, check_shape
 from .times import check_range, late, mix, once

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..base.guide import Guided
 from ..data import Batches
-from ..guide import Guided
 from ..net.net import Net
 from ..optim.optimizer import Optimizer
 from ..schedules import Schedule

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..storage import archive
 from ..storage.archive import CheckpointError
 from ..storage.files import temporary_name

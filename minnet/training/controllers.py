@@ -6,7 +6,7 @@ They act through ``trainer.lr_factor``, a factor of every learning rate, also of
 import math
 from typing import Any, ClassVar
 
-from .. import checks
+from ..base import checks
 from .callbacks import Callback, Run, check_monitored, check_state, monitored
 from .direction import Direction
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..guide import similar
+from ..base.guide import similar
 
 MODES = ("min", "max")
 # Names of minnet's own losses and metrics. The prefix "val_" marks those of validation data, "train_" those of training

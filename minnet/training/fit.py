@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from ..base.guide import guided
 from ..data import Augment, Data, Standardizer
-from ..guide import guided
 from ..net.net import Net
 from ..optim.groups import Group
 from ..optim.rules import Hyper, Rule

@@ -10,7 +10,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from ..guide import Guided
+from ..base.guide import Guided
 from ..storage.files import write_whole
 from . import listing
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..data import Batches, Data, Standardizer, check_data
 from ..net.net import Net
 from ..schedules import Schedule

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..guide import Guided
+from ..base.guide import Guided
 from ..net.losses import Loss
 from ..schedules import Schedule
 from ..schedules.given import as_schedule

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .. import checks
+from ..base import checks
 from ..schedules import Schedule
 from .callbacks import Run
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import checks
+from ..base import checks
 from ..net.net import Net
 from .callbacks import Callback, Run, check_arrays, check_monitored, check_state, monitored
 from .direction import Direction

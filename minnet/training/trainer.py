@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import checks, streams
+from ..base import checks, streams
 from ..data import Augment, Batches, Data, Standardizer
 from ..data.arrays import check_scales
 from ..net.net import Net

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minnet import datasets, streams
+from minnet import datasets
+from minnet.base import streams
 
 
 @pytest.fixture

@@ -26,27 +26,25 @@ MODULES["minnet"] = MODULES.pop("__init__")
 # What each room may import of minnet, also for annotations and within functions. A room may import all of itself. The
 # four folders of kernels/ are rooms of their own; all may import what lies in kernels/ itself.
 DOORS = {
-    "checks": set(),
-    "guide": set(),
-    "streams": set(),
+    "base": set(),
     "storage": set(),
-    "kernels": {"checks"},
+    "kernels": {"base"},
     "kernels.vector": {"kernels"},
     "kernels.passes": {"kernels", "kernels.vector"},
     "kernels.updates": {"kernels", "kernels.vector"},
     "kernels.replay": {"kernels"},
     "plots": {"storage"},
-    "schedules": {"checks", "guide", "plots"},
-    "layers": {"checks", "guide", "streams", "kernels"},
-    "net": {"checks", "guide", "streams", "kernels", "layers"},
-    "optim": {"checks", "guide", "streams", "kernels", "layers", "net", "schedules"},
-    "data": {"checks", "guide", "streams", "kernels"},
-    "training": {"checks", "guide", "streams", "storage", "kernels", "plots", "schedules", "net", "optim", "data"},
-    "averaging": {"checks", "streams", "kernels", "layers", "net", "data", "training"},
-    "ensemble": {"checks", "guide", "streams", "storage", "net", "data", "training", "averaging"},
-    "gradcheck": {"checks", "streams", "storage", "plots", "layers", "net", "optim"},
+    "schedules": {"base", "plots"},
+    "layers": {"base", "kernels"},
+    "net": {"base", "kernels", "layers"},
+    "optim": {"base", "kernels", "layers", "net", "schedules"},
+    "data": {"base", "kernels"},
+    "training": {"base", "storage", "kernels", "plots", "schedules", "net", "optim", "data"},
+    "averaging": {"base", "kernels", "layers", "net", "data", "training"},
+    "ensemble": {"base", "storage", "net", "data", "training", "averaging"},
+    "gradcheck": {"base", "storage", "plots", "layers", "net", "optim"},
     "diagnostics": {
-        *("checks", "guide", "streams", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
+        *("base", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
     },
 }
 LATE = "plots"  # is imported within functions only, since Matplotlib is slow to import
@@ -94,7 +92,7 @@ def imports_of(module, source, is_package=False):
                     keep = len(parts) - child.level + (1 if is_package else 0)
                     base = ".".join([*parts[:keep], *([child.module] if child.module else [])])
                 for alias in child.names:
-                    # ``from . import checks`` imports a module, ``from .spec import Plan`` a name in one.
+                    # ``from ..base import checks`` imports a module, ``from .spec import Plan`` a name in one.
                     whole = f"{base}.{alias.name}".removeprefix("minnet.")
                     add(f"minnet.{whole}" if whole in MODULES else base, child, late)
             else:
@@ -152,7 +150,7 @@ def test_a_module_imports_only_what_its_room_may(module):
         ("layers.dense", "from ..net.losses import Loss"),
         ("layers.dense", "import minnet.net"),
         ("layers.dense", "def plan(self):\n    from ..net import net"),
-        ("checks", "from minnet.layers import spec"),
+        ("base.checks", "from minnet.layers import spec"),
         ("net.net", "from ..training import trainer"),
         ("training.trainer", "import minnet"),
         ("training.history", "from .. import plots"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet import guide
+from minnet.base import guide
 from minnet.diagnostics import Dashboard
 
 X, Y = np.zeros((6, 4), np.float32), np.arange(6) % 3

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet import initializers, streams
+from minnet import initializers
+from minnet.base import streams
 
 PACKAGE = Path(mn.__file__).parent
 SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}

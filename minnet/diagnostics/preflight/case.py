@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks, streams
+from ...base import checks, streams
 from ...data import Batches, Data
 from ...net.losses import Loss
 from ...net.net import Net

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from ...base.guide import guided
 from ...data import Data
-from ...guide import guided
 from ...net.net import Net
 from ...optim.rules import Rule
 from .case import Case

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import streams
+from ...base import streams
 from ...data import Batches, Data, split
 from ...gradcheck import check_net
 from ...gradcheck.result import VERDICTS

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
+from ...base.guide import guided
 from ...data import Augment, Data, Standardizer
-from ...guide import guided
 from ...net.net import Net
 from ...optim.groups import Group
 from ...optim.rules import SGD, Rule

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
-from ...guide import Guided
+from ...base import checks
+from ...base.guide import Guided
 from ...kernels.passes.flat import fill
 from ...kernels.passes.losses.targets import normalise
 from ...layers.spec import Shape

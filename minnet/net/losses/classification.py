@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.losses.hits import hits
 from ...kernels.passes.losses.targets import are_labels
 from ...layers.spec import Shape

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.losses import hinge as kernels
 from .classification import Classification
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.losses import logistic as kernels
 from ...kernels.passes.losses.hits import logistic_hits
 from ...kernels.passes.losses.targets import are_shares

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.flat import all_finite
 from ...kernels.passes.losses import regression as kernels
 from ...layers.spec import Shape

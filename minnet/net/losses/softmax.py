@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.losses.hits import hits, soft_hits
 from ...kernels.passes.losses.targets import are_distributions, are_labels, leave_out, occurrences, share_among_labels

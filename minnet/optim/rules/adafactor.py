@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.updates import tensor as kernels
 from ...kernels.updates.means import squares_fit
 from .base import Hyper, State

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.chunks import for_size
 from ...kernels.updates import adam as kernels
 from ...kernels.updates.means import new_rest, rest

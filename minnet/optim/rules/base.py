@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from ... import checks
-from ...guide import Guided
+from ...base import checks
+from ...base.guide import Guided
 from ...layers.spec import Tensor
 from ...schedules import Schedule
 from .names import check_names

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.flat import fill
 from ...kernels.updates import gradients as kernels
 from .base import Hyper, Run

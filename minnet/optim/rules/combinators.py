@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import checks, streams
+from ...base import checks, streams
 from ...kernels.updates import gradients as kernels
 from ...kernels.updates.means import squares_fit
 from ...layers.spec import Tensor

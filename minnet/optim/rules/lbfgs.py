@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.passes.flat import scale
 from ...kernels.updates import tensor as kernels
 from .base import Hyper, Rule, Run

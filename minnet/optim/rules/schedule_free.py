@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import checks
+from ...base import checks
 from ...kernels.chunks import for_size
 from ...kernels.updates import schedule_free as kernels
 from ...kernels.updates.means import rest
