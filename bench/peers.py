@@ -139,7 +139,13 @@ class Process:
         other.close()
 
     def ask(self, *request: Any) -> Any:
+        self.send(*request)
+        return self.answer()
+
+    def send(self, *request: Any) -> None:
         self._pipe.send(request)
+
+    def answer(self) -> Any:
         return self._pipe.recv()
 
     def close(self) -> None:
