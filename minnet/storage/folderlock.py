@@ -26,18 +26,19 @@ NAME = ".lock"
 
 
 class FolderLock:
-    """The exclusive right to write in a folder, from construction to ``release``.
+    """The exclusive right to write in a folder, or to one file in it, from construction to ``release``.
 
     Args:
         folder: the folder.
+        name: name of the file with the lock; another one than the folder's for the lock of a single file.
 
     Raises:
         FileExistsError: if another run holds the lock.
         OSError: if the file cannot be written for another reason.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder.resolve() / NAME
+    def __init__(self, folder: Path, name: str = NAME) -> None:
+        self._path = folder.resolve() / name
         self._process, self._thread = os.getpid(), threading.current_thread()
         self._token = f"process {self._process} on {socket.gethostname()}, {secrets.token_hex(8)}"
         with _guard:

@@ -1,0 +1,227 @@
+"""Engines: units of work in this process, in processes of this machine, or in any executor with ``submit``.
+
+Results do not depend on the engine, as units are pure. What differs is who survives whom: a worker process that is
+killed costs the unit that it had, and a coordinator that is killed takes its workers with it.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from multiprocessing.connection import wait as wait_for
+from typing import Any, Protocol, Self
+
+from ..base import checks
+from ..kernels.threads import set_num_threads
+from .guards import check_portable
+from .store import Store
+from .units import DIED, LATE, Outcome, Unit, attempt
+
+Seen = Callable[[Unit, Outcome], None]
+
+
+class Executor(Protocol):
+    """Anything that takes calls and returns futures, such as Dask's executor or ``MPIPoolExecutor``."""
+
+    def submit(self, function: Any, /, *arguments: Any) -> Any:
+        """Return a future of ``function(*arguments)``."""
+
+
+class EngineError(RuntimeError):
+    """The engine can no longer run anything. What was done is stored, and a new run goes on from there."""
+
+
+class Engine:
+    """Runs units; a context, within which its worker processes stay alive for several runs.
+
+    Args:
+        workers: number of processes on this machine; 0 runs the units in this process, one after the other. Beside an
+            executor, the number of its workers, which is asked of the executor if it is 0.
+        executor: an object with ``submit``, whose workers may be on other machines; None for processes of this one.
+        threads: number of threads of each process of ``workers``.
+        limit: most seconds that a unit may take in a process of ``workers``; None for no limit.
+
+    Raises:
+        ValueError: ``limit`` without processes, which could not be kept.
+    """
+
+    def __init__(
+        self, workers: int = 0, executor: Executor | None = None, *, threads: int = 1, limit: float | None = None
+    ) -> None:
+        self.workers = checks.count("Engine", "workers", workers, 0)
+        self.threads = checks.count("Engine", "threads", threads)
+        self.executor, self.limit = executor, limit
+        if executor is not None and not callable(getattr(executor, "submit", None)):
+            raise TypeError(
+                f"Engine: expected an executor with submit, such as client.get_executor(pure=False) of Dask; got "
+                f"{executor!r}"
+            )
+        if limit is not None:
+            checks.positive("Engine", "limit", limit)
+            if executor is not None or not workers:
+                raise ValueError(
+                    "Engine: expected workers=1 or more for a limit, which ends their processes; got "
+                    f"limit={limit} with {'an executor' if executor is not None else 'workers=0'}"
+                )
+        self._pool: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool.join()
+            self._pool = None
+
+    def run(self, units: Iterable[Unit], store: Store, seen: Seen | None = None) -> Iterator[tuple[Unit, Outcome]]:
+        """Run units, store their outcomes, and return an iterator over (unit, outcome).
+
+        Units whose outcome is stored come first and are not run again. The others come as they are done, each stored
+        before it is returned; their order differs from run to run.
+
+        Args:
+            units: the units.
+            store: where outcomes are looked up and stored.
+            seen: called with each unit and its outcome.
+
+        Raises:
+            TypeError, RuntimeError: a function or an argument cannot be sent to a process, or the main program cannot
+                be started again by one; before anything starts.
+            StoreError: an outcome cannot be stored; from the iterator.
+            EngineError: the executor is broken; from the iterator.
+        """
+        units = list(units)
+        if self.workers and self.executor is None:
+            check_portable(units)
+        return self._run(units, store, seen)
+
+    def _run(self, units: list[Unit], store: Store, seen: Seen | None) -> Iterator[tuple[Unit, Outcome]]:
+        to_do: dict[str, list[Unit]] = {}
+        for unit in units:
+            stored = store.get(unit.key)
+            if stored is None:
+                to_do.setdefault(unit.key, []).append(unit)
+                continue
+            if seen:
+                seen(unit, stored)
+            yield unit, stored
+        first = [alike[0] for alike in to_do.values()]
+        outcomes = self._together(first) if self.workers or self.executor is not None else _one_by_one(first)
+        for unit, outcome in outcomes:
+            store.put(unit, outcome)
+            for alike in to_do[unit.key]:
+                if seen:
+                    seen(alike, outcome)
+                yield alike, outcome
+
+    def _together(self, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        """Hand out units, at most two for each worker at a time; a unit whose engine failed once more."""
+        waiting, tried = list(reversed(units)), set()
+        at_work: dict[Future, Unit] = {}
+        try:
+            while waiting or at_work:
+                while waiting and len(at_work) < 2 * self._size():
+                    unit = waiting.pop()
+                    at_work[self._submit(unit)] = unit
+                for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                    unit = at_work.pop(future)
+                    outcome = _outcome(future)
+                    if outcome.status == DIED and unit.key not in tried:
+                        tried.add(unit.key)
+                        waiting.append(unit)
+                    else:
+                        yield unit, outcome
+        finally:
+            for future in at_work:
+                future.cancel()
+
+    def _submit(self, unit: Unit) -> Future:
+        try:
+            if self.executor is not None:
+                return self.executor.submit(attempt, unit)  # type: ignore[no-any-return]
+            return self._processes().schedule(attempt, args=(unit,), timeout=self.limit)  # type: ignore[no-any-return]
+        except RuntimeError as error:  # BrokenExecutor is one
+            raise EngineError(
+                f"Engine: expected an engine that takes units; got {type(error).__name__}: {error}. What was done is "
+                "stored: run the study again, with workers=... or another executor"
+            ) from error
+
+    def _processes(self) -> Any:
+        """The pool of processes, which is started when it is first needed."""
+        if self._pool is None:
+            from pebble import ProcessPool
+
+            self._pool = ProcessPool(
+                self.workers,
+                initializer=_begin_worker,
+                initargs=(self.threads,),
+                context=multiprocessing.get_context("spawn"),
+            )
+        return self._pool
+
+    def _size(self) -> int:
+        """The number of workers; asked each time, since workers on other machines come and go."""
+        if self.workers:
+            return self.workers
+        client = getattr(self.executor, "_client", None)  # of Dask
+        if client is not None:
+            return max(sum(client.ncores().values()), 1)
+        for name in ("num_workers", "_max_workers"):  # of mpi4py, of concurrent.futures
+            if isinstance(found := getattr(self.executor, name, None), int):
+                return max(found, 1)
+        return os.cpu_count() or 1
+
+
+def run(
+    units: Iterable[Unit],
+    store: Store,
+    *,
+    workers: int = 0,
+    executor: Executor | None = None,
+    limit: float | None = None,
+    progress: Seen | None = None,
+) -> Iterator[tuple[Unit, Outcome]]:
+    """Return an iterator over (unit, outcome), of ``Engine.run`` of an engine that ends with the iterator."""
+    engine = Engine(workers, executor, limit=limit)
+    found = engine.run(units, store, progress)
+
+    def outcomes() -> Iterator[tuple[Unit, Outcome]]:
+        with engine:
+            yield from found
+
+    return outcomes()
+
+
+def _one_by_one(units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+    for unit in units:
+        yield unit, attempt(unit)
+
+
+def _outcome(future: Future) -> Outcome:
+    """Return the outcome of a future. Since units catch their exceptions, an exception here is the engine's."""
+    try:
+        return future.result()  # type: ignore[no-any-return]
+    except FutureTimeoutError as error:
+        return Outcome(LATE, f"took longer than allowed, and its process was ended ({error})")
+    except Exception as error:
+        code = getattr(error, "exitcode", None)
+        how = f" (signal {-code})" if isinstance(code, int) and code < 0 else f" (exit code {code})" if code else ""
+        return Outcome(DIED, f"its process ended, twice{how}: {type(error).__name__}: {error}")
+
+
+def _begin_worker(threads: int) -> None:
+    """Prepare a worker process: few threads, no Ctrl-C of its own, and an end with the coordinator's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
