@@ -284,9 +284,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """``minnet.plots``, which is imported when it is first asked for; an error that leads on for all other names."""
-    if name == "plots":
-        return import_module(".plots", __name__)
+    """``minnet.plots`` and ``minnet.experiments``, imported when they are first asked for; an error for other names."""
+    if name in ("plots", "experiments"):
+        return import_module(f".{name}", __name__)
     if name.startswith("_"):
         raise AttributeError(f"module 'minnet' has no attribute {name!r}")
     from .base.guide import no_attribute

@@ -85,4 +85,4 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's correlation of each row; equal values take ranks in their order."""
     ranks = [np.argsort(np.argsort(v, axis=1, kind="stable"), axis=1).astype(float) for v in (a, b)]
     x, y = (r - r.mean(axis=1, keepdims=True) for r in ranks)
-    return (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))  # type: ignore[no-any-return]
+    return (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))

@@ -65,11 +65,21 @@ def _main_file() -> str | None:
 def _check_main() -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # as set while spawn imports the main program
         raise _no_guard("a call while a worker process imports the main program")
-    path = _main_file()
+    path, given = _main_file(), getattr(sys.modules["__main__"], "__file__", None)
+    if path is None and given is not None:  # "<stdin>", which worker processes would look for
+        raise RuntimeError(
+            f"workers: expected a main program in a file, as each worker process imports it; got {given}. Write it to "
+            "a .py file, or run with workers=0"
+        )
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         main = frame.f_globals.get("__name__") == "__main__" and frame.f_code.co_name == "<module>"
-        if main and frame.f_code.co_filename == path and not _guarded(path, frame.f_lineno):
+        if (
+            main
+            and path
+            and os.path.realpath(frame.f_code.co_filename) == os.path.realpath(path)
+            and not _guarded(path, frame.f_lineno)
+        ):
             raise _no_guard(f"a call without it, in line {frame.f_lineno} of {path}")
         frame = frame.f_back
 

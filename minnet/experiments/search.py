@@ -46,12 +46,16 @@ class Strategy(Protocol):
 
 def _drawn(space: Space, seed: int, n: int, within: Space | None) -> list[Trial]:
     """Draw n trials. Those within another space have streams of their own, numbered by the text of that space."""
-    place, kind = ((), "random") if within is None or within == space else ((zlib.crc32(repr(within).encode()),), "")
+    kind = "random"
+    place: list[int] = []
+    if within is not None and within != space:
+        place = [zlib.crc32(repr(within).encode())]
+        kind = f"within {place[0]:08x}"
     found = []
     for i in range(n):
         rng = streams.generator(seed, "trials of a study", i, *place)
         config = (within or space).draw(rng)
-        found.append(Trial(f"{kind or f'within {place[0]:08x}'} {i}", config, int(rng.integers(_SEEDS))))
+        found.append(Trial(f"{kind} {i}", config, int(rng.integers(_SEEDS))))
     return found
 
 

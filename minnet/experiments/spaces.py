@@ -157,6 +157,8 @@ class Log(Range):
         return math.log(float(value) / self.low) / math.log(self.high / self.low) if value > 0 else -math.inf
 
     def value(self, unit: float) -> float:
+        if unit <= 0 or unit >= 1:  # exp(log(x)) may differ from x
+            return float(self.low if unit <= 0 else self.high)
         value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
         return min(max(value, float(self.low)), float(self.high))
 

@@ -90,9 +90,7 @@ class Store:
             self._file.execute("PRAGMA journal_mode=WAL")
             script = f"BEGIN IMMEDIATE; {_TABLES} COMMIT;"
             self._file.executescript(script)
-            self._file.executemany(
-                "INSERT INTO about VALUES (?, ?)", [("schema", str(SCHEMA)), ("subject", text)]
-            )
+            self._file.executemany("INSERT INTO about VALUES (?, ?)", [("schema", str(SCHEMA)), ("subject", text)])
         elif found != text:
             raise StoreError(
                 f"Store: expected a store of this study in {self.path}; got one of another: "

@@ -142,8 +142,8 @@ class Engine:
     def _submit(self, unit: Unit) -> Future:
         try:
             if self.executor is not None:
-                return self.executor.submit(attempt, unit)  # type: ignore[no-any-return]
-            return self._processes().schedule(attempt, args=(unit,), timeout=self.limit)  # type: ignore[no-any-return]
+                return self.executor.submit(attempt, unit)
+            return self._processes().schedule(attempt, args=(unit,), timeout=self.limit)
         except RuntimeError as error:  # BrokenExecutor is one
             raise EngineError(
                 f"Engine: expected an engine that takes units; got {type(error).__name__}: {error}. What was done is "
@@ -204,7 +204,7 @@ def _one_by_one(units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
 def _outcome(future: Future) -> Outcome:
     """Return the outcome of a future. Since units catch their exceptions, an exception here is the engine's."""
     try:
-        return future.result()  # type: ignore[no-any-return]
+        return future.result()
     except FutureTimeoutError as error:
         return Outcome(LATE, f"took longer than allowed, and its process was ended ({error})")
     except Exception as error:

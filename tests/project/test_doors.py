@@ -42,6 +42,9 @@ DOORS = {
     "training": {"base", "storage", "kernels", "plots", "schedules", "net", "optim", "data"},
     "averaging": {"base", "kernels", "layers", "net", "data", "training"},
     "ensemble": {"base", "storage", "net", "data", "training", "averaging"},
+    "experiments": {
+        *("base", "storage", "kernels", "plots", "net", "optim", "data", "training", "ensemble"),
+    },
     "gradcheck": {"base", "storage", "plots", "layers", "net", "optim"},
     "diagnostics": {
         *("base", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
@@ -57,6 +60,7 @@ LATE_OUTSIDE = {
     "cycler": {"plots"},
     "PIL": {"plots"},
     "tqdm": {"training", "diagnostics"},
+    "pebble": {"experiments"},
     "safetensors": {"storage"},
     "torch": set(),
 }
