@@ -35,8 +35,8 @@ class Edge:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: the best of {self.trials} trials lie at the {self.side} edge of {self.range}; search further "
-            "out, with Random(n, within=Space(...))"
+            f"{self.name}: the best of {self.trials} trials lie at the {self.side} edge of {self.range}; search "
+            "further out, with Random(n, within=Space(...))"
         )
 
 

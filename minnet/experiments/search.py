@@ -8,6 +8,7 @@ search of 100 trials begins with the trials of a search of 60.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from ..base import checks, streams
@@ -138,7 +139,7 @@ class Halving:
     def __init__(self, n: int, rungs: Sequence[int], within: Space | None = None) -> None:
         checks.count("Halving", "n", n)
         at = tuple(checks.count("Halving", "a rung", rung) for rung in rungs)
-        if len(at) < 2 or any(later <= earlier for earlier, later in zip(at, at[1:], strict=False)):
+        if len(at) < 2 or any(later <= earlier for earlier, later in pairwise(at)):
             raise ValueError(f"Halving: expected at least two rungs that rise, such as (100, 300, 900); got {rungs}")
         if n * at[0] < at[-1]:
             raise ValueError(

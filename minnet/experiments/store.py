@@ -94,7 +94,7 @@ class Store:
         elif found != text:
             raise StoreError(
                 f"Store: expected a store of this study in {self.path}; got one of another: "
-                f"{_differences(json.loads(found), json.loads(text))}. Give another path, or what the store was made for"
+                f"{_differences(json.loads(found), json.loads(text))}. Give another path, or what it was made for"
             )
         self._file.execute("PRAGMA synchronous=NORMAL")
         # Whether it can be written is found now, not after the first unit.

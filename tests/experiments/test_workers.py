@@ -224,10 +224,8 @@ def test_a_program_with_a_main_guard_runs(tmp_path):
 
 
 def test_a_program_on_standard_input_is_refused():
-    assert "typed in a notebook or on standard input" in program("main()
-").stderr
-    assert "expected a main program in a file" in program("main()
-", function="work.square").stderr
+    assert "typed in a notebook or on standard input" in program("main()\n").stderr
+    assert "expected a main program in a file" in program("main()\n", function="work.square").stderr
 
 
 @pytest.mark.parametrize(

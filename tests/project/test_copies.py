@@ -18,6 +18,7 @@ from diverging_run import data, diverge, net
 
 import minnet as mn
 from minnet import diagnostics, schedules
+from minnet.experiments import EngineError, StoreError
 from minnet.gradcheck.numeric import StepError
 from minnet.kernels.replay import NotRecordableError
 from minnet.storage.tensorfile import TooManyPartsError
@@ -87,6 +88,8 @@ ERRORS = {
     "CheckpointError": lambda: mn.CheckpointError("expected a whole file"),
     "StepError": lambda: StepError("expected a longer step"),
     "NotRecordableError": lambda: NotRecordableError("its updates have another form at every step"),
+    "StoreError": lambda: StoreError("expected a whole file"),
+    "EngineError": lambda: EngineError("expected an engine that takes units"),
     "TooManyPartsError": lambda: TooManyPartsError("expected fewer parts"),
 }
 
