@@ -187,6 +187,10 @@ class Optimizer(Guided):
     def numbers(self, values: np.ndarray) -> None:
         self._state.numbers = values
 
+    def contents(self) -> dict[str, str]:
+        """Return what ``state`` and ``numbers`` are of: names of tensors by kind of rule (``RuleState.contents``)."""
+        return self._state.contents()
+
     def named_state(self) -> dict[str, np.ndarray]:
         """Return views into the state by slot, each of shape (P,).
 

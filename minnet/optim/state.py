@@ -7,6 +7,7 @@ import numpy as np
 from ..layers.spec import Tensor
 from .part import Part, Span
 from .rules import Rule, Run
+from .rules.base import kind_of
 
 
 class RuleState:
@@ -78,6 +79,20 @@ class RuleState:
             for tensor in part.tensors
             for slot, values in zip(part.rule.slot_names(), self._slots, strict=False)
         }
+
+    def contents(self) -> dict[str, str]:
+        """Return what the state is of, as text, whatever the hyper-parameters: names of tensors by ``kind`` of rule.
+
+        Two optimizers with the same contents can take each other's state. Rules that keep ``numbers`` keep them by run,
+        so their runs are part of the contents.
+        """
+        found: dict[str, str] = {}
+        for part, (_, _, _, tensors) in self.spans:
+            names = ", ".join(tensor.name for tensor in tensors)
+            kind = kind_of(part.rule)
+            together = f"{found[kind]}{'; ' if part.rule.number_names() else ', '}{names}" if kind in found else names
+            found[kind] = together
+        return found
 
     def trained(self, array: np.ndarray) -> list[np.ndarray]:
         """Return views of a flat array (P,) that hold everything except frozen tensors."""

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +58,8 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
         FileNotFoundError: if the folder does not exist.
         OSError: if the file cannot be written, or if the document is too large. Many numbers belong in arrays.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save
-
     check_folder(path)
-    found = {name: _plain_array(name, array) for name, array in arrays.items()}
-    text = json.dumps(_pack(document, "", found), allow_nan=False)
-    metadata = {"format": kind, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
-    try:
-        content = save(found, metadata)
-    except SafetensorError as error:  # safetensors allows headers of 100 MB
-        raise _too_large(kind, text, path) from error
-    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-    tensors = sum(memory_of_tensor(array.shape) for array in found.values())
-    if tensors + max(memory_of_text(header), memory_of_json(text)) > len(content) + FREE:
-        raise _too_large(kind, text, path)
+    content = packed(document, arrays, kind, path)
     try:
         write_whole(path, content)
     except OSError as error:
@@ -84,11 +72,32 @@ def write(path: str | Path, document: dict[str, Any], arrays: dict[str, np.ndarr
         ) from error
 
 
-def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a file that ``write`` wrote.
+def packed(
+    document: dict[str, Any], arrays: dict[str, np.ndarray], kind: str = CHECKPOINT, path: str | Path = "memory"
+) -> bytes:
+    """Return the content of the file that ``write`` writes; ``path`` is named in errors."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    found = {name: _plain_array(name, array) for name, array in arrays.items()}
+    text = json.dumps(_pack(document, "", found), allow_nan=False)
+    metadata = {"format": kind, "version": str(VERSION), "blake2b": _checksum(text, found), "document": text}
+    try:
+        content = save(found, metadata)
+    except SafetensorError as error:  # safetensors allows headers of 100 MB
+        raise _too_large(kind, text, path) from error
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    tensors = sum(memory_of_tensor(array.shape) for array in found.values())
+    if tensors + max(memory_of_text(header), memory_of_json(text)) > len(content) + FREE:
+        raise _too_large(kind, text, path)
+    return content
+
+
+def read(path: str | Path | bytes, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a file that ``write`` wrote, or its content.
 
     Args:
-        path: path of the file.
+        path: path of the file; or its content as bytes.
         kind: kind that the file must have.
 
     Returns:
@@ -99,12 +108,17 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
         CheckpointError: if the file is truncated, damaged, of another kind or of a newer version, or if it may take
             more memory than its arrays, its size and 4 MiB.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a {kind} at {path}; there is no such file")
+    if isinstance(path, bytes):
+        opened: BufferedIOBase = BytesIO(path)
+        size, path = len(path), name_of(path)
+    else:
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"expected a {kind} at {path}; there is no such file")
+        opened = path.open("rb")
+        size = os.fstat(opened.fileno()).st_size
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with opened as file:
             metadata, places = read_header(file, size)
             _check_origin(path, metadata, kind)
             arrays = read_arrays(file, places, size)
@@ -128,6 +142,11 @@ def read(path: str | Path, kind: str = CHECKPOINT) -> tuple[dict[str, Any], dict
     if not isinstance(document, dict):
         raise CheckpointError(f"expected a document of minnet's in {path}; got {type(document).__name__}")
     return document, arrays
+
+
+def name_of(source: str | Path | bytes) -> Path:
+    """Return how errors name a file, or the content of one."""
+    return Path("the given bytes" if isinstance(source, bytes) else source)
 
 
 def _too_many_parts(path: Path, error: TooManyPartsError) -> CheckpointError:

@@ -7,7 +7,7 @@ module estimates the memory of a text before it is parsed, and parses entries of
 import json
 import math
 import re
-from io import BufferedReader
+from io import BufferedIOBase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class Place(NamedTuple):
     shape: tuple[int, ...]
 
 
-def read_header(file: BufferedReader, size: int) -> tuple[dict[str, str], list[Place]]:
+def read_header(file: BufferedIOBase, size: int) -> tuple[dict[str, str], list[Place]]:
     """Read the header of an open file: its length in eight bytes, followed by JSON.
 
     Args:
@@ -153,7 +153,7 @@ def _place(name: str, text: str) -> Place:
     return Place(start, stop, name, dtype, shape)
 
 
-def read_arrays(file: BufferedReader, places: list[Place], size: int) -> dict[str, np.ndarray]:
+def read_arrays(file: BufferedIOBase, places: list[Place], size: int) -> dict[str, np.ndarray]:
     """Read the tensors, which must follow one another up to the end of the file.
 
     Args:

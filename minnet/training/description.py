@@ -21,6 +21,8 @@ from .state import State
 class ResumableRun(Run, Protocol):
     """A run with all attributes that a checkpoint contains. ``Trainer`` is one."""
 
+    evaluate_training: int
+
     good: State  # restored after a divergence
     latest: State
     unproven: bool
@@ -55,6 +57,25 @@ def describe_run(trainer: ResumableRun) -> Document:
         "tensors of": {name: ", ".join(tensors) for name, tensors in optimizer.grouped.items()},
         **trainer.fingerprints,
         "callbacks": [words(callback) for callback in trainer.callbacks if not callback.bystander],
+    }
+
+
+def describe_order(trainer: ResumableRun) -> Document:
+    """Describe the size and order of the batches, and what is done to them."""
+    batches = trainer.batches
+    augment, standardize = batches.augment, batches.standardize
+    return {
+        "batch_size": batches.batch_size,
+        "seed": batches.seed,
+        "drop_last": batches.drop_last,
+        "augment": None if augment is None else {"flip": augment.flip, "crop": augment.crop},
+        "standardize": None
+        if standardize is None
+        else {
+            **{"mean": np.asarray(standardize.mean), "std": np.asarray(standardize.std)},
+            "sample_shape": list(standardize.sample_shape),
+        },
+        "evaluate_training": trainer.evaluate_training,
     }
 
 
@@ -107,3 +128,72 @@ def compare_run(saved: Saved, trainer: ResumableRun, trust_data: bool) -> None:
     if rounded[0] == rounded[1] and any(file.get(name) != given[name] for name in ("data", "validation")):
         advice += ". For data that differ by rounding only, resume with trust_data=True"
     compare(saved.path, "", file, given, advice=advice)
+
+
+# Branches ----------------------------------------------------------------------------------------------------
+
+_OF_NET = ("l2", "l1", "max_norm")  # hyper-parameters of a net; its seed is none, as it decides the noise
+
+
+def describe_branch_net(net: Document) -> Document:
+    """Return a description of a net without its hyper-parameters."""
+    return {name: value for name, value in net.items() if name not in _OF_NET}
+
+
+def compare_branch(saved: Saved, trainer: ResumableRun, trust_data: bool) -> None:
+    """Raise CheckpointError, which names the differences, unless ``trainer`` can take over the state of ``saved``.
+
+    Compared is what the arrays and positions in the state depend on. Hyper-parameters are not.
+    """
+    path, step = saved.path, saved.get("at", "step", kind=int, least=0)
+    if saved.get("at", "ended", kind=bool):
+        raise CheckpointError(
+            f"expected a state between two steps, to branch off; {path} is of a run that has ended after step {step}, "
+            "when callbacks and rules may set other weights. Take a file of Checkpoint, or one that was saved before "
+            "the last step or after trainer.leave"
+        )
+    if step > trainer.steps:
+        raise CheckpointError(
+            f"expected a run of at least the {step} steps that {path} has behind it; got steps={trainer.steps}, which "
+            "count from the start of the run"
+        )
+    if "contents" not in saved.get("optimizer", kind=dict):
+        raise CheckpointError(
+            f"expected a state that says which rule its slots belong to; {path} is of an older minnet. Resume it and "
+            "save it again"
+        )
+    run = saved.get("run", kind=dict)
+    file = {
+        "net": describe_branch_net(saved.get("net", kind=dict)),
+        "batches": {name: _as_text(value) for name, value in saved.get("arguments", kind=dict).items()},
+        "state of the rule": saved.get("optimizer", "contents", kind=dict),
+        **{name: run.get(name) for name in ("data", "validation")},
+        "callbacks": [
+            entry.get("kind")
+            for entry in saved.get("callbacks", kind=list)
+            if isinstance(entry, dict) and not entry.get("bystander")
+        ],
+    }
+    given = {
+        "net": describe_branch_net(describe_net(trainer.net)),
+        "batches": {name: _as_text(value) for name, value in describe_order(trainer).items()},
+        "state of the rule": trainer.optimizer.contents(),
+        **trainer.fingerprints,
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks if not callback.bystander],
+    }
+    file["batches"].pop("steps", None)
+    file["batches"].setdefault("evaluate_training", "0")  # files of versions without this feature
+    if trust_data:
+        file, given = _but_for_rounding(file), _but_for_rounding(given)
+    found = differences("", file, given, "in the state")
+    if found:
+        raise CheckpointError(f"expected a run that can take over the state in {path}; got another: {found}")
+
+
+def _as_text(value: Any) -> str:
+    """Return a value of the description of batches as text, arrays by their checksum."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_as_text(inner)}" for name, inner in value.items())
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.name} {value.shape} crc32 {zlib.crc32(np.ascontiguousarray(value).data)}"
+    return repr(value)

@@ -344,17 +344,32 @@ class Loop(Replaying, Guided):
                 other weights than those of the run, as within ``EMA.applied``.
             OSError: the file cannot be written. A file that was at ``path`` before is unchanged.
         """
+        self._check_between_steps("save")
+        with self._as_it_was_left():
+            archive.write(path, *resume.state_of(self))
+
+    def state(self) -> bytes:
+        """Return the content of the file that ``save`` writes, for ``branch``, or to send it to another process.
+
+        Raises:
+            RuntimeError: as ``save``.
+            OSError: the state is too large for a file.
+        """
+        self._check_between_steps("state")
+        with self._as_it_was_left():
+            return archive.packed(*resume.state_of(self))
+
+    def _check_between_steps(self, name: str) -> None:
+        """RuntimeError unless the state of the run is complete and in the net."""
         if self._amid:
             raise RuntimeError(
-                "Trainer.save: expected a call between steps, in a callback in between_steps; got one amid a step"
+                f"Trainer.{name}: expected a call between steps, in a callback in between_steps; got one amid a step"
             )
         if self.net.on_loan or self.optimizer.is_evaluating:
             raise RuntimeError(
-                "Trainer.save: expected the net to have the run's own weights; got a call within applied(...) or "
+                f"Trainer.{name}: expected the net to have the run's own weights; got a call within applied(...) or "
                 "evaluating(), where it has others"
             )
-        with self._as_it_was_left():
-            archive.write(path, *resume.state_of(self))
 
     @contextmanager
     def _as_it_was_left(self) -> Iterator[None]:

@@ -2,11 +2,17 @@
 
 import numpy as np
 
-from ..data import Standardizer
 from ..net.description import Document
 from ..storage.archive import CheckpointError
 from . import ownership
-from .description import ResumableRun, describe_net, describe_run
+from .description import (
+    ResumableRun,
+    compare_branch,
+    compare_run,
+    describe_net,
+    describe_order,
+    describe_run,
+)
 from .saved import Saved
 from .table import rows_of, table_of
 
@@ -21,17 +27,7 @@ def state_of(trainer: ResumableRun) -> tuple[Document, dict[str, np.ndarray]]:
         "identity": trainer.identity,
         "net": describe_net(net),
         "run": describe_run(trainer),
-        "arguments": {
-            "batch_size": batches.batch_size,
-            "steps": trainer.steps,
-            "seed": batches.seed,
-            "drop_last": batches.drop_last,
-            "augment": None
-            if batches.augment is None
-            else {"flip": batches.augment.flip, "crop": batches.augment.crop},
-            "standardize": None if batches.standardize is None else _standardizer(batches.standardize),
-            "evaluate_training": trainer.evaluate_training,
-        },
+        "arguments": {"steps": trainer.steps, **describe_order(trainer)},
         "at": {
             "step": trainer.step,
             "net_step": net.step,
@@ -42,7 +38,10 @@ def state_of(trainer: ResumableRun) -> tuple[Document, dict[str, np.ndarray]]:
         },
         "lr_factor": float(trainer.lr_factor),
         "epoch_so_far": list(trainer.epoch_so_far),
-        "optimizer": {"state": optimizer.state, "numbers": optimizer.numbers},
+        "optimizer": {
+            **{"state": optimizer.state, "numbers": optimizer.numbers},
+            "contents": optimizer.contents(),
+        },
         "handed_out": _handed_out(trainer),
         "good": {
             **{"params": good.params, "buffers": good.buffers, "state": good.slots, "numbers": good.numbers},
@@ -70,34 +69,47 @@ def _handed_out(trainer: ResumableRun) -> np.ndarray | None:
         return net.params.copy() if optimizer.is_evaluating else None
 
 
-def _standardizer(standardize: Standardizer) -> Document:
-    shape = list(standardize.sample_shape)
-    return {"mean": np.asarray(standardize.mean), "std": np.asarray(standardize.std), "sample_shape": shape}
+def go_on(trainer: ResumableRun, saved: Saved, trust_data: bool = False) -> None:
+    """Let a new trainer continue the saved run, with the same bits. If this raises CheckpointError, nothing changes."""
+    compare_run(saved, trainer, trust_data)
+    identity = saved.get("identity", kind=str)
+    put_back(trainer, saved)
+    trainer.identity = identity
+
+
+def branch_off(trainer: ResumableRun, saved: Saved, trust_data: bool = False) -> None:
+    """Let a new trainer take its own way from the saved state, with its own hyper-parameters.
+
+    It is another run: it keeps its own identity, and is not stopped if the saved run was to stop. If this raises
+    CheckpointError, nothing has changed.
+    """
+    compare_branch(saved, trainer, trust_data)
+    put_back(trainer, saved)
+    trainer.history.stopped = None
 
 
 def put_back(trainer: ResumableRun, saved: Saved) -> None:
-    """Restore the saved state in a new trainer. If this raises CheckpointError, nothing has changed."""
+    """Restore the saved state in a new trainer. If this raises CheckpointError, nothing has changed.
+
+    Nothing here depends on a hyper-parameter. What must agree between the trainer and the file is compared before.
+    """
     net, optimizer, batches, good = trainer.net, trainer.optimizer, trainer.batches, trainer.good
     # Read and check everything first.
     params, buffers = saved.weights(net)
-    slots, numbers = (
-        saved.array(like, "optimizer", name)
-        for name, like in (("state", optimizer.state), ("numbers", optimizer.numbers))
-    )
+    slots = saved.array(optimizer.state, "optimizer", "state")
+    numbers = saved.numbers(optimizer.numbers, "optimizer", "numbers")
     before = [
         saved.array(like, "good", name)
-        for name, like in (
-            *(("params", good.params), ("buffers", good.buffers)),
-            *(("state", good.slots), ("numbers", good.numbers)),
-        )
+        for name, like in (("params", good.params), ("buffers", good.buffers), ("state", good.slots))
     ]
+    before.append(saved.numbers(good.numbers, "good", "numbers"))
     names = ("step", "net_step", "steps", "epoch_index", "position")
     step, net_step, steps, epoch_index, position = (saved.get("at", name, kind=int, least=0) for name in names)
     good_net_step, good_steps = (saved.get("good", name, kind=int, least=0) for name in ("net_step", "steps"))
     ended = saved.get("at", "ended", kind=bool)
     if step > trainer.steps or position >= batches.per_epoch:
         raise saved.spoilt(("at",), saved.get("at"))
-    identity, lr_factor = saved.get("identity", kind=str), saved.get("lr_factor", kind=float)
+    lr_factor = saved.get("lr_factor", kind=float)
     so_far = saved.get("epoch_so_far", kind=list)
     kinds = [type(value) for value in so_far]
     if len(kinds) != 3 or kinds[0] is not float or not {*kinds[1:]} <= {int, float, type(None)} or so_far[1] is None:
@@ -116,7 +128,6 @@ def put_back(trainer: ResumableRun, saved: Saved) -> None:
     good.net_step, good.steps = good_net_step, good_steps
     batches.seek(epoch_index, position)
     trainer.step, trainer.lr_factor, trainer.ended = step, lr_factor, ended
-    trainer.identity = identity
     trainer.epoch_so_far = so_far[0], so_far[1], so_far[2]
     # Between two epochs, ``latest`` is the present state, and the first loss after it is not known yet.
     trainer.unproven = step > 0 and position == 0

@@ -27,8 +27,10 @@ class Saved:
         self.path, self.document, self.arrays = path, document, arrays
 
     @classmethod
-    def of(cls, path: str | Path) -> Self:
-        """Read the file at ``path``, or the newest whole file in a folder of ``Checkpoint``."""
+    def of(cls, path: str | Path | bytes) -> Self:
+        """Read the file at ``path``, the newest whole file in a folder of ``Checkpoint``, or the content of a file."""
+        if isinstance(path, bytes):
+            return cls(archive.name_of(path), *archive.read(path))
         path = Path(path)
         if path.is_dir():
             return cls(*newest_whole(path))
@@ -53,6 +55,11 @@ class Saved:
             raise self.spoilt(place, f"{value.dtype} {value.shape}, where {like.dtype} {like.shape} belongs")
         return value
 
+    def numbers(self, like: np.ndarray, *place: str) -> np.ndarray:
+        """Return the array of a rule's numbers at ``place``; without numbers, the number of runs does not matter."""
+        empty = not like.size and not self.get(*place, kind=np.ndarray).size
+        return like if empty else self.array(like, *place)
+
     def flat(self, net: Net, names: list[str], like: np.ndarray) -> np.ndarray:
         """Return the named arrays as one flat vector of the net, of the dtype of ``like``."""
         parts = [self.arrays.get(name) for name in names]
@@ -75,9 +82,13 @@ class Saved:
 
     def arguments(self, net: Net, lr: Any, weight_decay: Any, clip_norm: Any) -> dict[str, Any]:
         """Return the arguments that a resumed run takes from the file, by name; hyper-parameters may also be given."""
+        hypers = {"lr": lr, "weight_decay": weight_decay, "clip_norm": clip_norm}
+        return self.order(net) | {name: self.hyper(name, given) for name, given in hypers.items()}
+
+    def order(self, net: Net) -> dict[str, Any]:
+        """Return the arguments that are no hyper-parameters: length of the run, size and order of the batches."""
         place = "arguments"
         return {
-            "lr": self.hyper("lr", lr),
             "batch_size": self.get(place, "batch_size", kind=int, least=1),
             "steps": self.get(place, "steps", kind=int, least=1),
             "seed": self.get(place, "seed", kind=int),
@@ -85,8 +96,6 @@ class Saved:
             "augment": self.augment(),
             "standardize": self.standardize(net),
             "evaluate_training": self.evaluate_training(),
-            "weight_decay": self.hyper("weight_decay", weight_decay),
-            "clip_norm": self.hyper("clip_norm", clip_norm),
         }
 
     def hyper(self, name: str, given: Any) -> Any:

@@ -323,7 +323,66 @@ class Trainer(Loop):
                 **saved.arguments(net, lr, weight_decay, clip_norm),
             )
             net.frozen = frozen  # the net must not change if the file is refused
-            description.compare_run(saved, trainer, trust_data)
-            resume.put_back(trainer, saved)
+            resume.go_on(trainer, saved, trust_data)
+        net.frozen = trainer.optimizer.frozen
+        return trainer
+
+    @classmethod
+    def branch(
+        cls,
+        state: str | Path | bytes,
+        net: Net,
+        data: Data,
+        *,
+        rule: Rule,
+        lr: Rate,
+        steps: int | None = None,
+        validation: Data | WeightedData | None = None,
+        sample_weight: Any = None,
+        weight_decay: Hyper = 0.0,
+        clip_norm: Hyper = None,
+        groups: Iterable[Group] = (),
+        callbacks: Iterable[Callback] = (),
+        trust_data: bool = False,
+    ) -> Self:
+        """Return a trainer that goes on from the state of another run with other hyper-parameters.
+
+        The state gives weights, buffers, the state of the rule, the step, the position in the data and in all streams
+        of noise, the history, and the states of callbacks, of which ``lr_factor`` is one. The call gives all
+        hyper-parameters: an argument that is left out has its default, whatever the other run had. l2, l1 and max_norm
+        are those of ``net``. Batch size, seed, augmentation and standardisation come from the state, because the
+        position in the data depends on them.
+
+        A branch with the hyper-parameters of the state therefore has the bits of the run that was never interrupted,
+        and one with others has the bits of a run whose schedules change at this step. Schedules count the steps of the
+        whole run: ``schedule.offset(step)`` begins at the branch.
+
+        Args:
+            state: what ``Trainer.state`` returned, a file, or a folder of ``Checkpoint``, as in ``resume``.
+            net: built as for the saved run, with the same seed; its weights do not matter.
+            steps: length of the whole run, including the steps before the state; None for the length in the state.
+            callbacks: of the same classes as in the saved run, in the same order, apart from bystanders. Their
+                arguments may differ.
+            trust_data: as in ``resume``.
+
+        All other arguments are those of ``Trainer``.
+
+        Raises:
+            CheckpointError: a ValueError: the state is damaged, is of a run that has ended, or cannot be taken over,
+                because it is of another architecture, rule, set of callbacks or data; the message names all
+                differences. A rule with the same slots but other conventions is another rule. Nothing has changed.
+            FileNotFoundError: there is no file.
+        """
+        saved, frozen = Saved.of(state), getattr(net, "frozen", ())
+        with offer_older(saved.path):
+            of_net = description.describe_branch_net
+            here = of_net(description.describe_net(net))
+            description.compare(saved.path, "net", of_net(saved.get("net", kind=dict)), here)
+            order = saved.order(net) | ({} if steps is None else {"steps": steps})
+            given = {"validation": validation, "sample_weight": sample_weight, "groups": groups, "callbacks": callbacks}
+            hypers = {"rule": rule, "lr": lr, "weight_decay": weight_decay, "clip_norm": clip_norm}
+            trainer = cls(net, data, **order, **given, **hypers)
+            net.frozen = frozen  # the net must not change if the state is refused
+            resume.branch_off(trainer, saved, trust_data)
         net.frozen = trainer.optimizer.frozen
         return trainer

@@ -1,7 +1,7 @@
 """The base class of update rules."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, fields, is_dataclass, replace
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -173,6 +173,27 @@ class Rule(Guided):
 
     def _values(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in getattr(self, "__dataclass_fields__", ())}
+
+
+def kind_of(rule: Rule) -> str:
+    """Return what decides the meaning of a rule's state, as text.
+
+    This is its class, its slots and numbers, and its parameters without those that are hyper-parameters: numbers of
+    type float, and whatever may be a schedule. Conventions such as ``lr_in_velocity`` and counts such as ``k`` remain.
+    """
+    return f"{_kind(rule)}, which keeps {', '.join((*rule.slot_names(), *rule.number_names())) or 'nothing'}"
+
+
+def _kind(rule: Rule) -> str:
+    settings = []
+    described: tuple[Field[Any], ...] = fields(rule) if is_dataclass(rule) else ()
+    for field in described:
+        value = getattr(rule, field.name)
+        if isinstance(value, Rule):
+            settings.append(f"{field.name}={_kind(value)}")
+        elif not (isinstance(value, float | Schedule) or field.type in (Hyper, "Hyper")):
+            settings.append(f"{field.name}={value!r}")
+    return f"{type(rule).__name__}({', '.join(settings)})"
 
 
 def by_choice(rule: Rule, items: Iterable[Item], tensor_of: Callable[[Item], Tensor]) -> list[tuple[Rule, list[Item]]]:
