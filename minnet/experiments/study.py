@@ -24,6 +24,7 @@ from .units import DIVERGED, DONE, Outcome, Unit, digest, minnet_version, name_o
 from .workers import Engine, Executor
 
 _SEEDS = 2**31
+_COLUMNS = ("kind", "trial", "steps", "status", "seed", "words", "figure")
 
 
 class Study:
@@ -59,11 +60,12 @@ class Study:
     ) -> None:
         if not isinstance(space, Space):
             raise TypeError(f"Study: expected a Space, such as Space(lr=Log(1e-5, 1.0)); got {space!r}")
+        if taken := sorted({*_COLUMNS, metric} & set(space.ranges)):
+            raise ValueError(f"Study: expected parameters of other names than columns of the table; got {taken}")
         self.space, self.build, self.metric = space, build, metric
         self.seed = checks.count("Study", "seed", seed, 0)
         self.direction = Direction.of("Study", metric, mode)
-        trainer = _built(build, space)
-        check_build(trainer, metric, None)
+        trainer = _built(build, space, metric)
         self._whole = trainer.steps
         # Descriptions have NaN and infinity, which JSON has not.
         subject = {"metric": metric, "mode": self.direction.mode, "space": repr(space), "build": name_of(build)}
@@ -386,8 +388,12 @@ class _Watched(Config):
             self.read.add(name)
         return super().__getattr__(name)
 
+    def replace(self, **values: Any) -> Config:
+        self.read.update(self)  # all of them are passed on
+        return super().replace(**values)
 
-def _built(build: Build, space: Space) -> Any:
+
+def _built(build: Build, space: Space, metric: str) -> Any:
     """Return the trainer in the middle of the space; errors if ``build`` does not take the space."""
     if not callable(build):
         raise TypeError(f"Study: expected a function build(config, seed); got {build!r}")
@@ -398,6 +404,7 @@ def _built(build: Build, space: Space) -> Any:
         raise TypeError(
             f"Study: expected build(config, seed) to take {dict(config)}; got {type(error).__name__}: {error}"
         ) from error
+    check_build(trainer, metric, None)
     unread = [name for name in config if name not in config.read]
     if unread:
         raise ValueError(

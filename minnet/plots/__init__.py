@@ -1,8 +1,8 @@
 """Figures, each with its data in a file beside it. Only this room imports Matplotlib, and only within functions.
 
 ``style`` has the common style and writes files. ``runs``, ``watching``, ``panels``, ``layers``, ``mistakes``,
-``checks``, ``paths``, ``studies`` and ``surfaces`` draw. ``subjects`` has protocols of the objects that are drawn, so that this room
-need not import them.
+``checks``, ``paths``, ``studies`` and ``surfaces`` draw. ``subjects`` has protocols of the objects that are drawn, so
+that this room need not import them.
 """
 
 from .checks import step_sweep
