@@ -68,7 +68,12 @@ class Study:
         trainer = _built(build, space, metric)
         self._whole = trainer.steps
         # Descriptions have NaN and infinity, which JSON has not.
-        subject = {"metric": metric, "mode": self.direction.mode, "space": repr(space), "build": name_of(build)}
+        subject: dict[str, Any] = {
+            "metric": metric,
+            "mode": self.direction.mode,
+            "space": repr(space),
+            "build": name_of(build),
+        }
         subject |= {"seed": self.seed, **describe(trainer)}
         self._subject = json.loads(json.dumps(plain(subject), default=repr))
         self.store = Store(path, self._subject)

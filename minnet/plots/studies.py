@@ -35,7 +35,7 @@ def study_values(
     for axis, name in zip(axes, names, strict=True):
         has = np.array([name in p for p in points]) & finite
         for chosen, colour, label in ((has & ~long, "0.7", "shorter"), (has & long, COLOURS[0], f"{longest} steps")):
-            x = [points[i][name] for i in np.flatnonzero(chosen)]
+            x = [p[name] for p, shown in zip(points, chosen, strict=True) if shown]
             axis.plot([_place(v) for v in x], values[chosen], "o", color=colour, markersize=3.5, label=label)
         if best is not None and name in points[best]:
             where = _place(points[best][name]), values[best]

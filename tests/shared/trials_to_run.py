@@ -46,7 +46,7 @@ def troubled(config, seed):
             os.kill(os.getpid(), signal.SIGKILL)
         if config.trouble == 2:
             time.sleep(600)
-    trainer = plain(config.replace(lr=1e30 if config.trouble == 3 else config.lr), seed)
+    trainer = plain(config.replace(lr=1e39 if config.trouble == 3 else config.lr), seed)
     assert config.trouble >= 0
     return trainer
 
