@@ -49,6 +49,9 @@ DOORS = {
     "diagnostics": {
         *("base", "storage", "plots", "layers", "net", "optim", "data", "training", "gradcheck"),
     },
+    "benchmark": {
+        *("base", "storage", "plots", "schedules", "layers", "net", "optim", "data", "training", "experiments"),
+    },
 }
 LATE = "plots"  # is imported within functions only, since Matplotlib is slow to import
 MOST_ROOMS = 16

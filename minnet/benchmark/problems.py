@@ -1,0 +1,190 @@
+"""Problems: data, a network, the length of a run and the steps at which it is measured."""
+
+import hashlib
+import math
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..base import checks, streams
+from ..data import Data
+from ..layers import Layer
+from ..net.losses import Loss, SoftmaxCrossEntropy
+from ..net.net import Net
+from ..optim.landscapes import Landscape, descend
+from ..optim.rules import Rule
+from ..schedules import Schedule
+from ..training.callbacks import Callback, Record, Run
+from ..training.divergence import DivergenceError
+from ..training.trainer import Trainer
+from .curves import Curve
+
+
+class _Counting(Trainer):
+    """A run that counts its training passes. ``Net.step`` does not: all passes of a line search are one step."""
+
+    extra = 0
+
+    def _again(self, x: Any, y: Any, weights: np.ndarray | None) -> float:
+        self.extra += 1
+        return super()._again(x, y, weights)
+
+
+class _Measure(Callback):
+    """Evaluate the net on held-out data at every n-th step, whatever the rule."""
+
+    def __init__(self, data: Data, every: int, points: int) -> None:
+        self._data, self._every, self.taken = data, every, 0
+        self.evaluations, self.losses = np.full(points, math.inf), np.full(points, math.inf)
+        self.accuracies = np.full(points, math.nan)
+
+    def looks_at(self, trainer: Run, step: int) -> bool:
+        return step % self._every == 0
+
+    def on_step(self, trainer: Run, record: Record) -> None:
+        if record.step % self._every:
+            return
+        with trainer.optimizer.evaluating():
+            found = trainer.net.evaluate(*self._data)
+        i, self.taken = self.taken, self.taken + 1
+        self.evaluations[i] = record.step + getattr(trainer, "extra", 0)
+        self.losses[i] = found["data_loss"]
+        self.accuracies[i] = found.get("accuracy", math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network to train.
+
+    Args:
+        name: name, which is unique among the problems of a benchmark.
+        data: training data (x, y).
+        layers: layers of the network.
+        batch: samples per batch.
+        steps: steps of a run.
+        every: steps between two measurements. The last step must be one of them.
+        held_out: data (x, y) to measure on; None for the training data.
+        loss: loss of the network.
+        l2: strength of the penalty on the weights. It is not part of the measured loss.
+        target: loss to reach on the held-out data; None for none.
+        dtype: precision of the network.
+    """
+
+    name: str
+    data: Data
+    layers: Sequence[Layer]
+    batch: int
+    steps: int
+    every: int
+    held_out: Data | None = None
+    loss: Loss = field(default_factory=SoftmaxCrossEntropy)
+    l2: float = 0.0
+    target: float | None = None
+    dtype: Any = np.float32
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "steps", "every"):
+            checks.count(f"Problem {self.name}", name, getattr(self, name))
+        check_length(self.name, self.steps, self.every)
+
+    @property
+    def points(self) -> int:
+        """Number of measurements of a run."""
+        return self.steps // self.every
+
+    def digest(self) -> str:
+        """Return a text that differs for problems of which any run may differ. The target is not part of it."""
+        arrays = [*self.data, *(self.held_out or ())]
+        crcs = [f"{a.dtype} {a.shape} {zlib.crc32(np.ascontiguousarray(a).data):08x}" for a in map(np.asarray, arrays)]
+        parts = (tuple(self.layers), self.batch, self.steps, self.every, self.loss, self.l2, np.dtype(self.dtype).name)
+        return digest_of(repr(parts), *crcs)
+
+    def run(self, rule: Rule, lr: float | Schedule, seed: int) -> Curve:
+        """Train once and return the measurements. Weights and order of the batches depend on the seed alone."""
+        net = Net(tuple(self.layers), self.data[0].shape[1:], self.loss, l2=self.l2, dtype=self.dtype, seed=seed)
+        measure = _Measure(self.held_out or self.data, self.every, self.points)
+        trainer = _Counting(
+            net, self.data, rule=rule, lr=lr, batch_size=self.batch, steps=self.steps, seed=seed, callbacks=[measure]
+        )
+        start, status = time.process_time(), "done"
+        try:
+            # NumPy warns in rules of plain NumPy and in measurements where a run diverges.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                trainer.run(progress=False)
+        except DivergenceError:
+            status = "diverged"
+        if not np.isfinite(measure.losses[-1]):
+            status = "diverged"
+        seconds = time.process_time() - start
+        return Curve(
+            measure.evaluations,
+            measure.losses,
+            measure.accuracies,
+            seconds,
+            status,
+            slow=trainer.recorded.reason or "",
+        )
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A function of two variables. The seed moves the start by a normal number of deviation 0.1 on each axis.
+
+    Args:
+        name: name, which is unique among the problems of a benchmark.
+        landscape: the function, from ``minnet.landscapes``.
+        steps, every, target: as for ``Problem``. The loss is the value above the minimum.
+    """
+
+    name: str
+    landscape: Landscape
+    steps: int
+    every: int
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "every"):
+            checks.count(f"Surface {self.name}", name, getattr(self, name))
+        check_length(self.name, self.steps, self.every)
+
+    @property
+    def points(self) -> int:
+        """Number of measurements of a run."""
+        return self.steps // self.every
+
+    def digest(self) -> str:
+        """Return a text that differs for problems of which any run may differ. The target is not part of it."""
+        return digest_of(repr((self.landscape, self.steps, self.every)))
+
+    def run(self, rule: Rule, lr: float | Schedule, seed: int) -> Curve:
+        """Descend once and return the measurements."""
+        if rule.searches:
+            raise ValueError(f"Surface {self.name}: expected a rule that evaluates one gradient per step; got {rule}")
+        start = np.array(self.landscape.starts[0])
+        start += 0.1 * streams.generator(seed, "start on a surface").standard_normal(2)
+        before = time.process_time()
+        path = descend(self.landscape, rule, start, lr=lr, steps=self.steps, seed=seed)
+        with np.errstate(over="ignore", invalid="ignore"):
+            losses = self.landscape.value(path[self.every :: self.every]) - self.landscape.lowest
+        seconds, finite = time.process_time() - before, np.isfinite(losses)
+        at = np.arange(1, self.points + 1, dtype=np.float64) * self.every
+        status = "done" if finite[-1] else "diverged"
+        return Curve(at, np.where(finite, losses, math.inf), np.full(self.points, math.nan), seconds, status)
+
+
+AnyProblem = Problem | Surface
+
+
+def check_length(name: str, steps: int, every: int) -> None:
+    """Raise ValueError unless the last step of a run is measured."""
+    if steps % every:
+        raise ValueError(f"Problem {name}: expected steps to be a multiple of every; got {steps} and {every}")
+
+
+def digest_of(*texts: str) -> str:
+    """Return 16 hexadecimal digits that differ for different texts."""
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,121 @@
+"""Running a benchmark: which runs there are, and which trial of a rule is the best."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..experiments.spaces import Config
+from ..experiments.store import Store
+from ..experiments.units import DONE, Outcome, Unit, digest
+from ..experiments.workers import Engine
+from .curves import Curve
+from .entries import Entry
+from .problems import AnyProblem
+from .protocol import Protocol
+from .results import Cell, Result
+from .scores import middle, time_to_target
+
+SUBJECT = {"benchmark": 1}  # of the stores of all benchmarks, so that rules and problems may be added
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a benchmark: an entry's trial on a problem with a seed."""
+
+    problem: AnyProblem
+    entry: Entry
+    config: Config
+    seed: int
+
+    def key(self) -> str:
+        """Return the key under which the run is stored. Neither names nor targets decide what a run does."""
+        rule, lr = self.entry.tuned(self.config, self.problem.steps)
+        return digest("benchmark", self.problem.digest(), rule, lr, self.seed)
+
+    def unit(self) -> Unit:
+        """Return the run as a unit of work."""
+        rule, lr = self.entry.tuned(self.config, self.problem.steps)
+        columns = {"problem": self.problem.name, "entry": self.entry.name, "seed": self.seed, **self.config}
+        return Unit(self.key(), train, (self.problem, rule, lr, self.seed), columns)
+
+
+def train(problem: AnyProblem, rule: Any, lr: Any, seed: int) -> tuple[dict[str, Any], None]:
+    """Run a rule on a problem; the work of a unit."""
+    return dict(vars(problem.run(rule, lr, seed))), None
+
+
+def run(
+    problems: Iterable[AnyProblem],
+    entries: Iterable[Entry],
+    protocol: Protocol | None = None,
+    *,
+    store: str | Path | None = None,
+    workers: int = 0,
+    executor: Any = None,
+    progress: Callable[[Unit, Outcome], None] | None = None,
+) -> Result:
+    """Tune every entry on every problem, choose its best trial, and run that on the seeds for reporting.
+
+    A run that raises an error, or that diverges, is a miss, and the others go on. What is in the store is not run
+    again, so a benchmark that was interrupted is continued by the same call.
+
+    Args:
+        problems: the problems, each with a name of its own.
+        entries: the entries, each with a name of its own.
+        protocol: budgets and seeds; None for ``Protocol()``.
+        store: path of the database, which is made if there is none; None to keep the runs in memory.
+        workers: number of processes; 0 for this one.
+        executor: an executor of another library instead, such as Dask's.
+        progress: called with each unit of work and its outcome.
+
+    Raises:
+        ValueError: no problems or entries, or two with one name.
+    """
+    problems, entries = list(problems), list(entries)
+    for kind, names in (("problem", [p.name for p in problems]), ("entry", [e.name for e in entries])):
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"benchmark.run: expected one {kind} or more, each with a name of its own; got {names}")
+    protocol = Protocol() if protocol is None else protocol
+    configs = {entry.name: entry.trials(protocol.tuning, protocol.seed) for entry in entries}
+    pairs = [(problem, entry) for problem in problems for entry in entries]
+    path = None if store is None else Path(store)
+    with Store(path, SUBJECT) as opened, Engine(workers, executor) as engine:
+
+        def take(runs: Iterable[Job]) -> dict[Job, Curve]:
+            by_key: dict[str, list[Job]] = {}
+            for one in runs:
+                by_key.setdefault(one.key(), []).append(one)
+            taken = engine.run([alike[0].unit() for alike in by_key.values()], opened, progress)
+            return {one: curve_of(one.problem, outcome) for unit, outcome in taken for one in by_key[unit.key]}
+
+        tuning = take(Job(p, e, c, s) for p, e in pairs for c in configs[e.name] for s in protocol.choosing)
+        tried = {
+            (p, e): [[tuning[Job(p, e, c, s)] for s in protocol.choosing] for c in configs[e.name]] for p, e in pairs
+        }
+        best = {(p, e): min(range(protocol.tuning), key=lambda i: merit(tried[p, e][i], p)) for p, e in pairs}
+        last = {pair: [Job(*pair, configs[pair[1].name][best[pair]], s) for s in protocol.reporting] for pair in pairs}
+        reported = take(one for runs in last.values() for one in runs)
+        cells = {
+            (p.name, e.name): Cell(p, e, configs[e.name], tried[p, e], best[p, e], [reported[r] for r in last[p, e]])
+            for p, e in pairs
+        }
+        expected = {one.key() for one in (*tuning, *reported)}
+        return Result(problems, entries, protocol, cells, expected, opened.rows(), path)
+
+
+def curve_of(problem: AnyProblem, outcome: Outcome) -> Curve:
+    """Return the measurements of an outcome; a run that gave none is a miss."""
+    if outcome.status != DONE:
+        return Curve.failed(problem.points, outcome.words)
+    return Curve(**outcome.result)
+
+
+def merit(curves: Sequence[Curve], problem: AnyProblem) -> tuple[float, float]:
+    """Return by what the best trial is chosen: the median time to the target, then the median final loss."""
+    finals = middle([curve.final for curve in curves])
+    if problem.target is None:
+        return 0.0, finals
+    budget = float(problem.steps)
+    times = [time_to_target(c.evaluations, c.losses, problem.target, budget) for c in curves]
+    return middle(times), finals

@@ -1,0 +1,283 @@
+"""Runs of small benchmarks: what is known comes out, and what must not matter does not."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import minnet as mn
+from minnet import benchmark as b
+from minnet.benchmark import scores, targets
+from minnet.benchmark.__main__ import main
+
+QUADRATIC = replace(b.quadratic(10, steps=40, every=5), target=0.05)
+NOISY = replace(b.quadratic(10, noise=0.1, batch=8, steps=40, every=5), target=0.5)
+RATES = b.Space(lr=b.Log(1e-3, 0.3))
+SGD, MOMENTUM, ADAM = (
+    b.Entry(rule.__class__.__name__, rule, RATES) for rule in (mn.SGD(), mn.Momentum(0.9), mn.Adam())
+)
+SHORT = b.Protocol(tuning=4, choosing=(0,), reporting=range(100, 106))
+
+
+@dataclass(frozen=True)
+class Uphill(mn.Rule):
+    """Momentum with the wrong sign of its moment, in plain NumPy."""
+
+    slots: ClassVar[tuple[str, ...]] = ("mean",)
+
+    def apply(self, params, grads, state, *, lr, t, decay):
+        (mean,) = state
+        mean *= 0.9
+        mean -= grads
+        params -= lr * mean
+
+
+@dataclass(frozen=True)
+class Raises(mn.Rule):
+    """A rule with an error that comes in mid-run."""
+
+    def apply(self, params, grads, state, *, lr, t, decay):
+        if t == 20:
+            raise OSError("the disk of this rule is full")
+
+
+def same(one, two):
+    """Whether two cells have the same bits."""
+    pairs = [*zip(one.reported, two.reported, strict=True)]
+    pairs += [pair for a, c in zip(one.tried, two.tried, strict=True) for pair in zip(a, c, strict=True)]
+    return one.best == two.best and all(
+        np.array_equal(getattr(x, name), getattr(y, name), equal_nan=True)
+        for x, y in pairs
+        for name in ("evaluations", "losses", "accuracies")
+    )
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT)
+
+
+def test_leaving_an_entrant_out_changes_no_figure_of_the_others(whole):
+    fewer = b.run([NOISY, QUADRATIC], [ADAM, MOMENTUM], SHORT)
+    assert all(same(cell, whole.cells[place]) for place, cell in fewer.cells.items())
+    assert all((fewer.profile()[name] == whole.profile()[name]).all() for name in fewer.names)
+    budgets, all_budgets = fewer.by_budget((1, 3)), whole.by_budget((1, 3))
+    assert all((budgets[p][n] == all_budgets[p][n]).all() for p in budgets for n in budgets[p])
+    kept = {(row["problem"], row["rule"]): row for row in whole.table().rows}
+    assert all(repr(kept[row["problem"], row["rule"]]) == repr(row) for row in fewer.table().rows)
+
+
+def test_an_interrupted_benchmark_goes_on_and_equals_a_whole_one(whole, tmp_path):
+    class KilledError(BaseException):
+        pass
+
+    done = []
+
+    def kill(unit, outcome):
+        done.append(unit.key)
+        if len(done) == 15:
+            raise KilledError
+
+    again = {"store": tmp_path / "runs.db"}
+    with pytest.raises(KilledError):
+        b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, progress=kill, **again)
+    resumed = b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, **again)
+    assert all(same(cell, whole.cells[place]) for place, cell in resumed.cells.items())
+    assert len(resumed.rows) == len(whole.rows) == 2 * 3 * (4 + 6)
+    assert resumed.check() == []
+
+
+def test_two_workers_give_the_same_bits(whole):
+    workers = b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, workers=2)
+    assert all(same(cell, whole.cells[place]) for place, cell in workers.cells.items())
+
+
+def test_a_rule_under_two_names_is_not_told_apart():
+    result = b.run([NOISY], [MOMENTUM, replace(MOMENTUM, name="Twin")], SHORT)
+    assert same(result.cells[NOISY.name, "Momentum"], result.cells[NOISY.name, "Twin"])
+    (twin,) = (row for row in result.table().rows if row["rule"] == "Twin")
+    assert twin["time verdict"] == twin["loss verdict"] == "not told apart"
+
+
+def test_a_rule_on_other_seeds_is_not_told_apart_in_ninety_five_of_a_hundred_draws():
+    finals = np.array([NOISY.run(mn.Momentum(0.5), 0.02, seed).final for seed in range(200)])
+    rng = np.random.default_rng(0)
+    apart = 0
+    for _ in range(100):
+        one, two = rng.permutation(finals)[:20].reshape(2, 10)
+        apart += scores.judged(one, two) != "not told apart"
+    assert apart <= 5
+
+
+def test_a_broken_rule_ends_last_and_says_that_python_takes_its_steps(whole):
+    result = b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, b.Entry("Uphill", Uphill(), RATES)], SHORT)
+    for problem in (QUADRATIC, NOISY):
+        rows = [row for row in result.table().rows if row["problem"] == problem.name]
+        assert rows[-1]["rule"] == "Uphill"
+        assert rows[-1]["hits"] == "0/6"
+        assert rows[-1]["time"] == math.inf
+        assert rows[-1]["loss verdict"] == "worse"
+        assert "Python takes every step" in rows[-1]["remark"]
+        assert not any("Python takes" in row["remark"] for row in rows[:-1])
+    assert result.statements().rows[-1]["rule"] == "Uphill"
+
+
+def test_an_error_in_mid_run_costs_only_its_own_cells(whole):
+    result = b.run([QUADRATIC], [SGD, b.Entry("Raises", Raises(), RATES)], SHORT)
+    assert same(result.cells[QUADRATIC.name, "SGD"], whole.cells[QUADRATIC.name, "SGD"])
+    (row,) = (row for row in result.table().rows if row["rule"] == "Raises")
+    assert row["hits"] == "0/6"
+    assert "the disk of this rule is full" in row["remark"]
+    assert {finding.kind for finding in result.check()} == {"missing"}
+
+
+def test_momentum_on_the_quadratic_agrees_with_polyak():
+    # Polyak 1964: the best rate is 4 / (sqrt(L) + sqrt(mu))^2, with momentum ((sqrt(L) - sqrt(mu)) / (sqrt(L) +
+    # sqrt(mu)))^2, and the error falls by the root of the momentum in a step, so the loss by the momentum.
+    problem = b.quadratic(100, steps=110, every=1)
+    best, momentum = 4 / (10 + 1) ** 2, ((10 - 1) / (10 + 1)) ** 2
+    curves = [problem.run(mn.Momentum(momentum), f * best, 0) for f in (0.5, 0.7, 0.9, 1.0, 1.02)]
+    slopes = [np.log(curve.losses[109] / curve.losses[59]) / 50 for curve in curves]
+    assert np.argmin(slopes) == 3
+    # At the best rate both ends of the spectrum have a double root: the loss falls as t^2 momentum^t.
+    assert slopes[3] == pytest.approx(math.log(momentum) + 2 * math.log(110 / 60) / 50, rel=0.01)
+    # Above 2 (1 + momentum) / L, two per cent higher, it diverges.
+    assert slopes[4] > 0
+
+
+def test_adam_without_bias_correction_blows_up_early():
+    problem = b.quadratic(10, steps=40, every=1)
+    x, y = problem.data
+    problem = replace(problem, data=(x, 0.1 * y))
+    start = np.mean((0.1 * y) ** 2)
+    with_, without = (problem.run(mn.Adam(bias_correction=c), 0.1, 0).losses for c in (True, False))
+    # The first step is 0.1 / sqrt(0.001) times as long, which is too far.
+    assert with_.max() < start
+    assert without.max() == without[0] > 3 * start
+
+
+def test_gradient_evaluations_of_a_line_search_are_counted():
+    curve = QUADRATIC.run(mn.LBFGS(), 1.0, 0)
+    assert curve.evaluations[-1] > QUADRATIC.steps
+    assert QUADRATIC.run(mn.SGD(), 0.01, 0).evaluations.tolist() == list(range(5, 41, 5))
+
+
+def test_rosenbrock_starts_elsewhere_for_each_seed():
+    surface = b.Surface("valley", mn.landscapes.Rosenbrock(), 50, 10)
+    one, again, other = (surface.run(mn.SGD(), 1e-4, seed).losses for seed in (0, 0, 1))
+    assert (one == again).all()
+    assert (one != other).any()
+    assert surface.run(mn.SGD(), 1.0, 0).status == "diverged"
+
+
+def test_stale_runs_are_found(tmp_path):
+    once = b.Protocol(tuning=2, choosing=(0,), reporting=(100,))
+    store = tmp_path / "runs.db"
+    b.run([QUADRATIC], [SGD], once, store=store)
+    changed = b.run([replace(QUADRATIC, batch=32)], [SGD], once, store=store)
+    kinds = [finding.kind for finding in changed.check()]
+    assert kinds.count("stale") == 3
+    assert "duplicate" in kinds
+
+
+def test_a_divergence_is_named_with_its_seed():
+    wild = b.Entry("SGD", mn.SGD(), b.Space(lr=b.Log(1e3, 1e4)), b.constant)
+    found = b.run([QUADRATIC], [wild], SHORT).check()
+    assert [finding.kind for finding in found] == ["non-finite"] * 6
+    assert "seed 105" in found[-1].text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"tuning": 0}, "tuning"),
+        ({"choosing": ()}, "one seed or more for choosing"),
+        ({"reporting": (1, 1)}, "each once"),
+        ({"choosing": (0, 1), "reporting": (1, 2)}, r"got \[1\] for both"),
+        ({"choosing": (-1,)}, "choosing"),
+    ],
+)
+def test_protocols_that_are_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        b.Protocol(**arguments)
+
+
+def test_entries_and_names_that_are_refused():
+    with pytest.raises(ValueError, match="expected a space of lr and hyper-parameters among"):
+        b.Entry("Adam", mn.Adam(), b.Space(lr=b.Log(1e-3, 1.0), momentum=b.Uniform(0.0, 1.0)))
+    with pytest.raises(ValueError, match="expected a space of lr"):
+        b.Entry("Adam", mn.Adam(), b.Space(beta1=b.Uniform(0.0, 0.9)))
+    with pytest.raises(TypeError, match="expected a rule"):
+        b.Entry("Adam", mn.Adam, RATES)
+    with pytest.raises(ValueError, match="each with a name of its own"):
+        b.run([QUADRATIC], [SGD, SGD])
+    with pytest.raises(ValueError, match="one problem or more"):
+        b.run([], [SGD])
+    with pytest.raises(ValueError, match="one of the rules SGD"):
+        b.chosen(["Adma"])
+    with pytest.raises(ValueError, match="No module named"):
+        b.chosen(["no_such_module:Rule"])
+    with pytest.raises(ValueError, match="tiny, small and classic"):
+        b.problems("huge")
+    with pytest.raises(ValueError, match="multiple of every"):
+        b.quadratic(10, steps=10, every=4)
+
+
+def test_targets_of_another_version_or_of_other_data_are_refused(tmp_path):
+    path = tmp_path / "targets.json"
+    finals = {name: [loss] for name, loss in zip(targets.REFERENCES, (1.0, 2.0, 3.0, 4.0), strict=True)}
+    targets.write({QUADRATIC.name: targets.frozen(QUADRATIC, finals, "protocol")}, path)
+    (problem,) = targets.with_targets([QUADRATIC], path)
+    assert problem.target == pytest.approx(3.15)
+    x, y = QUADRATIC.data
+    with pytest.raises(ValueError, match="have changed"):
+        targets.with_targets([replace(QUADRATIC, data=(x, y + 1e-9))], path)
+    path.write_text('{"version": 2, "problems": {}}')
+    with pytest.raises(ValueError, match="expected targets of version 1"):
+        targets.with_targets([QUADRATIC], path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="expected targets as JSON"):
+        targets.with_targets([QUADRATIC], path)
+
+
+def test_published_entries_have_names_of_their_own_and_draw_within_their_spaces():
+    entries = b.published()
+    assert len({entry.name for entry in entries}) == len(entries) >= 30
+    for entry in entries:
+        trials = entry.trials(3, 0)
+        assert trials == entry.trials(5, 0)[:3]
+        assert all(entry.space.contains(trial) for trial in trials)
+        entry.tuned(trials[0], 100)
+
+
+def test_the_page_and_its_tables(whole, tmp_path):
+    whole.report(tmp_path / "rules.html")
+    text = (tmp_path / "rules.html").read_text(encoding="utf-8")
+    assert "not told apart" in text
+    assert "data:image/png" in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert (tmp_path / "rules.csv").read_text().count("\n") == 1 + 2 * 3
+    assert (tmp_path / "rules.curves.csv").read_text().count("\n") == 1 + 2 * 3 * 6 * 8
+    with pytest.raises(ValueError, match="expected one of the entries SGD, Momentum, Adam"):
+        whole.table("Muon")
+    with pytest.raises(ValueError, match="budgets"):
+        whole.by_budget((0,))
+
+
+def test_the_command(capsys, tmp_path):
+    assert main(["--list"]) == 0
+    listed = capsys.readouterr().out
+    assert "iris_mlp" in listed
+    assert "Log(" in listed
+    assert "L-BFGS" in listed
+    assert main(["--rules", "Adma"]) == 2
+    assert "expected module:name" in capsys.readouterr().err
+    assert main(["--problems", "digits"]) == 2
+    assert "expected problems among" in capsys.readouterr().err
+    assert main(["--tuning", "0", "--problems", "quadratic_exact_10", "--rules", "SGD"]) == 2
+    few = ["--tuning", "2", "--choosing", "1", "--reporting", "2", "--problems", "quadratic_exact_10"]
+    assert main([*few, "--rules", "SGD", "Momentum", "--report", str(tmp_path / "page.html")]) == 0
+    assert "not told apart" in capsys.readouterr().out
+    assert (tmp_path / "page.html").exists()
