@@ -7,6 +7,7 @@ import numpy as np
 
 from ..base import streams
 from ..training.direction import Direction
+from .bootstrap import resampled, simultaneous_widths
 from .judgements import Judgements
 from .measures import gaps_by_bin
 
@@ -40,7 +41,7 @@ class Intervals(Judgements):
 
         found: dict[str, list[np.ndarray]] = {metric: [] for metric in (*self.metrics, "reach")}
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
-            samples, weights = _resampled(rng, n), _resampled(rng, seeds)
+            samples, weights = resampled(rng, n, _DRAWS_AT_A_TIME), resampled(rng, seeds, _DRAWS_AT_A_TIME)
             sums = samples @ columns
             mean_hits, mean_losses, drawn_gaps = np.split(sums, (count, 2 * count), axis=1)
             of = {"accuracy": mean_hits, "log_loss": mean_losses, "data_loss": mean_losses, "ece": errors(drawn_gaps)}
@@ -71,23 +72,15 @@ class Intervals(Judgements):
     def differences(self, metric: str, reference: str | None = None) -> dict[str, tuple[float, float, float]]:
         """Return (difference, low, high) of every other entry, with simultaneous 95 % intervals.
 
-        The best of many equal entries looks better than it is, so its difference has to be judged among all of them
-        (White 2000, "A reality check for data snooping"). Each difference is measured in units of its standard
-        deviation s over the draws, as in Romano and Wolf 2005. The intervals extend c s to both sides, where c is the
-        95 % quantile, over the draws, of the largest deviation of any difference from its mean. Entries without the
-        metric are left out.
+        The intervals hold together, so they are right for an entry that is picked among several, see
+        ``simultaneous_widths`` in ``bootstrap.py``. Entries without the metric are left out.
         """
         j = self._place(self.reference if reference is None else reference)
         drawn, values = self._drawn[self._metric(metric)], self.by_seed(metric).mean(axis=1)
         others = [i for i in range(len(values)) if i != j and not np.isnan(values[i] - values[j])]
         if not others:
             return {}
-        away = drawn[others] - drawn[j]
-        away -= away.mean(axis=1, keepdims=True)
-        deviations = away.std(axis=1)
-        # The difference of an entry that predicts exactly as the reference does has deviation 0.
-        units = np.divide(away.T, deviations, out=np.zeros_like(away.T), where=deviations > 1e-12)
-        widths = np.quantile(abs(units).max(axis=1), 0.95) * deviations
+        widths = simultaneous_widths(drawn[others] - drawn[j])
         found = {}
         for i, width in zip(others, widths, strict=True):
             difference = float(values[i] - values[j])
@@ -136,17 +129,11 @@ class Intervals(Judgements):
         each = np.mean([self._apart(i, j) for i, j in pairs], axis=0)  # (seeds, n)
         rng, drawn = streams.generator(self.seed, "draws of members apart"), []
         for _ in range(_DRAWS // _DRAWS_AT_A_TIME):
-            samples, weights = _resampled(rng, each.shape[1]), _resampled(rng, self.seeds)
+            samples = resampled(rng, each.shape[1], _DRAWS_AT_A_TIME)
+            weights = resampled(rng, self.seeds, _DRAWS_AT_A_TIME)
             drawn.append(np.einsum("ds,ds->d", samples @ each.T, weights))
         low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
         return float(each.mean()), float(low), float(high)
-
-
-def _resampled(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Draw n of n items with replacement, several times; return the share of each item, (draws, n)."""
-    drawn = rng.integers(n, size=(_DRAWS_AT_A_TIME, n))
-    drawn += n * np.arange(_DRAWS_AT_A_TIME)[:, None]
-    return np.bincount(drawn.ravel(), minlength=_DRAWS_AT_A_TIME * n).reshape(-1, n) / n
 
 
 def _interval(metric: str, drawn: np.ndarray, value: float) -> tuple[float, float]:

@@ -1,27 +1,40 @@
 """Experiments: many runs, on one machine or several, stored so that nothing is computed twice."""
 
+from .edges import Edge, edges
+from .report import Leader, Report
+from .search import Grid, Halving, Random, Trial
 from .spaces import Choice, Config, Integer, Log, Range, Space, Uniform, When
 from .store import Row, Store, StoreError
+from .study import Study
 from .units import Outcome, Unit, attempt, digest
 from .workers import Engine, EngineError, run
 
 __all__ = [
     "Choice",
     "Config",
+    "Edge",
     "Engine",
     "EngineError",
+    "Grid",
+    "Halving",
     "Integer",
+    "Leader",
     "Log",
     "Outcome",
+    "Random",
     "Range",
+    "Report",
     "Row",
     "Space",
     "Store",
     "StoreError",
+    "Study",
+    "Trial",
     "Uniform",
     "Unit",
     "When",
     "attempt",
     "digest",
+    "edges",
     "run",
 ]

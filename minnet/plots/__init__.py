@@ -1,8 +1,8 @@
 """Figures, each with its data in a file beside it. Only this room imports Matplotlib, and only within functions.
 
 ``style`` has the common style and writes files. ``runs``, ``watching``, ``panels``, ``layers``, ``mistakes``,
-``checks``, ``paths`` and ``surfaces`` draw. ``subjects`` has protocols of the objects that are drawn, so that this room
-need not import them.
+``checks``, ``paths``, ``studies`` and ``surfaces`` draw. ``subjects`` has protocols of the objects that are drawn, so
+that this room need not import them.
 """
 
 from .checks import step_sweep
@@ -11,6 +11,7 @@ from .mistakes import confusion, worst_mistakes
 from .panels import curves, histogram, images, learning_curves, range_test, range_test_panel, regions, schedules
 from .paths import animation, trajectories
 from .runs import comparison
+from .studies import study_plane, study_rungs, study_values
 from .style import COLOURS, Arrays, Table, figure, legend, look, save
 from .surfaces import loss_lines, loss_surfaces
 from .watching import compare_batch_sizes, compare_rates, histograms, run_figures, training_curves, update_ratios
@@ -44,6 +45,9 @@ __all__ = [
     "save",
     "schedules",
     "step_sweep",
+    "study_plane",
+    "study_rungs",
+    "study_values",
     "training_curves",
     "trajectories",
     "update_ratios",

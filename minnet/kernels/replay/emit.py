@@ -2,15 +2,18 @@
 
 The kernels are not compiled again. The function calls the machine code that Numba has made of them, by its address and
 with Numba's own calling convention. Addresses of arrays and numbers are read from tables that are handed over. Two
-trainings of the same structure therefore share one function, which takes about 20 ms to make.
+trainings of the same structure therefore share one function. A call takes about half a millisecond to emit.
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
@@ -31,13 +34,14 @@ class Place(NamedTuple):
             ``"cursor"``: index of an integer in the cursors of the step;
             ``"tuple"``: places of the elements.
         value: see ``kind``.
-        shape, strides: of an array, strides in bytes.
+        shape, strides, itemsize: of an array; strides and size of an element in bytes.
     """
 
     kind: str
     value: Any
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
+    itemsize: int = 0
 
 
 class Line(NamedTuple):
@@ -96,6 +100,7 @@ class Peek(NamedTuple):
 
 Function = Callable[..., int]
 _TABLES = ("pointers", "constants", "rows", "cursors", "results")
+_STAGE = 32  # lines of a function
 
 
 @global_compiler_lock
@@ -122,115 +127,148 @@ def emit(lines: Sequence[Line | Total | Mark | Peek], cursors: int, results: int
         (library, function); the function works as long as the library is kept.
     """
     context = cpu_target.target_context
-    library = context.codegen().create_library("recorded steps")
-    module = library.create_ir_module("recorded steps")
+    module = ir.Module("recorded steps")
+    module.triple = llvm.get_process_triple()
     words = _WORD.as_pointer()
+    stages = [_stage(context, module, lines[i : i + _STAGE]) for i in range(0, len(lines), _STAGE)]
     function = ir.Function(module, ir.FunctionType(_WORD, [_WORD, _WORD, *[words] * len(_TABLES)]), "steps")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    count, row_words, *addresses = function.args
-    tables = dict(zip(_TABLES, addresses, strict=True))
+    count, row_words, pointers, constants, rows, all_cursors, all_results = function.args
     with cgutils.for_range(builder, count) as loop:
         step = loop.index
-        tables_now = {
-            **tables,
-            "rows": builder.gep(tables["rows"], [builder.mul(step, row_words)]),
-            "cursors": builder.gep(tables["cursors"], [builder.mul(step, _WORD(cursors))]),
-        }
-        out = builder.gep(tables["results"], [builder.mul(step, _WORD(results))])
-        emitter = _Emitter(context, builder, tables_now, out)
-        for line in lines:
-            if isinstance(line, Mark):
-                builder.store(_WORD(1), emitter.at(out, line.result))
-                continue
-            if isinstance(line, Peek):
-                emitter.peek(line)
-                continue
-            go_on = emitter.total(line) if isinstance(line, Total) else emitter.call(line)
-            with cgutils.if_unlikely(builder, builder.not_(go_on)):
+        tables = (
+            pointers,
+            constants,
+            builder.gep(rows, [builder.mul(step, row_words)]),
+            builder.gep(all_cursors, [builder.mul(step, _WORD(cursors))]),
+            builder.gep(all_results, [builder.mul(step, _WORD(results))]),
+        )
+        for stage in stages:
+            with cgutils.if_unlikely(builder, builder.not_(builder.call(stage, tables))):
                 builder.ret(step)
     builder.ret(count)
-    library.add_ir_module(module)
-    library.finalize()
+    # The code consists of loads and calls, where optimisation gains nothing that would be worth its time.
+    machine = llvm.Target.from_triple(module.triple).create_target_machine(opt=1, jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    engine.finalize_object()
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * len(_TABLES))
-    return library, kind(library.get_pointer_to_function("steps"))
+    return engine, kind(engine.get_function_address("steps"))
+
+
+def _stage(context: Any, module: Any, lines: Sequence[Line | Total | Mark | Peek]) -> Any:
+    """Emit a function that goes through some lines of one step. It returns whether the step goes on.
+
+    The time that LLVM takes for a function grows faster than its length, so a long step has several.
+    """
+    kind = ir.FunctionType(ir.IntType(1), [_WORD.as_pointer()] * len(_TABLES))
+    function = ir.Function(module, kind, module.get_unique_name("stage"))
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    emitter = _Emitter(context, builder, dict(zip(_TABLES, function.args, strict=True)))
+    for line in lines:
+        if isinstance(line, Mark):
+            builder.store(_WORD(1), emitter.at("results", line.result))
+        elif isinstance(line, Peek):
+            emitter.peek(line)
+        else:
+            go_on = emitter.total(line) if isinstance(line, Total) else emitter.call(line)
+            with cgutils.if_unlikely(builder, builder.not_(go_on)):
+                builder.ret(ir.Constant(ir.IntType(1), 0))
+    builder.ret(ir.Constant(ir.IntType(1), 1))
+    return function
 
 
 class _Emitter:
     """Emits the lines of one step."""
 
-    def __init__(self, context: Any, builder: Any, tables: dict[str, Any], out: Any) -> None:
-        self.context, self.builder, self.tables, self.out = context, builder, tables, out
+    def __init__(self, context: Any, builder: Any, tables: dict[str, Any]) -> None:
+        self.context, self.builder, self.tables = context, builder, tables
+        self._memory: dict[Any, Any] = {}  # for what a kernel hands back, by type; all calls share it
 
     def call(self, line: Line) -> Any:
-        """Emit the call of a kernel; return whether the step goes on, as a value in the function."""
+        """Emit the call of a kernel; return whether the step goes on, as a value in the function.
+
+        Numba's machine code takes a pointer to its result, a pointer to the description of an exception, and the
+        arguments, where arrays and tuples are taken apart. It returns a status.
+        """
         builder, convention = self.builder, self.context.call_conv
         compiled = line.kernel.overloads[line.signature]
         described = compiled.fndesc
         address = compiled.library.get_pointer_to_function(described.llvm_func_name)
         kind = convention.get_function_type(described.restype, described.argtypes)
+        returned, raised, *wanted = kind.args
+        taken = iter(wanted)
+        arguments = [part for place in line.places for part in self.parts(place, taken)]
+        if next(taken, None) is not None:
+            raise AssertionError(f"the call of {line.kernel.__name__} leaves arguments out")
         pointer = builder.inttoptr(_WORD(address), kind.as_pointer())
-        arguments = [self.argument(*each) for each in zip(line.places, described.argtypes, strict=True)]
-        status, result = convention.call_function(builder, pointer, described.restype, described.argtypes, arguments)
+        memory = self.memory(returned.pointee)
+        status = builder.call(pointer, [memory, self.memory(raised.pointee), *arguments])
+        go_on = builder.or_(*(builder.icmp_signed("==", status, code) for code in (RETCODE_OK, RETCODE_NONE)))
+        if line.result is None and not line.guard:
+            return go_on
+        result = self.context.get_returned_value(builder, described.restype, builder.load(memory))
         if line.result is not None:
-            builder.store(self.as_word(result), self.at(self.out, line.result))
+            builder.store(self.as_word(result), self.at("results", line.result))
         if not line.guard:
-            return status.is_ok
-        return builder.and_(status.is_ok, self.context.cast(builder, result, described.restype, types.boolean))
+            return go_on
+        return builder.and_(go_on, self.context.cast(builder, result, described.restype, types.boolean))
+
+    def memory(self, kind: Any) -> Any:
+        """Return a pointer to memory for a value of an LLVM type."""
+        if kind not in self._memory:
+            self._memory[kind] = cgutils.alloca_once(self.builder, kind)
+        return self._memory[kind]
 
     def total(self, line: Total) -> Any:
         """Emit the sum of the objective; return whether it is finite."""
         builder, total = self.builder, None
         for result, factor in line.terms:
-            value = builder.bitcast(self.load(self.out, result), ir.DoubleType())
+            value = builder.bitcast(self.load("results", result), ir.DoubleType())
             if factor is not None:
-                strength = builder.bitcast(self.load(self.tables["constants"], factor), ir.DoubleType())
+                strength = builder.bitcast(self.load("constants", factor), ir.DoubleType())
                 value = builder.fmul(strength, value)
             total = value if total is None else builder.fadd(total, value)
-        builder.store(builder.bitcast(total, _WORD), self.at(self.out, line.result))
+        builder.store(builder.bitcast(total, _WORD), self.at("results", line.result))
         # x - x is 0 for a finite x and NaN for any other x.
         return builder.fcmp_ordered("==", builder.fsub(total, total), ir.Constant(ir.DoubleType(), 0.0))
 
     def peek(self, line: Peek) -> None:
         """Emit the copy of a number to the results."""
-        address = self.load(self.tables["pointers"], line.array)
+        address = self.load("pointers", line.array)
         words = self.builder.inttoptr(address, _WORD.as_pointer())
-        self.builder.store(self.load(words, line.element), self.at(self.out, line.result))
+        element = self.builder.load(self.builder.gep(words, [_INDEX(line.element)]))
+        self.builder.store(element, self.at("results", line.result))
 
-    def argument(self, place: Place, kind: Any) -> Any:
-        """Return the value of an argument of a Numba type."""
+    def parts(self, place: Place, wanted: Iterator[Any]) -> Iterator[Any]:
+        """Yield the values that stand for an argument, of the LLVM types that are wanted next."""
         if place.kind == "array":
-            return self.array(place, kind)
-        if place.kind == "none":
-            return self.context.get_dummy_value()
-        if place.kind == "tuple":
-            elements = [self.argument(*each) for each in zip(place.value, kind.types, strict=True)]
-            return self.context.make_tuple(self.builder, kind, elements)
-        value_type = self.context.get_value_type(kind)
-        if place.kind == "fixed":
-            return ir.Constant(value_type, int(place.value))
-        table = {"constant": "constants", "row": "rows", "cursor": "cursors"}[place.kind]
-        return self.from_word(self.load(self.tables[table], place.value), value_type)
+            yield from self.array(place, wanted)
+        elif place.kind == "tuple":
+            for element in place.value:
+                yield from self.parts(element, wanted)
+        elif place.kind == "none":
+            yield ir.Constant(next(wanted), None)
+        elif place.kind == "fixed":
+            yield ir.Constant(next(wanted), int(place.value))
+        else:
+            table = {"constant": "constants", "row": "rows", "cursor": "cursors"}[place.kind]
+            yield self.from_word(self.load(table, place.value), next(wanted))
 
-    def array(self, place: Place, kind: Any) -> Any:
-        """Return an array as Numba hands it to machine code, without an owner whose references would be counted."""
-        structure = cgutils.create_struct_proxy(kind)(self.context, self.builder)
-        address = self.load(self.tables["pointers"], place.value)
-        structure.data = self.builder.inttoptr(address, structure.data.type)
-        size = 1
-        for length in place.shape:
-            size *= length
-        structure.nitems = _WORD(size)
-        structure.itemsize = _WORD(self.context.get_abi_sizeof(self.context.get_data_type(kind.dtype)))
-        structure.shape = cgutils.pack_array(self.builder, [_WORD(n) for n in place.shape], _WORD)
-        structure.strides = cgutils.pack_array(self.builder, [_WORD(n) for n in place.strides], _WORD)
-        structure.meminfo = ir.Constant(structure.meminfo.type, None)
-        structure.parent = ir.Constant(structure.parent.type, None)
-        return structure._getvalue()
+    def array(self, place: Place, wanted: Iterator[Any]) -> Iterator[Any]:
+        """Yield an array as Numba takes it apart, without an owner whose references would be counted."""
+        owner, parent, nitems, itemsize, data = (next(wanted) for _ in range(5))
+        address = self.load("pointers", place.value)
+        yield from (ir.Constant(owner, None), ir.Constant(parent, None))
+        yield from (nitems(math.prod(place.shape)), itemsize(place.itemsize))
+        yield self.builder.inttoptr(address, data)
+        yield from (next(wanted)(number) for number in (*place.shape, *place.strides))
 
-    def at(self, table: Any, index: int) -> Any:
-        return self.builder.gep(table, [_INDEX(index)])
+    def at(self, table: str, index: int) -> Any:
+        return self.builder.gep(self.tables[table], [_INDEX(index)])
 
-    def load(self, table: Any, index: int) -> Any:
+    def load(self, table: str, index: int) -> Any:
         return self.builder.load(self.at(table, index))
 
     def from_word(self, word: Any, kind: Any) -> Any:

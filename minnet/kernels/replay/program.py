@@ -168,7 +168,7 @@ class Program:
     def _place(self, value: Any) -> Place:
         if isinstance(value, np.ndarray):
             index, _ = self._arrays.setdefault(value.ctypes.data, (len(self._arrays), value))
-            return Place("array", index, value.shape, value.strides)
+            return Place("array", index, value.shape, value.strides, value.itemsize)
         if value is None:
             return Place("none", None)
         if isinstance(value, tuple):
