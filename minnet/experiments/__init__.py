@@ -1,6 +1,9 @@
 """Experiments: many runs, on one machine or several, stored so that nothing is computed twice."""
 
 from .edges import Edge, edges
+from .evolution import Member
+from .lineage import PopulationResult, Winner
+from .population import Population, pbt
 from .report import Leader, Report
 from .search import Grid, Halving, Random, Trial
 from .spaces import Choice, Config, Integer, Log, Range, Space, Uniform, When
@@ -20,7 +23,10 @@ __all__ = [
     "Integer",
     "Leader",
     "Log",
+    "Member",
     "Outcome",
+    "Population",
+    "PopulationResult",
     "Random",
     "Range",
     "Report",
@@ -33,8 +39,10 @@ __all__ = [
     "Uniform",
     "Unit",
     "When",
+    "Winner",
     "attempt",
     "digest",
     "edges",
+    "pbt",
     "run",
 ]

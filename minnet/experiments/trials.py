@@ -5,9 +5,7 @@ whether it begins at step 0 or goes on from the state of a shorter trial, becaus
 """
 
 import math
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,8 @@ import numpy as np
 from ..net.description import describe_architecture
 from ..training import Callback, Record, Trainer
 from ..training.callbacks import Run, check_monitored, monitored
-from ..training.description import compare, compare_run, describe_net, describe_run
-from ..training.resume import put_back
+from ..training.description import compare, describe_net, describe_run
+from ..training.resume import go_on
 from ..training.saved import Saved
 from .spaces import Config
 
@@ -48,6 +46,11 @@ def train(
     check_build(trainer, metric, steps)
     if state is not None:
         _go_on(trainer, state)
+    return run_until(trainer, steps, metric, keep)
+
+
+def run_until(trainer: Trainer, steps: int, metric: str, keep: bool) -> tuple[dict[str, Any], bytes | None]:
+    """Run a trainer up to a step, which is not above its last one; return (result, state) as ``train`` does."""
     pause = _Pause(steps, metric)
     trainer.callbacks = [*trainer.callbacks, pause]
     history = trainer.run(progress=False)
@@ -60,7 +63,7 @@ def train(
     numbers = {name: value for name, value in row.items() if isinstance(value, int | float | str)}
     columns = {name: _column(history[name]) for name in history.epochs.columns()} if len(history) else {}
     result = {"figure": figure, "row": numbers, "steps": trainer.step, "history": columns}
-    return result, _state(trainer) if keep else None
+    return result, trainer.state() if keep else None
 
 
 def check_build(trainer: Any, metric: str, steps: int | None) -> None:
@@ -122,22 +125,11 @@ def _measured(trainer: Run, metric: str) -> dict[str, Any]:
     return row
 
 
-def _state(trainer: Trainer) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state"
-        trainer.save(path)
-        return path.read_bytes()
-
-
 def _go_on(trainer: Trainer, state: bytes) -> None:
     """Continue the run whose state was kept, as ``Trainer.resume`` does."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state"
-        path.write_bytes(state)
-        saved = Saved.of(path)
-        compare(path, "net", saved.get("net"), describe_net(trainer.net))
-        compare_run(saved, trainer, trust_data=False)
-        put_back(trainer, saved)
+    saved = Saved.of(state)
+    compare(saved.path, "net", saved.get("net"), describe_net(trainer.net))
+    go_on(trainer, saved)
 
 
 def describe(trainer: Trainer) -> dict[str, Any]:

@@ -43,7 +43,7 @@ DOORS = {
     "averaging": {"base", "kernels", "layers", "net", "data", "training"},
     "ensemble": {"base", "storage", "net", "data", "training", "averaging"},
     "experiments": {
-        *("base", "storage", "kernels", "plots", "net", "optim", "data", "training", "ensemble"),
+        *("base", "storage", "kernels", "plots", "schedules", "net", "optim", "data", "training", "ensemble"),
     },
     "gradcheck": {"base", "storage", "plots", "layers", "net", "optim"},
     "diagnostics": {
