@@ -140,9 +140,9 @@ def noise_of(leaders: Sequence[Leader]) -> float:
 
 
 def counted(statuses_and_words: Sequence[tuple[str, str]]) -> tuple[dict[str, int], dict[str, int]]:
-    """Return the numbers of trials by status, and of failures by the first line of their words."""
+    """Return the numbers of trials by status, and of failures by the first line of their words, up to what came."""
     statuses = Counter(status for status, _ in statuses_and_words)
     words: Mapping[str, int] = Counter(
-        text.partition("\n")[0][:160] for status, text in statuses_and_words if status != "done"
+        text.partition("\n")[0].partition("; got")[0][:160] for status, text in statuses_and_words if status != "done"
     )
     return dict(statuses), dict(words)
