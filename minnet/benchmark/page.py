@@ -144,7 +144,6 @@ def _figures(result: Subject, reference: str, leaders: Sequence[str]) -> dict[st
                 {"Profile": {name: (FACTORS, profiles[name][None]) for name in leaders}},
                 f"time over that of {reference}",
                 "share of problems and seeds",
-                log_x=True,
             ),
         )
     }

@@ -335,7 +335,8 @@ class Result:
     def report(self, path: str | Path, reference: str | None = None) -> None:
         """Write one HTML page with tables and figures, and two CSV files beside it.
 
-        The page is complete in itself. ``NAME.csv`` has the table, and ``NAME.curves.csv`` all measurements.
+        The page is complete in itself. A path that ends in ``.md`` gets the tables in Markdown, without figures.
+        ``NAME.csv`` has the table, and ``NAME.curves.csv`` all measurements.
 
         Args:
             path: path of the page.
@@ -345,7 +346,12 @@ class Result:
             FileNotFoundError: the folder does not exist.
         """
         path = Path(path)
-        write_whole(path, page(self, self.reference(reference)))
+        if path.suffix == ".md":
+            tables = [self.statements(reference), self.table(reference), self.sensitivity()]
+            texts = ["# Update rules compared\n", *(f"{line}\n" for line in self.words())]
+            write_whole(path, "\n".join([*texts, *(table.to_markdown() for table in tables)]))
+        else:
+            write_whole(path, page(self, self.reference(reference)))
         write_whole(path.with_suffix(".csv"), self.table(reference).to_csv())
         write_whole(path.with_suffix(".curves.csv"), self.to_csv())
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FACTORS = tuple(np.geomspace(0.25, 8, 41))  # of time, at which profiles are drawn
+FACTORS = tuple(np.linspace(0, 4, 81))  # of time, at which profiles are drawn
 
 
 def time_to_target(evaluations: np.ndarray, values: np.ndarray, target: float, budget: float = math.inf) -> float:

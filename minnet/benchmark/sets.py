@@ -20,7 +20,7 @@ from .targets import with_targets
 def quadratic(condition: float, *, noise: float = 0.0, batch: int = 64, steps: int = 200, every: int = 5) -> Problem:
     """Return a quadratic of ten variables whose Hessian has eigenvalues from 1 to ``condition``, in float64.
 
-    It is a linear regression with orthogonal inputs, of which eigenvalue i is the mean square of twice the input. With
+    It is a linear regression. The axes of the quadratic are turned against those of the parameters. With
     batches of all 64 samples its gradient is exact; smaller batches add the noise of a training run.
 
     Args:
@@ -30,7 +30,9 @@ def quadratic(condition: float, *, noise: float = 0.0, batch: int = 64, steps: i
     """
     rng, samples, size = streams.generator(0, "data of a quadratic"), 64, 10
     directions = np.linalg.qr(rng.standard_normal((samples, size)))[0]
-    x = directions * np.sqrt(samples * np.geomspace(1, condition, size) / 2)
+    # The axes are turned, since rules that scale each parameter would solve a quadratic along the axes at once.
+    turn = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    x = directions * np.sqrt(samples * np.geomspace(1, condition, size) / 2) @ turn
     y = x @ np.ones((size, 1)) + noise * rng.standard_normal((samples, 1))
     kind = "noisy" if noise or batch < samples else "exact"
     return Problem(

@@ -20,6 +20,11 @@ class ResultTable:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines) or "no rows"
 
+    def to_markdown(self) -> str:
+        """Return the rows as a table in Markdown."""
+        lines = [list(self.rows[0]), ["---"] * len(self.rows[0]), *([_text(v) for v in r.values()] for r in self.rows)]
+        return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
     def to_csv(self) -> str:
         """Return the rows as the text of a CSV file."""
         text = io.StringIO()

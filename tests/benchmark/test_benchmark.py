@@ -260,6 +260,8 @@ def test_the_page_and_its_tables(whole, tmp_path):
     assert "http" not in text.replace("http-equiv", "")
     assert (tmp_path / "rules.csv").read_text().count("\n") == 1 + 2 * 3
     assert (tmp_path / "rules.curves.csv").read_text().count("\n") == 1 + 2 * 3 * 6 * 8
+    whole.report(tmp_path / "rules.md")
+    assert (tmp_path / "rules.md").read_text().count("| Momentum |") == 1 + 2 + 1
     with pytest.raises(ValueError, match="expected one of the entries SGD, Momentum, Adam"):
         whole.table("Muon")
     with pytest.raises(ValueError, match="budgets"):
@@ -281,3 +283,10 @@ def test_the_command(capsys, tmp_path):
     assert main([*few, "--rules", "SGD", "Momentum", "--report", str(tmp_path / "page.html")]) == 0
     assert "not told apart" in capsys.readouterr().out
     assert (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("name", ["tiny", "small"])
+def test_every_problem_of_a_set_has_a_frozen_target(name):
+    problems = b.problems(name)
+    assert all(problem.target is not None and problem.target > 0 for problem in problems)
+    assert len({problem.digest() for problem in problems}) == len(problems)
