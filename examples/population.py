@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
     given = parser.parse_args()
     losses, least = compare(given.searches)
-    print(f"{given.searches} searches of {SETTINGS.size} runs of {STEPS} steps; losses, 95 % intervals")
+    print(f"searches: {given.searches} of each kind, of {SETTINGS.size} runs of {STEPS} steps; losses, 95 % intervals")
     print(f"  selected, which flatters:       PBT {interval(losses['pbt selected'])}")
     print(f"                               random {interval(losses['random selected'])}")
     print(f"  test data, 5 fresh seeds:       PBT {interval(losses['pbt'])}")

@@ -23,7 +23,7 @@ from claims import CLAIMS, Claim, Row, as_markdown
 import minnet as mn
 from minnet.storage.files import write_whole
 
-SHARING = ("comparison", "ensembles", "range_test")  # modules whose claims use the same runs
+SHARING = ("comparison", "ensembles", "range_test", "decay")  # modules whose claims use the same runs
 LONG = ("N4", "N2", "D2", "D1", "spiral", "N20", "N24", "B2")  # begun first, so that no processor idles at the end
 
 
