@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -106,11 +106,11 @@ class PopulationResult:
         entries = [[m.generation, m.member, m.parent, m.seed, m.config, m.status, m.score] for m in self.lineage]
         return digest(entries, np.asarray(net.params), np.asarray(net.buffers))
 
-    def plot(self, path: str | Path | None = None) -> Any:
-        """Draw values and scores of all members over the generations; see ``plots.populations.lineage``."""
-        from ..plots.populations import lineage
+    def plot(self, path: str | Path | BinaryIO | None = None) -> Any:
+        """Draw values and scores of all members over the generations; see ``plots.population_lineage``."""
+        from ..plots import population_lineage
 
-        return lineage(path, self)
+        return population_lineage(self, path)
 
     def __str__(self) -> str:
         settings, w = self.population, self.winner

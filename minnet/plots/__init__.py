@@ -1,8 +1,8 @@
 """Figures, each with its data in a file beside it. Only this room imports Matplotlib, and only within functions.
 
 ``style`` has the common style and writes files. ``runs``, ``watching``, ``panels``, ``layers``, ``mistakes``,
-``checks``, ``paths``, ``studies`` and ``surfaces`` draw. ``subjects`` has protocols of the objects that are drawn, so
-that this room need not import them.
+``checks``, ``paths``, ``populations``, ``studies`` and ``surfaces`` draw. ``subjects`` has protocols of the objects
+that are drawn, so that this room need not import them.
 """
 
 from .checks import step_sweep
@@ -10,6 +10,7 @@ from .layers import filter_grid, filters_of, first_layer_filters, variance_by_la
 from .mistakes import confusion, worst_mistakes
 from .panels import curves, histogram, images, learning_curves, range_test, range_test_panel, regions, schedules
 from .paths import animation, trajectories
+from .populations import population_lineage
 from .runs import comparison
 from .studies import study_plane, study_rungs, study_values
 from .style import COLOURS, Arrays, Table, figure, legend, look, save
@@ -38,6 +39,7 @@ __all__ = [
     "look",
     "loss_lines",
     "loss_surfaces",
+    "population_lineage",
     "range_test",
     "range_test_panel",
     "regions",

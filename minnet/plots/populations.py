@@ -9,15 +9,15 @@ from .subjects import PopulationResult
 
 
 @draws("result")
-def lineage(path: Place, result: PopulationResult) -> Any:
+def population_lineage(result: PopulationResult, path: Place = None) -> Any:
     """Draw a panel for each hyper-parameter, and one for the score, over the steps of the run.
 
     Thin lines follow the weights: each joins a member to its parent, so that a line which ends was replaced, and one
     that forks was copied. The thick line is the winner. A CSV file beside the figure has the lineage.
 
     Args:
-        path: see ``save``.
         result: what ``pbt`` returned.
+        path: see ``save``.
     """
     steps, names = result.population.steps, list(result.best.config)
     entries = {(m.generation, m.member): m for m in result.lineage}

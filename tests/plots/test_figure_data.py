@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from figure_cases import paths
+from figure_cases import POINTS, paths, population
 
 import minnet as mn
 from minnet import diagnostics, plots
@@ -68,6 +68,10 @@ WRITERS = {
         lambda path, *_: plots.loss_surfaces(path, {"a": (np.arange(3), np.arange(3), np.arange(9.0).reshape(3, 3))}),
         9,
     ),
+    "population_lineage": (lambda path, *_: plots.population_lineage(population(), path), 4),
+    "study_plane": (lambda path, *_: plots.study_plane(POINTS, path, x="lr", y="decay"), 2),
+    "study_rungs": (lambda path, *_: plots.study_rungs(POINTS, path), 2),
+    "study_values": (lambda path, *_: plots.study_values(POINTS, path), 2),
     "range_test": (lambda path, *_: plots.range_test(range_test(), path), 40),
     "regions": (
         lambda path, *_: plots.regions(path, {"t": Halves()}, np.eye(2), np.arange(2), resolution=5),

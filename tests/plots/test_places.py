@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from figure_cases import PNG, only_a_mark
+from figure_cases import PNG, POINTS, only_a_mark, population
 from matplotlib.figure import Figure
 
 import minnet as mn
@@ -68,6 +68,11 @@ def drawn(run):
         "compare_batch_sizes": lambda place: plots.compare_batch_sizes(place, {"a": history}),
         "update_ratios": lambda place: plots.update_ratios(place, {"a": ratios}),
         "histograms": lambda place: plots.histograms(place, statistics),
+        "study_values": lambda place: plots.study_values(POINTS, place, log=["lr"]),
+        "study_plane": lambda place: plots.study_plane(POINTS, place, x="lr", y="decay"),
+        "study_rungs": lambda place: plots.study_rungs(POINTS, place),
+        "population_lineage": lambda place: plots.population_lineage(population(), place),
+        "PopulationResult.plot": population().plot,
         "History.plot": history.plot,
         "Schedule.plot": mn.schedules.Cosine(1.0, 5).plot,
         "RangeTest.plot": range_test.plot,
