@@ -63,8 +63,8 @@ def searches(out: Path) -> Row:
         f"27 trials, the rate matters and two parameters do not; best validation loss, median of {SEARCHES} searches: "
         f"grid {np.median(best['grid']):.3f}, random {np.median(best['random']):.3f}, coarse to fine "
         f"{np.median(best['coarse to fine']):.3f}; grid minus random {at_random}; random minus coarse to fine {fine}; "
-        f"the edge warning came in {right} of {SEARCHES} searches with rates of 1e-4 to 1e-2, which are too low, and in {false} of "
-        f"{SEARCHES} with the optimum inside",
+        f"the edge warning came in {right} of {SEARCHES} searches with rates of 1e-4 to 1e-2, which are too low, and "
+        f"in {false} of {SEARCHES} with the optimum inside",
         verdict(ahead and right > SEARCHES / 2),
         ["n23_searches.png"],
     )
