@@ -41,6 +41,8 @@ def _imports(file: Path) -> list[Path]:
     found: list[Path] = []
     for dots, name in _IMPORT.findall(_contents(file)):
         path = file.parents[len(dots) - 1].joinpath(*name.decode().split("."))
+        if _FOLDER not in path.parents:  # checks of arguments, which are no part of a kernel
+            continue
         found += path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]
     return found
 

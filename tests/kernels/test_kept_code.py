@@ -144,11 +144,12 @@ def test_a_folder_that_has_become_unusable_is_warned_of_once_and_kernels_run(fol
 
 def imported(path):
     """Files of the kernels' folder that one imports, by Python's own parser."""
-    return {
+    files = {
         path.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.level and node.module
     }
+    return {file for file in files if KERNELS in file.parents}
 
 
 @pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda path: f"{path.parent.stem}-{path.stem}")
