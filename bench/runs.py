@@ -322,6 +322,7 @@ def measure(arguments: argparse.Namespace, engines: list[str]) -> dict[str, dict
                 engine: first_results(engine, name, arguments.share, data, arguments.starts) for engine in alone
             }
         results[name] = result
+        keep("runs", results, arguments.out)  # what was measured is not lost if the next problem is broken off
         print(f"{name} is done", file=sys.stderr, flush=True)
     return results
 
@@ -346,10 +347,18 @@ def report(results: dict[str, dict], markdown: bool) -> None:
         print("\n" + table(["problem", "engine", "cold start to a result, s", "warm, s"], starts, markdown))
 
 
+def keep(kind: str, found: dict[str, Any], folder: Path) -> None:
+    """Write what was measured to KIND.json, with the processor and the versions."""
+    about = {"processor": platform.processor() or platform.machine(), "versions": versions()}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / f"{kind}.json", json.dumps({**about, kind: found}, indent=1))
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments = parsed(argv)
     if arguments.emit:
-        kind, found = "emission", emission()
+        found = emission()
+        keep("emission", found, arguments.out)
         lines = [[name, f"{row['milliseconds']:.1f}", str(row["programs"])] for name, row in found.items()]
         print(table(["workload", "longest emission, ms", "programs"], lines, arguments.markdown))
     else:
@@ -358,11 +367,7 @@ def main(argv: list[str] | None = None) -> None:
         if absent:
             print(f"not there, so left out: {'; '.join(absent)}", file=sys.stderr)
         engines = [name for name in engines if name not in absent]
-        kind, found = "runs", measure(arguments, engines)
-        report(found, arguments.markdown)
-    about = {"processor": platform.processor() or platform.machine(), "versions": versions()}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_whole(arguments.out / f"{kind}.json", json.dumps({**about, kind: found}, indent=1))
+        report(measure(arguments, engines), arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 
 ``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``, ``ensemble``,
-``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else.
+``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else. ``experiments`` searches and
+``benchmark`` compares; both are imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -284,8 +285,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """``minnet.plots`` and ``minnet.experiments``, imported when they are first asked for; an error for other names."""
-    if name in ("plots", "experiments"):
+    """The rooms that are imported when they are first asked for; an error for other names."""
+    if name in ("plots", "experiments", "benchmark"):
         return import_module(f".{name}", __name__)
     if name.startswith("_"):
         raise AttributeError(f"module 'minnet' has no attribute {name!r}")

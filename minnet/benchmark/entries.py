@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..base import streams
-from ..experiments.spaces import Config, Log, Range, Space, Uniform
+from ..experiments.spaces import Config, Log, Space, Uniform
 from ..optim import rules
 from ..optim.rules import Rule
 from ..schedules import Constant, Cosine, Schedule
@@ -70,12 +70,6 @@ class Entry:
         have the same trials, so that luck in tuning is the same for both.
         """
         return [self.space.draw(streams.generator(seed, "trials of a benchmark", i)) for i in range(number)]
-
-
-def at_edge(space: Space, name: str, values: list[Any], best: Any) -> bool:
-    """Return whether the best of the tried values is the smallest or the largest of them on an ordered range."""
-    given = space.plain(name)
-    return isinstance(given, Range) and given.ordered and len(set(values)) > 1 and best in (min(values), max(values))
 
 
 _MOMENTA, _BETA2 = Uniform(0.5, 0.99), Uniform(0.9, 0.9999)

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,10 @@ class Problem:
 
     def digest(self) -> str:
         """Return a text that differs for problems of which any run may differ. The target is not part of it."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:  # once, since each run has it in its key
         arrays = [*self.data, *(self.held_out or ())]
         crcs = [f"{a.dtype} {a.shape} {zlib.crc32(np.ascontiguousarray(a).data):08x}" for a in map(np.asarray, arrays)]
         parts = (tuple(self.layers), self.batch, self.steps, self.every, self.loss, self.l2, np.dtype(self.dtype).name)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..base import streams
+from ..experiments.edges import Edge, edges
 from ..experiments.spaces import Config
 from ..experiments.store import Row
 from ..experiments.units import minnet_version
 from ..storage.files import write_whole
 from . import scores
 from .curves import Curve
-from .entries import Entry, at_edge
+from .entries import Entry
 from .page import page
 from .problems import AnyProblem
 from .protocol import Protocol
@@ -68,14 +69,13 @@ class Cell:
         return np.array([scores.middle([curve.final for curve in curves]) for curves in self.tried])
 
     @property
-    def edges(self) -> list[str]:
-        """Hyper-parameters whose chosen value is the least or the largest that was tried."""
-        space, names = self.entry.space, self.config
-        return [n for n in names if at_edge(space, n, [c[n] for c in self.configs if n in c], names[n])]
+    def edges(self) -> list[Edge]:
+        """Hyper-parameters whose best values lie at an edge of their range, so that the range is too narrow."""
+        return edges(self.entry.space, self.configs, self.trial_scores)
 
     def remark(self) -> str:
         """Return what a reader must know of the cell besides its numbers."""
-        words = [f"best {name} is the least or the largest tried" for name in self.edges]
+        words = [f"best {edge.name} at the {edge.side} edge of its range" for edge in self.edges]
         kinds = Counter(curve.status for curve in self.reported)
         words += [f"{kinds[kind]} of {len(self.reported)} {kind}" for kind in ("diverged", "failed") if kinds[kind]]
         words += sorted({c.words.splitlines()[0] for c in self.reported if c.words})
@@ -322,13 +322,13 @@ class Result:
     def words(self) -> list[str]:
         """Return what was run, where and at which cost."""
         mine = [row for row in self.rows if row.key in self.expected]
-        hours = sum(row.outcome.seconds for row in mine) / 60
+        minutes = sum(row.outcome.seconds for row in mine) / 60
         machines = sorted({str(row.outcome.where.get("machine")) for row in mine})
         p = self.protocol
         return [
             f"{len(self.problems)} problems, {len(self.entries)} rules; {p.tuning} trials each on seeds "
             f"{list(p.choosing)}, reported on seeds {p.reporting[0]} to {p.reporting[-1]}",
-            f"{len(mine)} runs, {hours:.1f} minutes of work; minnet {minnet_version()}, NumPy {np.__version__}; "
+            f"{len(mine)} runs, {minutes:.1f} minutes of work; minnet {minnet_version()}, NumPy {np.__version__}; "
             f"{', '.join(machines)}",
         ]
 

@@ -27,14 +27,12 @@ def check_portable(units: Iterable[Unit]) -> None:
             cannot be pickled.
         RuntimeError: the main program has no ``if __name__ == "__main__":`` around the call.
     """
-    functions = set()
-    for unit in units:
-        for value in (unit.function, *unit.arguments):
-            if callable(value) and hasattr(value, "__qualname__") and value not in functions:
-                functions.add(value)
-                _check_function(value)
+    values = {id(value): value for unit in units for value in (unit.function, *unit.arguments)}
+    for value in values.values():  # each once: units share functions and data
+        if callable(value) and hasattr(value, "__qualname__"):
+            _check_function(value)
         try:
-            ForkingPickler.dumps((unit.function, unit.arguments))
+            ForkingPickler.dumps(value)
         except Exception as error:
             raise TypeError(
                 f"workers: expected functions and arguments that can be pickled; got {type(error).__name__}: {error}. "
