@@ -7,7 +7,7 @@ import pytest
 from twins import FLAT, LARGE, Table, check_twin, empty, make_update, norm
 
 from minnet.kernels.updates import (
-    tensor as update_tensor,
+    adafactor as update_tensor,
 )
 
 TWINS = Table()

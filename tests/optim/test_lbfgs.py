@@ -8,7 +8,7 @@ import pytest
 from tensor_forms import both_dtypes, convex_problem, lbfgs_path, rosenbrock, soft_plus
 
 import minnet as mn
-from minnet.kernels.updates import tensor as kernels
+from minnet.kernels.updates import adafactor as kernels
 from minnet.schedules import Linear
 
 # L-BFGS ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from tensor_forms import TENSOR_RULES, both_dtypes, every_rule, joined, lbfgs_path, rosenbrock, run, sequence
 
 import minnet as mn
-from minnet.kernels.updates import tensor as kernels
+from minnet.kernels.updates import adafactor as kernels
 from minnet.schedules import Linear
 
 # What a rule is ----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...base import checks
 from ...kernels.passes.flat import scale
-from ...kernels.updates import tensor as kernels
+from ...kernels.updates import adafactor as kernels
 from .base import Hyper, Rule, Run
 from .line_search import Point, strong_wolfe
 from .scratch import scratch

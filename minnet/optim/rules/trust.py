@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...base import checks
-from ...kernels.updates import tensor as kernels
+from ...kernels.updates import adafactor as kernels
 from ...kernels.updates.means import rest
 from ...layers.spec import Tensor
 from .adam import Adam
