@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base import checks, streams
 from ..kernels.updates.gradients import square
-from ..kernels.updates.adafactor import along
+from ..kernels.updates.lines import along
 from ..net.net import Net
 from ..training.callbacks import check_state
 from ..training.moments import When

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from twins import FLAT, LARGE, Table, check_twin, empty, make_update, norm
 
-from minnet.kernels.updates import (
-    adafactor as update_tensor,
-)
+from minnet.kernels.updates import adafactor, lines, muon, partials, trust
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -23,7 +21,7 @@ MATRICES = [(1, 1, 1), (2, 33, 5), (1, 70, 1003)]  # one element; two matrices o
 
 
 def flat_scratch(shape, columns):
-    return empty((update_tensor.flat_parts(shape[0]), columns))
+    return empty((partials.flat_parts(shape[0]), columns))
 
 
 def make_tensor_update(*kinds, columns=0):
@@ -43,13 +41,13 @@ def with_rate(make):
 RATES = tuple(map(np.float64, (0.7, 0.3, 0.2, 0.1)))  # in double precision for any arrays
 
 
-@twin_of(update_tensor.lars_rate, with_rate(make_tensor_update(0.3, *RATES, columns=3)), [*FLAT, LARGE], sums=True)
+@twin_of(trust.lars_rate, with_rate(make_tensor_update(0.3, *RATES, columns=3)), [*FLAT, LARGE], sums=True)
 def lars_rate(p, g, inside, beside, lr, trust, eps, partial, rate):
     rate[0] = lr * trust * norm(p) / (norm(g + inside * p) + beside * norm(p) + eps)
     return True
 
 
-@twin_of(update_tensor.lars, make_update("any", 0.2, np.full(1, 0.1), 0.3), [*FLAT, LARGE])
+@twin_of(trust.lars, make_update("any", 0.2, np.full(1, 0.1), 0.3), [*FLAT, LARGE])
 def lars(p, g, v, rest, rate, decay):
     for i in range(p.size):
         v[i] = (1 - rest) * v[i] + rate[0] * (g[i] + decay * p[i])
@@ -63,9 +61,7 @@ def lamb_direction(p, m, v, mean_fix, root_fix, eps, decay):
     return [mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + decay * p[i] for i in range(p.size)]
 
 
-@twin_of(
-    update_tensor.lamb_moments, with_rate(make_tensor_update(*LAMB, *RATES[:2], columns=3)), [*FLAT, LARGE], sums=True
-)
+@twin_of(trust.lamb_moments, with_rate(make_tensor_update(*LAMB, *RATES[:2], columns=3)), [*FLAT, LARGE], sums=True)
 def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, shrunk, lr, partial, rate):
     for i in range(p.size):
         m[i] = (1 - rest1) * m[i] + rest1 * g[i]
@@ -75,7 +71,7 @@ def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, shrun
 
 
 @twin_of(
-    update_tensor.lamb,
+    trust.lamb,
     lambda rng, shape: (
         [array for i, array in enumerate(make_update(*LAMB[:2])(rng, shape)) if i != 1]
         + [1.2, 1.5, 0.02, 0.3, np.full(1, 0.1), 0.02]
@@ -89,11 +85,11 @@ def lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
 def make_factor_sums(rng, shape):
     k, n, m = shape
     p, g, rows, cols = rng.standard_normal(shape), rng.standard_normal(shape), rng.random((k, n)), rng.random((k, m))
-    partial = empty((k * update_tensor.row_parts(n), m + 1))
+    partial = empty((k * adafactor.row_parts(n), m + 1))
     return [p, g, 0.2, 0.05, 0.3, rows, cols, empty((k, n)), empty((k, m)), partial]
 
 
-@twin_of(update_tensor.factor_sums, make_factor_sums, MATRICES, sums=True)
+@twin_of(adafactor.factor_sums, make_factor_sums, MATRICES, sums=True)
 def factor_sums(p, g, rest, eps, least, rows, cols, row_roots, col_roots, partial):
     k, n, m = g.shape
     for matrix in range(k):
@@ -125,22 +121,22 @@ def clipped_rate(lr, by_size, least, clip, p_squares, u_squares):
 
 
 def squares_of_p(shape):
-    return np.full((shape[0] * update_tensor.row_parts(shape[1]), shape[2] + 1), 0.4)
+    return np.full((shape[0] * adafactor.row_parts(shape[1]), shape[2] + 1), 0.4)
 
 
-@twin_of(update_tensor.factored_rate, with_rate(make_factored(*RATES, squares_of_p)), MATRICES, sums=True)
+@twin_of(adafactor.factored_rate, with_rate(make_factored(*RATES, squares_of_p)), MATRICES, sums=True)
 def factored_rate(g, row_roots, col_roots, top, lr, by_size, least, clip, partial, rate):
     u = g * inverse_root(row_roots, col_roots, top)
     rate[0] = clipped_rate(lr, by_size, least, clip, partial[:, -1].sum() / g.size, u**2)
 
 
-@twin_of(update_tensor.row_means, lambda rng, s: [rng.standard_normal(s[:2]), empty((s[0], 1))], MATRICES, sums=True)
+@twin_of(adafactor.row_means, lambda rng, s: [rng.standard_normal(s[:2]), empty((s[0], 1))], MATRICES, sums=True)
 def row_means(x, means):
     means[:, 0] = [math.fsum(row) / row.size for row in x]
 
 
 @twin_of(
-    update_tensor.factored,
+    adafactor.factored,
     lambda rng, shape: [rng.standard_normal(shape), *make_factored(np.full(1, 0.1), 0.02)(rng, shape)],
     MATRICES,
 )
@@ -149,7 +145,7 @@ def factored(p, g, row_roots, col_roots, top, rate, decay):
 
 
 @twin_of(
-    update_tensor.whole_squares,
+    adafactor.whole_squares,
     with_rate(make_tensor_update("positive", 0.2, 0.05, 0.3, *RATES, columns=2)),
     [*FLAT, LARGE],
     sums=True,
@@ -160,7 +156,7 @@ def whole_squares(p, g, v, rest, eps, floor, lr, by_size, least, clip, partial, 
     rate[0] = clipped_rate(lr, by_size, least, clip, p**2, g**2 / np.maximum(v, floor))
 
 
-@twin_of(update_tensor.whole, make_update("positive", 0.3, np.full(1, 0.1), 0.02), [*FLAT, LARGE])
+@twin_of(adafactor.whole, make_update("positive", 0.3, np.full(1, 0.1), 0.02), [*FLAT, LARGE])
 def whole(p, g, v, floor, rate, decay):
     for i in range(p.size):
         p[i] = (1 - decay) * p[i] - rate[0] * g[i] / math.sqrt(max(v[i], floor))
@@ -171,7 +167,7 @@ def make_smooth(rng, shape):
     return [*arrays, 0.2, 0.7, 0.3, *RATES[2:], empty(shape), flat_scratch(shape, 2), empty((1,))]
 
 
-@twin_of(update_tensor.smooth, make_smooth, [*FLAT, LARGE], sums=True)
+@twin_of(muon.smooth, make_smooth, [*FLAT, LARGE], sums=True)
 def smooth(g, m, rest, of_mean, of_gradient, least, beside, x, partial, factor):
     for i in range(g.size):
         m[i] = (1 - rest) * m[i] + rest * g[i]
@@ -180,13 +176,13 @@ def smooth(g, m, rest, of_mean, of_gradient, least, beside, x, partial, factor):
     return True
 
 
-@twin_of(update_tensor.scale_by, lambda rng, shape: [rng.standard_normal(shape), np.full(1, 0.3)], FLAT)
+@twin_of(muon.scale_by, lambda rng, shape: [rng.standard_normal(shape), np.full(1, 0.3)], FLAT)
 def scale_by(x, factor):
     x *= factor[0]
 
 
 @twin_of(
-    update_tensor.quadratic,
+    muon.quadratic,
     lambda rng, shape: [rng.standard_normal(shape), 3.4, -4.8, 2.0, rng.standard_normal(shape)],
     [(1, 1), (7, 7)],
 )
@@ -195,18 +191,18 @@ def quadratic(A, a, b, c, S):
         S[i, j] = (a if i == j else 0.0) + b * A[i, j] + c * S[i, j]
 
 
-@twin_of(update_tensor.inner, make_tensor_update(columns=1), [*FLAT, LARGE], sums=True)
+@twin_of(lines.inner, make_tensor_update(columns=1), [*FLAT, LARGE], sums=True)
 def inner(x, y, partial):
     return math.fsum(x * y)
 
 
-@twin_of(update_tensor.same, lambda rng, shape: [np.ones(shape), np.ones(shape)], FLAT)
+@twin_of(lines.same, lambda rng, shape: [np.ones(shape), np.ones(shape)], FLAT)
 def same(x, y):
     return True
 
 
 @twin_of(
-    update_tensor.along,
+    lines.along,
     lambda rng, shape: [rng.standard_normal(shape), 0.3, rng.standard_normal(shape), empty(shape)],
     [*FLAT, LARGE],
 )

@@ -8,7 +8,8 @@ import pytest
 from tensor_forms import both_dtypes, convex_problem, lbfgs_path, rosenbrock, soft_plus
 
 import minnet as mn
-from minnet.kernels.updates import adafactor as kernels
+from minnet.kernels.updates.lines import inner
+from minnet.kernels.updates.partials import flat_parts
 from minnet.schedules import Linear
 
 # L-BFGS ------------------------------------------------------------------------------------------------------
@@ -355,9 +356,9 @@ def test_a_step_of_lbfgs_allocates_no_array():
 
         def evaluate():
             np.multiply(params, 4.0, out=grads)
-            return 2 * kernels.inner(params, params, partial)
+            return 2 * inner(params, params, partial)
 
-        partial = np.empty((kernels.flat_parts(size), 1))
+        partial = np.empty((flat_parts(size), 1))
         optimizer = mn.Optimizer.over(params, grads, mn.LBFGS(history=3))
         least = []
         for _ in range(6):

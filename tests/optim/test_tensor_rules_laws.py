@@ -10,7 +10,7 @@ import pytest
 from tensor_forms import TENSOR_RULES, both_dtypes, every_rule, joined, lbfgs_path, rosenbrock, run, sequence
 
 import minnet as mn
-from minnet.kernels.updates import adafactor as kernels
+from minnet.kernels.updates import adafactor, lines, muon, trust
 from minnet.schedules import Linear
 
 # What a rule is ----------------------------------------------------------------------------------------------
@@ -86,14 +86,17 @@ RATES = {
 }
 
 
+NO_LOOPS = {"bounds", "chunks", "total_of", "ratio"}  # over elements, in float32: they may mix kinds of numbers
+
+
 def test_every_kernel_is_compiled_for_one_precision_at_a_time():
     # A Python float beside float32 arrays would widen the whole loop to double, silently.
     for dtype in (np.float32, np.float64):
         for rule in TENSOR_RULES:
             run(rule, {"W": (5, 7), "b": (4,)}, dtype, 1)
         lbfgs_path(mn.LBFGS(), rosenbrock, np.zeros(2), 2, dtype)
-    for name, kernel in vars(kernels).items():
-        if not name.startswith("_") and hasattr(kernel, "py_func") and name not in ("bounds", "chunks"):
+    for name, kernel in {**vars(adafactor), **vars(lines), **vars(muon), **vars(trust)}.items():
+        if not name.startswith("_") and hasattr(kernel, "py_func") and name not in NO_LOOPS:
             names = inspect.signature(kernel.py_func).parameters
             for signature in getattr(kernel, "signatures", []):
                 given = [kind for label, kind in zip(names, signature, strict=True) if label not in RATES.get(name, ())]

@@ -9,6 +9,7 @@ import numpy as np
 from ...base import checks
 from ...kernels.updates import adafactor as kernels
 from ...kernels.updates.means import squares_fit
+from ...kernels.updates.partials import flat_parts
 from .base import Hyper, State
 from .scratch import scratch
 from .spikes import GuardedRule
@@ -44,8 +45,7 @@ class Adafactor(GuardedRule):
 
     State: ``squares`` is R and C, or V. It has the size of the tensor; a matrix uses its first rows + columns elements.
         A step moves 24 bytes per parameter of a matrix in float32, and 48 in float64: it reads p and g for the sums, g
-            for
-        rms(u), p and g for the update, and writes p. For a vector, it moves 32 and 64.
+        for rms(u), p and g for the update, and writes p. For a vector, it moves 32 and 64.
     Source: Shazeer and Stern 2018, algorithms 4 and 5.
     Conventions: PyTorch: ``eps=numpy.finfo(dtype).eps, eps_as_floor=True``. The kernels of its convolutions have the
         shape (F, C, kh, kw), and it also uses the last two axes, which are other matrices. Keras: the defaults, with
@@ -82,7 +82,7 @@ class Adafactor(GuardedRule):
         if not squares_fit(g):
             self.refuse(g)
         inside, _, floor = self._places_of_eps(params.dtype)
-        partial, step = scratch(p.dtype, (kernels.flat_parts(p.size), 2), (1,))
+        partial, step = scratch(p.dtype, (flat_parts(p.size), 2), (1,))
         eps = cast(inside), cast(floor)
         kernels.whole_squares(p, g, squares, cast(t**-self.decay_power), *eps, *self._bounds(rate), partial, step)
         kernels.whole(p, g, squares, cast(floor), step, cast(decay))

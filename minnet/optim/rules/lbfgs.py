@@ -9,7 +9,8 @@ import numpy as np
 
 from ...base import checks
 from ...kernels.passes.flat import scale
-from ...kernels.updates import adafactor as kernels
+from ...kernels.updates import lines as kernels
+from ...kernels.updates.partials import flat_parts
 from .base import Hyper, Rule, Run
 from .line_search import Point, strong_wolfe
 from .scratch import scratch
@@ -172,7 +173,7 @@ class _Memory:
         self.params, self.grads = run.params, run.grads
         self.start, self.gradient, self.direction = run.state[:3]
         self.s, self.y, self.numbers = run.state[3:-1:2], run.state[4:-1:2], run.state[-1]
-        (self.partial,) = scratch(run.params.dtype, (kernels.flat_parts(run.params.size), 1))
+        (self.partial,) = scratch(run.params.dtype, (flat_parts(run.params.size), 1))
         self.cast = run.params.dtype.type
 
     def dot(self, x: np.ndarray, y: np.ndarray) -> float:

@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from ...base import checks
-from ...kernels.updates import adafactor as kernels
+from ...kernels.updates import muon as kernels
 from ...kernels.updates.elementwise import sgd
 from ...kernels.updates.means import rest
+from ...kernels.updates.partials import flat_parts
 from ...kernels.vector.product import multiply
 from ...layers.spec import Tensor
 from .adam import Adam
@@ -94,9 +95,7 @@ class Muon(GuardedRule):
         cast, p, columns = params.dtype.type, params.reshape(-1), params.shape[-1]
         matrix = (p.size // columns, columns)
         square = (min(matrix), min(matrix))
-        partial, *memory, factor = scratch(
-            p.dtype, (kernels.flat_parts(p.size), 2), matrix, matrix, square, square, (1,)
-        )
+        partial, *memory, factor = scratch(p.dtype, (flat_parts(p.size), 2), matrix, matrix, square, square, (1,))
         X, mu, eps = memory[0].reshape(-1), self.momentum, float(self.eps)
         mixture = map(cast, (mu, 1 - mu) if self.nesterov else (1.0, 0.0))
         places = (eps, 0.0) if self.eps_as_floor else (0.0, eps)

@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from ...base import checks
-from ...kernels.updates import adafactor as kernels
+from ...kernels.updates import trust as kernels
 from ...kernels.updates.means import rest
+from ...kernels.updates.partials import flat_parts
 from ...layers.spec import Tensor
 from .adam import Adam
 from .base import Hyper, Rule, State
@@ -64,7 +65,7 @@ class LARS(GuardedRule):
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         p, g, v = params.reshape(-1), grads.reshape(-1), state[0].reshape(-1)
         cast = p.dtype.type
-        partial, rate = scratch(p.dtype, (kernels.flat_parts(p.size), 3), (1,))
+        partial, rate = scratch(p.dtype, (flat_parts(p.size), 3), (1,))
         inside, beside = (decay, 0.0) if self.joint_norm else (0.0, float(decay))
         fixed = float(lr), float(self.trust), float(self.eps)
         if not kernels.lars_rate(p, g, cast(inside), beside, *fixed, partial, rate):
@@ -128,7 +129,7 @@ class LAMB(GuardedRule):
             mean_fix, root_fix = 1 / (1 - self.beta1**t), 1 / math.sqrt(1 - self.beta2**t)
         inside, before = (decay, 0.0) if self.decay_in_ratio else (0.0, lr * decay)
         form = tuple(map(cast, (mean_fix, root_fix, self.eps, inside)))
-        partial, rate = scratch(p.dtype, (kernels.flat_parts(p.size), 3), (1,))
+        partial, rate = scratch(p.dtype, (flat_parts(p.size), 3), (1,))
         memories = rest(cast, self.beta1), rest(cast, self.beta2)
         if not kernels.lamb_moments(p, g, m, v, *memories, *form, float(1 - before), float(lr), partial, rate):
             self.refuse(grads)
