@@ -7,8 +7,7 @@ A tile of t x t inputs d, its m x m outputs y and the r x r weights g of a chann
 where the product in brackets is element by element (Lavin and Gray 2016, after Winograd 1980). Summed over channels, it
 is a matrix product for each of the t^2 elements. The gradient with respect to g is G^T [(B^T d B) * (A dy A^T)] G.
 Tiles are 6 x 6: 4 x 4 outputs of a 3x3 kernel, or 2 x 2 of a 5x5 kernel. A task works on a few images at a time, which
-    fit in
-the second-level cache.
+fit in the second-level cache.
 
 Transformed arrays have the shape [element][panel][tile or channel][width], where a panel is ``width`` channels, one
 vector or two. All that the micro-kernel reads and writes is therefore contiguous. Channels and filters fill whole
@@ -45,8 +44,7 @@ def matrices(r: int, points: Sequence[Fraction]) -> tuple[Matrix, Matrix, Matrix
     """Return B^T (t, t), G (t, r) and A^T (m, t) for kernels of r x r from t - 1 points; the last point is infinity.
 
     y is the transpose of a polynomial product: G and A^T evaluate polynomials at the points, and B^T has the
-        polynomials of
-    Lagrange's interpolation (Blahut 2010, chapter 5).
+    polynomials of Lagrange's interpolation (Blahut 2010, chapter 5).
     """
     t, m = len(points) + 1, len(points) + 2 - r
 

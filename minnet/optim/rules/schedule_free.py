@@ -107,8 +107,7 @@ class ScheduleFreeAdamW(GuardedRule):
     Source: Defazio et al. 2024, algorithm 1; learning rate 0.0025.
     Conventions: the code of the authors: the defaults, except for its weights (see ``ScheduleFreeSGD``). Its "paper"
         version, which was used for the experiments of the paper: ``correction_in_rate=True``. PyTorch, Keras,
-            scikit-learn
-        and CS231n do not have it.
+        scikit-learn and CS231n do not have it.
     """
 
     beta1: Hyper = 0.9
