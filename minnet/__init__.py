@@ -284,9 +284,12 @@ __all__ = [
 ]
 
 
+_LATER = ("benchmark", "experiments", "plots")  # imported when they are first asked for
+
+
 def __getattr__(name: str) -> object:
     """The rooms that are imported when they are first asked for; an error for other names."""
-    if name in ("plots", "experiments", "benchmark"):
+    if name in _LATER:
         return import_module(f".{name}", __name__)
     if name.startswith("_"):
         raise AttributeError(f"module 'minnet' has no attribute {name!r}")
@@ -294,7 +297,7 @@ def __getattr__(name: str) -> object:
 
     rooms = {"schedules": schedules, "data": data, "diagnostics": diagnostics, "initializers": initializers}
     inner = [f"{room}.{known}" for room, module in rooms.items() for known in dir(module)]
-    raise no_attribute("module 'minnet'", ["minnet"], name, [*__all__, "plots", *inner])
+    raise no_attribute("module 'minnet'", ["minnet"], name, [*__all__, *_LATER, *inner])
 
 
 def __dir__() -> list[str]:
@@ -302,4 +305,4 @@ def __dir__() -> list[str]:
     rooms = (averaging, diagnostics, ensemble, gradcheck)
     elsewhere = {name for room in rooms for name in room.__all__ if not name.startswith("check_")}
     elsewhere |= {"Buffer", "Objective", "Param", "Plan", "Record", "Scratch", "Tensor"}
-    return sorted({*__all__, "plots", "__version__"} - elsewhere)
+    return sorted({*__all__, *_LATER, "__version__"} - elsewhere)

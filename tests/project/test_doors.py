@@ -248,7 +248,7 @@ def test_the_package_imports_names_and_does_nothing_else():
     assert isinstance(body[0], ast.Expr)  # the docstring
     assert kinds <= {ast.ImportFrom, ast.Assign, ast.FunctionDef}
     assert [node.name for node in body if isinstance(node, ast.FunctionDef)] == ["__getattr__", "__dir__"]
-    assert {node.targets[0].id for node in body if isinstance(node, ast.Assign)} == {"__version__", "__all__"}
+    assert {node.targets[0].id for node in body if isinstance(node, ast.Assign)} == {"__version__", "__all__", "_LATER"}
 
 
 # Public names ------------------------------------------------------------------------------------------------

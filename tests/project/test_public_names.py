@@ -33,7 +33,7 @@ LISTED = {
     # checks
     *("check_net", "check_layer", "check_loss", "check_gradient", "check_backward", "check_module"),
     # rooms with everything else
-    *("averaging", "diagnostics", "ensemble", "gradcheck", "layers", "plots", "training"),
+    *("averaging", "benchmark", "diagnostics", "ensemble", "experiments", "gradcheck", "layers", "plots", "training"),
     "__version__",
 }
 
