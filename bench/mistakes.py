@@ -68,6 +68,85 @@ class Accumulates(mn.Dense):
 
 MISTAKES.append(Mistake(Accumulates(4), mn.Dense(4), (5,), "Dense: dW added to what was there"))
 
+# Words and sequences: square, so that exchanged axes still have the right shape.
+seed(mn.Dense, [4], (3, 4), "dW of the first position", lambda m, x, y, dy, dx: copy(m.dW, x[:, 0].T @ dy[:, 0]))
+seed(mn.Dense, [4], (3, 4), "db averaged over the positions", lambda m, x, y, dy, dx: scale(m.db, 1 / 3))
+
+
+def last_place_only(m, x, y, dy, dx):
+    """As ``dW[x] += dy`` has it in NumPy, where words repeat."""
+    m.dW[...] = 0
+    m.dW[x] += dy
+
+
+seed(mn.Embedding, [3, 2], (7,), "repeated words counted once", last_place_only)
+seed(mn.Embedding, [3, 2], (7,), "mean over the places of a word", lambda m, x, y, dy, dx: scale(m.dW, 1 / 7))
+seed(
+    mn.Embedding,
+    [9, 2],
+    (2,),
+    "row of an absent word not written",
+    lambda m, x, y, dy, dx: copy(m.dW[min(set(range(9)) - set(x.flat))], np.nan),
+)
+seed(
+    mn.Embedding,
+    [3, 2],
+    (7,),
+    "gradient of the padding",
+    lambda m, x, y, dy, dx: copy(m.dW[0], dy[x == 0].sum(axis=0)),
+    padding=0,
+)
+
+
+def spoiled_steps(base, name, arguments, shape, **methods):
+    """A recurrent layer with another method of its steps."""
+    cls = dataclass(frozen=True)(type(base.__name__, (base,), methods))
+    MISTAKES.append(Mistake(cls(*arguments), base(*arguments), shape, f"{base.__name__}: {name}"))
+
+
+def forgets(name):
+    """A step backwards after which what an array carries to the step before is lost."""
+
+    def step(base):
+        def forgetful(self, m, s):
+            getattr(m, name)[...] = 0
+            base._step_backward(self, m, s)
+
+        return forgetful
+
+    return step
+
+
+def with_state_after(self, m):
+    """The product of the gradient with the states of the same steps, not of those before."""
+    type(self).__mro__[1]._recurrent_gradients(self, m)
+    m.dU[...] = m.h[1:].reshape(-1, self.units).T @ m.d_activated.reshape(-1, m.dU.shape[1])
+
+
+for _kind in (mn.RNN, mn.LSTM, mn.GRU):
+    spoiled_steps(_kind, "nothing goes back through time", [3], (4, 2), _step_backward=forgets("carry")(_kind))
+    spoiled_steps(_kind, "dU with the state of the same step", [3], (4, 2), _recurrent_gradients=with_state_after)
+    seed(_kind, [3], (4, 2), "dx against time", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1]))
+    seed(_kind, [3], (4, 2), "db of the last step", lambda m, x, y, dy, dx: copy(m.db, m.d_activated[-1].sum(axis=0)))
+spoiled_steps(mn.LSTM, "the cell's gradient ends at each step", [3], (4, 2), _step_backward=forgets("dc")(mn.LSTM))
+spoiled_steps(mn.GRU, "z's path past the gates forgotten", [3], (4, 2), _step_backward=forgets("dbefore")(mn.GRU))
+seed(
+    mn.GRU,
+    [3],
+    (4, 2),
+    "dU without the reset gate",
+    lambda m, x, y, dy, dx: copy(m.dU, m.h[:-1].reshape(-1, 3).T @ m.d_activated.reshape(-1, 9)),
+)
+seed(mn.GRU, [3], (4, 2), "c treated as b", lambda m, x, y, dy, dx: copy(m.dc, m.db[-3:]))
+seed(mn.Bidirectional, [mn.LSTM(3)], (4, 2), "dx of one direction", lambda m, x, y, dy, dx: copy(dx, dx - m.dx_back))
+seed(
+    mn.Bidirectional,
+    [mn.GRU(3)],
+    (4, 2),
+    "dx of the reverse against time",
+    lambda m, x, y, dy, dx: copy(dx, dx - m.dx_back + m.dx_back[:, ::-1]),
+)
+
 # Elementwise activations: each mistake is one that its formula invites.
 seed(mn.ReLU, [], (7,), "mask by the sign of dy", lambda m, x, y, dy, dx: copy(dx, dy * (dy > 0)))
 seed(mn.ReLU, [], (7,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))

@@ -62,9 +62,9 @@ def _whole_epoch(data: Data | Batches, batch_size: int, net: Net) -> Batches:
         batches = data.twin()
         batches.seek(data.epoch_index)
         return batches
-    x, _ = check_data("refreshed_buffers", data, net.dtype)
+    x, _ = check_data("refreshed_buffers", data, net.input_dtype)
     count = math.ceil(len(x) / checks.count("refreshed_buffers", "batch_size", batch_size))
-    return Batches(data, math.ceil(len(x) / count), dtype=net.dtype)
+    return Batches(data, math.ceil(len(x) / count), dtype=net.input_dtype)
 
 
 def _means_and_variances(net: Net) -> list[tuple[slice, slice]]:

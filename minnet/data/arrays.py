@@ -16,10 +16,11 @@ def check_data(who: str, data: Any, dtype: Any = None) -> Data:
     Args:
         who: name of the caller, for errors.
         data: pair (x, y).
-        dtype: dtype in which floats in x must be finite too; None for x's own dtype.
+        dtype: dtype in which floats in x must be finite too; int64 for words, which are integers. With None, x may be
+            both.
 
     Returns:
-        (x, y): x of shape (n, ...), finite floats or uint8, and y of shape (n, ...).
+        (x, y): x of shape (n, ...), finite floats, uint8, or words, and y of shape (n, ...).
 
     Raises:
         TypeError, ValueError: for anything else.
@@ -32,8 +33,12 @@ def check_data(who: str, data: Any, dtype: Any = None) -> Data:
         raise ValueError(f"{who}: expected at least one sample; got x of shape {x.shape}, y of shape {y.shape}")
     if len(x) != len(y):
         raise ValueError(f"{who}: expected x and y of one length; got {len(x)} and {len(y)}")
-    if x.dtype.kind != "f" and x.dtype != np.uint8:
-        raise TypeError(f"{who}: expected x of floating-point or uint8 values; got dtype {x.dtype}")
+    if dtype == np.int64:
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"{who}: expected x of words, which are integers; got dtype {x.dtype}")
+    elif x.dtype.kind != "f" and x.dtype != np.uint8 and not (dtype is None and x.dtype.kind in "iu"):
+        hint = "; batches of words, for an Embedding, have dtype=np.int64" if x.dtype.kind in "iu" else ""
+        raise TypeError(f"{who}: expected x of floating-point or uint8 values; got dtype {x.dtype}{hint}")
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):  # an overflow becomes infinity
             values = np.ascontiguousarray(x, x.dtype if dtype is None else dtype)

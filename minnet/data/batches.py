@@ -25,6 +25,11 @@ def _check_augment(augment: Any, sample_shape: tuple[int, ...]) -> None:
         raise ValueError(f"Batches: expected images larger than crop={augment.crop}; got shape {sample_shape}")
 
 
+def _is_words(dtype: Any) -> bool:
+    """Return whether a dtype, as a user gives it, is int64."""
+    return not isinstance(dtype, str) and dtype is not None and dtype == np.int64
+
+
 def _check_standardizer(standardize: Any, sample_shape: tuple[int, ...]) -> None:
     if not isinstance(standardize, Standardizer):
         raise TypeError(f"Batches: expected standardize to be a Standardizer or None; got {standardize!r}")
@@ -76,7 +81,8 @@ class Batches(Guided):
         drop_last: whether to leave out a shorter last batch. With ``shuffle``, each epoch leaves out other samples.
         augment: augmentation of the images, drawn again in each epoch; None for none.
         standardize: standardisation of the batches, after augmentation; None for none. The data do not change.
-        dtype: dtype of x in the batches, float32 or float64.
+        dtype: dtype of x in the batches: float32 or float64, or int64 for words, which may then have any integer dtype
+            and are not read as bytes of images.
 
     Attributes:
         epoch_index: the present epoch, counted from 0.
@@ -99,19 +105,22 @@ class Batches(Guided):
         standardize: Standardizer | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        dtype = checks.precision("Batches", dtype)
+        dtype = np.dtype(np.int64) if _is_words(dtype) else checks.precision("Batches", dtype)
         x, y = check_data("Batches", data, dtype)
         self.batch_size = min(checks.count("Batches", "batch_size", batch_size), len(x))
         self.seed = checks.count("Batches", "seed", seed, least=0)
         self.shuffle, self.augment, self.standardize = shuffle, augment, standardize
         self.drop_last = checks.truth("Batches", "drop_last", drop_last)
+        if dtype == np.int64 and not (augment is None and standardize is None):
+            raise ValueError("Batches: expected words without augment and standardize; got one of them")
         if augment is not None:
             _check_augment(augment, x.shape[1:])
         if standardize is not None:
             _check_standardizer(standardize, x.shape[1:])
             if x.dtype != np.uint8 and augment is None:
                 x, standardize = standardize(x), None  # without augmentation these values never change
-        self._x = np.ascontiguousarray(x if x.dtype == np.uint8 else x.astype(dtype, copy=False))
+        is_bytes = x.dtype == np.uint8 and dtype != np.int64
+        self._x = np.ascontiguousarray(x if is_bytes else x.astype(dtype, copy=False))
         self._y = np.ascontiguousarray(y)
         self._x_out = aligned_empty((self.batch_size, *x.shape[1:]), dtype)
         self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)

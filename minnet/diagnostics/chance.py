@@ -27,7 +27,7 @@ def baseline(net: Net, targets: np.ndarray) -> Baseline:
     """Return the baseline of a net, for targets that its loss has checked."""
     loss = net.loss_function
     assert loss is not None
-    level, labels = chance(net, targets), classes(loss, targets)
+    level, labels = chance(net, targets), classes_that_count(loss, targets)
     if level is None:
         mean = targets.mean(axis=0, dtype=np.float64).astype(net.dtype)
         value = loss(np.broadcast_to(mean, (len(targets), *net.output_shape)).copy(), targets)
@@ -35,27 +35,42 @@ def baseline(net: Net, targets: np.ndarray) -> Baseline:
         value = level[0]
     accuracy = None
     if labels is not None:
-        counts = np.bincount(labels[counting(loss, targets)])
+        counts = np.bincount(labels)
         accuracy = float(counts.max() / counts.sum())
     return Baseline(value + sum(net.penalties()), accuracy)
 
 
 def classes(loss: Loss, targets: np.ndarray) -> np.ndarray | None:
-    """Return the class of each sample, from targets that the loss has checked; None for a loss without classes."""
-    if targets.dtype.kind == "i" and targets.ndim == 1:
+    """Return the class of each target, from targets that the loss has checked; None for a loss without classes.
+
+    The result has shape (n,), or (n, *positions) if the loss scores each position.
+    """
+    if targets.dtype.kind == "i":
         return targets
     if isinstance(loss, SoftmaxCrossEntropy):  # probabilities
-        return targets.argmax(axis=1)
+        return targets.argmax(axis=-1)
     if isinstance(loss, Logistic) and targets.shape[1:] == (1,):
         return (targets[:, 0] >= 0.5).astype(np.int64)
     return None
 
 
+def classes_that_count(loss: Loss, targets: np.ndarray) -> np.ndarray | None:
+    """Return ``classes`` of those targets that the loss counts, in one axis."""
+    labels = classes(loss, targets)
+    return None if labels is None else labels.reshape(-1)[_counted(loss, targets, labels.size)]
+
+
 def counting(loss: Loss, targets: np.ndarray) -> np.ndarray:
-    """Return the indices of samples that the loss counts, from targets that it has checked."""
-    counted = np.ones(len(targets), np.bool_)
+    """Return the indices of samples that the loss counts at one position at least, from targets that it checked."""
+    size = targets.size if targets.dtype.kind == "i" else len(targets)
+    return np.flatnonzero(_counted(loss, targets, size).reshape(len(targets), -1).any(axis=1))
+
+
+def _counted(loss: Loss, targets: np.ndarray, size: int) -> np.ndarray:
+    """Return which of ``size`` targets the loss counts."""
+    counted = np.ones(size, np.bool_)
     loss.leave_out(targets, counted)
-    return np.flatnonzero(counted)
+    return counted
 
 
 def chance(net: Net, targets: np.ndarray) -> tuple[float, str] | None:
@@ -65,12 +80,12 @@ def chance(net: Net, targets: np.ndarray) -> tuple[float, str] | None:
     class, and the mean is weighted. With class weights and smoothed or soft targets, it depends on ``targets``. Hinge
     losses: the margin for every wrong class. Logistic: log 2 per output.
     """
-    loss, outputs = net.loss_function, net.output_shape[0]
+    loss, outputs = net.loss_function, net.output_shape[-1]
     if isinstance(loss, SoftmaxCrossEntropy):
-        one_class = loss.label_smoothing == 0 and targets.ndim == 1
-        if loss.class_weights is None or one_class:
+        one_class = loss.label_smoothing == 0 and targets.dtype.kind == "i"
+        if not loss.summed and (loss.class_weights is None or one_class):
             return math.log(outputs), f"log {outputs}"
-        return loss(np.zeros((len(targets), outputs)), targets), "equal scores"
+        return loss(np.zeros((len(targets), *net.output_shape)), targets), "equal scores"
     if isinstance(loss, MulticlassHinge):
         return (outputs - 1) * loss.margin, f"{outputs - 1} classes x margin"
     if isinstance(loss, SquaredHinge):

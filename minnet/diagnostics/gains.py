@@ -51,7 +51,7 @@ def expected_gains(layer: Layer, m: Any, x: np.ndarray) -> Gains:
         m: its memory after a training pass over x.
         x: its input.
     """
-    scale = _mean_square(x)
+    scale = 0.0 if x.dtype.kind == "i" else _mean_square(x)  # words have no scale
     if scale == 0:
         return None, None
     if isinstance(layer, LINEAR):

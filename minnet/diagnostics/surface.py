@@ -191,7 +191,7 @@ def _losses(
 
     if not isinstance(net, Net) or net.loss_function is None:
         raise TypeError(f"{who}: expected a Net with a loss; got {net!r}")
-    x, y = check_data(who, (x, y), net.dtype)
+    x, y = check_data(who, (x, y), net.input_dtype)
     twin = net.twin()
     x, start = twin.as_input(x), net.params.astype(np.float64)
     losses = np.empty(len(places))

@@ -50,8 +50,8 @@ class VarianceByLayer:
     """The result of ``variance_by_layer``. It can be printed, plotted and saved.
 
     Attributes:
-        layers: one entry for the input and one for each layer, in the order of the forward pass. A Residual comes after
-            its inner layers. A Chain has no entry of its own.
+        layers: one entry for the input, unless it is words, and one for each layer, in the order of the forward pass. A
+            Residual comes after its inner layers. A Chain has no entry of its own.
         samples: number of samples.
     """
 
@@ -115,13 +115,13 @@ class Tap(Layer):
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         self.layer.forward(m, x, y)
         self.seen = y.shape[1:], float(y.mean(dtype=np.float64)), float(y.var(dtype=np.float64))
-        self.squares = mean_square(x), mean_square(y)
+        self.squares = 0.0 if x.dtype.kind == "i" else mean_square(x), mean_square(y)  # words have no scale
         self.expected = expected_gains(self.layer, m, x)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         self.gradient_variance, square = float(dy.var(dtype=np.float64)), mean_square(dy)
         self.layer.backward(m, x, y, dy, dx)
-        self.gradient_squares = square, mean_square(dx) if dx is not None else 0.0
+        self.gradient_squares = square, mean_square(dx) if dx is not None else None
 
 
 def mean_square(values: np.ndarray) -> float:
@@ -169,17 +169,18 @@ def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> Vari
         raise TypeError(f"variance_by_layer: expected a Net; got {net!r}")
     twin = tapped(net)
     x = twin.as_input(x)
-    dx = np.empty_like(x)
+    dx = None if twin.vocabulary else np.empty_like(x)
     if y is None:
         rng = streams.generator(checks.count("variance_by_layer", "seed", seed, least=0), "gradient at the scores")
         scores = twin.forward(x, training=True)
         twin.backward(rng.standard_normal(scores.shape).astype(twin.dtype), dx)
     else:
         twin.loss_and_grads(x, y, dx=dx)
-    moments = float(x.mean(dtype=np.float64)), float(x.var(dtype=np.float64)), float(dx.var(dtype=np.float64))
-    data = LayerVariance("input", "input", x.shape[1:], *moments)
     rows = [_row(tap) for tap in taps(twin.layers) if type(tap.layer) is not Chain]
-    return VarianceByLayer((data, *rows), len(x))
+    if dx is not None:
+        moments = float(x.mean(dtype=np.float64)), float(x.var(dtype=np.float64)), float(dx.var(dtype=np.float64))
+        rows.insert(0, LayerVariance("input", "input", x.shape[1:], *moments))
+    return VarianceByLayer(tuple(rows), len(x))
 
 
 def _pad(side: Callable[[str, int], str], cell: str, width: int) -> str:
@@ -196,7 +197,7 @@ def _row(tap: Tap) -> LayerVariance:
         tap.gradient_variance,
         after / before if before else None,
         expected[0],
-        below / above if above else None,
+        below / above if above and below is not None else None,
         expected[1],
     )
 

@@ -150,6 +150,11 @@ def _targets(values: Mapping[str, np.ndarray], y: Any, loss: Loss) -> np.ndarray
     if not shapes:
         raise ValueError(f"Comparison: expected entries as scores (n, outputs) for {loss}; got none")
     loss.check_outputs(shapes[0])
+    if loss.positions(shapes[0]) > 1:
+        raise ValueError(
+            f"Comparison: expected one target a sample; got scores {shapes[0]}, which have one at each position "
+            "(intervals are over samples that are independent of one another)"
+        )
     targets = loss.check_targets(y, shapes[0], np.dtype(np.float64))
     if loss.count(targets) < len(targets):
         left_out = len(targets) - loss.count(targets)

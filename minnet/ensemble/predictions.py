@@ -73,7 +73,7 @@ class Predictions:
         return self._together(x, answers.check_way("Ensemble", self._loss, how), batch_size)[0]
 
     def classify(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the predicted classes, int64 (n,), of nets that choose among classes.
+        """Return the predicted classes, int64 (n,) or (n, *positions), of nets that choose among classes.
 
         If votes are equal, up to 1e-9 of all weights, the tied class with the largest mean probability is chosen, or
         with the largest mean score if there are no probabilities. If these are equal too, the lowest class is chosen.
@@ -83,9 +83,9 @@ class Predictions:
             raise ValueError(f"Ensemble.classify: expected nets that choose among classes; got some with {self._loss}")
         together, means = self._together(x, how, batch_size)
         if how == "votes":
-            tied = together >= together.max(axis=1, keepdims=True) - 1e-9
+            tied = together >= together.max(axis=-1, keepdims=True) - 1e-9
             together = np.where(tied, means, -np.inf)
-        return together.argmax(axis=1)
+        return together.argmax(axis=-1)
 
     def _together(self, x: Any, how: str, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the result of ``predict``, and for votes also the means that decide ties."""
@@ -96,7 +96,8 @@ class Predictions:
             for part, k, scores in self._passes(x, batch_size):
                 means[part] += self.weights[k] * answers.in_way(averaged, scores, self._loss)
                 if how == "votes":
-                    total[part][np.arange(len(scores)), scores.argmax(axis=1)] += self.weights[k]
+                    votes = np.arange(scores.shape[-1]) == scores.argmax(axis=-1)[..., np.newaxis]
+                    total[part] += self.weights[k] * votes
         return total, means
 
     def _passes(self, x: Any, batch_size: int) -> Iterable[tuple[slice, int, np.ndarray]]:

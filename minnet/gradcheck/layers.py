@@ -32,10 +32,10 @@ def check_layer(
 ) -> GradientCheck:
     """Check a layer's backward pass for every parameter and for its input.
 
-    The layer receives standard normal input. Its output is weighted with fixed random numbers and summed. Outputs and
-    gradients are filled with NaN beforehand, to detect elements that a pass does not write or only adds to. Noise is
-    replayed, so every evaluation sees the same dropout. Its input and dy belong to neighbouring layers; a layer that
-    writes to them is wrong, and the result then has a row ``"0.x"`` or ``"0.dy"``.
+    The layer receives standard normal input, or random words if it is an Embedding. Its output is weighted with fixed
+    random numbers and summed. Outputs and gradients are filled with NaN beforehand, to detect elements that a pass does
+    not write or only adds to. Noise is replayed, so every evaluation sees the same dropout. Its input and dy belong to
+    neighbouring layers; a layer that writes to them is wrong, and the result then has a row ``"0.x"`` or ``"0.dy"``.
 
     Args:
         layer: the layer to check.
@@ -47,7 +47,7 @@ def check_layer(
         options: ``mode``, ``samples``, ``directions``, ``h``, ``method``, ``sweep`` as in ``check_gradient``.
 
     Returns:
-        A ``GradientCheck`` with a row for each parameter and for ``"input"``.
+        A ``GradientCheck`` with a row for each parameter and for ``"input"``, which words do not have.
 
     Raises:
         TypeError, ValueError: for bad arguments, or a layer that cannot take the input shape.
@@ -75,7 +75,9 @@ def check_layer(
         return net.forward(x, training).astype(np.float64) * cotangent
 
     function = Function(weighted_output, net.winners, float(np.finfo(net.dtype).eps))
-    values, gradients = {**net.named_parameters(), "input": x}, {**net.named_gradients(), "input": dx}
+    values, gradients = net.named_parameters(), net.named_gradients()
+    if dx is not None:
+        values, gradients = {**values, "input": x}, {**gradients, "input": dx}
     return watch.completed(run_inside(Problem(function, values, gradients, differing), how))
 
 
@@ -87,25 +89,29 @@ def _random_case(
     rng = streams.generator(seed, "check of a layer")
     # Parameters such as shifts start at a constant, which would hide mistakes that vanish there.
     net.params += (0.1 * rng.standard_normal(net.params.size)).astype(net.dtype)
-    x = rng.standard_normal((checks.count("check_layer", "batch", batch), *net.input_shape)).astype(net.dtype)
+    shape = (checks.count("check_layer", "batch", batch), *net.input_shape)
+    x = rng.integers(0, net.vocabulary, shape) if net.vocabulary else rng.standard_normal(shape).astype(net.dtype)
     cotangent = rng.standard_normal((batch, *net.output_shape)).astype(net.dtype)
     return net, x, cotangent
 
 
-def _backward_passes(net: Net, x: np.ndarray, cotangent: np.ndarray) -> tuple[np.ndarray, float]:
+def _backward_passes(net: Net, x: np.ndarray, cotangent: np.ndarray) -> tuple[np.ndarray | None, float]:
     """Return dx, and the largest difference between two passes; parameter gradients stay in the net.
+
+    dx is None for words.
 
     Gradients start as NaN, and elements that a pass does not write stay NaN.
     """
     # A net may ask for the gradients of the parameters without dx. They must not depend on that.
     net.backward(cotangent)
     alone = net.grads.copy()
-    dx, passes = np.empty_like(x), []
+    dx, passes = None if net.vocabulary else np.empty_like(x), []
     for _ in range(2):
         net.grads.fill(np.nan)
-        dx.fill(np.nan)
+        if dx is not None:
+            dx.fill(np.nan)
         net.backward(cotangent, dx)
-        passes.append(np.concatenate([net.grads, dx.reshape(-1)]))
+        passes.append(net.grads.copy() if dx is None else np.concatenate([net.grads, dx.reshape(-1)]))
     if not np.array_equal(alone, net.grads):
         net.grads = alone
     return dx, float(np.nanmax(np.abs(passes[0] - passes[1]), initial=0.0))
@@ -141,8 +147,8 @@ class LayerCase:
         If training passes of the layer need more samples than ``batch``, they get as many as they need. A BatchNorm of
         features needs two.
         """
-        least = plan_layer(self.layer, self.input_shape, "0").least_batch() if self.training else 1
-        batch = max(self.batch, least)
+        plan = plan_layer(self.layer, self.input_shape, "0", takes_words=True)
+        batch = max(self.batch, plan.least_batch() if self.training else 1)
         return check_layer(self.layer, self.input_shape, batch=batch, training=self.training, **options)
 
     def __str__(self) -> str:

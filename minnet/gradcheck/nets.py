@@ -46,7 +46,7 @@ def check_net(
         net: a network built with a loss.
         x, y: a few samples. Every evaluation uses them unchanged, as augmentation is done by ``Batches``.
         dtype: dtype of the twin. float32 shows how single precision affects a check.
-        inputs: whether to check the gradient with respect to x too.
+        inputs: whether to check the gradient with respect to x too. Words have none.
         part: part of the objective: data loss and penalties ``"together"``, ``"data"`` alone, ``"penalties"`` alone,
             or ``"each"`` for all three. A large penalty may hide a small mistake in the data loss.
         burn_in: number of steps of Adam with learning rate 1e-3 that the twin takes on x and y before the check. At
@@ -66,6 +66,7 @@ def check_net(
     _check_loss("check_net", net)
     if part not in PARTS:
         raise ValueError(f"check_net: expected part of {', '.join(PARTS)}; got {part!r}")
+    inputs = inputs and not net.vocabulary
     if not net.params.size and not inputs:
         raise ValueError(f"check_net: expected a net with parameters, or inputs=True; got {net!r}")
     twin = _burned_in(net.twin(dtype), x, y, checks.count("check_net", "burn_in", burn_in, least=0))
@@ -94,21 +95,22 @@ def _burned_in(twin: Net, x: np.ndarray, y: np.ndarray, steps: int) -> Net:
     return twin
 
 
-def _passes(twin: Net, point: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the gradient with respect to the input, and the largest difference between two passes.
+def _passes(twin: Net, point: np.ndarray, y: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """Return the gradient with respect to the input, None for words, and the largest difference between two passes.
 
     The gradients of the parameters stay in the twin. Elements that no pass writes stay NaN. The twin's step and buffers
     do not change.
     """
     buffers, step = twin.buffers.copy(), twin.step
     twin.loss_and_grads(point, y)  # makes the memory that poison() fills
-    passes, dx = [], np.empty_like(point)
+    passes, dx = [], None if twin.vocabulary else np.empty_like(point)
     for _ in range(2):
         twin.poison()
-        dx.fill(np.nan)
+        if dx is not None:
+            dx.fill(np.nan)
         twin.buffers, twin.step = buffers, step
         twin.loss_and_grads(point, y, dx=dx)
-        passes.append(np.concatenate([twin.grads, dx.reshape(-1)]))
+        passes.append(twin.grads.copy() if dx is None else np.concatenate([twin.grads, dx.reshape(-1)]))
     twin.buffers, twin.step = buffers, step
     return dx, float(np.nanmax(np.abs(passes[0] - passes[1]), initial=0.0))
 
@@ -134,7 +136,7 @@ def _objective(twin: Net, x: np.ndarray, y: np.ndarray, inputs: bool) -> tuple[P
         return join_winners([twin.winners(), loss.winners(scores, targets), _signs(twin)])
 
     values, gradients = twin.named_parameters(), {k: g.copy() for k, g in twin.named_gradients().items()}
-    if inputs:
+    if inputs and dx is not None:
         values, gradients = {**values, "input": point}, {**gradients, "input": dx}
     return Problem(Function(objective, winners, _eps(twin)), values, gradients, differing), watch
 

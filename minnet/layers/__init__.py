@@ -11,24 +11,31 @@ from .composite import Chain, Residual
 from .conv import Conv2D
 from .conv_transpose import ConvTranspose2D
 from .dense import Dense
+from .embedding import Embedding
 from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
+from .recurrent import GRU, LSTM, RNN, Bidirectional
 from .shape import Flatten, Reshape
 from .spec import Buffer, Param, Plan, Scratch, Tensor
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AvgPool2D",
     "BatchNorm",
+    "Bidirectional",
     "Buffer",
     "Chain",
     "Conv2D",
     "ConvTranspose2D",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GELUTanh",
     "GlobalAvgPool2D",

@@ -81,17 +81,26 @@ class Layer(Guided):
         return iter(())
 
 
-def plan_layer(layer: Any, in_shape: Shape, name: str) -> Plan:
-    """Return ``layer.plan(in_shape)``; errors name the layer's class and its place in the network."""
+def plan_layer(layer: Any, in_shape: Shape, name: str, *, takes_words: bool = False) -> Plan:
+    """Return ``layer.plan(in_shape)``; errors name the layer's class and its place in the network.
+
+    A layer whose input is words is refused unless ``takes_words``: other layers output floating-point numbers.
+    """
     if not isinstance(layer, Layer):
         hint = " (give an instance, not the class)" if isinstance(layer, type) else ""
         if isinstance(layer, (list, tuple)):
             hint = " (put all layers into one list, or these into a Chain)"
         raise TypeError(f"layer {name}: expected a Layer; got {layer!r}{hint}")
     try:
-        return layer.plan(in_shape)
+        plan = layer.plan(in_shape)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{type(layer).__name__} {name}: {error}") from error
+    if plan.vocabulary and not takes_words:
+        raise ValueError(
+            f"{type(layer).__name__} {name}: expected to be the first layer of the net, as its input is words, which "
+            "are whole numbers; got a place where the input is floating-point numbers"
+        )
+    return plan
 
 
 Observer = Callable[[str, np.ndarray], None]

@@ -38,7 +38,7 @@ class Chain(Layer):
     def plan(self, in_shape: Shape) -> Plan:
         children, shape = [], in_shape
         for i, layer in enumerate(self.layers):
-            plan = plan_layer(layer, shape, str(i))
+            plan = plan_layer(layer, shape, str(i), takes_words=i == 0)
             children.append(Child(str(i), layer, shape, plan))
             shape = plan.out
         outputs, gradients, place = [], [], 0
@@ -46,7 +46,8 @@ class Chain(Layer):
             place += not self.fused(i)
             outputs.append(Scratch(f"y{i}", child.plan.out, share=f"output{place}"))
             gradients.append(Scratch(f"dy{i}", child.plan.out, share=f"gradient{place % 2}", brief=True))
-        return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children))
+        vocabulary = children[0].plan.vocabulary
+        return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children), vocabulary=vocabulary)
 
     def fused(self, i: int) -> bool:
         """Return whether layer i is a ReLU that the layer before it takes over. The last layer never is one."""

@@ -17,6 +17,9 @@ from .spec import Initializer, Param, Plan, Shape
 class Dense(Layer):
     """y = x @ W + b, for x of shape (n, inputs) and y of shape (n, units).
 
+    Sequences of shape (n, time, inputs) give (n, time, units): the layer acts on each position with the same weights,
+    as CS231n's temporal affine layer does. All positions are one matrix product.
+
     Args:
         units: number of outputs.
         init: initializer of W, which has shape (inputs, units). ``HeNormal`` by default (He et al. 2015).
@@ -35,35 +38,28 @@ class Dense(Layer):
             raise TypeError(f"Dense: expected init to be an initializer such as Normal(0.01); got {self.init!r}")
 
     def plan(self, in_shape: Shape) -> Plan:
-        if len(in_shape) != 1:
-            raise ValueError(f"expected one axis of features; got input shape {in_shape}{self._hint(in_shape)}")
-        params = [Param("W", (in_shape[0], self.units), self.init)]
+        if len(in_shape) not in (1, 2):
+            raise ValueError(
+                f"expected one axis of features, or (time, features); got input shape {in_shape}"
+                f" (put {'Flatten()' if in_shape else 'Reshape((1,))'} before it)"
+            )
+        params = [Param("W", (in_shape[-1], self.units), self.init)]
         if self.bias:
             params.append(Param("b", (self.units,), Zeros(), decay=False))
-        return Plan((self.units,), tuple(params), work=2 * self.units)
-
-    def _hint(self, in_shape: Shape) -> str:
-        """Return a hint on how to make the input fit, for an error message."""
-        if not in_shape:
-            return " (put Reshape((1,)) before it)"
-        if len(in_shape) != 2:
-            return " (put Flatten() before it)"
-        rows, features = in_shape
-        each = f"Reshape(({rows}, 1, {features})), Conv2D({self.units}, 1), Reshape(({rows}, {self.units}))"
-        return (
-            f". For one layer over all {rows * features} numbers put Flatten() before it; for the same layer on each "
-            f"of the {rows} rows take {each}"
-        )
+        return Plan((*in_shape[:-1], self.units), tuple(params), work=2 * self.units)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         inputs, units = m.W.shape
+        x, y = x.reshape(-1, inputs), y.reshape(-1, units)
         bias = m.b if self.bias else m.nothing
         multiply(x, inputs, 1, m.W, units, 1, bias, m.floor, y, inputs, m.work, m.offsets)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         inputs, units = m.W.shape
+        x, dy = x.reshape(-1, inputs), dy.reshape(-1, units)
         multiply(x, 1, inputs, dy, units, 1, m.nothing, m.no_floor, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
         if self.bias:
             column_sums(dy, m.db, m.work[0])
         if dx is not None:
+            dx = dx.reshape(-1, inputs)
             multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, dx, units, m.work, m.offsets)  # dy @ W.T

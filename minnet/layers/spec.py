@@ -87,6 +87,8 @@ class Plan:
         children: inner layers of a composite.
         work: elements of ``m.work`` that each thread needs, if that may exceed the need of a matrix product.
         least: least number of samples in a training pass, such as 2 for statistics over the batch.
+        vocabulary: above 0 if the input is words instead of floating-point numbers: int64 from 0 to vocabulary - 1.
+            Such an input has no gradient, so ``dx`` is None.
     """
 
     out: Shape
@@ -96,6 +98,7 @@ class Plan:
     children: tuple[Child, ...] = ()
     work: int = 0
     least: int = 1
+    vocabulary: int = 0
 
     def least_batch(self) -> int:
         """Return the largest ``least`` of this plan and its children."""

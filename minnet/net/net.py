@@ -15,7 +15,7 @@ from ..layers.memory import Node, Run
 from ..layers.spec import Shape
 from .losses import Loss
 from .objective import Objective
-from .passes import CHUNK, Passes, check_place
+from .passes import CHUNK, Passes
 from .planning import planned, warn_of_channels_first
 from .summary import summarise
 
@@ -44,6 +44,9 @@ class Net(Passes, Guided):
     Attributes:
         params, grads: flat vectors of shape (P,): the trained values and their gradient. Assignment copies the values.
         buffers: flat vector of values that are kept but not trained, such as running means.
+        vocabulary: number of words that the net takes as input, if its first layer is an Embedding; otherwise 0.
+        input_dtype: dtype in which the passes take the input: int64 for words, otherwise the dtype of the net.
+        positions: number of targets of a sample: 1, unless the loss scores each position of a sequence or an image.
         tensors: name, shape, place and tag of each trained array, in the order of ``params``.
         step: number of training passes of ``loss_and_grads``; it is a key of the layers' noise.
         frozen: names of the tensors that are not trained, as set by the optimizer that was made last
@@ -81,9 +84,11 @@ class Net(Passes, Guided):
             raise TypeError(f"Net: expected loss to be a Loss such as SoftmaxCrossEntropy(); got {loss!r}")
         self.loss_function = loss
         plan = planned(self.layers, self.input_shape)
-        self.output_shape = plan.out
+        self.output_shape, self.vocabulary = plan.out, plan.vocabulary
+        self.input_dtype = np.dtype(np.int64) if plan.vocabulary else self.dtype
         if loss is not None:
             loss.check_outputs(plan.out)
+        self.positions = 1 if loss is None else loss.positions(plan.out)
         self.objective = Objective(math.nan)
         self.on_loan = False
         self._run = Run(self.dtype, plan.most_work())
@@ -178,11 +183,11 @@ class Net(Passes, Guided):
             TypeError, ValueError: an argument does not fit. Nothing has changed.
             RuntimeError: another thread trains this net.
         """
-        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
+        self.warn_of_bytes(checks.array("Net", "input", x))
         x, targets = self.as_input(x), self._check_targets(y, len(x))
         self._check_size(len(x))
         if dx is not None:
-            check_place("loss_and_grads", "dx", dx, x.shape, self.dtype)
+            self.check_dx("loss_and_grads", dx, x.shape)
         self.begin_training()
         try:
             batch = self._batch(x.shape[0])
@@ -220,9 +225,9 @@ class Net(Passes, Guided):
         return result
 
     def correct(self, y: np.ndarray, *, sample_weight: np.ndarray | None = None) -> float | None:
-        """Return how many samples the last forward pass classified as in y; None if the loss does not classify.
+        """Return how many samples, or positions, the last forward pass classified as in y.
 
-        With weights (n,), return the sum of the weights of these samples.
+        None if the loss does not classify. With weights (n,), return the sum of the weights of these samples.
         """
         if self._seen is None:
             raise ValueError("correct: expected a forward pass first; got none")
@@ -231,21 +236,26 @@ class Net(Passes, Guided):
             return None
         if sample_weight is None:
             return int(count(batch.hits))
-        return float(np.add.reduce(sample_weight, where=batch.hits))
+        return float(np.add.reduce(self._of_positions(sample_weight), where=batch.hits))
+
+    def _of_positions(self, sample_weight: np.ndarray) -> np.ndarray:
+        """Return the weight of every position, (n * positions,), from those of the samples."""
+        return sample_weight if self.positions == 1 else np.repeat(sample_weight, self.positions)
 
     def counted(self, y: Any, *, sample_weight: np.ndarray | None = None) -> float:
         """Return how many targets count in loss and accuracy: all except those with a label that the loss ignores.
 
-        With weights (n,), return the sum of the weights of these samples.
+        With weights (n,), return the sum of the weights of these targets.
         """
         targets = self._loss().check_targets(y, self.output_shape, self.dtype)
         count = self._loss().count(targets)
         if sample_weight is None:
             return count
-        if count < len(targets):
-            sample_weight = sample_weight.copy()
-            self._loss().leave_out(targets, sample_weight)
-        return float(sample_weight.sum())
+        weights = self._of_positions(sample_weight)
+        if count < len(weights):
+            weights = weights.copy()
+            self._loss().leave_out(targets, weights)
+        return float(weights.sum())
 
     def counting(self, y: Any, *, sample_weight: Any = None) -> np.ndarray:
         """Return which samples add to the loss, booleans of shape (n,): not those of weight 0 or with ignored labels.
@@ -260,7 +270,7 @@ class Net(Passes, Guided):
         """Return the scores, shape (n, *output_shape), in a new array, computed ``batch_size`` samples at a time."""
         self._check_shape(x)
         checks.count("predict", "batch_size", batch_size)
-        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
+        self.warn_of_bytes(checks.array("Net", "input", x))
         scores = np.empty((len(x), *self.output_shape), self.dtype)
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
@@ -271,13 +281,14 @@ class Net(Passes, Guided):
     def _measure(self, x: np.ndarray, y: Any, sample_weight: Any, batch_size: int) -> tuple[Objective, float | None]:
         loss = self._loss()
         self._check_shape(x)
-        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
+        self.warn_of_bytes(checks.array("Net", "input", x))
         checks.count("evaluate", "batch_size", batch_size)
         targets = self._check_targets(y, len(x))
-        weights = np.empty(len(x), np.float64)
-        loss.weigh(targets, sample_weight, weights)
+        weights = np.empty((len(x), self.positions), np.float64)
+        loss.weigh(targets, sample_weight, weights.reshape(-1))
         # The accuracy uses the sample weights without the class weights.
         counted = np.ones(len(x)) if sample_weight is None else np.array(sample_weight, np.float64)
+        counted = np.repeat(counted, self.positions)
         loss.leave_out(targets, counted)
         data, right, counts = 0.0, 0.0, False
         for start in range(0, len(x), batch_size):
@@ -288,10 +299,10 @@ class Net(Passes, Guided):
                 # Weights sum to 1 within the chunk, which keeps small weights exact in float32.
                 share = float(weights[part].sum())
                 if share > 0:
-                    np.divide(weights[part], share, out=batch.weights, casting="same_kind")
+                    np.divide(weights[part].reshape(-1), share, out=batch.weights, casting="same_kind")
                     data += share * float(loss.apply(scores, targets[part], batch.weights, batch.dscores))
                 counts = loss.hits(scores, targets[part], batch.hits)
-                right += float(counted[part] @ batch.hits) if counts else 0.0
+                right += float(counted.reshape(weights.shape)[part].reshape(-1) @ batch.hits) if counts else 0.0
         return Objective(data, *self.penalties()), right / float(counted.sum()) if counts else None
 
     def _loss(self) -> Loss:

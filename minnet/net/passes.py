@@ -11,6 +11,7 @@ import numpy as np
 from ..base import checks
 from ..kernels.arrays import aligned_empty
 from ..kernels.passes import flat as kernels
+from ..kernels.passes.losses.targets import are_labels
 from ..layers import Chain
 from ..layers.base import Observer, Pass
 from ..layers.memory import Memory, Run
@@ -28,8 +29,8 @@ class _Batch:
     memory: Memory
     scores: np.ndarray  # (n, *out)
     dscores: np.ndarray  # (n, *out)
-    weights: np.ndarray  # (n,)
-    hits: np.ndarray  # (n,), whether each sample is classified correctly
+    weights: np.ndarray  # (n * positions,)
+    hits: np.ndarray  # (n * positions,), whether each sample, or position, is classified correctly
 
 
 class Passes(Vectors):
@@ -38,6 +39,9 @@ class Passes(Vectors):
     layers: Chain
     input_shape: Shape
     output_shape: Shape
+    input_dtype: np.dtype
+    vocabulary: int
+    positions: int
     least_batch: tuple[int, str | None]
     objective: Objective
     _run: Run
@@ -81,7 +85,7 @@ class Passes(Vectors):
             self._capacity = n
             self.generation += 1
         if n not in self._batches:
-            weights, hits = np.empty(n, self.dtype), np.empty(n, np.bool_)
+            weights, hits = np.empty(n * self.positions, self.dtype), np.empty(n * self.positions, np.bool_)
             self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, hits)
         return self._batches[n]
 
@@ -98,20 +102,23 @@ class Passes(Vectors):
             raise ValueError(f"Net: expected at least one sample; got shape {shape}")
 
     def as_input(self, x: Any) -> np.ndarray:
-        """Return x as the passes take it: finite, C-contiguous and of the net's dtype; a copy only if necessary.
+        """Return x as the passes take it: finite, C-contiguous and of ``input_dtype``; a copy only if necessary.
 
-        uint8 becomes x / 255.
+        uint8 becomes x / 255. A net whose first layer is an Embedding takes words instead, of any integer dtype.
 
         Raises:
-            TypeError: x has another integer dtype.
-            ValueError: x has a wrong shape, or contains NaN or infinity.
+            TypeError: x has another integer dtype, or words are no integers.
+            ValueError: x has a wrong shape, or contains NaN or infinity, or words that are not in the vocabulary.
         """
         self._check_shape(x)
         x = np.asarray(x)
+        if self.vocabulary:
+            return self._as_words(x)
         if x.dtype == np.uint8:
             x = np.divide(x, 255, dtype=self.dtype)
         elif x.dtype.kind != "f":
-            raise TypeError(f"Net: expected floating-point or uint8 input; got dtype {x.dtype}")
+            hint = ". Words need an Embedding as first layer" if x.dtype.kind in "iu" else ""
+            raise TypeError(f"Net: expected floating-point or uint8 input; got dtype {x.dtype}{hint}")
         if x.dtype != self.dtype:
             with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused below
                 x = x.astype(self.dtype)
@@ -119,6 +126,30 @@ class Passes(Vectors):
         if not kernels.all_finite(x):
             raise ValueError("Net: expected finite input; got NaN or infinity in x")
         return x
+
+    def _as_words(self, x: np.ndarray) -> np.ndarray:
+        """Return words as C-contiguous int64; raise TypeError or ValueError for words that no Embedding takes."""
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"Net: expected words, which are integers, as the first layer embeds; got dtype {x.dtype}")
+        words = np.ascontiguousarray(x, np.int64)
+        if not are_labels(words.reshape(-1), self.vocabulary, 0):
+            first = [int(i) for i in np.argwhere((words < 0) | (words >= self.vocabulary))[0]]
+            raise ValueError(f"Net: expected words from 0 to {self.vocabulary - 1}; got {x[*first]} at x{first}")
+        return words
+
+    def warn_of_bytes(self, x: np.ndarray) -> None:
+        """Warn of input of uint8 that hardly is an image; words may well be bytes."""
+        if not self.vocabulary:
+            checks.warn_of_numbers_as_bytes("Net", x)
+
+    def check_dx(self, who: str, dx: np.ndarray, shape: Shape) -> None:
+        """Raise an error unless the gradient with respect to an input of this shape can be written to ``dx``."""
+        if self.vocabulary:
+            raise ValueError(
+                f"{who}: expected dx=None, as the input is words, which have no gradient; got an array (the gradient "
+                "at the output of the Embedding reaches observe(place, gradient))"
+            )
+        check_place(who, "dx", dx, shape, self.dtype)
 
     def _check_size(self, n: int) -> None:
         """Raise ValueError if there are too few samples for a training pass."""
@@ -136,7 +167,7 @@ class Passes(Vectors):
 
         Args:
             x: samples, shape (n, *input_shape), floating-point or uint8. uint8 values are image bytes and are divided
-                by 255.
+                by 255. If the first layer is an Embedding: words, integers from 0 to its vocabulary - 1.
             training: whether layers behave as in training (dropout, statistics of the batch).
 
         Returns:
@@ -145,7 +176,7 @@ class Passes(Vectors):
         Raises:
             TypeError, ValueError: x does not fit, see ``as_input``.
         """
-        checks.warn_of_numbers_as_bytes("Net", checks.array("Net", "input", x))
+        self.warn_of_bytes(checks.array("Net", "input", x))
         x = self.as_input(x)
         if training:
             self._check_size(len(x))
@@ -166,7 +197,7 @@ class Passes(Vectors):
         Args:
             dscores: gradient, of the shape and dtype of the scores.
             dx: C-contiguous array of the input's shape and the net's dtype, which is filled with the gradient with
-                respect to the input; None if it is not needed.
+                respect to the input; None if it is not needed, or if the input is words.
             observe: called with (place, gradient) when the gradient reaches the output of each top-level layer, from
                 the last layer to the first. The array is valid during the call.
         """
@@ -175,7 +206,7 @@ class Passes(Vectors):
         x, batch = self._seen
         _check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
         if dx is not None:
-            check_place("backward", "dx", dx, x.shape, self.dtype)
+            self.check_dx("backward", dx, x.shape)
         with self.lock:
             self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
 

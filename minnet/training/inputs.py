@@ -37,10 +37,15 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
 
 def for_net(who: str, data: Data, net: Net) -> Data:
     """Check (x, y) and convert y to the form that the loss of the net takes, so that no step has to convert it."""
-    x, y = check_data(who, data, net.dtype)
+    x, y = check_data(who, data, net.input_dtype)
     if x.shape[1:] != net.input_shape:
         hint = checks.turned(x.shape[1:], net.input_shape)
         raise ValueError(f"{who}: expected samples of shape {net.input_shape}; got {x.shape[1:]}{hint}")
+    if net.vocabulary:
+        try:
+            x = net.as_input(x)
+        except ValueError as error:
+            raise ValueError(f"{who}: {error}") from None
     if net.loss_function is None:
         raise ValueError(f"{who}: expected a net built with loss=...; this one has none")
     return x, net.loss_function.check_targets(y, net.output_shape, net.dtype)

@@ -120,10 +120,10 @@ class Trainer(Loop):
         self.net = net
         rate = as_schedule("Trainer", "lr", lr)
         x, y = inputs.for_net("Trainer", data, net)
-        if standardize is None:
+        if standardize is None and not net.vocabulary:
             checks.warn_of_numbers_as_bytes("Trainer", x)
         order: dict[str, Any] = {"seed": seed, "drop_last": drop_last, "augment": augment, "standardize": standardize}
-        self.batches = Batches((x, y), batch_size, dtype=net.dtype, **order)
+        self.batches = Batches((x, y), batch_size, dtype=net.input_dtype, **order)
         self._take_validation(validation, x, standardize)
         self._take_weights(sample_weight)
         self.evaluate_training = inputs.part_to_evaluate("Trainer", evaluate_training, len(x))

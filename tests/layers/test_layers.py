@@ -12,6 +12,29 @@ LAYERS = [
     (mn.Dense(4), (5,)),
     (mn.Dense(1), (1,)),
     (mn.Dense(3, bias=False), (17,)),
+    # Sequences (time, features): one position, one feature, one word.
+    (mn.Dense(1), (1, 1)),
+    (mn.Dense(4), (3, 5)),
+    (mn.Dense(3, bias=False), (5, 1)),
+    (mn.Embedding(1, 1), (1,)),
+    (mn.Embedding(5, 3), (4,)),
+    (mn.Embedding(2, 3, padding=1), (7,)),
+    (mn.Embedding(3, 2), (2, 3)),
+    (mn.Chain([mn.Embedding(4, 3), mn.Dense(2), mn.LayerNorm(), mn.Dropout(0.3)]), (5,)),
+    # Time 1, one feature, one unit; the last state only; against time; with a layer below and above.
+    (mn.RNN(1), (1, 1)),
+    (mn.RNN(3), (4, 2)),
+    (mn.RNN(3, relu=True, reverse=True), (5, 2)),
+    (mn.LSTM(1), (1, 1)),
+    (mn.LSTM(3), (4, 2)),
+    (mn.LSTM(2, last=True), (5, 1)),
+    (mn.GRU(1), (1, 1)),
+    (mn.GRU(3), (4, 2)),
+    (mn.GRU(2, last=True, reverse=True), (3, 5)),
+    (mn.Bidirectional(mn.RNN(1)), (1, 1)),
+    (mn.Bidirectional(mn.LSTM(2)), (3, 2)),
+    (mn.Bidirectional(mn.GRU(3, last=True)), (4, 2)),
+    (mn.Chain([mn.Embedding(4, 3), mn.LSTM(3), mn.Dropout(0.3), mn.GRU(2), mn.Dense(2)]), (5,)),
     (mn.ReLU(), (7,)),
     (mn.ReLU(), (3, 1, 5)),
     (mn.LeakyReLU(0.2), (7,)),
@@ -140,10 +163,16 @@ def passes(layer, shape, batch, training):
     net = mn.Net([layer], shape, dtype=np.float64)
     rng = np.random.default_rng(5)
     net.params += 0.1 * rng.standard_normal(net.params.size)
-    x = rng.standard_normal((batch, *shape))
-    scores, dx = net.forward(x, training).copy(), np.empty_like(x)
+    x = some_input(net, rng, batch)
+    scores, dx = net.forward(x, training).copy(), None if net.vocabulary else np.empty_like(x)
     net.backward(rng.standard_normal(scores.shape), dx)
-    return np.concatenate([scores.reshape(-1), net.grads, dx.reshape(-1)])
+    return np.concatenate([scores.reshape(-1), net.grads, [] if dx is None else dx.reshape(-1)])
+
+
+def some_input(net, rng, batch):
+    """Words for a net that takes words, normal numbers for any other."""
+    shape = (batch, *net.input_shape)
+    return rng.integers(0, net.vocabulary, shape) if net.vocabulary else rng.standard_normal(shape)
 
 
 @pytest.mark.parametrize("case", mn.layer_cases(LAYERS, batches=(1, 3), training=[False]), ids=str)
@@ -158,15 +187,16 @@ def test_backward_of_a_pass_that_does_not_train_equals_the_numerical_gradient(ca
 def test_backward_in_float32_follows_float64(layer, shape):
     gradients = {}
     rng = np.random.default_rng(3)
-    x, cotangent = rng.standard_normal((4, *shape)), None
+    x = cotangent = None
     for dtype in (np.float64, np.float32):
         net = mn.Net([layer], shape, dtype=dtype)
-        scores = net.forward(x.astype(dtype), training=True)
+        x = some_input(net, rng, 4) if x is None else x
+        scores = net.forward(x.astype(net.input_dtype), training=True)
         if cotangent is None:
             cotangent = rng.standard_normal(scores.shape)
-        dx = np.empty(x.shape, dtype)
+        dx = None if net.vocabulary else np.empty(x.shape, dtype)
         net.backward(cotangent.astype(dtype), dx)
-        gradients[dtype] = np.concatenate([net.grads, dx.reshape(-1)])
+        gradients[dtype] = np.concatenate([net.grads, [] if dx is None else dx.reshape(-1)])
     exact = gradients[np.float64]
     # Sums of at most some dozens of terms: 100 roundings, relative to the largest gradient.
     bound = 100 * np.finfo(np.float32).eps * max(1.0, np.abs(exact).max())
@@ -272,6 +302,11 @@ def test_batch_norm_evaluates_with_running_statistics():
     [
         (lambda: mn.Dense(0), "Dense: expected units of at least 1; got 0"),
         (lambda: mn.Dense(2.5), "Dense: expected units to be a whole number; got 2.5"),
+        (lambda: mn.Embedding(0, 3), "Embedding: expected vocabulary of at least 1; got 0"),
+        (lambda: mn.Embedding(3, 2.5), "Embedding: expected width to be a whole number; got 2.5"),
+        (lambda: mn.Embedding(3, 2, padding=3), "Embedding: expected padding from 0 to 2; got 3"),
+        (lambda: mn.Embedding(3, 2, padding=-1), "Embedding: expected padding of at least 0; got -1"),
+        (lambda: mn.Embedding(3, 2, init=0.1), "Embedding: expected init to be an initializer such as .*; got 0.1"),
         (lambda: mn.Dropout(1.0), "^Dropout: expected 0 <= rate < 1; got 1.0"),
         (lambda: mn.SpatialDropout(-0.1), "SpatialDropout: expected 0 <= rate < 1; got -0.1"),
         (lambda: mn.Conv2D(0, 3), "Conv2D: expected filters of at least 1; got 0"),
@@ -359,7 +394,7 @@ def test_batch_norm_evaluates_with_running_statistics():
         (lambda: mn.Chain([]), "Chain: expected at least one layer"),
         (
             lambda: mn.Net([mn.Dense(3)], (8, 8, 1)),
-            r"Dense 0: expected one axis of features; got input shape \(8, 8, 1\)",
+            r"Dense 0: expected one axis of features, or \(time, features\); got input shape \(8, 8, 1\)",
         ),
         (lambda: mn.Net([mn.Maxout(2)], 5), r"Maxout 0: expected a last axis divisible by pieces=2"),
         (lambda: mn.Net([mn.Reshape((4,))], 5), r"Reshape 0: expected 4 elements for shape \(4,\); got 5"),

@@ -65,11 +65,19 @@ def test_a_description_keeps_no_memory_of_the_nets_built_from_it():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ([mn.ReLU(), mn.Dense(3)], r"Dense 1: expected one axis of features; got input shape \(4, 5\)"),
         (
-            [mn.Residual([mn.Dense(5)])],
-            r"Residual 0: Chain layers: Dense 0: expected one axis of features; got input shape \(4, 5\)",
+            [mn.Reshape((2, 2, 5)), mn.Dense(3)],
+            r"Dense 1: expected one axis of features, or \(time, features\); got input shape \(2, 2, 5\)",
         ),
+        (
+            [mn.Residual([mn.Reshape((2, 2, 5)), mn.Dense(5)])],
+            r"Residual 0: Chain layers: Dense 1: expected one axis of features, .*; got input shape \(2, 2, 5\)",
+        ),
+        (
+            [mn.Tanh(), mn.Embedding(3, 2)],
+            "Embedding 1: expected to be the first layer of the net, as its input is words, .*; got a place where",
+        ),
+        ([mn.Residual([mn.Embedding(3, 5)])], "Residual 0: Chain layers: expected to be the first layer of the net"),
         (
             [mn.Flatten(), mn.Residual([mn.Dense(20)], shortcut=[mn.Tanh(), mn.Chain([mn.ReLU(), mn.Maxout(3)])])],
             r"Residual 1: Chain shortcut: Chain 1: Maxout 1: expected a last axis divisible by pieces=3; "

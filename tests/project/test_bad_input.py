@@ -524,7 +524,11 @@ BAD_NETS = {
         ValueError,
         "two outputs, one a class; got 1",
     ),
-    "softmax on images": ({"layers": mn.Reshape((2, 2)), "loss": SOFTMAX}, ValueError, ONE_AXIS),
+    "softmax on one class a position": (
+        {"layers": mn.Reshape((4, 1)), "loss": SOFTMAX},
+        ValueError,
+        "two outputs, one a class; got 1",
+    ),
     "squared error on images": ({"layers": mn.Reshape((2, 2)), "loss": mn.SquaredError()}, ValueError, ONE_AXIS),
     "logistic on images": ({"layers": mn.Reshape((2, 2)), "loss": mn.Logistic()}, ValueError, ONE_AXIS),
     "a class weight too few": (
@@ -539,9 +543,9 @@ BAD_NETS = {
     "the class of a layer": ({"layers": [mn.ReLU]}, TypeError, "layer 0: expected a Layer; got <class", "instance"),
     "a function for a layer": ({"layers": [mn.Dense(3), np.tanh]}, TypeError, "layer 1: expected a Layer; got <ufunc"),
     "dense on images": (
-        {"input_shape": (2, 2)},
+        {"input_shape": (2, 2, 1)},
         ValueError,
-        "Dense 0: expected one axis of features; got input shape (2, 2)",
+        "Dense 0: expected one axis of features, or (time, features); got input shape (2, 2, 1)",
     ),
     "no features": ({"input_shape": 0}, ValueError, "Net: expected", "at least 1; got 0"),
     "an empty axis": ({"input_shape": (4, 0)}, ValueError, "Net: expected", "at least 1; got 0"),

@@ -38,7 +38,7 @@ def trainer(**arguments):
         ("HeNormal", r"initializers\.HeNormal$"),
         ("DataLoader", r"data\.Batches\(\(x, y\), batch_size\)"),
         ("EarlyStoping", "EarlyStopping$"),
-        ("LSTM", "no such layer"),
+        ("Conv1D", "no such layer"),
     ],
 )
 def test_a_name_of_another_library_leads_on(name, words):

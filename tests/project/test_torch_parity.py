@@ -88,6 +88,87 @@ def test_dense_equals_pytorchs_linear(torch):
     assert_parity(net, torch, lambda x, W, b: torch.nn.functional.linear(x, W.T, b), some_input((7, 6)))
 
 
+def test_dense_on_sequences_equals_pytorchs_linear(torch):
+    net = mn.Net([mn.Dense(4)], (5, 6), dtype=np.float64)
+    assert_parity(net, torch, lambda x, W, b: torch.nn.functional.linear(x, W.T, b), some_input((7, 5, 6)))
+
+
+@pytest.mark.parametrize("padding", [None, 2])
+def test_embedding_equals_pytorchs(padding, torch):
+    net = mn.Net([mn.Embedding(5, 3, padding=padding)], 6, dtype=np.float64)
+    rng = np.random.default_rng(1)
+    words, cotangent = rng.integers(0, 5, (7, 6)), rng.standard_normal((7, 6, 3))
+    y = net.forward(words).copy()
+    net.backward(cotangent)
+    W = torch.tensor(net.params.reshape(5, 3).copy(), requires_grad=True)
+    expected = torch.nn.functional.embedding(torch.tensor(words), W, padding_idx=padding)
+    expected.backward(torch.tensor(cotangent))
+    np.testing.assert_array_equal(y, expected.detach().numpy())
+    np.testing.assert_allclose(net.grads.reshape(5, 3), W.grad.numpy(), **CLOSE)
+
+
+def give(torch, module, p, suffix=""):
+    """Carry weights over: PyTorch's are transposed; b is its first bias, and c the last third of its second."""
+    b = p["b"]
+    of_state = np.zeros_like(b)
+    if "c" in p:
+        of_state[-len(p["c"]) :] = p["c"]
+    with torch.no_grad():
+        for name, value in (("weight_ih", p["W"].T), ("weight_hh", p["U"].T), ("bias_ih", b), ("bias_hh", of_state)):
+            getattr(module, f"{name}_l0{suffix}").copy_(torch.tensor(value))
+
+
+def assert_gradients_equal(module, gradients, suffix=""):
+    names = {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih"}
+    for name, word in names.items():
+        expected = getattr(module, f"{word}_l0{suffix}").grad.numpy()
+        np.testing.assert_allclose(gradients[name], expected.T, err_msg=name, rtol=0, atol=1e-11)
+    if "c" in gradients:
+        expected = getattr(module, f"bias_hh_l0{suffix}").grad.numpy()[-gradients["c"].size :]
+        np.testing.assert_allclose(gradients["c"], expected, rtol=0, atol=1e-11)
+
+
+RECURRENT = [
+    (mn.RNN(4), lambda nn: nn.RNN),
+    (mn.RNN(4, relu=True), lambda nn: lambda *sizes, **more: nn.RNN(*sizes, nonlinearity="relu", **more)),
+    (mn.LSTM(4), lambda nn: nn.LSTM),
+    (mn.GRU(4), lambda nn: nn.GRU),
+]
+
+
+@pytest.mark.parametrize("time", [1, 7])
+@pytest.mark.parametrize("both", [False, True], ids=["one direction", "both"])
+@pytest.mark.parametrize(("layer", "kind"), RECURRENT, ids=lambda v: str(v) if isinstance(v, mn.Layer) else "")
+def test_a_recurrent_layer_equals_pytorchs(layer, kind, both, time, torch):
+    net = mn.Net([mn.Bidirectional(layer) if both else layer], (time, 3), dtype=np.float64)
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    x = some_input((5, time, 3))
+    y = net.forward(x).copy()
+    cotangent, dx = rng.standard_normal(y.shape), np.empty_like(x)
+    net.backward(cotangent, dx)
+
+    places = {"ahead.": "", "back.": "_reverse"} if both else {"": ""}
+    module = kind(torch.nn)(3, 4, batch_first=True, bidirectional=both, dtype=torch.float64)
+    for place, suffix in places.items():
+        start = f"0.{place}"
+        give(
+            torch,
+            module,
+            {k.removeprefix(start): v for k, v in net.named_parameters().items() if k.startswith(start)},
+            suffix,
+        )
+    given = torch.tensor(x, requires_grad=True)
+    expected, _ = module(given)
+    expected.backward(torch.tensor(cotangent))
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(dx, given.grad.numpy(), rtol=0, atol=1e-11)
+    for place, suffix in places.items():
+        start = f"0.{place}"
+        gradients = {k.removeprefix(start): v for k, v in net.named_gradients().items() if k.startswith(start)}
+        assert_gradients_equal(module, gradients, suffix)
+
+
 def test_prelu_equals_pytorchs(torch):
     # PyTorch has the channels on axis 1, minnet on the last.
     net = mn.Net([mn.PReLU()], (3, 6), dtype=np.float64)
@@ -264,6 +345,24 @@ def test_a_loss_equals_pytorchs(loss, targets, function, torch):
     value = loss.value_and_gradient(s, t, gradient)
     scores = torch.tensor(s, requires_grad=True)
     expected = function(torch, torch.nn.functional, scores, torch.tensor(t))
+    expected.backward()
+    assert value == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(gradient, scores.grad.numpy(), **CLOSE)
+
+
+@pytest.mark.parametrize("weights", [None, CLASS_WEIGHTS], ids=["alike", "weighted"])
+@pytest.mark.parametrize("shape", [(3,), (2, 3)], ids=["time", "image"])
+def test_the_loss_at_positions_equals_pytorchs(shape, weights, torch):
+    # PyTorch has the classes on axis 1.
+    loss = mn.SoftmaxCrossEntropy(label_smoothing=0.1, class_weights=weights, ignored=-100)
+    s = some_input((N, *shape, CLASSES), 2.0)
+    t = np.random.default_rng(1).integers(0, CLASSES, (N, *shape))
+    t[np.random.default_rng(2).random(t.shape) < 0.3] = -100
+    gradient, scores = np.full_like(s, np.nan), torch.tensor(s, requires_grad=True)
+    value = loss.value_and_gradient(s, t, gradient)
+    given = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    of = torch.nn.functional.cross_entropy
+    expected = of(scores.movedim(-1, 1), torch.tensor(t), weight=given, label_smoothing=0.1, ignore_index=-100)
     expected.backward()
     assert value == pytest.approx(expected.item(), rel=1e-13)
     np.testing.assert_allclose(gradient, scores.grad.numpy(), **CLOSE)

@@ -26,7 +26,7 @@ KERNELS = {
 EPS32 = float(np.finfo(np.float32).eps)
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 
-SCRATCH = {"partial", "panels", "work", "offsets", "factors", "U"}  # arguments that only lend memory
+SCRATCH = {"partial", "panels", "work", "offsets", "factors", "U", "rests"}  # arguments that only lend memory
 ROWS = [(1, 1), (3, 5), (131, 9)]  # one element; odd; two blocks of 64 rows and a remainder
 FLAT = [(1,), (33,), (8201,)]  # one element; vector registers and a remainder; two blocks of 4096 and a remainder
 LARGE = (70_001,)  # beyond what one thread does alone, and no multiple of a chunk

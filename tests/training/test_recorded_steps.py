@@ -105,6 +105,22 @@ def test_every_layer(taken, layer):
     check(taken, lambda python: run(in_images(layer), data(IMAGE), python=python, net_options={"l2": 1e-3}))
 
 
+ON_SEQUENCES = [
+    *(mn.Dense(4), mn.LayerNorm(), mn.Dropout(0.3), mn.RNN(4), mn.RNN(4, relu=True), mn.LSTM(4), mn.GRU(4)),
+    mn.Bidirectional(mn.LSTM(3)),
+]
+
+
+@pytest.mark.parametrize("layer", ON_SEQUENCES, ids=str)
+@pytest.mark.parametrize("summed", [False, True], ids=["mean", "summed"])
+def test_every_layer_on_words_with_targets_at_positions(taken, layer, summed):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 7, (37, 5)), rng.integers(0, 4, (37, 5))
+    layers = [mn.Embedding(7, 6, padding=0), layer, mn.Tanh(), mn.Dense(3)]
+    loss = mn.SoftmaxCrossEntropy(ignored=3, summed=summed)
+    check(taken, lambda python: run(layers, (x, y), python=python, loss=loss))
+
+
 def test_no_layer_is_left_out():
     kinds = {
         value
@@ -112,8 +128,9 @@ def test_no_layer_is_left_out():
         if inspect.isclass(value) and issubclass(value, mn.Layer) and not inspect.isabstract(value)
     }
     own = {kind for kind in kinds if kind.forward is not mn.Layer.forward and not kind.__name__.startswith("_")}
-    shown = {type(layer) for layer in (*ELEMENTWISE, *OTHERS)} | {mn.Dense, mn.Flatten, mn.GlobalAvgPool2D}
-    assert {kind.__name__ for kind in own - shown} <= {"Elementwise", "ConvolutionLayer"}
+    shown = {type(layer) for layer in (*ELEMENTWISE, *OTHERS, *ON_SEQUENCES)}
+    shown |= {mn.Dense, mn.Embedding, mn.Flatten, mn.GlobalAvgPool2D}
+    assert {kind.__name__ for kind in own - shown} <= {"Elementwise", "ConvolutionLayer", "Recurrent"}
 
 
 def test_a_norm_that_is_frozen(taken):

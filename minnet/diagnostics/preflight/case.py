@@ -10,7 +10,7 @@ from ...data import Batches, Data
 from ...net.losses import Loss
 from ...net.net import Net
 from ...optim.rules import Adam, Rule
-from ..chance import classes, counting
+from ..chance import classes_that_count, counting
 
 _SAMPLES = 2000  # largest number of samples that a check uses
 
@@ -77,8 +77,8 @@ class Case:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """The class of each sample, or None for a loss without classes."""
-        return classes(self.loss, self.loss.check_targets(self.y, self.net.output_shape, self.net.dtype))
+        """The class of each target that counts, in one axis, or None for a loss without classes."""
+        return classes_that_count(self.loss, self.loss.check_targets(self.y, self.net.output_shape, self.net.dtype))
 
     def part(self, n: int) -> Data:
         """Return the first n samples."""

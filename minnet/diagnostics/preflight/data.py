@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..chance import counting
+from ..chance import classes_that_count
 from .case import Case
 from .report import FAILED, PASSED, SKIPPED, WARNING, Finding, graded
 
@@ -10,6 +10,8 @@ from .report import FAILED, PASSED, SKIPPED, WARNING, Finding, graded
 def samples(case: Case) -> Finding:
     """Check that the input is finite and standardised. The finding has no values if no net can take the input."""
     x = case.data[0]
+    if case.net.vocabulary:
+        return _words(case)
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         advice = "convert x to float32; only bytes are read as x / 255"
         return Finding("input", FAILED, f"dtype {x.dtype}", "floats or uint8", advice)
@@ -23,6 +25,19 @@ def samples(case: Case) -> Finding:
         measured = f"{what} in {len(bad)} samples, the first {bad[0]}"
         return Finding("input", FAILED, measured, "finite numbers", "mend or drop these samples")
     return _standardised(case.x)
+
+
+def _words(case: Case) -> Finding:
+    """Check that the net takes all words. The finding has no values if it does not."""
+    x, expected = case.data[0], f"words from 0 to {case.net.vocabulary - 1}"
+    try:
+        words = case.net.as_input(x)
+    except (TypeError, ValueError) as error:
+        return Finding("input", FAILED, f"dtype {x.dtype}, {x.min()} to {x.max()}", expected, str(error))
+    different = len(np.unique(words))
+    numbers = {"low": int(words.min()), "high": int(words.max()), "different": different}
+    measured = f"{numbers['low']} to {numbers['high']}, {different} different words"
+    return Finding("input", PASSED, measured, expected, values=numbers)
 
 
 def _standardised(x: np.ndarray) -> Finding:
@@ -58,14 +73,15 @@ def targets(case: Case) -> Finding:
         known = case.loss.check_targets(y, net.output_shape, net.dtype)
     except (TypeError, ValueError) as error:
         measured = f"{y.min()} to {y.max()}" if y.dtype.kind in "iuf" and y.size else f"dtype {y.dtype}"
-        advice = str(error) + _hint(y, net.output_shape[0])
+        advice = str(error) + _hint(y, net.output_shape[-1])
         return Finding("labels", FAILED, measured, f"what {type(case.loss).__name__} takes", advice)
     if known.dtype.kind != "i":
         low, high = float(known.min()), float(known.max())
         return Finding("labels", PASSED, f"numbers from {low:.3g} to {high:.3g}", values={"low": low, "high": high})
-    known, classes = known[counting(case.loss, known)], net.output_shape[0]
-    missing = np.flatnonzero(np.bincount(known, minlength=classes) == 0).tolist()
-    numbers = {"low": int(known.min()), "high": int(known.max()), "missing": missing}
+    labels, classes = classes_that_count(case.loss, known), net.output_shape[-1]
+    assert labels is not None  # these are integers
+    missing = np.flatnonzero(np.bincount(labels, minlength=classes) == 0).tolist()
+    numbers = {"low": int(labels.min()), "high": int(labels.max()), "missing": missing}
     advice = f"classes without a sample: {', '.join(map(str, missing))}" if missing else ""
     advice += "; do the labels begin at 1, one too high?" if missing == [0] else ""
     measured, expected = f"{numbers['low']} to {numbers['high']}", f"0 to {classes - 1}, each of them"

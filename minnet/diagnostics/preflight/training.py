@@ -34,7 +34,7 @@ def _train(
     net: Net, data: Data, rule: Rule, lr: float, steps: int, batch_size: int, seed: int, enough: float = -math.inf
 ) -> float:
     """Train, until the loss is at most ``enough``; return the last loss, or infinity if it is not finite."""
-    batches = Batches(data, batch_size, seed=seed, drop_last=True, dtype=net.dtype)
+    batches = Batches(data, batch_size, seed=seed, drop_last=True, dtype=net.input_dtype)
     optimizer, loss = Optimizer(net, rule), math.inf
     for _ in range(steps):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -111,7 +111,7 @@ def overfitting(case: Case) -> Finding:
 def _of_all_classes(case: Case) -> Data:
     """Return ``few`` samples, as evenly from all classes as possible."""
     labels = case.labels
-    if labels is None:
+    if labels is None or labels.size != len(case.x):  # at every position another class
         return case.part(case.few)
     # The rank of each sample within its class; the first samples of all classes come first.
     rank = np.empty(len(labels), np.int64)

@@ -22,6 +22,10 @@ class Loss(Guided):
         if len(out_shape) != 1:
             raise ValueError(f"{self}: expected the layers to end in one axis of outputs; got shape {out_shape}")
 
+    def positions(self, out_shape: Shape) -> int:
+        """Return how many targets a sample has: 1, unless the loss scores each position of a sequence or an image."""
+        return 1
+
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         """Return the targets as the C-contiguous array that the kernel takes.
 
@@ -39,13 +43,15 @@ class Loss(Guided):
         Args:
             scores: shape (n, outputs).
             targets: as ``check_targets`` returns them.
-            weights: shape (n,), as ``weigh`` fills them.
+            weights: shape (n * positions,), as ``weigh`` fills them.
             dscores: shape (n, outputs).
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(scores, targets, weights, dscores)")
 
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
-        """Fill ``out``, shape (n,), with the weights of the samples, scaled to sum to 1; None gives equal weights.
+        """Fill ``out`` with the weights of the samples, scaled to sum to 1; None gives equal weights.
+
+        ``out`` has shape (n * positions,): all positions of a sample share its weight.
 
         Raises:
             TypeError, ValueError: the weights do not fit, or no sample counts.
@@ -58,14 +64,15 @@ class Loss(Guided):
             weights = np.asarray(sample_weight, np.float64)
         except (TypeError, ValueError):
             raise TypeError(f"{self}: expected sample weights as numbers; got {sample_weight!r}") from None
-        if weights.shape != out.shape:
-            raise ValueError(f"{self}: expected sample weights of shape {out.shape}; got shape {weights.shape}")
+        if weights.shape != (len(targets),):
+            raise ValueError(f"{self}: expected sample weights of shape {(len(targets),)}; got shape {weights.shape}")
         total = float(weights.sum())
         if not np.isfinite(total) or weights.min() < 0:
             raise ValueError(f"{self}: expected finite weights of at least 0; got {weights}")
         if total == 0:
             raise self.undefined(len(weights))
-        normalise(weights, total, out)
+        positions = out.size // len(weights)
+        normalise(np.repeat(weights, positions) if positions > 1 else weights, total * positions, out)
 
     def uncounted(self) -> str:
         """Return, for errors, which samples add nothing to the value: a text such as "of weight 0"."""
@@ -93,9 +100,9 @@ class Loss(Guided):
         return weights > 0
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        """Fill ``out``, booleans (n,), with whether each sample is classified correctly.
+        """Fill ``out``, booleans (n * positions,), with whether each sample, or position, is classified correctly.
 
-        A sample that does not count is marked False.
+        What does not count is marked False.
 
         Returns:
             False if the loss does not classify, else True.
@@ -103,14 +110,14 @@ class Loss(Guided):
         return False
 
     def count(self, targets: np.ndarray) -> int:
-        """Return how many samples count: all except those with an ignored label.
+        """Return how many samples, or positions, count: all except those with an ignored label.
 
         ``targets`` are as ``check_targets`` returns them.
         """
         return len(targets)
 
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
-        """Set ``weights``, numbers or booleans of shape (n,), to 0 for samples that do not count."""
+        """Set ``weights``, numbers or booleans of shape (n * positions,), to 0 for what does not count."""
 
     def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
         """Return on which smooth piece of the loss each score is, as the gradient decides it; None for a smooth loss.
@@ -125,7 +132,7 @@ class Loss(Guided):
         """Return the value of the loss and overwrite ``dscores`` with its gradient, after checking all arguments.
 
         Args:
-            scores: shape (n, outputs), float32 or float64.
+            scores: shape (n, outputs), float32 or float64; for a loss of positions (n, ..., outputs).
             targets: as the loss takes them.
             dscores: an array of the shape and dtype of ``scores``.
             sample_weight: shape (n,); None for equal weights.
@@ -146,7 +153,7 @@ class Loss(Guided):
         self.check_outputs(scores.shape[1:])
         checked = self.check_targets(targets, scores.shape[1:], scores.dtype)
         _check_length(self, checked, scores.shape[0])
-        weights = np.empty(scores.shape[0], scores.dtype)
+        weights = np.empty(len(scores) * self.positions(scores.shape[1:]), scores.dtype)
         self.weigh(checked, sample_weight, weights)
         return self.apply(scores, checked, weights, dscores)
 

@@ -1,5 +1,6 @@
 """Cross-entropy of the softmax."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...base import checks
+from ...kernels.passes.flat import scale
 from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.losses.hits import hits, soft_hits
 from ...kernels.passes.losses.targets import are_distributions, are_labels, leave_out, occurrences, share_among_labels
@@ -23,11 +25,18 @@ def _per_class(weights: tuple[float, ...] | None, classes: int, dtype: np.dtype)
     return np.ones(classes, dtype) if weights is None else np.array(weights, dtype)
 
 
+def _are_probabilities(targets: np.ndarray) -> bool:
+    """Return whether checked targets are probabilities, not labels."""
+    return targets.dtype.kind == "f"
+
+
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Classification):
     """Cross-entropy between the targets and the softmax of the scores: -log of the probability of the correct class.
 
     Targets are integer labels of shape (n,), or floating-point probabilities of shape (n, classes) whose rows sum to 1.
+    If the net outputs classes for every position, as (n, time, classes) or (n, H, W, classes), there is a target for
+    each position: labels of shape (n, time) or (n, H, W). In what follows, a position then counts as a sample.
 
     Let p = softmax(scores), let q be the target of a sample (for a label y, 1 at y and 0 elsewhere), and let c be the
     class weights. The loss of the sample is -sum over j of c_j * q_j * log p_j. The value is the weighted mean of the
@@ -44,11 +53,15 @@ class SoftmaxCrossEntropy(Classification):
         ignored: label of samples that do not count, such as PyTorch's ``ignore_index`` of -100. These samples add
             nothing to the value and are left out of the accuracy. The label may be one of the classes. None ignores no
             sample.
+        summed: for targets at positions, whether the losses of the positions of a sample are added, and the mean is
+            over the samples alone, as in CS231n's temporal softmax loss. Neither ignored labels nor class weights then
+            change what the sum is divided by.
     """
 
     label_smoothing: float = 0.0
     class_weights: Sequence[float] | None = None
     ignored: int | None = None
+    summed: bool = False
 
     def __post_init__(self) -> None:
         checks.fraction("SoftmaxCrossEntropy", "label_smoothing", self.label_smoothing)
@@ -58,54 +71,63 @@ class SoftmaxCrossEntropy(Classification):
         if self.ignored is not None:
             label = checks.whole("SoftmaxCrossEntropy", "ignored", self.ignored)
             object.__setattr__(self, "ignored", label)
+        checks.truth("SoftmaxCrossEntropy", "summed", self.summed)
 
     def __repr__(self) -> str:
-        # An unused option is left out, because files written before ``ignored`` existed contain this text.
-        ignored = "" if self.ignored is None else f", ignored={self.ignored}"
-        return (
-            f"SoftmaxCrossEntropy(label_smoothing={self.label_smoothing}, class_weights={self.class_weights}{ignored})"
-        )
+        # An unused option is left out, because files written before it existed contain this text.
+        more = ("" if self.ignored is None else f", ignored={self.ignored}") + (", summed=True" if self.summed else "")
+        return f"SoftmaxCrossEntropy(label_smoothing={self.label_smoothing}, class_weights={self.class_weights}{more})"
 
     def check_outputs(self, out_shape: Shape) -> None:
-        super().check_outputs(out_shape)
-        if self.class_weights is not None and len(self.class_weights) != out_shape[0]:
-            raise ValueError(f"{self}: expected {out_shape[0]} class weights; got {len(self.class_weights)}")
+        super().check_outputs(out_shape[-1:])  # positions may precede the classes
+        if self.class_weights is not None and len(self.class_weights) != out_shape[-1]:
+            raise ValueError(f"{self}: expected {out_shape[-1]} class weights; got {len(self.class_weights)}")
+
+    def positions(self, out_shape: Shape) -> int:
+        return math.prod(out_shape[:-1])
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         values = checks.array(self, "targets", targets)
-        if values.dtype.kind == "f" and values.ndim == 2 and values.shape[1:] == out_shape:
+        if values.dtype.kind == "f" and values.ndim > 1 and values.shape[1:] == out_shape:
             return self._probabilities(values, dtype)
         if self.ignored is None:
             return super().check_targets(values, out_shape, dtype)
-        labels = self._integers(values, out_shape[0])
-        if not are_labels(labels, out_shape[0], self.ignored):
-            beyond = np.count_nonzero(((labels < 0) | (labels >= out_shape[0])) & (labels != self.ignored))
+        labels = self._integers(values, out_shape)
+        if not are_labels(labels.reshape(-1), out_shape[-1], self.ignored):
+            beyond = np.count_nonzero(((labels < 0) | (labels >= out_shape[-1])) & (labels != self.ignored))
             raise ValueError(
-                f"{self}: expected labels from 0 to {out_shape[0] - 1} or the ignored {self.ignored}; got {beyond} "
+                f"{self}: expected labels from 0 to {out_shape[-1] - 1} or the ignored {self.ignored}; got {beyond} "
                 f"others among {labels.min()} to {labels.max()}"
             )
         return labels
 
     def _probabilities(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         values = np.ascontiguousarray(values, dtype)
-        if not are_distributions(values, _SLACK):
-            row = next(i for i in range(len(values)) if not are_distributions(values[i : i + 1], _SLACK))
+        rows = values.reshape(-1, values.shape[-1])
+        if not are_distributions(rows, _SLACK):
+            row = next(i for i in range(len(rows)) if not are_distributions(rows[i : i + 1], _SLACK))
             raise ValueError(
-                f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {values[row]} in row "
-                f"{row}, with a sum of {values[row].sum():.6g}"
+                f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {rows[row]} in row "
+                f"{row}, with a sum of {rows[row].sum():.6g}"
             )
         return values
 
     def count(self, targets: np.ndarray) -> int:
-        if self.ignored is None or targets.ndim == 2:
-            return len(targets)
-        return len(targets) - occurrences(targets, self.ignored)
+        rows = targets.size // targets.shape[-1] if _are_probabilities(targets) else targets.size
+        if self.ignored is None or _are_probabilities(targets):
+            return rows
+        return rows - occurrences(targets.reshape(-1), self.ignored)
 
     def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
-        counts = super().counting(targets, sample_weight)
-        if self.class_weights is not None and targets.ndim == 1:
-            counts &= np.array(self.class_weights)[np.where(counts, targets, 0)] > 0
-        return counts
+        soft = _are_probabilities(targets)
+        weights = np.empty(targets.size // targets.shape[-1] if soft else targets.size)
+        self.weigh(targets, None if sample_weight is None else np.asarray(sample_weight) > 0, weights)
+        counts = weights > 0
+        if self.class_weights is not None and not soft:
+            counts &= np.array(self.class_weights)[np.where(counts, targets.reshape(-1), 0)] > 0
+        if not counts.any():
+            raise self.undefined(len(targets))
+        return np.logical_or.reduce(counts.reshape(len(targets), -1), axis=1)
 
     def uncounted(self) -> str:
         reasons = [super().uncounted()]
@@ -116,31 +138,39 @@ class SoftmaxCrossEntropy(Classification):
         return ", or ".join(reasons)
 
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
-        if self.ignored is not None and targets.ndim == 1:
-            leave_out(targets, self.ignored, weights)
+        if self.ignored is not None and not _are_probabilities(targets):
+            leave_out(targets.reshape(-1), self.ignored, weights)
 
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
         super().weigh(targets, sample_weight, out)
-        if targets.ndim == 2 or (self.class_weights is None and self.ignored is None):
+        if self.summed:
+            scale(out, out.dtype.type(out.size // len(targets)))
+            self.leave_out(targets, out)
+            return
+        if _are_probabilities(targets) or (self.class_weights is None and self.ignored is None):
             return
         self.leave_out(targets, out)
         classes = 0 if self.class_weights is None else len(self.class_weights)
         per_class = _per_class(self.class_weights, classes, np.dtype(np.float64))
-        if not share_among_labels(targets, per_class, out):
+        if not share_among_labels(targets.reshape(-1), per_class, out):
             raise self.undefined(len(targets))
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         smoothing = scores.dtype.type(self.label_smoothing)
-        per_class = _per_class(self.class_weights, scores.shape[1], scores.dtype)
-        if targets.ndim == 2:
-            return kernels.soft_cross_entropy(scores, targets, weights, per_class, smoothing, dscores)
+        classes = scores.shape[-1]
+        per_class = _per_class(self.class_weights, classes, scores.dtype)
+        scores, dscores = scores.reshape(-1, classes), dscores.reshape(-1, classes)
+        if _are_probabilities(targets):
+            rows = targets.reshape(-1, classes)
+            return kernels.soft_cross_entropy(scores, rows, weights, per_class, smoothing, dscores)
         given = None if self.class_weights is None else per_class
-        return kernels.softmax_cross_entropy(scores, targets, weights, given, smoothing, dscores)
+        return kernels.softmax_cross_entropy(scores, targets.reshape(-1), weights, given, smoothing, dscores)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        if targets.ndim == 2:
-            soft_hits(scores, targets, out)
+        rows = scores.reshape(-1, scores.shape[-1])
+        if _are_probabilities(targets):
+            soft_hits(rows, targets.reshape(rows.shape), out)
             return True
-        hits(scores, targets, out)
+        hits(rows, targets.reshape(-1), out)
         self.leave_out(targets, out)
         return True

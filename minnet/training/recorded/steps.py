@@ -41,8 +41,8 @@ class Block(NamedTuple):
 
     Attributes:
         losses: objectives (steps,).
-        counted: for each step, the number of samples that count.
-        right: for each step, the number of samples that were classified correctly; None if the loss does not classify.
+        counted: for each step, the number of targets that count.
+        right: for each step, the number of targets that were classified correctly; None if the loss does not classify.
         norms: for each step, the norm of the gradient before clipping; None if it is not clipped.
         failed: whether one more step was begun, whose update failed. Its passes are done, and it is counted in
             ``net.step`` and in the position of the batches.
@@ -270,7 +270,7 @@ class _Step:
     def __init__(
         self, net: Net, batches: Batches, optimizer: Optimizer, size: int, update: Tape, following: Tape
     ) -> None:
-        self.program, self.size = Program(cursors=3), size
+        self.program = Program(cursors=3)
         x, y = self.batch = batches.places(size)
         gathered = [_noted(batches.gather, size, *cursor)[0] for cursor in ((0, 0), (size, 0), (0, 1))]
         if not gathered[0]:
@@ -291,7 +291,9 @@ class _Step:
         counting, number = _noted(net.correct, y)
         self.right = None if number is None else self.program.add(counting, keep=[int(number)])[0]
         ignoring, counted = _noted(net.counted, y)  # all samples, or all less the number that a kernel returns
-        self._ignored = None if counted == size else self.program.add(ignoring, keep=[int(size - counted)])[0]
+        self._targets = size * net.positions
+        all_count = counted == self._targets
+        self._ignored = None if all_count else self.program.add(ignoring, keep=[int(self._targets - counted)])[0]
         self.updating = self.program.add_mark()
         self.program.add_update(update, following)
         clips = optimizer.clip_norm is not None
@@ -310,9 +312,9 @@ class _Step:
         """Add steps to a block."""
         block.losses.extend(results[:, self.total].view(np.float64).tolist())
         if self._ignored is None:
-            block.counted.extend([self.size] * len(results))
+            block.counted.extend([self._targets] * len(results))
         else:
-            block.counted.extend((self.size - results[:, self._ignored].view(np.int64)).tolist())
+            block.counted.extend((self._targets - results[:, self._ignored].view(np.int64)).tolist())
         if self.right is not None and block.right is not None:
             block.right.extend(results[:, self.right].tolist())
         if self.norm is not None and block.norms is not None:

@@ -1,0 +1,187 @@
+"""Kernels of words and sequences against naive twins, which step through time in plain NumPy."""
+
+import numpy as np
+import pytest
+from twins import Table, check_twin, empty
+
+from minnet.kernels.passes import embedding, recurrent
+
+TWINS = Table()
+twin_of = TWINS.twin_of
+
+
+@pytest.mark.parametrize(TWINS.names, TWINS)
+def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
+    check_twin(name, twin, make, shape, terms, dtype)
+
+
+# Words --------------------------------------------------------------------------------------------------------
+
+WORDS = [(1, 1, 1), (9, 4, 3), (300, 7, 17)]  # (words, vocabulary, width); the last ones repeat some forty times
+
+
+def make_rows(rng, shape):
+    n, vocabulary, width = shape
+    return [
+        rng.integers(0, vocabulary, n),
+        rng.standard_normal((vocabulary, width)),
+        vocabulary // 2,
+        empty((n, width)),
+    ]
+
+
+def make_sums(rng, shape):
+    n, vocabulary, width = shape
+    outputs = [empty((vocabulary, width)), empty((vocabulary, width))]
+    return [rng.integers(0, vocabulary, n), vocabulary // 2, rng.standard_normal((n, width)), *outputs]
+
+
+@twin_of(embedding.embed, make_rows, shapes=WORDS)
+def embed(words, W, padding, y):
+    for i, word in enumerate(words):
+        y[i] = 0 if word == padding else W[word]
+
+
+@twin_of(embedding.embed_backward, make_sums, shapes=WORDS, sums=True)
+def embed_backward(words, padding, dy, dW, rests):
+    for word in range(len(dW)):
+        dW[word] = 0 if word == padding else dy[words == word].sum(axis=0)
+
+
+def test_the_gradient_of_a_frequent_word_does_not_lose_its_digits():
+    """A million equal terms: a plain float32 sum of them is off by one part in a hundred."""
+    n = 1_000_000
+    words, dy = np.zeros(n, np.int64), np.full((n, 1), 0.1, np.float32)
+    dW, rests = np.empty((1, 1), np.float32), np.empty((1, 1), np.float32)
+    embedding.embed_backward(words, -1, dy, dW, rests)
+    assert dW[0, 0] == pytest.approx(n * float(np.float32(0.1)), rel=2e-7)
+
+
+# Time ---------------------------------------------------------------------------------------------------------
+
+TIMES = [(1, 1, 1), (3, 5, 2), (9, 4, 17)]  # (samples, steps, features)
+
+
+def make_by_step(way):
+    def make(rng, shape):
+        n, time, features = shape
+        first, stride = (time - 1, -1) if way == "reverse" else (0, 1)
+        return [rng.standard_normal(shape), first, stride, empty((time, n, features))]
+
+    return make
+
+
+def make_by_sample(way):
+    def make(rng, shape):
+        n, time, features = shape
+        first, stride = (time - 1, -1) if way == "reverse" else (0, 1)
+        return [rng.standard_normal((time, n, features)), first, stride, empty(shape)]
+
+    return make
+
+
+def by_step(x, first, stride, out):
+    out[...] = x[:, ::stride].transpose(1, 0, 2)
+
+
+def by_sample(x, first, stride, out):
+    out[...] = x.transpose(1, 0, 2)[:, ::stride]
+
+
+for _way in ("forward", "reverse"):
+    twin_of(recurrent.by_step, make_by_step(_way), shapes=TIMES)(by_step)
+    twin_of(recurrent.by_sample, make_by_sample(_way), shapes=TIMES)(by_sample)
+
+
+@twin_of(recurrent.join, lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s), empty((s[0], 2 * s[1]))])
+def join(a, b, out):
+    out[...] = np.hstack([a, b])
+
+
+@twin_of(recurrent.part, lambda rng, s: [rng.standard_normal((s[0], 2 * s[1])), empty(s), empty(s)])
+def part(both, a, b):
+    a[...], b[...] = np.hsplit(both, 2)
+
+
+# Steps --------------------------------------------------------------------------------------------------------
+
+
+def make_step(gates, *kinds):
+    """Arguments of a step of (samples, units): "g" for all gates, "a" an activation, "u" a state, "." an output."""
+
+    def make(rng, shape):
+        n, units = shape
+        made = []
+        for kind in kinds:
+            size = (n, gates * units) if "g" in kind else (units,) if "1" in kind else shape
+            made.append(
+                empty(size) if "." in kind else rng.uniform(0, 1, size) if "a" in kind else rng.standard_normal(size)
+            )
+        return made
+
+    return make
+
+
+@twin_of(recurrent.tanh_step, make_step(1, "u", "u", "."))
+def tanh_step(gates, recurrent, h):
+    h[...] = np.tanh(gates + recurrent)
+
+
+@twin_of(recurrent.tanh_step_backward, make_step(1, "a", "u", "u", "."))
+def tanh_step_backward(h, dy, carry, dgates):
+    dgates[...] = (1 - h**2) * (dy + carry)
+
+
+@twin_of(recurrent.relu_step, make_step(1, "u", "u", "."))
+def relu_step(gates, recurrent, h):
+    h[...] = np.maximum(gates + recurrent, 0)
+
+
+@twin_of(recurrent.relu_step_backward, make_step(1, "u", "u", "u", "."))
+def relu_step_backward(h, dy, carry, dgates):
+    dgates[...] = (h > 0) * (dy + carry)
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@twin_of(recurrent.lstm_step, make_step(4, "g", "g", "u", ".", ".", "."))
+def lstm_step(gates, recurrent, c_before, c, tanh_c, h):
+    i, f, g, o = np.hsplit(gates + recurrent, 4)
+    i, f, g, o = logistic(i), logistic(f), np.tanh(g), logistic(o)
+    gates[...] = np.hstack([i, f, g, o])
+    c[...] = f * c_before + i * g
+    tanh_c[...] = np.tanh(c)
+    h[...] = o * tanh_c
+
+
+@twin_of(recurrent.lstm_step_backward, make_step(4, "ga", "u", "a", "u", "u", "u", "g."))
+def lstm_step_backward(gates, c_before, tanh_c, dy, carry, dc, dgates):
+    i, f, g, o = np.hsplit(gates, 4)
+    dh = dy + carry
+    total = dc + dh * o * (1 - tanh_c**2)
+    parts = total * g * i * (1 - i), total * c_before * f * (1 - f), total * i * (1 - g**2), dh * tanh_c * o * (1 - o)
+    dgates[...] = np.hstack(parts)
+    dc[...] = total * f
+
+
+@twin_of(recurrent.gru_step, make_step(3, "g", "g", "1", "u", ".", "."))
+def gru_step(gates, recurrent, c, before, inner, h):
+    (ar, az, an), (ur, uz, un) = np.hsplit(gates, 3), np.hsplit(recurrent, 3)
+    r, z = logistic(ar + ur), logistic(az + uz)
+    inner[...] = un + c
+    n = np.tanh(an + r * inner)
+    gates[...] = np.hstack([r, z, n])
+    h[...] = (1 - z) * n + z * before
+
+
+@twin_of(recurrent.gru_step_backward, make_step(3, "ga", "u", "u", "u", "u", "u", "g.", "g."))
+def gru_step_backward(gates, inner, before, dy, carry, dbefore, dgates, drecurrent):
+    r, z, n = np.hsplit(gates, 3)
+    dh = dbefore + dy + carry
+    dn = dh * (1 - z) * (1 - n**2)
+    dr, dz = dn * inner * r * (1 - r), dh * (before - n) * z * (1 - z)
+    dgates[...] = np.hstack([dr, dz, dn])
+    drecurrent[...] = np.hstack([dr, dz, dn * r])
+    dbefore[...] = dh * z
