@@ -120,9 +120,9 @@ def test_the_place_of_what_is_no_layer_is_named_in_full():
         ({"loss": "mse"}, TypeError, "Net: expected loss to be a Loss such as .*; got 'mse'"),
         ({"layers": mn.Dense(1)}, ValueError, "SoftmaxCrossEntropy.*: expected at least two outputs.*; got 1"),
         (
-            {"layers": mn.Reshape((2, 2)), "input_shape": 4},
+            {"layers": mn.Reshape((2, 2)), "input_shape": 4, "loss": mn.SquaredError()},
             ValueError,
-            r"SoftmaxCrossEntropy.*: expected the layers to end in one axis of outputs; got shape \(2, 2\)",
+            r"SquaredError.*: expected the layers to end in one axis of outputs; got shape \(2, 2\)",
         ),
         ({"layers": []}, ValueError, "Chain: expected at least one layer; got an empty list"),
         ({"layers": None}, TypeError, "Chain: expected a list of layers; got None"),
