@@ -135,6 +135,7 @@ class Batches(Guided):
 
     @property
     def data(self) -> Data:
+        """The data (x, y) that the batches are of."""
         return self._x, self._y
 
     def __len__(self) -> int:

@@ -61,7 +61,7 @@ def _drawn(space: Space, seed: int, n: int, within: Space | None) -> list[Trial]
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Strategy):
     """Trials drawn at random from the space (Bergstra and Bengio 2012).
 
     Args:
@@ -91,7 +91,7 @@ class Random:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(Strategy):
     """All combinations of evenly spaced values, for comparison with random search.
 
     Args:
@@ -115,7 +115,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Halving:
+class Halving(Strategy):
     """Successive halving: many short trials, of which the best go on (Jamieson and Talwalkar 2016).
 
     All trials of a rung end before the best are chosen, so the choice does not depend on timing. A rung is the

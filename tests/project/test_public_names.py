@@ -69,7 +69,7 @@ def test_every_other_short_name_is_that_of_a_room():
 
 
 MADE_UP = {"Scale"}  # the layer that docs/changing-minnet.md adds as an example
-PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.py")]
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.py")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

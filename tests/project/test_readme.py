@@ -4,19 +4,20 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pages
 import pytest
+from pages import blocks_of
+
+import minnet as mn
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "README.md"]
+DOCS = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name not in ("generated", "out"))
+PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "bench" / "README.md"]
+IN_ORDER = [page for page in DOCS if page.parent.name != "docs" or page.name == "start.md"]
 
-
-def blocks_of(page):
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-
-
-BLOCKS = [(page, block) for page in PAGES for block in blocks_of(page)]
-IDS = [f"{page.stem}-{number}" for page in PAGES for number, _ in enumerate(blocks_of(page), 1)]
+BLOCKS = [(page, block) for page in PAGES if page not in IN_ORDER for block in blocks_of(page)]
+IDS = [f"{page.stem}-{number}" for page in PAGES if page not in IN_ORDER for number, _ in enumerate(blocks_of(page), 1)]
 
 
 @cache
@@ -35,6 +36,30 @@ def run(page, block):
 def test_a_code_block_runs(page, block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(page, block)
+
+
+@pytest.mark.parametrize("page", IN_ORDER, ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_run_in_order_and_print_what_it_shows(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    threads = mn.get_num_threads()
+    try:
+        said = list(pages.run_in_order(page, tmp_path))
+    finally:
+        mn.set_num_threads(threads)
+    for number, (output, (_, shown)) in enumerate(zip(said, pages.printed_on(page), strict=True), 1):
+        if shown is not None:
+            assert pages.skeleton(output) == pages.skeleton(shown), f"block {number}"
+    for figure in pages.figures_of(page):
+        assert (tmp_path / figure.name).exists(), f"no block writes {figure.name}"
+        assert figure.stat().st_size < 60_000
+
+
+def test_every_chapter_has_a_figure_exercises_and_what_goes_wrong():
+    chapters = [page for page in DOCS if page.parent.name == "tutorial"]
+    assert len(chapters) == 6
+    for page in chapters:
+        assert pages.figures_of(page)
+        assert {"what-goes-wrong", "exercises"} <= anchors(page)
 
 
 def test_the_rule_of_ones_own_trains_its_network_and_stands_in_the_comparison(tmp_path, monkeypatch):
@@ -78,13 +103,20 @@ def test_links_lead_to_files_and_headings_that_exist(page):
     assert broken == []
 
 
-def test_every_page_of_the_documentation_is_linked_from_the_readme():
-    links = set(re.findall(r"\]\((docs/[\w-]+\.md)", README.read_text(encoding="utf-8")))
-    assert links == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+def test_every_page_of_the_documentation_is_linked_from_the_readme_or_its_own_index():
+    links = set(re.findall(r"\]\(docs/([\w/-]+\.md)", README.read_text(encoding="utf-8")))
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    inside = {str(page.relative_to(ROOT / "docs")) for page in DOCS}
+    assert {page for page in inside if "/" not in page} <= links
+    assert set(re.findall(r"\]\(([\w/-]+\.md)", index)) == inside - {"index.md"}
+    trees = "\n".join(re.findall(r"^```{toctree}\n(.*?)^```", index, re.DOTALL | re.MULTILINE)).splitlines()
+    assert {f"{line}.md" for line in trees if line and not line.startswith((":", "generated/"))} == inside - {
+        "index.md"
+    }
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.stem)
 def test_paths_that_a_page_names_exist(page):
     paths = set(re.findall(r"\b(?:minnet|tests|bench|docs|examples)/[\w./-]*\w", page.read_text(encoding="utf-8")))
-    written = {"examples/out", "bench/out"}  # by the programs
+    written = {"examples/out", "bench/out", "docs/out", "docs/generated"}  # by the programs
     assert [p for p in sorted(paths) if not (ROOT / p).exists() and not p.startswith(tuple(written))] == []
