@@ -34,7 +34,8 @@ napoleon_use_ivar = True
 napoleon_custom_sections = [("Class attributes", "Attributes")]
 autodoc_inherit_docstrings = False  # a method that only overrides a documented one is not listed again
 autodoc_member_order = "bysource"
-autodoc_typehints_format = "short"
+# Docstrings say what arguments are; with types, signatures would fill half a screen.
+autodoc_typehints = "none"
 python_maximum_signature_line_length = 88
 autosummary_generate = False
 toc_object_entries_show_parents = "hide"
@@ -45,4 +46,5 @@ def setup(app):
     reference.write(DOCS / "generated")
     links.copy_pages(DOCS)
     app.connect("source-read", links.leave)
+    app.connect("autodoc-process-signature", docstrings.signature)
     app.connect("autodoc-process-docstring", docstrings.rewrite, priority=400)  # before napoleon

@@ -1,5 +1,6 @@
 """Docstrings as reStructuredText. They are written for ``help()``, where bars and stars mean what they say."""
 
+import inspect
 import re
 from typing import Any
 
@@ -12,6 +13,15 @@ LISTED = re.compile(r"\s*(\*|-|\d+\.) ")
 def rewrite(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Rewrite a docstring's lines; a hook of autodoc."""
     lines[:] = rewritten(lines)
+
+
+def signature(app: Any, what: str, name: str, thing: Any, options: Any, given: str | None, returns: Any) -> Any:
+    """Return the arguments of a class's constructor; a hook of autodoc, which would show those of ``__new__``."""
+    if what != "class" or given is None:
+        return given, returns
+    found = inspect.signature(thing)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in found.parameters.values()]
+    return re.sub(r"<factory>|<(\w+) [^>]*>", "...", str(inspect.Signature(bare))), None
 
 
 def rewritten(lines: list[str]) -> list[str]:

@@ -80,7 +80,7 @@ def page(key: str, seen: set[int]) -> str:
         heading = path.removeprefix("minnet.")
         lines += [heading, "-" * len(heading), ""]
         if inspect.isclass(thing):
-            lines += [f".. autoclass:: {path}", "   :members:", "   :show-inheritance:", ""]
+            lines += [f".. autoclass:: {path}", "   :members:", ""]
         else:
             lines += [f".. autofunction:: {path}", ""]
     return "\n".join(lines)

@@ -66,10 +66,10 @@ def test_the_pages_name_every_subject_once():
 def test_docstrings_are_rewritten_for_the_site_and_nothing_is_lost():
     written = """Say |a| * b.
 
+    p -= lr * g
+
 * a point: |a|
   goes on
-
-    p -= lr * g
 
 Args:
     beta: share of ``m * |x|`` that is *kept*.
@@ -79,12 +79,12 @@ State: ``mean`` is ``m *
 Source: a book."""
     expected = r"""Say \|a\| \* b.
 
-* a point: \|a\|
-  goes on
-
 ::
 
     p -= lr * g
+
+* a point: \|a\|
+  goes on
 
 Args:
     beta: share of ``m * |x|`` that is *kept*.
