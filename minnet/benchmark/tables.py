@@ -4,8 +4,10 @@ import csv
 import io
 from typing import Any
 
+from ..base.shown import Shown
 
-class ResultTable:
+
+class ResultTable(Shown):
     """Rows of a result, printed as text.
 
     Attributes:

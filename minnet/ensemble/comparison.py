@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from ..base.shown import Shown
 from .intervals import Intervals
 
 _TITLES = {"accuracy": "accuracy", "log_loss": "log loss", "ece": "ECE", "data_loss": "data loss"}
 
 
-class Comparison(Intervals):
+class Comparison(Intervals, Shown):
     """Several nets, or other predictors, judged on the same samples, with 95 % bootstrap intervals.
 
     ``print`` a comparison to see it as a table.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..base import streams
+from ..base.shown import Shown
 from ..ensemble.bootstrap import resampled, simultaneous_widths
 from ..training.direction import Direction
 from .edges import Edge
@@ -43,7 +44,7 @@ class Leader:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """What a study has found, printed as text.
 
     Attributes:

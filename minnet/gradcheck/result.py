@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..base.shown import Shown
 from ..storage.files import plain, write_whole
 from .sweep import StepSweep
 from .thresholds import cs231n
@@ -121,7 +122,7 @@ _COLUMNS: dict[str, Callable[[TensorCheck], str]] = {
 
 
 @dataclass(frozen=True)
-class GradientCheck:
+class GradientCheck(Shown):
     """The result of a gradient check.
 
     ``print(check)`` shows a table, ``check["0.W"]`` is the result for one tensor, and ``check.assert_passed()`` is for

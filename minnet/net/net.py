@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base import checks
 from ..base.guide import Guided
+from ..base.shown import as_html
 from ..kernels.passes.flat import count
 from ..layers import Chain, Layer
 from ..layers.base import Observer
@@ -336,6 +337,9 @@ class Net(Passes, Guided):
         """Return a table of layers, output shapes, parameter counts and frozen tensors, with the memory in bytes."""
         buffers = self.buffer_layout.size
         return summarise(self._root, self.input_shape, self.layout.size, buffers, self.dtype, self._frozen)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.summary())
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"

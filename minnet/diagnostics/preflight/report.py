@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...base.shown import Shown
 from ...storage.files import plain, write_json
 
 PASSED, WARNING, FAILED, SKIPPED = "passed", "warning", "failed", "skipped"
@@ -39,7 +40,7 @@ def graded(
 
 
 @dataclass(frozen=True)
-class Preflight:
+class Preflight(Shown):
     """The report of ``preflight``. It can be printed and saved; ``report["first loss"]`` is one finding.
 
     Attributes:

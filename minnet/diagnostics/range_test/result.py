@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...base.shown import Shown
 from ...storage.files import write_json
 from ...training.direction import Direction
 from .shape import Shape, moving_average, read_shape
@@ -17,7 +18,7 @@ _APART = 3.0  # ratio above which two suggestions disagree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RangeTest:
+class RangeTest(Shown):
     """The curves of a range test and the learning rates that they suggest. It can be printed, plotted and saved.
 
     Smoothed readings are averages over earlier steps. They are therefore assigned to ``curve_rates``, the geometric

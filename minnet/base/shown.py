@@ -1,0 +1,18 @@
+"""How reports show themselves in a notebook."""
+
+import html
+
+
+class Shown:
+    """Base class of objects that are read as text with columns: a notebook shows the text and does not break its lines.
+
+    Without it, a notebook shows ``repr``, which is for programs, and wraps lines that are wider than the page.
+    """
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
+
+
+def as_html(text: str) -> str:
+    """Return text in a block whose lines are not broken; a wide one can be scrolled."""
+    return f'<pre style="white-space: pre; overflow-x: auto">{html.escape(text)}</pre>'

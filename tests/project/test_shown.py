@@ -1,0 +1,34 @@
+"""What a notebook shows of a report: its text, escaped, in lines that are not broken."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+import minnet as mn
+from minnet.benchmark.tables import ResultTable
+
+
+def reports():
+    x = np.linspace(1, 2, 4)
+    yield mn.check_gradient(lambda x: (x**2).sum(), x, 2 * x)
+    yield ResultTable([{"rule": "<b>Adam</b>", "loss": 0.5}])
+
+
+@pytest.mark.parametrize("report", reports(), ids=lambda report: type(report).__name__)
+def test_a_notebook_shows_the_text_of_a_report(report):
+    block = report._repr_html_()
+    (inside,) = re.findall(r'^<pre style="white-space: pre; [^"]*">(.*)</pre>$', block, re.DOTALL)
+    assert html.unescape(inside) == str(report)
+    assert "<" not in inside
+
+
+def test_a_notebook_shows_the_summary_of_a_net():
+    net = mn.Net([mn.Dense(3)], 4)
+    assert html.escape(net.summary()) in net._repr_html_()
+
+
+def test_every_kind_of_report_shows_itself():
+    kinds = (mn.diagnostics.Preflight, mn.RangeTest, mn.Comparison, mn.GradientCheck, mn.experiments.Report, mn.History)
+    assert all(hasattr(kind, "_repr_html_") for kind in kinds)
