@@ -1,7 +1,6 @@
 """The pages of the reference, one a room, from the names that each room offers."""
 
 import inspect
-import typing
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -55,7 +54,7 @@ def subjects(key: str) -> Iterator[tuple[str, Any]]:
     room = import_module(module)
     for name in sorted({*names_of(room), *more}, key=str.lower):
         thing = getattr(room, name, None) or getattr(minnet, name)
-        if (isinstance(thing, type) and not typing.get_origin(thing)) or inspect.isfunction(thing):
+        if inspect.isfunction(thing) or (inspect.isclass(thing) and thing.__module__.startswith("minnet.")):
             short = name in minnet.__all__ and getattr(minnet, name) is thing
             yield (f"minnet.{name}" if short else f"{_room_of(module)}.{name}"), thing
 

@@ -16,7 +16,7 @@ def reports():
     yield ResultTable([{"rule": "<b>Adam</b>", "loss": 0.5}])
 
 
-@pytest.mark.parametrize("report", reports(), ids=lambda report: type(report).__name__)
+@pytest.mark.parametrize("report", list(reports()), ids=lambda report: type(report).__name__)
 def test_a_notebook_shows_the_text_of_a_report(report):
     block = report._repr_html_()
     (inside,) = re.findall(r'^<pre style="white-space: pre; [^"]*">(.*)</pre>$', block, re.DOTALL)
