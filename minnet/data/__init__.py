@@ -9,5 +9,6 @@ from .augment import Augment
 from .batches import Batches
 from .splits import split
 from .standardize import Standardizer
+from .text import Text, padded
 
-__all__ = ["Augment", "Batches", "Data", "Standardizer", "check_data", "split"]
+__all__ = ["Augment", "Batches", "Data", "Standardizer", "Text", "check_data", "padded", "split"]

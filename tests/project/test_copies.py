@@ -57,6 +57,7 @@ def sweep():
 # For each class that a public function returns, or an attribute of such holds: one of its kind.
 RESULTS = {
     "Batches": lambda: mn.data.Batches(data(), 4),
+    "Text": lambda: mn.data.Text("abc"),
     "Comparison": lambda: mn.Ensemble(net(), [net(), net()]).compare(*data()),
     "Confusion": lambda: diagnostics.confusion_matrix(net(), *data()),
     "Ensemble": lambda: mn.Ensemble(net(), [net(), net()]),
