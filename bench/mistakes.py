@@ -147,6 +147,50 @@ seed(
     lambda m, x, y, dy, dx: copy(dx, dx - m.dx_back + m.dx_back[:, ::-1]),
 )
 
+seed(mn.PositionalEncoding, [True], (3, 4), "dP of one sample", lambda m, x, y, dy, dx: copy(m.dP, dy[0]))
+seed(mn.PositionalEncoding, [True], (3, 4), "dP of all places", lambda m, x, y, dy, dx: copy(m.dP, m.dP.sum(axis=0)))
+
+
+def attention_with(changed):
+    """A layer whose gradient at queries, keys and values is changed before it goes on to W_in and x."""
+
+    def spoil(m, x, y, dy, dx):
+        d = changed(m.d_qkv.copy())
+        copy(m.dW_in, np.einsum("nti,ntj->ij", x, d))
+        copy(dx, d @ m.W_in.T)
+
+    return spoil
+
+
+def through_values_only(d):
+    """Queries and keys get no gradient, as if all weights were fixed."""
+    d[..., :-4] = 0
+    return d
+
+
+seed(mn.SelfAttention, [2], (5, 4), "gradient through the values only", attention_with(through_values_only))
+seed(
+    mn.SelfAttention,
+    [2],
+    (5, 4),
+    "scale forgotten in the queries",
+    attention_with(lambda d: np.concatenate([d[..., :4] * np.sqrt(2), d[..., 4:]], axis=-1)),
+)
+seed(
+    mn.SelfAttention,
+    [2],
+    (5, 4),
+    "heads exchanged",
+    attention_with(lambda d: d.reshape(*d.shape[:2], 3, 2, 2)[:, :, :, ::-1].reshape(d.shape)),
+)
+seed(
+    mn.SelfAttention,
+    [2],
+    (5, 4),
+    "db_out of one position",
+    lambda m, x, y, dy, dx: copy(m.db_out, dy[:, 0].sum(axis=0)),
+)
+
 # Elementwise activations: each mistake is one that its formula invites.
 seed(mn.ReLU, [], (7,), "mask by the sign of dy", lambda m, x, y, dy, dx: copy(dx, dy * (dy > 0)))
 seed(mn.ReLU, [], (7,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))

@@ -49,7 +49,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(
             ("timedistributed", "temporalaffine"), "Dense(units), which acts on each position of (n, time, d)"
         ),
-        **dict.fromkeys(("conv1d", "conv3d", "multiheadattention"), _OWN_LAYER),
+        **dict.fromkeys(("multiheadattention", "scaleddotproductattention"), "SelfAttention(heads, causal=False)"),
+        **dict.fromkeys(("conv1d", "conv3d"), _OWN_LAYER),
         "activation": "ReLU(), Tanh(), Sigmoid() and others, as layers of their own",
         "sequential": "Net([layer, ...], input_shape, loss); Chain([layer, ...]) makes one layer of several",
         **dict.fromkeys(("model", "network", "module"), "Net(layers, input_shape, loss); a layer is a Layer"),

@@ -6,6 +6,7 @@ This room knows kernels and random streams, and nothing of networks, losses or t
 """
 
 from .activation import ELU, GELU, SELU, GELUTanh, LeakyReLU, Maxout, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from .attention import PositionalEncoding, SelfAttention
 from .base import Layer
 from .composite import Chain, Residual
 from .conv import Conv2D
@@ -49,10 +50,12 @@ __all__ = [
     "PReLU",
     "Param",
     "Plan",
+    "PositionalEncoding",
     "ReLU",
     "Reshape",
     "Residual",
     "Scratch",
+    "SelfAttention",
     "SiLU",
     "Sigmoid",
     "Softplus",

@@ -26,24 +26,11 @@ from ..kernels.passes import recurrent as kernels
 from ..kernels.passes.dense import column_sums
 from ..kernels.passes.flat import copy, fill
 from ..kernels.passes.residual import accumulate
-from ..kernels.vector.product import multiply
 from .base import Layer, Pass, plan_layer
 from .composite import _passes, join_winners
 from .initializers import GlorotUniform, Orthogonal, Zeros
-from .memory import Memory
+from .products import PerGate, product, product_of_transpose, product_with_transpose, rows
 from .spec import Child, Initializer, Param, Plan, Scratch, Shape
-
-
-@dataclass(frozen=True)
-class _PerGate:
-    """An initializer that draws the columns of each gate by themselves, as if each had a matrix of its own."""
-
-    init: Initializer
-    gates: int
-
-    def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
-        rows, columns = shape
-        return np.concatenate([self.init(rng, (rows, columns // self.gates)) for _ in range(self.gates)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -54,26 +41,6 @@ class _ForgetBias:
 
     def __call__(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         return np.repeat([0.0, self.value, 0.0, 0.0], shape[0] // 4)
-
-
-def _product(m: Memory, A: np.ndarray, B: np.ndarray, bias: np.ndarray, C: np.ndarray) -> None:
-    """C = A @ B + bias; bias may be empty."""
-    multiply(A, A.shape[1], 1, B, B.shape[1], 1, bias, m.no_floor, C, A.shape[1], m.work, m.offsets)
-
-
-def _product_with_transpose(m: Memory, A: np.ndarray, B: np.ndarray, C: np.ndarray) -> None:
-    """C = A @ B.T."""
-    multiply(A, A.shape[1], 1, B, 1, B.shape[1], m.nothing, m.no_floor, C, A.shape[1], m.work, m.offsets)
-
-
-def _product_of_transpose(m: Memory, A: np.ndarray, B: np.ndarray, C: np.ndarray) -> None:
-    """C = A.T @ B."""
-    multiply(A, 1, A.shape[1], B, B.shape[1], 1, m.nothing, m.no_floor, C, len(A), m.work, m.offsets)
-
-
-def _rows(a: np.ndarray) -> np.ndarray:
-    """View all axes but the last as one."""
-    return a.reshape(-1, a.shape[-1])
 
 
 class Recurrent(Layer):
@@ -104,8 +71,8 @@ class Recurrent(Layer):
             hint = " (last=True of the layer before gives one state)" if len(in_shape) == 1 else ""
             raise ValueError(f"expected sequences (time, features); got input shape {in_shape}{hint}")
         (time, inputs), width = in_shape, self.gates * self.units
-        W = Param("W", (inputs, width), _PerGate(self.init, self.gates))
-        U = Param("U", (self.units, width), _PerGate(self.recurrent_init, self.gates))
+        W = Param("W", (inputs, width), PerGate(self.init, self.gates))
+        U = Param("U", (self.units, width), PerGate(self.recurrent_init, self.gates))
         kept = Scratch("activated", (time, width)), Scratch("h", (time + 1, self.units))
         brief = {
             "x_by_step": (time, inputs),
@@ -149,10 +116,10 @@ class Recurrent(Layer):
     def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         way = self._way(x.shape[1])
         kernels.by_step(x, *way, m.x_by_step)
-        _product(m, _rows(m.x_by_step), m.W, m.b, _rows(m.activated))
+        product(m, rows(m.x_by_step), m.W, m.b, rows(m.activated))
         self._start(m)
         for s in m.times:
-            _product(m, m.before[s], m.U, m.nothing, m.recurrent)
+            product(m, m.before[s], m.U, m.nothing, m.recurrent)
             self._step(m, s)
         if self.last:
             copy(m.after[-1], y)
@@ -171,14 +138,14 @@ class Recurrent(Layer):
         for s in reversed(m.times):
             self._step_backward(m, s)
             if s > 0:
-                _product_with_transpose(m, self._drecurrent(m)[s], m.U, m.carry)
+                product_with_transpose(m, self._drecurrent(m)[s], m.U, m.carry)
         kernels.by_step(x, *way, m.x_by_step)
-        d = _rows(m.d_activated)
-        _product_of_transpose(m, _rows(m.x_by_step), d, m.dW)
+        d = rows(m.d_activated)
+        product_of_transpose(m, rows(m.x_by_step), d, m.dW)
         column_sums(d, m.db, m.work[0])
         self._recurrent_gradients(m)
         if dx is not None:
-            _product_with_transpose(m, d, m.W, _rows(m.x_by_step))  # x itself is no longer needed there
+            product_with_transpose(m, d, m.W, rows(m.x_by_step))  # x itself is no longer needed there
             kernels.by_sample(m.x_by_step, *way, dx)
 
     def _start(self, m: Any) -> None:
@@ -202,7 +169,7 @@ class Recurrent(Layer):
 
     def _recurrent_gradients(self, m: Any) -> None:
         """Compute the gradients of U and of further parameters."""
-        _product_of_transpose(m, _rows(m.h[:-1]), _rows(m.d_activated), m.dU)
+        product_of_transpose(m, rows(m.h[:-1]), rows(m.d_activated), m.dU)
 
 
 @dataclass(frozen=True)
@@ -372,8 +339,8 @@ class GRU(Recurrent):
         return m.drecurrents
 
     def _recurrent_gradients(self, m: Any) -> None:
-        d = _rows(m.d_recurrent)
-        _product_of_transpose(m, _rows(m.h[:-1]), d, m.dU)
+        d = rows(m.d_recurrent)
+        product_of_transpose(m, rows(m.h[:-1]), d, m.dU)
         column_sums(d, m.sums, m.work[0])
         copy(m.sums[2 * self.units :], m.dc)
 
@@ -415,10 +382,10 @@ class Bidirectional(Layer):
     def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         for (layer, memory), output in zip(m.children, (m.y_ahead, m.y_back), strict=True):
             layer.forward(memory, x, output)
-        kernels.join(_rows(m.y_ahead), _rows(m.y_back), _rows(y))
+        kernels.join(rows(m.y_ahead), rows(m.y_back), rows(y))
 
     def backward(self, m: Any, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        kernels.part(_rows(dy), _rows(m.dy_ahead), _rows(m.dy_back))
+        kernels.part(rows(dy), rows(m.dy_ahead), rows(m.dy_back))
         (ahead, memory), (back, memory_back) = m.children
         ahead.backward(memory, x, m.y_ahead, m.dy_ahead, dx)
         back.backward(memory_back, x, m.y_back, m.dy_back, None if dx is None else m.dx_back)

@@ -1,10 +1,14 @@
 """Kernels of words and sequences against naive twins, which step through time in plain NumPy."""
 
+import math
+
 import numpy as np
 import pytest
+from splitmix import STREAM
 from twins import Table, check_twin, empty
 
-from minnet.kernels.passes import embedding, recurrent
+from minnet.kernels.passes import attention, embedding, recurrent, residual
+from minnet.kernels.vector.product import least_work, new_work
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -185,3 +189,67 @@ def gru_step_backward(gates, inner, before, dy, carry, dbefore, dgates, drecurre
     dgates[...] = np.hstack([dr, dz, dn])
     drecurrent[...] = np.hstack([dr, dz, dn * r])
     dbefore[...] = dh * z
+
+
+# Attention ----------------------------------------------------------------------------------------------------
+
+
+@twin_of(residual.add_row, lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s[1]), empty(s)])
+def add_row(x, row, y):
+    y[...] = x + row
+
+
+def make_attention(ahead, outputs):
+    def make(rng, shape):
+        n, time, heads, depth = shape
+        width = heads * depth
+        work, offsets = new_work(np.dtype(np.float64), least_work() + 2 * time**2 + time * depth)
+        qkv, log_sums, dy = rng.standard_normal((n, time, 3 * width)), empty((n, heads, time)), []
+        if outputs == "gradient":
+            log_sums[...] = of_weights(qkv, heads, ahead)[1]
+            dy = [rng.standard_normal((n, time, width))]
+        out = [empty((n, time, 3 * width))] if dy else [empty((n, time, width))]
+        options = [np.uint64(STREAM), 3, np.uint64(0), 1.0, empty(0)]
+        work = np.zeros_like(work)
+        return [qkv, heads, time if ahead else 0, *options, log_sums, *dy, *out, work, least_work(), offsets]
+
+    return make
+
+
+def split_heads(qkv, heads):
+    """Queries, keys and values, (n, heads, time, depth) each."""
+    n, time, _ = qkv.shape
+    return qkv.reshape(n, time, 3, heads, -1).transpose(2, 0, 3, 1, 4)
+
+
+def of_weights(qkv, heads, ahead):
+    """The attention weights (n, heads, time, time), and the logarithms of the sums of their exponentials."""
+    q, k, _ = split_heads(qkv, heads)
+    scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1])
+    scores = np.where(np.tri(qkv.shape[1], k=ahead, dtype=bool), scores, -np.inf)
+    log_sums = np.log(np.exp(scores).sum(axis=-1))
+    return np.exp(scores - log_sums[..., np.newaxis]), log_sums
+
+
+def attention_twin(qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, out, work, least, offsets):
+    weights, log_sums[...] = of_weights(qkv, heads, ahead)
+    out[...] = (weights @ split_heads(qkv, heads)[2]).transpose(0, 2, 1, 3).reshape(out.shape)
+
+
+def attention_backward_twin(
+    qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
+):
+    (q, k, v), (weights, _) = split_heads(qkv, heads), of_weights(qkv, heads, ahead)
+    d = dy.reshape(*dy.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+    slopes = d @ v.transpose(0, 1, 3, 2)
+    slopes = weights * (slopes - (weights * slopes).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
+    back = np.stack([slopes @ k, slopes.transpose(0, 1, 3, 2) @ q, weights.transpose(0, 1, 3, 2) @ d])
+    dqkv[...] = back.transpose(1, 3, 0, 2, 4).reshape(dqkv.shape)
+
+
+# (samples, time, heads, depth): one of everything, odd, and work that is shared among threads.
+HEADS = [(1, 1, 1, 1), (2, 7, 3, 5), (3, 65, 4, 17)]
+for _ahead in (0, 99):
+    twin_of(attention.attention, make_attention(_ahead, "output"), shapes=HEADS, sums=True)(attention_twin)
+    _backward = twin_of(attention.attention_backward, make_attention(_ahead, "gradient"), shapes=HEADS, sums=True)
+    _backward(attention_backward_twin)

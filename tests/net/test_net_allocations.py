@@ -109,6 +109,30 @@ def test_a_training_step_allocates_no_array():
     assert growth(stepper(many_layers, l2=1e-4, l1=1e-5, max_norm=3.0)) < ROOM
 
 
+def layers_of_sequences(width):
+    return [
+        mn.Reshape((4, width // 4)),
+        mn.PositionalEncoding(),
+        mn.PositionalEncoding(learned=True),
+        mn.RNN(width // 4),
+        mn.LSTM(width // 4),
+        mn.GRU(width // 4, reverse=True),
+        mn.Bidirectional(mn.RNN(width // 8, relu=True)),
+        mn.SelfAttention(2, causal=True, dropout=0.1),
+        mn.Dense(width),
+    ]
+
+
+def labels_at_positions(rng, n, width):
+    return rng.integers(0, width, (n, 4))
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_a_training_step_on_sequences_allocates_no_array(summed):
+    loss = mn.SoftmaxCrossEntropy(ignored=0, summed=summed)
+    assert growth(stepper(layers_of_sequences, lambda width: loss, labels_at_positions)) < ROOM
+
+
 RULES = [mn.SGD(), mn.Momentum(), mn.Nesterov(), mn.NesterovLookAhead(), mn.Adagrad(), mn.RMSprop(), mn.Adadelta()]
 RULES += [mn.RMSpropMomentum(), mn.RMSpropCentred(), mn.RMSpropCentredMomentum(), mn.AMSGrad(), mn.AdaMax()]
 RULES += [mn.NAdam(), mn.RAdam(), mn.Lion(), mn.ScheduleFreeSGD(), mn.ScheduleFreeAdamW()]

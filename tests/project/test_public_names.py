@@ -13,7 +13,7 @@ LISTED = {
     # a network
     *("Net", "Layer", "Loss", "Chain", "Residual", "initializers", "losses"),
     *("Dense", "Conv2D", "ConvTranspose2D", "Flatten", "Reshape"),
-    *("Embedding", "RNN", "LSTM", "GRU", "Bidirectional"),
+    *("Embedding", "RNN", "LSTM", "GRU", "Bidirectional", "SelfAttention", "PositionalEncoding"),
     *("MaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "Upsample", "ZeroPad"),
     *("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "Dropout", "SpatialDropout"),
     *("ReLU", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "GELUTanh", "SiLU", "Softplus", "Sigmoid", "Tanh", "Maxout"),

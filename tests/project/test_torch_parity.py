@@ -169,6 +169,20 @@ def test_a_recurrent_layer_equals_pytorchs(layer, kind, both, time, torch):
         assert_gradients_equal(module, gradients, suffix)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_self_attention_equals_pytorchs(causal, torch):
+    net = mn.Net([mn.SelfAttention(2, causal=causal)], (5, 6), dtype=np.float64)
+    module = torch.nn.MultiheadAttention(6, 2, batch_first=True, dtype=torch.float64)
+    hidden = torch.triu(torch.ones(5, 5, dtype=torch.bool), 1) if causal else None
+
+    def build(x, W_in, W_out, b_in, b_out):
+        given = {"in_proj_weight": W_in.T, "in_proj_bias": b_in, "out_proj.weight": W_out.T, "out_proj.bias": b_out}
+        options = {"attn_mask": hidden, "need_weights": False}
+        return torch.func.functional_call(module, given, (x, x, x), options)[0]
+
+    assert_parity(net, torch, build, some_input((7, 5, 6), 1.0))
+
+
 def test_prelu_equals_pytorchs(torch):
     # PyTorch has the channels on axis 1, minnet on the last.
     net = mn.Net([mn.PReLU()], (3, 6), dtype=np.float64)

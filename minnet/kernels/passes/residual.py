@@ -3,7 +3,7 @@
 from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
-from ..compile import helper, parallel_kernel
+from ..compile import helper, kernel, parallel_kernel
 
 
 @helper
@@ -11,6 +11,15 @@ def _add(a, b, floor, y):
     for i in range(y.size):
         v = a[i] + b[i]
         y[i] = floor if v < floor else v
+
+
+@kernel
+def add_row(x, row, y):
+    """y[i] = x[i] + row."""
+    for i in range(y.shape[0]):
+        source, out = x[i], y[i]
+        for j in range(out.size):
+            out[j] = source[j] + row[j]
 
 
 @helper

@@ -188,6 +188,15 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
                 )  # fmt: skip
 
 
+@routine
+def product_on_one_thread(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+    """``matmul`` on one thread, for flat A and B, within a kernel whose tasks have several products."""
+    copied = _copies(a_row, a_col, C.itemsize)
+    parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
+    for task in range(parts * groups):
+        _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+
+
 @parallel_kernel
 def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) for C (M, N), A' (M, K) and B' (K, N).
@@ -258,14 +267,18 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 
+def least_work(itemsize: int = 4) -> int:
+    """Return the elements of ``work`` that a product needs on each thread; in float32, whose vectors have more."""
+    width = 2 * (VECTOR_BYTES // itemsize)
+    return (_DEPTH + 1 + ROWS[0]) * width + (_TASK_ROWS + width) * (_DEPTH + width)
+
+
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return scratch memory for products: work (threads, n) of ``dtype``, offsets (threads, rows) int64.
 
     n is at least ``elements``, and enough for a packed panel, a row to start from, a block of results and the rows of a
     task. rows are those of a task and of two blocks.
     """
-    threads, width = config.NUMBA_NUM_THREADS, 2 * (VECTOR_BYTES // dtype.itemsize)
-    least = (_DEPTH + 1 + ROWS[0]) * width + (_TASK_ROWS + width) * (_DEPTH + width)
-    line = 64 // dtype.itemsize
-    each = -(-max(least, elements) // line) * line
+    threads, line = config.NUMBA_NUM_THREADS, 64 // dtype.itemsize
+    each = -(-max(least_work(dtype.itemsize), elements) // line) * line
     return aligned_empty((threads, each), dtype), np.empty((threads, _TASK_ROWS + 2 * ROWS[0]), np.int64)

@@ -1,0 +1,147 @@
+"""Attention of the positions of a sequence to one another, and what tells the positions apart."""
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..base import checks
+from ..kernels.passes import attention as kernels
+from ..kernels.passes.dense import column_sums
+from ..kernels.passes.flat import copy
+from ..kernels.passes.residual import add_row
+from ..kernels.vector.product import least_work
+from .base import Layer
+from .initializers import GlorotUniform, Normal, Zeros
+from .memory import Memory
+from .products import PerGate, product, product_of_transpose, product_with_transpose, rows
+from .spec import Initializer, Param, Plan, Scratch, Shape
+
+
+@dataclass(frozen=True)
+class SelfAttention(Layer):
+    """Multi-head scaled dot-product attention of a sequence to itself. Vaswani et al. 2017, section 3.2.
+
+    x has shape (n, time, width), and so has y. For each head, with queries Q, keys K and values V of depth
+    width / heads, which are columns of x @ W_in + b_in in this order, all heads of Q first::
+
+        y_head = softmax(Q @ K.T / sqrt(depth)) @ V
+
+    The outputs of the heads lie side by side, and y is their product with W_out, plus b_out. This is PyTorch's
+    ``MultiheadAttention`` of x with itself and ``batch_first=True``. Its ``in_proj_weight`` and ``out_proj.weight`` are
+    the transposes of W_in and W_out. The backward pass computes the attention weights again, so that no array of
+    (time, time) numbers for each head and sample is kept.
+
+    Args:
+        heads: number of heads; must divide the width.
+        causal: whether a position sees only itself and those before it.
+        dropout: probability in [0, 1) with which a training pass drops an attention weight. The others are divided by
+            1 - dropout.
+        init: initializer of the columns of queries, keys and values in W_in, each by themselves, and of W_out.
+            ``GlorotUniform`` by default.
+    """
+
+    heads: int
+    causal: bool = False
+    dropout: float = 0.0
+    init: Initializer = field(default_factory=GlorotUniform)
+
+    def __post_init__(self) -> None:
+        checks.count("SelfAttention", "heads", self.heads)
+        checks.truth("SelfAttention", "causal", self.causal)
+        checks.fraction("SelfAttention", "dropout", self.dropout)
+        if not callable(self.init) or isinstance(self.init, type):
+            raise TypeError(f"SelfAttention: expected init to be an initializer such as Normal(); got {self.init!r}")
+
+    def plan(self, in_shape: Shape) -> Plan:
+        if len(in_shape) != 2:
+            raise ValueError(f"expected sequences (time, width); got input shape {in_shape}")
+        time, width = in_shape
+        if width % self.heads:
+            raise ValueError(f"expected a width divisible by heads={self.heads}; got input shape {in_shape}")
+        params = (
+            Param("W_in", (width, 3 * width), PerGate(self.init, 3)),
+            Param("W_out", (width, width), self.init),
+            Param("b_in", (3 * width,), Zeros(), decay=False),
+            Param("b_out", (width,), Zeros(), decay=False),
+        )
+        scratch = (
+            Scratch("qkv", (time, 3 * width)),
+            Scratch("mixed", (time, width)),
+            Scratch("log_sums", (self.heads, time)),
+            Scratch("d_qkv", (time, 3 * width), brief=True),
+            Scratch("d_mixed", (time, width), brief=True),
+        )
+        work = max(least_work() + 2 * time * time + time * width // self.heads, 6 * width)
+        return Plan(in_shape, params=params, scratch=scratch, work=work)
+
+    def _options(self, m: Memory) -> tuple[Any, ...]:
+        """Return the arguments of the kernels from ``heads`` to ``log_sums``."""
+        ahead = 0 if self.causal else m.in_shape[0]
+        rate = self.dropout if m.training else 0.0
+        threshold, keep = np.uint64(int(rate * 2.0**64)), m.zero.dtype.type(1 / (1 - rate))
+        return self.heads, ahead, m.stream, m.step, threshold, keep, m.nothing, m.log_sums
+
+    def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
+        product(m, rows(x), m.W_in, m.b_in, rows(m.qkv))
+        kernels.attention(m.qkv, *self._options(m), m.mixed, m.work, least_work(), m.offsets)
+        product(m, rows(m.mixed), m.W_out, m.b_out, rows(y))
+
+    def backward(self, m: Any, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        product_of_transpose(m, rows(m.mixed), rows(dy), m.dW_out)
+        column_sums(rows(dy), m.db_out, m.work[0])
+        product_with_transpose(m, rows(dy), m.W_out, rows(m.d_mixed))
+        kernels.attention_backward(m.qkv, *self._options(m), m.d_mixed, m.d_qkv, m.work, least_work(), m.offsets)
+        product_of_transpose(m, rows(x), rows(m.d_qkv), m.dW_in)
+        column_sums(rows(m.d_qkv), m.db_in, m.work[0])
+        if dx is not None:
+            product_with_transpose(m, rows(m.d_qkv), m.W_in, rows(dx))
+
+
+@lru_cache(maxsize=64)
+def _waves(time: int, width: int, dtype: np.dtype) -> np.ndarray:
+    """Return sines and cosines of the positions, (time * width,)."""
+    frequencies = 10000.0 ** (-2 * (np.arange(width) // 2) / width)
+    angles = np.arange(time)[:, np.newaxis] * frequencies
+    return np.where(np.arange(width) % 2 == 0, np.sin(angles), np.cos(angles)).astype(dtype).reshape(-1)
+
+
+@dataclass(frozen=True)
+class PositionalEncoding(Layer):
+    """Add to each position of a sequence what tells its place: y_t = x_t + p_t, for x of shape (n, time, width).
+
+    By default, element 2i of p_t is sin(t / 10000^(2i / width)), and element 2i + 1 is the cosine (Vaswani et al. 2017,
+    section 3.5; CS231n).
+
+    Args:
+        learned: whether p is trained instead, as a parameter "P" of shape (time, width).
+        init: initializer of P; ``Normal(0.02)`` by default, as in GPT-2.
+    """
+
+    learned: bool = False
+    init: Initializer = field(default_factory=lambda: Normal(0.02))
+
+    def __post_init__(self) -> None:
+        checks.truth("PositionalEncoding", "learned", self.learned)
+        if not callable(self.init) or isinstance(self.init, type):
+            raise TypeError(f"PositionalEncoding: expected init to be an initializer; got {self.init!r}")
+
+    def plan(self, in_shape: Shape) -> Plan:
+        if len(in_shape) != 2:
+            raise ValueError(f"expected sequences (time, width); got input shape {in_shape}")
+        params = (Param("P", in_shape, self.init, decay=False),) if self.learned else ()
+        return Plan(in_shape, params=params, work=2 * math.prod(in_shape))
+
+    def bind(self, m: Any) -> None:
+        m.places = m.P.reshape(-1) if self.learned else _waves(*m.in_shape, m.zero.dtype)
+
+    def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
+        add_row(x.reshape(len(x), -1), m.places, y.reshape(len(y), -1))
+
+    def backward(self, m: Any, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        if self.learned:
+            column_sums(dy.reshape(len(dy), -1), m.dP.reshape(-1), m.work[0])
+        if dx is not None:
+            copy(dy, dx)
