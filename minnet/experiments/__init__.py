@@ -4,13 +4,14 @@ from .edges import Edge, edges
 from .evolution import Member
 from .lineage import PopulationResult, Winner
 from .population import Population, pbt
+from .processes import EngineError
 from .report import Leader, Report
 from .search import Grid, Halving, Random, Trial
 from .spaces import Choice, Config, Integer, Log, Range, Space, Uniform, When
 from .store import Row, Store, StoreError
 from .study import Study
 from .units import Outcome, Unit, attempt, digest
-from .workers import Engine, EngineError, run
+from .workers import Engine, run
 
 __all__ = [
     "Choice",

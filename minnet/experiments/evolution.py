@@ -42,6 +42,7 @@ class Member:
         path: configurations of the run so far, one for each generation; the last one is ``config``.
         status: as in ``Outcome``; "" before the generation has been trained.
         score: the figure at the end of the generation; None if there is none.
+        state: state of the run, which entries of the lineage lack.
     """
 
     generation: int
@@ -51,7 +52,7 @@ class Member:
     path: tuple[Config, ...]
     status: str = ""
     score: float | None = None
-    state: bytes | None = field(default=None, repr=False)
+    state: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def config(self) -> Config:

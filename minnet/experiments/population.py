@@ -9,7 +9,7 @@ a generation, and ``fit`` with these schedules has the same bits.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from ..training.saved import Saved
 from .evolution import Member, check_space, first, next_generation, ranked
 from .lineage import PopulationResult
 from .progress import ProgressLine
+from .sources import sources
 from .spaces import Config, Space
 from .store import Store
 from .trials import Build, check_build, describe, run_until
-from .units import DONE, Outcome, Unit, digest, name_of
+from .units import DONE, Outcome, Unit, digest
 from .workers import Engine, Executor
 
 
@@ -83,16 +84,8 @@ def advance(
 ) -> tuple[dict[str, Any], bytes | None]:
     """Train a member for one generation; the function of its unit.
 
-    Args:
-        build: makes the trainer of a configuration and a seed.
-        config, seed: its arguments.
-        steps: number of steps from the start of the run at which the generation ends.
-        metric: name of the figure, a column of the epochs' rows.
-        state: state to go on from, of the member itself or of the one that it copies; None to begin at step 0. All
-            hyper-parameters are those of ``config``.
-
-    Returns:
-        (result, state), as ``trials.run_until``.
+    It differs from ``trials.train`` in ``state``, which may be that of a member with another configuration: all
+    hyper-parameters are those of ``config``.
     """
     trainer = build(config, seed)
     check_build(trainer, metric, steps)
@@ -113,6 +106,8 @@ def pbt(
     store: str | Path | None = None,
     workers: int = 0,
     executor: Executor | None = None,
+    threads: int = 1,
+    limit: float | None = None,
     progress: bool | None = None,
 ) -> PopulationResult:
     """Train a population of runs, and return its winner, as a plain run, and the lineage of all members.
@@ -127,8 +122,8 @@ def pbt(
         mode: ``"min"`` or ``"max"``, whether small or large figures are better; None for minnet's own figures.
         store: path of a file that keeps every result, with the states of all members. Called again, the training goes
             on from there, also after it was killed. None keeps them in memory.
-        workers, executor: see ``Engine``.
-        progress: False writes no progress.
+        workers, executor, threads, limit: see ``Engine``.
+        progress: as in ``Study.run``.
 
     Raises:
         TypeError, ValueError: an argument is wrong, the space has parameters without a numeric range, or ``build``
@@ -148,12 +143,12 @@ def pbt(
     trainer = _checked(build, [members[0].config, *ends], members[0].seed, metric, population)
     about = describe(trainer)
     subject = {
-        **{"kind": "population", "build": name_of(build), "space": repr(space), "metric": metric},
+        **{"kind": "population", "build": sources(build), "space": repr(space), "metric": metric},
         **{"mode": direction.mode, "population": asdict(population), "about": about},
     }
     shown = ProgressLine(population.size * population.generations, direction, progress)
     lineage: list[Member] = []
-    with Store(store, subject) as kept, Engine(workers, executor) as engine:
+    with Store(store, subject) as kept, Engine(workers, executor, threads=threads, limit=limit) as engine:
         for generation in range(population.generations):
             steps = (generation + 1) * population.steps
             keys = [digest(subject["build"], about, m.seed, m.path, population.steps, metric) for m in members]
@@ -164,7 +159,7 @@ def pbt(
             outcomes = {unit.key: outcome for unit, outcome in engine.run(units, kept, shown)}
             members = [m.after(outcomes[key]) for m, key in zip(members, keys, strict=True)]
             _check_alive(members, outcomes)
-            lineage += members
+            lineage += [replace(m, state=None) for m in members]  # states are large
             if generation + 1 < population.generations:
                 members = next_generation(members, space, population, direction)
     best = ranked(members, direction)[0]

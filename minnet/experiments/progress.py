@@ -1,4 +1,4 @@
-"""The progress of a study: one line that changes on a terminal, a line now and then elsewhere."""
+"""The progress of a study: one line that changes on a terminal; elsewhere nothing, or a line now and then."""
 
 import sys
 import time
@@ -15,11 +15,15 @@ class ProgressLine:
     Args:
         total: number of units.
         direction: which figures are better.
-        shown: False writes nothing; True and None write.
+        shown: None writes on a terminal, True everywhere, False nowhere.
+        stored: number of units whose outcomes are stored. They come first, take no time, and do not count for the time
+            that is left.
     """
 
-    def __init__(self, total: int, direction: Direction, shown: bool | None) -> None:
-        self.total, self._direction, self._shown = total, direction, shown is not False
+    def __init__(self, total: int, direction: Direction, shown: bool | None, stored: int = 0) -> None:
+        self.total, self._direction, self._stored = total, direction, stored
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._shown = sys.stderr is not None and (self._terminal if shown is None else shown)
         self.done = self.failed = 0
         self.best: float | None = None
         self._begun = self._last = time.monotonic()
@@ -31,10 +35,12 @@ class ProgressLine:
         figure = outcome.result.get("figure")
         if figure is not None and self._direction.better(figure, self.best):
             self.best = figure
-        if not self._shown or sys.stderr is None:
+        if not self._shown:
             return
         now, last = time.monotonic(), self.done == self.total
-        if sys.stderr.isatty():
+        if self.done <= self._stored:
+            self._begun = now
+        if self._terminal:
             print(f"\r\x1b[K{self.text(now)}", end="\n" if last else "", file=sys.stderr, flush=True)
         elif last or now - self._last >= _EVERY:
             self._last = now
@@ -43,8 +49,10 @@ class ProgressLine:
     def text(self, now: float) -> str:
         """Return the line."""
         best = "" if self.best is None else f", best so far {self.best:.4g}"
-        left = (now - self._begun) / self.done * (self.total - self.done)
-        return f"{self.done} of {self.total} done, {self.failed} failed{best}, {_time(left)} left"
+        text = f"{self.done} of {self.total} done, {self.failed} failed{best}"
+        if (new := self.done - self._stored) <= 0:
+            return text
+        return f"{text}, {_time((now - self._begun) / new * (self.total - self.done))} left"
 
 
 def _time(seconds: float) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..net.description import differences
 from ..storage.files import check_folder
 from ..storage.folderlock import FolderLock
 from .units import Outcome, Unit
@@ -94,7 +95,7 @@ class Store:
         elif found != text:
             raise StoreError(
                 f"Store: expected a store of this study in {self.path}; got one of another: "
-                f"{_differences(json.loads(found), json.loads(text))}. Give another path, or what it was made for"
+                f"{differences('', json.loads(found), json.loads(text))}. Give another path, or what it was made for"
             )
         self._file.execute("PRAGMA synchronous=NORMAL")
         # Whether it can be written is found now, not after the first unit.
@@ -223,19 +224,6 @@ class _errors:  # noqa: N801  # reads as a statement: with _errors(path)
             ) from error
         if isinstance(error, sqlite3.DatabaseError):
             raise StoreError(f"Store: expected a whole SQLite file at {self.path}; got {error}") from error
-
-
-def _differences(stored: Any, given: Any, place: str = "") -> str:
-    """Return where two subjects differ, for an error."""
-    if isinstance(stored, dict) and isinstance(given, dict):
-        names = [name for name in {**stored, **given} if stored.get(name) != given.get(name)]
-        return "; ".join(_differences(stored.get(n), given.get(n), f"{place}.{n}".strip(".")) for n in names)
-    return f"{place} is {_short(stored)} in the file and {_short(given)} now"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _packed(value: Any) -> Any:

@@ -17,14 +17,18 @@ from .edges import edges
 from .progress import ProgressLine
 from .report import Leader, Report, compared, counted, noise_of
 from .search import Grid, Halving, Random, Strategy, Trial
+from .sources import sources
 from .spaces import Config, Integer, Log, Space
 from .store import Row, Store
 from .trials import Build, check_build, describe, train
-from .units import DIVERGED, DONE, Outcome, Unit, digest, minnet_version, name_of
+from .units import DIVERGED, DONE, Outcome, Unit, digest, minnet_version
 from .workers import Engine, Executor
 
 _SEEDS = 2**31
-_COLUMNS = ("kind", "trial", "steps", "status", "seed", "words", "figure")
+_COLUMNS = (
+    *("kind", "trial", "steps", "status", "seed", "words", "figure", "seconds"),
+    *("machine", "threads", "vector_bytes", "version"),
+)
 
 
 class Study:
@@ -65,6 +69,7 @@ class Study:
         self.space, self.build, self.metric = space, build, metric
         self.seed = checks.count("Study", "seed", seed, 0)
         self.direction = Direction.of("Study", metric, mode)
+        code = sources(build)  # before it is called, as it may change what it names
         trainer = _built(build, space, metric)
         self._whole = trainer.steps
         # Descriptions have NaN and infinity, which JSON has not.
@@ -72,7 +77,7 @@ class Study:
             "metric": metric,
             "mode": self.direction.mode,
             "space": repr(space),
-            "build": name_of(build),
+            "build": code,
         }
         subject |= {"seed": self.seed, **describe(trainer)}
         self._subject = json.loads(json.dumps(plain(subject), default=repr))
@@ -112,7 +117,7 @@ class Study:
             steps: number of steps of each trial, the beginning of the run that ``build`` makes; None for the whole
                 run. ``Halving`` has its rungs.
             workers, executor, threads, limit: see ``Engine``.
-            progress: False writes nothing to standard error.
+            progress: a line on standard error: None on a terminal only, True everywhere, False nowhere.
 
         Raises:
             ValueError: more steps than the run of ``build`` has.
@@ -149,15 +154,16 @@ class Study:
             if last:
                 return
             # Ties are settled by place, and who came first does not matter.
-            ended = {t.name: self.store.get(units[t.name].key) for t in trials}
-            costs = [self._cost(ended[t.name]) for t in trials]
+            costs = [self._cost(self.store.get(units[t.name].key, state=False)) for t in trials]
             order = sorted(range(len(trials)), key=lambda i: (costs[i], i))[: strategy.survivors(rung)]
             trials = [trials[i] for i in sorted(order) if np.isfinite(costs[i])]
-            before = {t.name: outcome.state for t in trials if (outcome := ended[t.name]) is not None}
+            ended = {t.name: self.store.get(units[t.name].key) for t in trials}
+            before = {name: outcome.state for name, outcome in ended.items() if outcome is not None}
 
     def _run(self, engine: Engine, units: list[Unit], progress: bool | None) -> None:
         self._asked |= dict.fromkeys(unit.key for unit in units)
-        shown = ProgressLine(len(units), self.direction, progress)
+        stored = sum(self.store.get(unit.key, state=False) is not None for unit in units)
+        shown = ProgressLine(len(units), self.direction, progress, stored)
         for _, outcome in engine.run(units, self.store, shown):
             if outcome.status != DONE and outcome.words.startswith("ValueError: Study: "):
                 raise ValueError(outcome.words.partition("\n")[0].removeprefix("ValueError: "))
@@ -241,6 +247,8 @@ class Study:
         *,
         workers: int = 0,
         executor: Executor | None = None,
+        threads: int = 1,
+        limit: float | None = None,
         progress: bool | None = None,
     ) -> Report:
         """Return the report, after running the leaders again with fresh seeds.
@@ -248,7 +256,7 @@ class Study:
         Args:
             fresh_seeds: number of seeds that no trial had, the same for each leader; 0 for none.
             leaders: number of leaders.
-            workers, executor, progress: as in ``run``.
+            workers, executor, threads, limit, progress: as in ``run``.
 
         Raises:
             ValueError: there are no trials that are done.
@@ -257,7 +265,8 @@ class Study:
         best = self.best(leaders)
         if not best:
             raise ValueError("Study.report: expected trials that are done; got none. Run some first")
-        fresh = self._fresh(best, fresh_seeds, workers, executor, progress)
+        with Engine(workers, executor, threads=threads, limit=limit) as engine:
+            fresh = self._fresh(best, fresh_seeds, engine, progress)
         found = [
             Leader(row.columns["trial"], row.columns["config"], row.outcome.result["figure"], figures)
             for row, figures in zip(best, fresh, strict=True)
@@ -278,9 +287,7 @@ class Study:
             failures,
         )
 
-    def _fresh(
-        self, best: list[Row], seeds: int, workers: int, executor: Executor | None, progress: bool | None
-    ) -> list[np.ndarray]:
+    def _fresh(self, best: list[Row], seeds: int, engine: Engine, progress: bool | None) -> list[np.ndarray]:
         """Return figures of each leader on fresh seeds, which are the same for all leaders."""
         drawn = [int(streams.generator(self.seed, "fresh seeds of a study", j).integers(_SEEDS)) for j in range(seeds)]
         by_leader = []
@@ -289,8 +296,7 @@ class Study:
             trials = [Trial(f"{name} fresh {j}", config, seed) for j, seed in enumerate(drawn)]
             by_leader.append([self._unit(t, row.columns["steps"], None, False, "fresh") for t in trials])
         asked = dict(self._asked)
-        with Engine(workers, executor) as engine:
-            self._run(engine, [unit for units in by_leader for unit in units], False if not seeds else progress)
+        self._run(engine, [unit for units in by_leader for unit in units], False if not seeds else progress)
         self._asked = asked
         found = []
         for units in by_leader:

@@ -28,7 +28,7 @@ def train(
 
     Args:
         build: makes the trainer of a configuration and a seed.
-        config, seed: its arguments.
+        config, seed: the arguments of ``build``.
         steps: number of steps from the start of the run at which the trial ends.
         metric: name of the figure, a column of the epochs' rows.
         state: state of a shorter trial of the same configuration and seed, to go on from; None to begin at step 0.

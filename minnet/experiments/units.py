@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
 from typing import Any
@@ -70,35 +71,41 @@ class Outcome:
 def attempt(unit: Unit) -> Outcome:
     """Run a unit and catch its exceptions, so that an exception of a future is always the engine's.
 
-    Only ``Exception`` is caught: Ctrl-C ends the study.
+    ``SystemExit`` is caught as well, because a run that calls ``sys.exit`` must not end the study. Ctrl-C ends it.
     """
     begun = time.perf_counter()
     try:
         result, state = unit.function(*unit.arguments)
         outcome = Outcome(DONE, result=result, state=state)
-    except FloatingPointError as error:
-        outcome = Outcome(DIVERGED, _words(error))
-    except Exception as error:
-        outcome = Outcome(FAILED, _words(error))
+    except (Exception, SystemExit) as error:
+        outcome = failure(error)
     return dataclasses.replace(outcome, seconds=time.perf_counter() - begun, where=surroundings())
 
 
-def _words(error: BaseException) -> str:
+def failure(error: BaseException) -> Outcome:
+    """Return the outcome of a unit that raised an error."""
     text = "".join(traceback.format_exception(error)).strip()
     first = f"{type(error).__name__}: {error}"
-    return f"{first[:_MOST_WORDS]}\n{text[-_MOST_WORDS:]}"
+    status = DIVERGED if isinstance(error, FloatingPointError) else FAILED
+    return Outcome(status, f"{first[:_MOST_WORDS]}\n{text[-_MOST_WORDS:]}")
 
 
 def surroundings() -> dict[str, Any]:
     """Return where this process runs: machine, number of threads, bytes of a vector register, version of minnet."""
     return {
-        "machine": f"{platform.node()} {platform.machine()}",
+        "machine": _machine(),
         "threads": get_num_threads(),
         "vector_bytes": VECTOR_BYTES,
         "version": minnet_version(),
     }
 
 
+@cache
+def _machine() -> str:
+    return f"{platform.node()} {platform.machine()}"
+
+
+@cache
 def minnet_version() -> str:
     """Return the version of minnet, or "unknown" for sources that are not installed."""
     try:

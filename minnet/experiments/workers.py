@@ -4,21 +4,16 @@ Results do not depend on the engine, as units are pure. What differs is who surv
 killed costs the unit that it had, and a coordinator that is killed takes its workers with it.
 """
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from multiprocessing.connection import wait as wait_for
 from typing import Any, Protocol, Self
 
 from ..base import checks
-from ..kernels.threads import set_num_threads
 from .guards import check_portable
+from .processes import EngineError, Processes
 from .store import Store
-from .units import DIED, LATE, Outcome, Unit, attempt
+from .units import DIED, Outcome, Unit, attempt
 
 Seen = Callable[[Unit, Outcome], None]
 
@@ -28,10 +23,6 @@ class Executor(Protocol):
 
     def submit(self, function: Any, /, *arguments: Any) -> Any:
         """Return a future of ``function(*arguments)``."""
-
-
-class EngineError(RuntimeError):
-    """The engine can no longer run anything. What was done is stored, and a new run goes on from there."""
 
 
 class Engine:
@@ -66,16 +57,13 @@ class Engine:
                     "Engine: expected workers=1 or more for a limit, which ends their processes; got "
                     f"limit={limit} with {'an executor' if executor is not None else 'workers=0'}"
                 )
-        self._pool: Any = None
+        self._processes = Processes(self.workers, self.threads, limit)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
-            self._pool = None
+        self._processes.close()
 
     def run(self, units: Iterable[Unit], store: Store, seen: Seen | None = None) -> Iterator[tuple[Unit, Outcome]]:
         """Run units, store their outcomes, and return an iterator over (unit, outcome).
@@ -92,7 +80,7 @@ class Engine:
             TypeError, RuntimeError: a function or an argument cannot be sent to a process, or the main program cannot
                 be started again by one; before anything starts.
             StoreError: an outcome cannot be stored; from the iterator.
-            EngineError: the executor is broken; from the iterator.
+            EngineError: the executor is broken, or processes end as they start; from the iterator.
         """
         units = list(units)
         if self.workers and self.executor is None:
@@ -110,7 +98,7 @@ class Engine:
                 seen(unit, stored)
             yield unit, stored
         first = [alike[0] for alike in to_do.values()]
-        outcomes = self._together(first) if self.workers or self.executor is not None else _one_by_one(first)
+        outcomes = self._twice(first) if self.workers or self.executor is not None else _one_by_one(first)
         for unit, outcome in outcomes:
             store.put(unit, outcome)
             for alike in to_do[unit.key]:
@@ -118,9 +106,27 @@ class Engine:
                     seen(alike, outcome)
                 yield alike, outcome
 
-    def _together(self, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
-        """Hand out units, at most two for each worker at a time; a unit whose engine failed once more."""
-        waiting, tried = list(reversed(units)), set()
+    def _twice(self, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        """Hand out units, and those whose engine failed once more.
+
+        That happens at the end and one at a time. A process that is killed may cost units beside the one that killed
+        it, and these must not come beside it again.
+        """
+        lost = []
+        for unit, outcome in self._hand_out(units):
+            if outcome.status == DIED:
+                lost.append(unit)
+            else:
+                yield unit, outcome
+        for unit in lost:
+            yield from self._hand_out([unit])
+
+    def _hand_out(self, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        return self._processes.run(units) if self.executor is None else self._through_executor(units)
+
+    def _through_executor(self, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        """Hand out units, at most two for each worker at a time."""
+        waiting = list(reversed(units))
         at_work: dict[Future, Unit] = {}
         try:
             while waiting or at_work:
@@ -128,40 +134,20 @@ class Engine:
                     unit = waiting.pop()
                     at_work[self._submit(unit)] = unit
                 for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                    unit = at_work.pop(future)
-                    outcome = _outcome(future)
-                    if outcome.status == DIED and unit.key not in tried:
-                        tried.add(unit.key)
-                        waiting.append(unit)
-                    else:
-                        yield unit, outcome
+                    yield at_work.pop(future), _outcome(future)
         finally:
             for future in at_work:
                 future.cancel()
 
     def _submit(self, unit: Unit) -> Future:
+        assert self.executor is not None
         try:
-            if self.executor is not None:
-                return self.executor.submit(attempt, unit)
-            return self._processes().schedule(attempt, args=(unit,), timeout=self.limit)
+            return self.executor.submit(_attempt_elsewhere, unit)
         except RuntimeError as error:  # BrokenExecutor is one
             raise EngineError(
                 f"Engine: expected an engine that takes units; got {type(error).__name__}: {error}. What was done is "
                 "stored: run the study again, with workers=... or another executor"
             ) from error
-
-    def _processes(self) -> Any:
-        """The pool of processes, which is started when it is first needed."""
-        if self._pool is None:
-            from pebble import ProcessPool
-
-            self._pool = ProcessPool(
-                self.workers,
-                initializer=_begin_worker,
-                initargs=(self.threads,),
-                context=multiprocessing.get_context("spawn"),
-            )
-        return self._pool
 
     def _size(self) -> int:
         """The number of workers; asked each time, since workers on other machines come and go."""
@@ -201,27 +187,17 @@ def _one_by_one(units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
         yield unit, attempt(unit)
 
 
+def _attempt_elsewhere(unit: Unit) -> Outcome:
+    """``attempt``, where Ctrl-C is not that of the coordinator."""
+    try:
+        return attempt(unit)
+    except KeyboardInterrupt:
+        raise RuntimeError("its process was told to end") from None
+
+
 def _outcome(future: Future) -> Outcome:
     """Return the outcome of a future. Since units catch their exceptions, an exception here is the engine's."""
     try:
         return future.result()
-    except FutureTimeoutError as error:
-        return Outcome(LATE, f"took longer than allowed, and its process was ended ({error})")
     except Exception as error:
-        code = getattr(error, "exitcode", None)
-        how = f" (signal {-code})" if isinstance(code, int) and code < 0 else f" (exit code {code})" if code else ""
-        return Outcome(DIED, f"its process ended, twice{how}: {type(error).__name__}: {error}")
-
-
-def _begin_worker(threads: int) -> None:
-    """Prepare a worker process: few threads, no Ctrl-C of its own, and an end with the coordinator's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    set_num_threads(threads)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
+        return Outcome(DIED, f"its engine failed, twice: {type(error).__name__}: {error}")

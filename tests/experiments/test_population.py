@@ -113,7 +113,8 @@ def test_the_lineage_tells_parent_values_and_score_of_each(result):
             assert m.parent == m.member
             assert m.config == parent.config
     ways = result.ancestors()
-    assert ways[-1] is result.best
+    assert ways[-1] == result.lineage[-4:][result.best.member]
+    assert {m.state for m in result.lineage} == {None}
     assert [m.config for m in ways] == list(result.best.path)
     assert result.best.score == min(m.score for m in result.lineage[-4:])
 
@@ -255,7 +256,7 @@ def test_a_store_goes_on_and_repeats_nothing(result, tmp_path, monkeypatch):
     monkeypatch.setattr(population, "run_until", never)
     again = pbt(cases.adam, SPACE, SETTINGS, store=path, progress=False)
     assert again.digest == result.digest
-    with pytest.raises(StoreError, match=r"population\.factor is 1\.25 in the file and 1\.5 now"):
+    with pytest.raises(StoreError, match=r"population factor is 1\.25 in the file, 1\.5 here"):
         pbt(cases.adam, SPACE, Population(**{**vars(SETTINGS), "factor": 1.5}), store=path)
     _, rows = Store.reading(path)
     assert {row.columns["generation"] for row in rows} == {0, 1, 2}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from minnet.experiments import (
     Halving,
     Integer,
     Log,
+    Outcome,
     Random,
     Space,
     Store,
@@ -23,9 +25,11 @@ from minnet.experiments import (
     Study,
     Uniform,
     digest,
+    progress,
 )
 from minnet.experiments.__main__ import main
 from minnet.experiments.trials import train
+from minnet.training.direction import Direction
 
 SPACE = Space(lr=Log(1e-3, 1.0), momentum=Choice(0.5, 0.9))
 RATE = Space(lr=Log(1e-3, 1.0))
@@ -186,10 +190,24 @@ def test_a_study_is_shown_and_exported(tmp_path, capsys):
     assert "there is no such file" in capsys.readouterr().err
 
 
-def test_progress_is_a_line_in_a_log(capsys):
+def test_progress_is_quiet_off_a_terminal_and_a_line_in_a_log_where_asked_for(capsys):
     with study() as s:
         s.run(Random(2), steps=4)
-    assert capsys.readouterr().err.startswith("2 of 2 done, 0 failed, best so far ")
+        assert capsys.readouterr().err == ""
+        s.run(Random(3), steps=4, progress=True)
+        assert re.fullmatch(r"3 of 3 done, 0 failed, best so far \S+, 0:\d\d left\n", capsys.readouterr().err)
+
+
+def test_the_time_that_is_left_does_not_count_what_was_stored(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    line = progress.ProgressLine(200, Direction("min"), True, stored=150)
+    monkeypatch.setattr(line, "_terminal", True)
+    for _ in range(150):
+        line(None, Outcome("done", result={"figure": 1.0}))
+    now[0] += 10
+    line(None, Outcome("failed"))
+    assert line.text(now[0]) == "151 of 200 done, 1 failed, best so far 1, 8:10 left"
 
 
 # Bad input ---------------------------------------------------------------------------------------------------
@@ -199,7 +217,7 @@ def test_a_store_of_another_study_is_refused_with_what_differs(tmp_path):
     study(tmp_path / "s.db").close()
     for other, words in (
         ({"metric": "val_accuracy"}, "metric is"),
-        ({"seed": 1}, "seed is 0 in the file and 1 now"),
+        ({"seed": 1}, "seed is 0 in the file, 1 here"),
         ({"space": Space(lr=Log(1e-3, 2.0), momentum=Choice(0.5, 0.9))}, "space is"),
     ):
         with pytest.raises(StoreError, match=words):
@@ -209,7 +227,7 @@ def test_a_store_of_another_study_is_refused_with_what_differs(tmp_path):
 def test_other_data_make_another_study(tmp_path, monkeypatch):
     study(tmp_path / "s.db").close()
     monkeypatch.setattr(built, "TRAIN", (built.TRAIN[0] + 1, built.TRAIN[1]))
-    with pytest.raises(StoreError, match=r"run\.data\.x\.crc32 is"):
+    with pytest.raises(StoreError, match=r"run data x crc32 is"):
         study(tmp_path / "s.db")
 
 

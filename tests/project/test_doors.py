@@ -63,7 +63,6 @@ LATE_OUTSIDE = {
     "cycler": {"plots"},
     "PIL": {"plots"},
     "tqdm": {"training", "diagnostics"},
-    "pebble": {"experiments"},
     "safetensors": {"storage"},
     "torch": set(),
 }
