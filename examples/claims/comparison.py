@@ -1,4 +1,4 @@
-"""N21, N22, B4, B5: update rules compared on digits, all else held fixed.
+"""N21, N22, B4, B5, B7: update rules compared on digits, all else held fixed.
 
 Every rule runs at one rate for all, and at its own best rate of a grid: the one with the lowest mean loss on the
 validation part over seeds for choosing. What is reported is the loss on the test part over other seeds. All rules
@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
@@ -272,6 +273,31 @@ def recommended(studies: Mapping[str, Study], out: Path) -> Row:
     )
 
 
+def losses_at_rate_0(rule: mn.Rule, seed: int) -> list[float]:
+    """Losses of the batches of an epoch. No weight moves, so they tell the weights and which batch came when."""
+    train = mn.data.split(flat_digits(), (0.6, 0.2, 0.2), seed=0)[0]
+    net = mn.Net([mn.Dense(100), mn.ReLU(), mn.Dense(10)], 64, mn.SoftmaxCrossEntropy(), l2=1e-4, seed=seed)
+    return [r.loss for r in mn.Trainer(net, train, rule=rule, lr=0.0, batch_size=BATCH, epochs=1, seed=seed)]
+
+
+def all_else_fixed(studies: Mapping[str, Study], out: Path) -> Row:
+    seeds = range(100, 103)
+    same = all(len({tuple(losses_at_rate_0(s.rule, seed)) for s in studies.values()}) == 1 for seed in seeds)
+    turned, narrower = [], []
+    for one, other in combinations(studies.values(), 2):
+        equal, best = (final(one.equal), final(other.equal)), (final(one.best), final(other.best))
+        turned.append((equal[0].mean() < equal[1].mean()) != (best[0].mean() < best[1].mean()))
+        narrower.append(np.std(best[0] - best[1]) / np.hypot(np.std(best[0]), np.std(best[1])))
+    return Row(
+        "none",
+        f"losses of an epoch at rate 0, which tell weights and batches, for {len(studies)} rules and {len(seeds)} "
+        f"seeds: {'the same bits' if same else 'they differ'}; another order at rate {EQUAL} for all than at each "
+        f"one's best rate: {sum(turned)} of {len(turned)} pairs of rules; spread of a difference paired by seeds is "
+        f"{np.median(narrower):.2f} of that without pairs (median)",
+        f"{verdict(same)}{'; but a rate for all decides the order' if any(turned) else ''}",
+    )
+
+
 # In short ----------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +332,11 @@ def recommended_in_short(out: Path) -> Row:
 @claim("B4", "Adam at 0.0001, 0.001, 0.01: 0.001 is best", CHOOSING)
 def adams_rates_in_short(out: Path) -> Row:
     return adams_rates(short_studies()["Adam"], out)
+
+
+@claim("B7", "compare rules with everything else held fixed", CHOOSING)
+def all_else_fixed_in_short(out: Path) -> Row:
+    return all_else_fixed(short_studies(), out)
 
 
 @claim("B5", "at equal rate Adam beats the others", CHOOSING)

@@ -37,7 +37,7 @@ def serial(given):
 
 @pytest.fixture(scope="module")
 def pool():
-    with Engine(2, limit=4) as engine:
+    with Engine(2) as engine:
         yield engine
 
 
@@ -65,19 +65,41 @@ def test_a_unit_that_raises_costs_itself_only_and_leaves_its_words():
     assert "units_of_work.py" in found["failing 0"].words
 
 
-def test_processes_give_what_one_process_gives_and_survive_units_that_hang_die_and_raise(pool, tmp_path):
+def test_processes_give_what_one_process_gives_and_survive_units_that_hang_die_and_raise(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool._processes, "_limit", 4)  # as Engine(2, limit=4) does
     once = Unit("once", work.dying_once, (str(tmp_path / "once"),))
     bad = [*units(1, work.dying), *units(1, work.hanging), *units(1, work.failing), once]
+    bad += [*units(1, work.dying_amid_its_answer), *units(1, work.leaving)]
+    bad += [*units(1, work.raising_what_cannot_be_pickled), *units(1, work.returning_what_cannot_be_pickled)]
     with Store(tmp_path / "a.db", {}) as store:
         found = {unit.key: outcome for unit, outcome in pool.run([*bad, *units(12)], store)}
         assert table(store).items() >= serial(units(12)).items()
     assert found["dying 0"].status == "died"
     assert "signal 9" in found["dying 0"].words
+    assert found["dying_amid_its_answer 0"].status == "died"
+    assert found["leaving 0"].words.startswith("SystemExit: no trial 0\nTraceback")
+    assert found["raising_what_cannot_be_pickled 0"].words.startswith("Unpicklable: ")
+    assert found["returning_what_cannot_be_pickled 0"].status == "failed"
     assert found["hanging 0"].status == "late"
     assert found["failing 0"].status == "failed"
     assert found["once"].status == "done"  # it was handed out once more
     assert found["square 3"].where["threads"] == 1
-    assert len(found) == 16
+    assert len(found) == 20
+
+
+def test_a_process_that_is_killed_while_it_has_no_unit_costs_nothing(pool):
+    with Store(None, {}) as store:
+        list(pool.run(units(2), store))
+        os.kill(pool._processes._workers[0].process.pid, signal.SIGKILL)
+        assert {outcome.status for _, outcome in pool.run(units(6), store)} == {"done"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_a_process_has_no_more_threads_than_it_was_told(pool):
+    """One that works, and one that waits for the end of the coordinator."""
+    with Store(None, {}) as store:
+        ((_, outcome),) = pool.run(units(1, work.threads_of_this_process), store)
+    assert outcome.result["figure"] == 2, outcome.words
 
 
 def test_states_and_arrays_travel_as_they_are(pool):
@@ -188,15 +210,18 @@ def test_a_lambda_an_inner_function_and_what_cannot_be_pickled_are_refused():
 
 
 PROGRAM = """
+import os
 from minnet.experiments import Store, Unit, run
 import units_of_work as work
 
 def own(x):
-    return {"figure": 1.0 * x}, None
+    return {"figure": 1.0 * x, "folder": os.getcwd()}, None
 
 def main():
+    os.makedirs("inner", exist_ok=True)
+    os.chdir("inner")
     with Store(None, {}) as store:
-        print([o.result["figure"] for _, o in run([Unit("k", FUNCTION, (3,))], store, workers=1)])
+        print([tuple(o.result.values()) for _, o in run([Unit("k", FUNCTION, (3,))], store, workers=1)])
 
 """
 
@@ -204,9 +229,9 @@ def main():
 def program(body, path=None, function="own"):
     text = PROGRAM.replace("FUNCTION", function) + body
     environment = {**os.environ, "PYTHONPATH": f"{SHARED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    options = {"capture_output": True, "text": True, "env": environment, "timeout": 60}
+    options = {"capture_output": True, "text": True, "env": environment}
     if path is None:
-        return subprocess.run([sys.executable, "-"], input=text, **options)
+        return subprocess.run([sys.executable, "-"], input=text.replace('"inner"', '"."'), **options)
     path.write_text(text, encoding="utf-8")
     return subprocess.run([sys.executable, path.name], cwd=path.parent, **options)
 
@@ -218,9 +243,16 @@ def test_a_program_without_a_main_guard_is_refused(tmp_path):
     assert done.stderr.count("Traceback") == 1
 
 
-def test_a_program_with_a_main_guard_runs(tmp_path):
+def test_a_program_with_a_main_guard_runs_and_its_processes_are_in_its_folder(tmp_path):
     done = program('if __name__ == "__main__":\n    main()\n', tmp_path / "search.py")
-    assert (done.stdout, done.stderr) == ("[3.0]\n", "")
+    assert (done.stdout, done.stderr) == (f"{[(3.0, str(tmp_path / 'inner'))]}\n", "")
+
+
+def test_a_program_that_processes_cannot_import_is_an_error_that_says_so(tmp_path):
+    body = 'if __name__ == "__main__":\n    main()\nelse:\n    raise OSError("not here")\n'
+    done = program(body, tmp_path / "search.py")
+    assert done.stderr.count("OSError: not here") == 3  # their own words
+    assert "EngineError: Engine: expected processes that start; got 3 that ended as they started" in done.stderr
 
 
 def test_a_program_on_standard_input_is_refused():
@@ -255,20 +287,33 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_are_gone_soon_after_a_coordinator_that_was_killed(tmp_path):
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_workers_are_gone_soon_after_their_coordinator_and_the_study_goes_on(how, tmp_path):
+    """Ctrl-C sends SIGINT to the whole group of processes."""
     path = tmp_path / "search.py"
     path.write_text(COORDINATOR, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": f"{SHARED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    options = {"text": True, "env": environment, "start_new_session": True}
     with subprocess.Popen(
-        [sys.executable, path, tmp_path / "a.db"], stdout=subprocess.PIPE, text=True, env=environment
-    ) as run:
-        children = run.stdout.readline().split()
-        run.stdout.readline()
-        run.send_signal(signal.SIGKILL)
-        run.wait()
+        [sys.executable, path, tmp_path / "a.db"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as started:
+        children = started.stdout.readline().split()
+        started.stdout.readline()
+        if how == "killed":
+            started.send_signal(signal.SIGKILL)
+        else:
+            os.killpg(started.pid, signal.SIGINT)
+        errors = started.communicate(timeout=25)[1]  # trials of 30 s are under way
+    assert started.returncode == -(signal.SIGKILL if how == "killed" else signal.SIGINT)
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt\n") == (how == "interrupted")
     assert len(children) >= 2
     until = time.monotonic() + 20
     while (left := [child for child in children if Path(f"/proc/{child}").exists()]) and time.monotonic() < until:
         time.sleep(0.05)
     assert not left
-    assert len(Store.reading(tmp_path / "a.db")[1]) == 2
+    with Store(tmp_path / "a.db", {}) as store:
+        stored = store.rows()
+        assert len(stored) == 2
+        list(run([Unit(str(i), work.waiting, (i, 0.0)) for i in range(4)], store))
+        assert [row.outcome.result["figure"] for row in store.rows()] == [0, 1, 2, 3]
+        assert store.rows()[:2] == stored

@@ -1,24 +1,30 @@
-"""A study over Dask, with a scheduler and two worker processes on the loopback, and without it.
+"""A study over Dask with 26 plain trials, and one in their midst that always kills its worker.
 
     python tests/shared/dask_study.py scheduler.json study.db
 
-prints the pids of the workers when the first trial is done, and the digest of the table at the end.
+prints status and figure of each trial as JSON.
 """
 
+import json
 import sys
 
 import trials_to_run as built
 
-from minnet.experiments import Grid, Integer, Log, Space, Study, digest
+from minnet.experiments import Choice, Grid, Log, Space, Study
+from minnet.experiments.trials import train
 
-SPACE = Space(trouble=Integer(4, 30), lr=Log(1e-2, 1.0))
+KILLS = 1
+SPACE = Space(trouble=Choice(*range(4, 17), KILLS, *range(17, 30)), lr=Log(1e-2, 1.0))
+SEARCH = Grid({"lr": 1})
 
 
-def run(path, **options):
-    """27 trials; returns the digest of their table."""
-    with Study(path, SPACE, built.troubled, "val_loss") as study:
-        study.run(Grid({"trouble": 27, "lr": 1}), progress=False, **options)
-        return digest(study.table)
+def alone():
+    """Figures of the plain trials, by number, without any engine."""
+    return {
+        trial.config.trouble: train(built.troubled, trial.config, trial.seed, 4, "val_loss", None, False)[0]["figure"]
+        for trial in SEARCH.trials(SPACE, 0)
+        if trial.config.trouble != KILLS
+    }
 
 
 def main():
@@ -26,8 +32,12 @@ def main():
 
     with Client(scheduler_file=sys.argv[1]) as client:
         client.wait_for_workers(2, timeout=120)
-        with client.get_executor(pure=False) as executor:
-            print(run(sys.argv[2], executor=executor), flush=True)
+        with (
+            client.get_executor(pure=False) as executor,
+            Study(sys.argv[2], SPACE, built.troubled, "val_loss") as study,
+        ):
+            study.run(SEARCH, executor=executor)
+            print(json.dumps({row["trouble"]: [row["status"], row["val_loss"]] for row in study.table}), flush=True)
 
 
 if __name__ == "__main__":
