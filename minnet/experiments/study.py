@@ -81,6 +81,7 @@ class Study:
         }
         subject |= {"seed": self.seed, **describe(trainer)}
         self._subject = json.loads(json.dumps(plain(subject), default=repr))
+        self._key = digest(self._subject)
         self.store = Store(path, self._subject)
         self._asked: dict[str, None] = {}  # keys of the trials that this object was asked for
 
@@ -170,7 +171,7 @@ class Study:
 
     def _unit(self, trial: Trial, steps: int, state: bytes | None, keep: bool, kind: str = "trial") -> Unit:
         """Return the unit of a trial. Its key has no state: a trial that goes on has the same result as a whole one."""
-        key = digest(self._subject, dict(trial.config), trial.seed, steps)
+        key = digest(self._key, dict(trial.config), trial.seed, steps)
         columns = {"kind": kind, "trial": trial.name, "steps": steps, "seed": trial.seed, "config": dict(trial.config)}
         return Unit(key, train, (self.build, trial.config, trial.seed, steps, self.metric, state, keep), columns)
 

@@ -14,6 +14,7 @@ import os
 import signal
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def started(path, trials, workers, dies_in=0):
             die_amid_a_commit(dies_in)
         os.write(writer, run(path, trials, workers).encode())
         os._exit(0)
-    finally:
+    except BaseException:
+        traceback.print_exc()
         os._exit(1)
 
 
