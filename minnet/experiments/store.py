@@ -7,6 +7,7 @@ therefore lose the last outcomes. They are computed again, with the same results
 
 import base64
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,10 @@ class Store:
         if not path.is_file():
             raise FileNotFoundError(f"expected a study at {path}; there is no such file")
         with _errors(path):
-            file = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+            # SQLite reads a write-ahead log with the help of a file that it makes, except where no one can write.
+            fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+            mode = "mode=ro&immutable=1" if fixed else "mode=ro"
+            file = sqlite3.connect(f"{path.as_uri()}?{mode}", uri=True, isolation_level=None)
             try:
                 found = _about(file, path)
                 if found is None:
@@ -218,6 +222,13 @@ class _errors:  # noqa: N801  # reads as a statement: with _errors(path)
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, sqlite3.ProgrammingError):
+            raise StoreError(f"Store: expected an open store; got that of {self.path}, which is closed") from error
+        if isinstance(error, sqlite3.DataError | OverflowError):
+            raise StoreError(
+                f"Store: expected results and states that SQLite can hold, about 1 GB each; got {error}. What was "
+                "stored before is whole"
+            ) from error
         if isinstance(error, sqlite3.OperationalError):
             raise StoreError(
                 f"Store: expected to read and write {self.path}; got {error}. What was stored before is whole"

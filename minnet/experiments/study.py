@@ -230,15 +230,22 @@ class Study:
             first.setdefault((json.dumps(row.columns["config"], sort_keys=True), row.columns["seed"]), row)
         return list(first.values())[:top]
 
+    def _best(self, who: str, top: int) -> list[Row]:
+        found, rows = self.best(top), self.rows
+        if not found and rows:
+            words = rows[0].outcome.words.partition("\n")[0]
+            raise ValueError(f"{who}: expected trials that are done; got {len(rows)}, none of them. The first: {words}")
+        if not found:
+            raise ValueError(f"{who}: expected trials that are done; got none. Run some first")
+        return found
+
     def narrowed(self, top: int = 8) -> Space:
         """Return the space around the best trials so far, see ``best``.
 
         Raises:
             ValueError: there are no trials that are done.
         """
-        found = self.best(top)
-        if not found:
-            raise ValueError("Study.narrowed: expected trials that are done; got none. Run some first")
+        found = self._best("Study.narrowed", top)
         return self.space.narrowed([Config(row.columns["config"]) for row in found])
 
     def report(
@@ -263,9 +270,7 @@ class Study:
             ValueError: there are no trials that are done.
         """
         checks.count("Study.report", "fresh_seeds", fresh_seeds, 0)
-        best = self.best(leaders)
-        if not best:
-            raise ValueError("Study.report: expected trials that are done; got none. Run some first")
+        best = self._best("Study.report", leaders)
         with Engine(workers, executor, threads=threads, limit=limit) as engine:
             fresh = self._fresh(best, fresh_seeds, engine, progress)
         found = [

@@ -132,12 +132,27 @@ def test_a_full_disk_leaves_what_was_stored(tmp_path):
     assert [row.columns["number"] for row in Store.reading(path)[1]] == [1]
 
 
+def test_what_is_too_large_for_sqlite_is_refused_with_words(tmp_path):
+    with Store(tmp_path / "a.db", SUBJECT) as store:
+        store._file.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # 1 GB by default
+        with pytest.raises(StoreError, match="that SQLite can hold"):
+            store.put(unit(1), Outcome("done", state=bytes(20_000)))
+        store.put(unit(2), Outcome("done"))
+        assert [row.columns["number"] for row in store.rows()] == [2]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_read_only_folder_is_refused(tmp_path):
+def test_a_read_only_folder_is_refused_and_can_be_read(tmp_path):
+    with Store(tmp_path / "a.db", SUBJECT) as store:
+        store.put(unit(1), Outcome("done"))
     tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="expected to write in"):
-        Store(tmp_path / "a.db", SUBJECT)
-    tmp_path.chmod(0o700)
+    try:
+        for name in ("a.db", "b.db"):
+            with pytest.raises(StoreError, match="expected to write in"):
+                Store(tmp_path / name, SUBJECT)
+        assert len(Store.reading(tmp_path / "a.db")[1]) == 1
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -277,6 +277,17 @@ def test_a_metric_that_no_row_has_ends_the_study_at_the_first_trial():
         s.run(Random(5), steps=3, progress=False)
 
 
+def test_a_study_in_which_all_fail_says_why_and_a_closed_one_that_it_is_closed():
+    space = Space(trouble=Choice(0), lr=Log(1e-2, 1.0))
+    with study(space=space, build=built.troubled) as s:
+        s.run(Halving(4, (1, 2)))
+        for ask in (s.report, s.narrowed):
+            with pytest.raises(ValueError, match=r"got 4, none of them\. The first: RuntimeError: no such data"):
+                ask()
+    with pytest.raises(StoreError, match="expected an open store"):
+        s.run(Random(1))
+
+
 def test_workers_survive_several_searches():
     from minnet.experiments.trials import train as function
     from minnet.experiments.units import Unit
