@@ -8,7 +8,6 @@ the unit that it had.
 import atexit
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -185,7 +184,7 @@ def _few_threads(threads: int) -> Iterator[None]:
 
 def _loaded(answer: bytes) -> Outcome:
     try:
-        return pickle.loads(answer)
+        return ForkingPickler.loads(answer)
     except Exception as error:
         return failure(error)
 
@@ -211,7 +210,7 @@ def _serve(pipe: Connection, threads: int, folder: str) -> None:
 
 def _answer(content: bytes) -> bytes:
     try:
-        outcome = attempt(pickle.loads(content))
+        outcome = attempt(ForkingPickler.loads(content))
     except Exception as error:  # a module that this process cannot import
         outcome = failure(error)
     try:
