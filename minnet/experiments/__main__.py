@@ -1,6 +1,7 @@
 """``python -m minnet.experiments show study.db``: what a stored study has found, also while it runs."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -45,4 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `show study.db | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -138,7 +138,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # a fork would die in OpenMP
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, threads, os.getcwd()), name="minnet worker")
-        with _few_threads(threads):
+        with _few_threads(threads), _no_ctrl_c():
             self.process.start()
         theirs.close()
         self.ready = False  # whether it has started
@@ -180,6 +180,22 @@ def _few_threads(threads: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Let processes that are started here never see Ctrl-C, also while they import. Here it comes afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # as its start, with the first process, would let Ctrl-C in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _loaded(answer: bytes) -> Outcome:
