@@ -2,6 +2,8 @@
 
 import html
 
+_STYLE = "white-space: pre; overflow-x: auto; font-family: monospace; line-height: 1.2"  # Jupyter has another font
+
 
 class Shown:
     """Base class of objects that are read as text with columns: a notebook shows the text and does not break its lines.
@@ -15,4 +17,4 @@ class Shown:
 
 def as_html(text: str) -> str:
     """Return text in a block whose lines are not broken; a wide one can be scrolled."""
-    return f'<pre style="white-space: pre; overflow-x: auto">{html.escape(text)}</pre>'
+    return f'<pre style="{_STYLE}">{html.escape(text)}</pre>'

@@ -187,7 +187,7 @@ def _losses(
     who: str, net: Net, x: Any, y: Any, along: np.ndarray, places: np.ndarray, progress: bool | None
 ) -> np.ndarray:
     """Return the data loss at net.params + place @ along for every place; places have shape (n, directions)."""
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     if not isinstance(net, Net) or net.loss_function is None:
         raise TypeError(f"{who}: expected a Net with a loss; got {net!r}")

@@ -5,7 +5,7 @@ import inspect
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, ParamSpec, TypeVar
 
@@ -48,7 +48,8 @@ def figure(panels: int = 1, *, width: float = 4.2, height: float | Sequence[floa
 
     heights = np.atleast_1d(height)
     with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
-        drawn = Figure(figsize=(width * panels, heights.sum()), layout="constrained")
+        drawn: Any = Figure(figsize=(width * panels, heights.sum()), layout="constrained")
+        drawn._repr_png_ = partial(_as_bytes, drawn, "png")  # a notebook shows pyplot's figures only, unless it can ask
         axes = drawn.subplots(len(heights), panels, gridspec_kw={"height_ratios": heights})
         return drawn, list(np.ravel(axes))
 

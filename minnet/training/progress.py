@@ -41,7 +41,7 @@ def shown(trainer: Run, progress: Progress) -> Iterator[Callable[[Record], None]
 
 @contextmanager
 def _bar(trainer: Run) -> Iterator[Callable[[Record], None]]:
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     with tqdm(total=trainer.steps, initial=trainer.step, unit="step") as bar:
 

@@ -1,6 +1,7 @@
 """What a notebook shows of a report: its text, escaped, in lines that are not broken."""
 
 import html
+import pickle
 import re
 
 import numpy as np
@@ -19,7 +20,9 @@ def reports():
 @pytest.mark.parametrize("report", list(reports()), ids=lambda report: type(report).__name__)
 def test_a_notebook_shows_the_text_of_a_report(report):
     block = report._repr_html_()
-    (inside,) = re.findall(r'^<pre style="white-space: pre; [^"]*">(.*)</pre>$', block, re.DOTALL)
+    (inside,) = re.findall(
+        r'^<pre style="white-space: pre; [^"]*font-family: monospace[^"]*">(.*)</pre>$', block, re.DOTALL
+    )
     assert html.unescape(inside) == str(report)
     assert "<" not in inside
 
@@ -32,3 +35,9 @@ def test_a_notebook_shows_the_summary_of_a_net():
 def test_every_kind_of_report_shows_itself():
     kinds = (mn.diagnostics.Preflight, mn.RangeTest, mn.Comparison, mn.GradientCheck, mn.experiments.Report, mn.History)
     assert all(hasattr(kind, "_repr_html_") for kind in kinds)
+
+
+def test_a_notebook_shows_a_figure_that_pyplot_does_not_know():
+    drawn = mn.plots.curves(None, {"a line": ([0, 1], [0, 1])}, title="", xlabel="", ylabel="")
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+    assert pickle.loads(pickle.dumps(drawn))._repr_png_() == drawn._repr_png_()

@@ -64,7 +64,7 @@ def preflight(
     Raises:
         TypeError, ValueError: for bad arguments, such as data that are not a pair of arrays.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     case = Case.checked(net, data, rule, lr, few, seed, batch_size, drop_last)
     findings = [samples(case), targets(case)]

@@ -117,7 +117,7 @@ def _refuse_line_search(rule: Any) -> None:
 
 def _climbed(test: "_Test", runs: Iterable[Trainer], seeds: int, progress: bool | None, rule: str) -> RangeTest:
     """Train one run after another, and collect what they read."""
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     losses, readings = np.full((seeds, len(test.rates)), np.nan), np.full((seeds, len(test.at)), np.nan)
     with tqdm(total=losses.size, unit="step", disable=None if progress is None else not progress) as bar:
