@@ -2,16 +2,11 @@
 
 import inspect
 import re
-import sys
-from pathlib import Path
 
-import minnet as mn
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "building"))
 import docstrings
 import reference
 
-sys.path.pop(0)
+import minnet as mn
 
 SUBJECTS = {path: thing for room in reference.ROOMS for path, thing in reference.subjects(room)}
 PLAIN = {name for name in mn.__all__ if inspect.ismodule(getattr(mn, name))}

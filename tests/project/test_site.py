@@ -1,16 +1,11 @@
 """What the site makes of links that leave docs/: the pages themselves are checked by ``sphinx-build -W``."""
 
-import sys
 from pathlib import Path
 
+import links
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-sys.path.insert(0, str(DOCS / "building"))
-import links
-
-sys.path.pop(0)
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
