@@ -71,7 +71,7 @@ def layer_cases() -> Iterator[Case]:
     found: dict[tuple, Plan] = {}
     for work in WORKLOADS.values():
         for layer, shape, plan in placed_layers(mn.Chain(work.layers).plan(work.input_shape), work.input_shape):
-            if isinstance(layer, mn.Conv2D) or (isinstance(layer, mn.Dense) and shape[0] * layer.units > 10_000):
+            if isinstance(layer, mn.Conv2D) or (isinstance(layer, mn.Dense) and shape[-1] * layer.units > 10_000):
                 found[layer, (work.batch, *shape)] = plan
     for channels in (1, 3, 16):
         layer = mn.Conv2D(32, 3, padding=1)

@@ -73,7 +73,7 @@ def main() -> None:
     print(f"| workload | {', MB | '.join(names)}, MB |\n" + "|---" * (len(names) + 1) + "|")
     results = {}
     for workload in arguments.workloads or WORKLOADS:
-        usable = [name for name in names if WORKLOADS[workload].has_images or not PEERS[name].images_only]
+        usable = [name for name in names if PEERS[name].suits(workload)]
         found = {name: peak(name, workload, arguments.threads) for name in usable}
         cells = [f"{found[name] / 1e6:.1f}" if name in found else "-" for name in names]
         print(f"| {workload} | {' | '.join(cells)} |", flush=True)

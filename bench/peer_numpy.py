@@ -29,6 +29,10 @@ def forward(layer: mn.Layer, name: str, p: Values, buffers: Values, x: np.ndarra
             y = x @ p[f"{name}.W"]
             y += p[f"{name}.b"]
             return y, x
+        case mn.Embedding():
+            return p[f"{name}.W"][x], x
+        case mn.LSTM():
+            return lstm(name, p, x)
         case mn.Conv2D():
             return conv(layer, p[f"{name}.W"], p.get(f"{name}.b"), x)
         case mn.BatchNorm():
@@ -65,8 +69,15 @@ def backward(layer: mn.Layer, name: str, p: Values, g: Values, dy: np.ndarray, c
                 return dx_body + dy
             return dx_body + backward(layer.shortcut, f"{name}.shortcut", p, g, dy, other)
         case mn.Dense():
-            g[f"{name}.W"], g[f"{name}.b"] = cache.T @ dy, column_sums(dy)
+            x, d = cache.reshape(-1, cache.shape[-1]), dy.reshape(-1, dy.shape[-1])
+            g[f"{name}.W"], g[f"{name}.b"] = x.T @ d, column_sums(d)
             return dy @ p[f"{name}.W"].T if dx else None
+        case mn.Embedding():
+            g[f"{name}.W"] = np.zeros_like(p[f"{name}.W"])
+            np.add.at(g[f"{name}.W"], cache, dy)
+            return None
+        case mn.LSTM():
+            return lstm_backward(name, p, g, dy, cache)
         case mn.Conv2D():
             if layer.bias:
                 g[f"{name}.b"] = column_sums(dy)
@@ -92,6 +103,45 @@ def backward(layer: mn.Layer, name: str, p: Values, g: Values, dy: np.ndarray, c
         case mn.ReLU():
             return dy * (cache > 0)
     raise TypeError(f"peer_numpy: expected a layer of the workloads; got {layer}")
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def lstm(name: str, p: Values, x: np.ndarray) -> tuple[np.ndarray, Any]:
+    """All states, with the gates i, f, g, o."""
+    W, U, b = (p[f"{name}.{each}"] for each in "WUb")
+    inputs, h, c = x @ W + b, np.zeros((len(x), len(U)), x.dtype), np.zeros((len(x), len(U)), x.dtype)
+    states, kept = [], []
+    for t in range(x.shape[1]):
+        i, f, g, o = np.split(inputs[:, t] + h @ U, 4, axis=1)
+        i, f, g, o, before = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o), (h, c)
+        c = f * c + i * g
+        squashed = np.tanh(c)
+        h = o * squashed
+        states.append(h)
+        kept.append((i, f, g, o, squashed, *before))
+    return np.stack(states, axis=1), (x, kept)
+
+
+def lstm_backward(name: str, p: Values, g: Values, dy: np.ndarray, cache: Any) -> np.ndarray:
+    (x, kept), (W, U) = cache, (p[f"{name}.W"], p[f"{name}.U"])
+    d, dh, dc = np.empty((*x.shape[:2], W.shape[1]), x.dtype), 0.0, 0.0
+    for t in reversed(range(x.shape[1])):
+        i, f, candidate, o, squashed, _, before = kept[t]
+        dh = dy[:, t] + dh
+        dc = dc + dh * o * (1 - squashed**2)
+        parts = (
+            dc * candidate * i * (1 - i), dc * before * f * (1 - f),
+            dc * i * (1 - candidate**2), dh * squashed * o * (1 - o),
+        )  # fmt: skip
+        d[:, t] = np.concatenate(parts, axis=1)
+        dh, dc = d[:, t] @ U.T, dc * f
+    rows, states = d.reshape(-1, d.shape[2]), np.stack([h for *_, h, _ in kept], axis=1)
+    g[f"{name}.W"], g[f"{name}.b"] = x.reshape(len(rows), -1).T @ rows, column_sums(rows)
+    g[f"{name}.U"] = states.reshape(len(rows), -1).T @ rows
+    return (rows @ W.T).reshape(x.shape)
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:
@@ -182,19 +232,21 @@ class NumPy:
 
     def _pass(self) -> float:
         scores, cache = forward(self.whole, "", self.p, self.buffers, self.x)
+        shape, labels = scores.shape, self.y.reshape(-1)  # one for each sample, or for each position
+        scores = scores.reshape(-1, shape[-1])
         rows = np.arange(len(scores))
         scores -= scores.max(axis=1, keepdims=True)
         dscores = np.exp(scores)
         sums = dscores.sum(axis=1, keepdims=True)
-        loss = float((np.log(sums[:, 0]) - scores[rows, self.y]).mean())
+        loss = float((np.log(sums[:, 0]) - scores[rows, labels]).mean())
         dscores /= sums
-        dscores[rows, self.y] -= 1
+        dscores[rows, labels] -= 1
         dscores /= len(scores)
         g: Values = {}
-        backward(self.whole, "", self.p, g, dscores, cache, dx=False)
+        backward(self.whole, "", self.p, g, dscores.reshape(shape), cache, dx=False)
         for name, value in g.items():
             self.g[name][...] = value
-            if self.work.l2 and name.endswith(".W"):
+            if self.work.l2 and name.endswith((".W", ".U")):
                 self.g[name] += self.work.l2 * self.p[name]
         return loss
 

@@ -22,6 +22,17 @@ class Sum(nn.Module):
         return self.layers(x) + self.shortcut(x)
 
 
+class States(nn.LSTM):
+    """All states of an LSTM with one bias: PyTorch's second one stays 0."""
+
+    def __init__(self, inputs: int, units: int) -> None:
+        super().__init__(inputs, units, batch_first=True)
+        nn.init.zeros_(self.bias_hh_l0).requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[0]
+
+
 def module(layer: mn.Layer, in_shape: tuple[int, ...]) -> nn.Module:
     """The layer in PyTorch; names of submodules are those of minnet's layers."""
     match layer:
@@ -33,7 +44,11 @@ def module(layer: mn.Layer, in_shape: tuple[int, ...]) -> nn.Module:
             shortcut = nn.Identity() if layer.shortcut is None else module(layer.shortcut, in_shape)
             return Sum(module(layer.layers, in_shape), shortcut)
         case mn.Dense():
-            return nn.Linear(in_shape[0], layer.units)
+            return nn.Linear(in_shape[-1], layer.units)
+        case mn.Embedding():
+            return nn.Embedding(layer.vocabulary, layer.width)
+        case mn.LSTM():
+            return States(in_shape[-1], layer.units)
         case mn.Conv2D():
             padding = 0 if layer.padding == "valid" else layer.padding
             return nn.Conv2d(in_shape[2], layer.filters, layer.kernel, layer.stride, padding, bias=layer.bias)
@@ -54,6 +69,7 @@ def module(layer: mn.Layer, in_shape: tuple[int, ...]) -> nn.Module:
 # minnet's names of parameters by the kind of module and PyTorch's names.
 NAMES = {"weight": "W", "bias": "b"}
 NORM_NAMES = {"weight": "gamma", "bias": "beta"}
+LSTM_NAMES = {"weight_ih_l0": "W", "weight_hh_l0": "U", "bias_ih_l0": "b"}
 
 
 class Torch:
@@ -74,21 +90,26 @@ class Torch:
         self.work = work
         model = module(mn.Chain(work.layers), work.input_shape)
         self.parameters: dict[str, nn.Parameter] = {}
+        self.dense: set[str] = set()  # names of weights that PyTorch keeps transposed
         for name, part in model.named_modules():
-            names = NORM_NAMES if isinstance(part, nn.modules.batchnorm._BatchNorm) else NAMES
+            is_norm, is_lstm = isinstance(part, nn.modules.batchnorm._BatchNorm), isinstance(part, States)
+            names = NORM_NAMES if is_norm else LSTM_NAMES if is_lstm else NAMES
             for own, parameter in part.named_parameters(recurse=False):
-                self.parameters[f"{name}.{names[own]}"] = parameter
-        self.dense = {name for name, p in self.parameters.items() if name.endswith(".W") and p.ndim == 2}
+                if parameter.requires_grad:
+                    self.parameters[f"{name}.{names[own]}"] = parameter
+                    if parameter.ndim == 2 and not isinstance(part, nn.Embedding):
+                        self.dense.add(f"{name}.{names[own]}")
         with torch.no_grad():
             for name, value in channels_first(work, net.named_parameters()).items():
                 self.parameters[name].copy_(torch.from_numpy(np.array(value.T if name in self.dense else value)))
         self.model = model = model.to(dtype)
-        self.x, self.y = torch.from_numpy(images_first(x)).to(dtype), torch.from_numpy(y)
+        self.x, self.y = torch.from_numpy(images_first(x)), torch.from_numpy(y)
+        self.x = self.x if work.vocabulary else self.x.to(dtype)
         if channels == "last":
             model.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)
-        decaying = [p for name, p in self.parameters.items() if name.endswith(".W")]
-        others = [p for name, p in self.parameters.items() if not name.endswith(".W")]
+        decaying = [p for name, p in self.parameters.items() if name.endswith((".W", ".U"))]
+        others = [p for name, p in self.parameters.items() if not name.endswith((".W", ".U"))]
         # In PyTorch weight_decay adds weight_decay * w to the gradient, which is the L2 penalty.
         groups = [{"params": decaying, "weight_decay": work.l2}, {"params": others}]
         if not work.l2:
@@ -105,7 +126,8 @@ class Torch:
                 raise TypeError(f"peer_torch: expected a rule of the workloads; got {work.rule}")
 
         def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return nn.functional.cross_entropy(model(x), y)
+            scores = model(x)
+            return nn.functional.cross_entropy(scores.flatten(0, -2), y.flatten())
 
         if compiled:
             torch.compiler.reset()  # or shapes of earlier workloads count towards a limit beyond which it stays eager
@@ -118,7 +140,7 @@ class Torch:
         found = {}
         with torch.no_grad():
             for name, p in self.parameters.items():
-                penalty = self.work.l2 if name.endswith(".W") else 0.0
+                penalty = self.work.l2 if name.endswith((".W", ".U")) else 0.0
                 gradient = (p.grad + penalty * p).numpy()
                 found[name] = gradient.T if name in self.dense else gradient
         return loss.item(), channels_last(self.work, found)

@@ -53,11 +53,7 @@ def disagreement(found: tuple, expected: tuple) -> str | None:
 
 def load(processes: dict[str, Process], workload: str) -> dict[str, Process]:
     """The peers for this workload, loaded and compared with PyTorch, or with the first other one without it."""
-    chosen = {
-        name: process
-        for name, process in processes.items()
-        if WORKLOADS[workload].has_images or not PEERS[name].images_only
-    }
+    chosen = {name: process for name, process in processes.items() if PEERS[name].suits(workload)}
     answers = {name: process.ask("load", workload) for name, process in chosen.items()}
     reference = next((name for name in ("PyTorch", *answers) if name in answers and name != "minnet"), None)
     for name, answer in answers.items():

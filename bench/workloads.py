@@ -1,4 +1,7 @@
-"""The networks that are timed: layers, batch and update rule, with softmax cross-entropy on random data in float32."""
+"""The networks that are timed: layers, batch and update rule, with softmax cross-entropy on random data in float32.
+
+Nets of words have a target at each position.
+"""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ class Workload:
     """A network with its batch and update rule. ``l2`` is the strength of the penalty l2 / 2 * sum(w^2) on weights."""
 
     layers: list[mn.Layer]
-    input_shape: tuple[int, ...]  # of one sample; images are (H, W, C)
+    input_shape: tuple[int, ...]  # of one sample; images are (H, W, C), words (time,)
     batch: int
     rule: mn.Rule
     classes: int = 10
@@ -28,26 +31,42 @@ class Workload:
         return mn.Net(self.layers, self.input_shape, mn.SoftmaxCrossEntropy(), l2=self.l2, dtype=dtype, seed=0)
 
     def data(self, batch: int | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Random samples (batch, *input_shape), float32, and labels (batch,); the workload's own batch unless told."""
+        """Random samples (batch, *input_shape), float32, and labels (batch,); the workload's own batch unless told.
+
+        Words are int64, and have labels (batch, time).
+        """
         rng = np.random.default_rng(seed)
         n = batch or self.batch
+        if self.vocabulary:
+            shape = n, *self.input_shape
+            return rng.integers(0, self.vocabulary, shape), rng.integers(0, self.classes, shape)
         return rng.standard_normal((n, *self.input_shape), np.float32), rng.integers(0, self.classes, n)
 
     @property
     def has_images(self) -> bool:
         return len(self.input_shape) == 3
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of words that the net takes; 0 if its input is no words."""
+        return self._plan.vocabulary
+
+    @property
+    def _plan(self) -> Plan:
+        return mn.Chain(self.layers).plan(self.input_shape)
+
     def multiply_adds(self) -> int:
         """Of a step's products: outputs, gradient of weights and, for all but the first layer, of inputs."""
-        each = [self.batch * uses for uses in _uses_of_weights(mn.Chain(self.layers).plan(self.input_shape))]
-        return 3 * sum(each) - each[0]
+        each = [self.batch * uses for uses in _uses_of_weights(self._plan)]
+        return 3 * sum(each) - (0 if self.vocabulary else each[0])  # an Embedding has no products
 
 
 def _uses_of_weights(plan: Plan) -> Iterator[int]:
-    """Multiply-adds of each Dense and Conv2D for one sample: every weight serves every output pixel once."""
+    """Multiply-adds of each layer for one sample: every weight serves every output pixel, or position, once."""
     for child in plan.children:
-        if isinstance(child.layer, mn.Dense | mn.Conv2D):
-            yield math.prod(child.plan.params[0].shape) * math.prod(child.plan.out[:-1])
+        if isinstance(child.layer, mn.Dense | mn.Conv2D | mn.LSTM):
+            weights = sum(math.prod(p.shape) for p in child.plan.params if p.name in ("W", "U"))
+            yield weights * math.prod(child.plan.out[:-1])
         yield from _uses_of_weights(child.plan)
 
 
@@ -100,4 +119,6 @@ WORKLOADS = {
         (32, 32, 3), 128, mn.Momentum(),
     ),
     "cifar10_resnet20": Workload(resnet(3), (32, 32, 3), 128, mn.Momentum(), l2=1e-4),
+    # Characters of a play, as in Karpathy's min-char-rnn, with an LSTM.
+    "char_lstm": Workload([mn.Embedding(65, 65), mn.LSTM(128), mn.Dense(65)], (100,), 50, mn.Adam(), classes=65),
 }  # fmt: skip

@@ -13,7 +13,7 @@ import minnet as mn
 
 BATCH = 16
 # Convolutions take long, and have so many ReLUs that of more samples one is always near its kink.
-SMALL = {"cs231n_three_layer_conv": 2, "mnist_2c2d": 2, "cifar10_3c3d": 1, "cifar10_resnet20": 1}
+SMALL = {"char_lstm": 2, "cs231n_three_layer_conv": 2, "mnist_2c2d": 2, "cifar10_3c3d": 1, "cifar10_resnet20": 1}
 STEPS = 3
 
 
@@ -81,7 +81,7 @@ def test_a_workload_equals_pytorchs_in_float64_before_and_after_steps(name, torc
 def test_a_workload_equals_plain_numpys_in_float64(name):
     x, y = WORKLOADS[name].data(SMALL.get(name, BATCH))
     net = minnet_net(name, np.float64)
-    other = NumPy(WORKLOADS[name], net.params.copy(), x.astype(np.float64), y)
+    other = NumPy(WORKLOADS[name], net.params.copy(), x.astype(net.input_dtype), y)
     assert_same_in_double(name, loss_and_gradients(net, x, y), other.loss_and_gradients())
 
 
@@ -107,7 +107,7 @@ def distance_to_kinks(torch, model, x):
         model(x)
     for hook in hooks:
         hook.remove()
-    return min(found)
+    return min(found, default=np.inf)
 
 
 @pytest.mark.torch
@@ -153,8 +153,10 @@ BY_HAND = {
     + (9 * (16 * 32 + 5 * 32 * 32) + 16 * 32) * 16 * 16
     + (9 * (32 * 64 + 5 * 64 * 64) + 32 * 64) * 8 * 8
     + 640,
+    "char_lstm": 100 * ((65 + 128) * 4 * 128 + 128 * 65),
 }
 FIRST = {"iris_mlp": 16, "mnist_mlp": 784000, "mnist_2c2d": 25 * 32 * 28 * 28, "cifar10_resnet20": 27 * 16 * 32 * 32}
+FIRST["char_lstm"] = 0  # the first layer embeds, so the LSTM has a gradient of its input
 
 
 @pytest.mark.parametrize("known", BY_HAND)

@@ -31,12 +31,12 @@ def test_every_kernel_is_cached_and_keeps_nan_and_infinity():
         assert kernel.targetoptions["fastmath"] <= FAST, name
         assert kernel.targetoptions["error_model"] == "numpy", name
         shared = kernel.py_func.__module__.endswith(
-            ("block", "channels", "chunks", "elementary", "means", "moves", "noise", "rows", "sums")
+            ("block", "channels", "chunks", "elementary", "means", "moves", "noise", "partials", "rows", "sums")
         )
         is_helper = (
             (shared and name != "means.squares_fit")
             or kernel.py_func.__name__.startswith("_")
-            or name.endswith(".with_borders")
+            or name.endswith((".with_borders", ".product_on_one_thread"))
         )
         assert bool(kernel._cache.cache_path) != is_helper, name
 

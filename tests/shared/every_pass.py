@@ -18,8 +18,16 @@ IMAGES = [
 ]
 
 
-def _step(layers: list, x: np.ndarray, loss: mn.Loss, y: np.ndarray | None = None) -> np.ndarray:
-    net = mn.Net(layers, x.shape[1:], loss, dtype=x.dtype, l2=1e-3, seed=3)
+SEQUENCES = [
+    *(mn.Dense(5), mn.RNN(5), mn.RNN(5, relu=True, reverse=True), mn.LSTM(5), mn.GRU(5), mn.Bidirectional(mn.GRU(3))),
+    *(mn.PositionalEncoding(), mn.PositionalEncoding(learned=True), mn.SelfAttention(2, causal=True, dropout=0.3)),
+]
+
+
+def _step(
+    layers: list, x: np.ndarray, loss: mn.Loss, y: np.ndarray | None = None, dtype: np.dtype | None = None
+) -> np.ndarray:
+    net = mn.Net(layers, x.shape[1:], loss, dtype=dtype or x.dtype, l2=1e-3, seed=3)
     rng = np.random.default_rng(4)
     if y is None:
         y = rng.standard_normal(net.predict(x).shape).astype(x.dtype)
@@ -36,6 +44,10 @@ def results() -> dict[str, np.ndarray]:
         images = rng.standard_normal((2, 7, 7, 18)).astype(dtype)
         for layer in IMAGES:
             found[f"{layer} {dtype.__name__}"] = _step([layer, mn.Flatten()], images, mn.SquaredError())
+        words, following = rng.integers(0, 7, (3, 4)), rng.integers(0, 3, (3, 4))
+        for layer in SEQUENCES:
+            layers, loss = [mn.Embedding(7, 6, padding=0), layer, mn.Dense(3)], mn.SoftmaxCrossEntropy(ignored=2)
+            found[f"{layer} {dtype.__name__}"] = _step(layers, words, loss, following, dtype)
         for n, inputs, units in ((1, 1, 1), (37, 65, 33), (31, 150, 40)):
             rows = rng.standard_normal((n, inputs)).astype(dtype)
             layers = [mn.Dense(units), mn.ReLU(), mn.Dense(3)]
