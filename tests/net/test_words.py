@@ -98,6 +98,12 @@ def test_batches_hold_words_where_their_dtype_says_so():
         Batches((x, y), 8, dtype=np.int64, standardize=Standardizer.fit(x))
 
 
+def test_words_are_split_like_any_data():
+    (x, _), (other, _) = mn.data.split(data(), (0.5, 0.5))
+    assert x.dtype == other.dtype == np.int64
+    assert len(x) + len(other) == 37
+
+
 def test_a_net_of_numbers_says_what_words_need():
     with pytest.raises(TypeError, match=r"got dtype int64\. Words need an Embedding as first layer"):
         mn.Net([mn.Dense(2)], TIME).predict(data()[0])

@@ -157,7 +157,9 @@ def test_bad_samples_are_refused_by_the_net(trainer, case, way):
 
 
 WHO = {"fit": "Trainer", "validation": "Trainer validation"}
+# split knows no net, for which integers may be words.
 DATA_CASES = [(way, case) for way in OF_RUN | OF_DATA for case in BAD_X if way in OF_RUN or case not in SHAPE_ONLY]
+DATA_CASES.remove(("split", "integers"))
 
 
 @pytest.mark.parametrize(("way", "case"), DATA_CASES)
