@@ -5,11 +5,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ..experiments.units import Outcome, Unit
 from . import targets
-from .entries import chosen, published
+from .entries import Entry, chosen, published
+from .problems import AnyProblem
 from .protocol import Protocol
+from .results import Result
 from .running import run
 from .sets import problems as problems_of
 
@@ -43,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--choosing", type=int, default=2, help="seeds for choosing (%(default)s)")
     parser.add_argument("--reporting", type=int, default=10, help="seeds for reporting (%(default)s)")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0 for this one")
+    parser.add_argument(
+        "--overhead", action="store_true", help="measure the time of a step over that of SGD; on an idle machine"
+    )
     parser.add_argument("--reference", help="rule to compare with (Momentum)")
     parser.add_argument("--list", action="store_true", help="show problems, rules and spaces, and run nothing")
     parser.add_argument("--freeze", action="store_true", help="write the targets that the reference rules reach")
@@ -60,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    problems = problems_of(given.set, given.data)
+    problems = problems_of(given.set, given.data, targets=not given.freeze)
     if given.problems:
         names = [problem.name for problem in problems]
         unknown = [name for name in given.problems if name not in names]
@@ -68,7 +74,7 @@ def _run(given: argparse.Namespace) -> int:
             raise ValueError(f"benchmark: expected problems among {', '.join(names)}; got {', '.join(unknown)}")
         problems = [problem for problem in problems if problem.name in given.problems]
     rules = list(targets.REFERENCES) if given.freeze else given.rules
-    entries = published() if rules is None else chosen(rules)
+    entries = _for_all(problems) if rules is None else chosen(rules)
     if given.list:
         for problem in problems:
             target = "no target yet" if problem.target is None else f"target {problem.target:.4g}"
@@ -79,23 +85,35 @@ def _run(given: argparse.Namespace) -> int:
     protocol = Protocol(given.tuning, range(given.choosing), range(100, 100 + given.reporting))
     result = run(problems, entries, protocol, store=given.store, workers=given.workers, progress=_Lines())
     if given.freeze:
-        targets.write(
-            {
-                p.name: targets.frozen(
-                    p, {e.name: result.cells[p.name, e.name].finals.tolist() for e in entries}, repr(protocol)
-                )
-                for p in problems
-            }
-        )
+        targets.write({p.name: _frozen(given.set, p, result) for p in problems})
         print(f"wrote {targets.PATH}")
         return 0
     print(result.table(given.reference))
     print(result.statements(given.reference))
     for finding in result.check():
         print(f"{finding.kind}: {finding.text}", file=sys.stderr)
+    overhead = result.overhead() if given.overhead else None
+    if overhead is not None:
+        print(overhead)
     if given.report:
-        result.report(Path(given.report), given.reference)
+        result.report(Path(given.report), given.reference, overhead=overhead)
     return 0
+
+
+def _for_all(problems: list[AnyProblem]) -> list[Entry]:
+    """Return the published entries, without those that no problem takes."""
+    entries = published()
+    for entry in entries:
+        if not any(problem.takes(entry.rule) for problem in problems):
+            print(f"{entry.name} is left out: it needs batches of all samples", file=sys.stderr)
+    return [entry for entry in entries if any(problem.takes(entry.rule) for problem in problems)]
+
+
+def _frozen(name: str, problem: AnyProblem, result: Result) -> dict[str, Any]:
+    cells = {entry.name: result.cells[problem.name, entry.name] for entry in result.entries}
+    test = {rule: cell.finals.tolist() for rule, cell in cells.items()}
+    validation = {rule: [curve.final for curve in cell.tried[cell.best]] for rule, cell in cells.items()}
+    return targets.frozen(problem, name, test, validation, repr(result.protocol))
 
 
 if __name__ == "__main__":

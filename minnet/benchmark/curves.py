@@ -34,6 +34,14 @@ class Curve:
         last = float(self.losses[-1])
         return last if math.isfinite(last) else math.inf
 
+    def at(self, evaluations: np.ndarray) -> np.ndarray:
+        """Return the last loss that was measured by the time of each number of gradient evaluations, (n,).
+
+        It is infinity before the first measurement. Runs of a line search are measured at other times than others.
+        """
+        places = np.searchsorted(self.evaluations, evaluations, side="right") - 1
+        return np.where(places < 0, math.inf, self.losses[places])
+
     @classmethod
     def failed(cls, points: int, words: str) -> "Curve":
         """Return the curve of a run that raised an error."""

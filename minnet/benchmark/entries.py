@@ -73,7 +73,14 @@ class Entry:
 
 
 _MOMENTA, _BETA2 = Uniform(0.5, 0.99), Uniform(0.9, 0.9999)
-_LARGE, _MIDDLE, _SMALL = Log(1e-3, 10.0), Log(1e-4, 1.0), Log(1e-5, 0.3)
+# Five decades each, so that no rule has an easier search than others. Where they lie was found by runs on *small* with
+# one seed, which are no part of the benchmark: the best rates of all problems are inside, away from the ends.
+_RATES = {
+    "small": Log(1e-5, 1.0),
+    "middle": Log(1e-4, 10.0),
+    "large": Log(1e-3, 100.0),
+    "huge": Log(1e-2, 1000.0),
+}
 
 
 def published() -> list[Entry]:
@@ -83,39 +90,39 @@ def published() -> list[Entry]:
     have the values of their publication. The rate falls along a cosine, except for rules that come without a schedule.
     """
     momentum, adam = rules.Momentum(0.9), rules.Adam()
-    rate = {"large": Space(lr=_LARGE), "middle": Space(lr=_MIDDLE), "small": Space(lr=_SMALL)}
+    small, middle, large, huge = (Space(lr=rates) for rates in _RATES.values())
     return [
-        Entry("SGD", rules.SGD(), rate["large"]),
-        Entry("SGD, constant rate", rules.SGD(), rate["large"], constant),
-        Entry("Momentum", momentum, rate["middle"]),
-        Entry("Momentum, tuned", momentum, Space(lr=_MIDDLE, momentum=_MOMENTA)),
-        Entry("Nesterov", rules.Nesterov(0.9), rate["middle"]),
-        Entry("NesterovLookAhead", rules.NesterovLookAhead(0.9), rate["middle"]),
-        Entry("Adagrad", rules.Adagrad(), rate["middle"]),
-        Entry("Adadelta", rules.Adadelta(), Space(lr=Log(1e-2, 100.0))),
-        Entry("RMSprop", rules.RMSprop(), rate["small"]),
-        Entry("RMSpropMomentum", rules.RMSpropMomentum(), rate["small"]),
-        Entry("RMSpropCentred", rules.RMSpropCentred(), rate["small"]),
-        Entry("RMSpropCentredMomentum", rules.RMSpropCentredMomentum(), rate["small"]),
-        Entry("Adam", adam, rate["small"]),
-        Entry("Adam, constant rate", adam, rate["small"], constant),
-        Entry("Adam, beta2 tuned", adam, Space(lr=_SMALL, beta2=_BETA2)),
-        Entry("Adam, no bias correction", rules.Adam(bias_correction=False), rate["small"]),
-        Entry("AMSGrad", rules.AMSGrad(), rate["small"]),
-        Entry("AdaMax", rules.AdaMax(), rate["small"]),
-        Entry("NAdam", rules.NAdam(), rate["small"]),
-        Entry("RAdam", rules.RAdam(), rate["small"]),
-        Entry("Lion", rules.Lion(), Space(lr=Log(1e-6, 0.03))),
-        Entry("Adafactor", rules.Adafactor(), rate["small"]),
-        Entry("LARS", rules.LARS(), Space(lr=Log(1e-1, 1000.0))),
-        Entry("LAMB", rules.LAMB(), rate["middle"]),
-        Entry("Muon", rules.Muon(), rate["middle"]),
-        Entry("ScheduleFreeSGD", rules.ScheduleFreeSGD(), rate["large"], constant),
-        Entry("ScheduleFreeAdamW", rules.ScheduleFreeAdamW(), rate["small"], constant),
-        Entry("LookAhead(Adam)", rules.LookAhead(adam), rate["small"]),
-        Entry("ClipNorm(Momentum)", rules.ClipNorm(momentum, 1.0), rate["middle"]),
-        Entry("AdaptiveClip(Momentum)", rules.AdaptiveClip(momentum), rate["middle"]),
-        Entry("GradientNoise(Momentum)", rules.GradientNoise(momentum), rate["middle"]),
+        Entry("SGD", rules.SGD(), large),
+        Entry("SGD, constant rate", rules.SGD(), large, constant),
+        Entry("Momentum", momentum, middle),
+        Entry("Momentum, tuned", momentum, Space(lr=_RATES["middle"], momentum=_MOMENTA)),
+        Entry("Nesterov", rules.Nesterov(0.9), middle),
+        Entry("NesterovLookAhead", rules.NesterovLookAhead(0.9), middle),
+        Entry("Adagrad", rules.Adagrad(), middle),
+        Entry("Adadelta", rules.Adadelta(), huge),
+        Entry("RMSprop", rules.RMSprop(), small),
+        Entry("RMSpropMomentum", rules.RMSpropMomentum(), small),
+        Entry("RMSpropCentred", rules.RMSpropCentred(), small),
+        Entry("RMSpropCentredMomentum", rules.RMSpropCentredMomentum(), small),
+        Entry("Adam", adam, middle),
+        Entry("Adam, constant rate", adam, middle, constant),
+        Entry("Adam, beta2 tuned", adam, Space(lr=_RATES["middle"], beta2=_BETA2)),
+        Entry("Adam, no bias correction", rules.Adam(bias_correction=False), small),
+        Entry("AMSGrad", rules.AMSGrad(), small),
+        Entry("AdaMax", rules.AdaMax(), middle),
+        Entry("NAdam", rules.NAdam(), middle),
+        Entry("RAdam", rules.RAdam(), large),
+        Entry("Lion", rules.Lion(), small),
+        Entry("Adafactor", rules.Adafactor(), large),
+        Entry("LARS", rules.LARS(), huge),
+        Entry("LAMB", rules.LAMB(), middle),
+        Entry("Muon", rules.Muon(), middle),
+        Entry("ScheduleFreeSGD", rules.ScheduleFreeSGD(), large, constant),
+        Entry("ScheduleFreeAdamW", rules.ScheduleFreeAdamW(), middle, constant),
+        Entry("LookAhead(Adam)", rules.LookAhead(adam), middle),
+        Entry("ClipNorm(Momentum)", rules.ClipNorm(momentum, 1.0), middle),
+        Entry("AdaptiveClip(Momentum)", rules.AdaptiveClip(momentum), large),
+        Entry("GradientNoise(Momentum)", rules.GradientNoise(momentum), middle),
         Entry("L-BFGS", rules.LBFGS(), Space(lr=Uniform(0.5, 1.5)), constant),
     ]
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from ..training.divergence import DivergenceError
 from ..training.trainer import Trainer
 from .curves import Curve
 
+Part = Literal["validation", "test"]
+_SPENT = "the gradient evaluations of the problem are spent"
+
 
 class _Counting(Trainer):
     """A run that counts its training passes. ``Net.step`` does not: all passes of a line search are one step."""
@@ -36,10 +39,11 @@ class _Counting(Trainer):
 
 
 class _Measure(Callback):
-    """Evaluate the net on held-out data at every n-th step, whatever the rule."""
+    """Evaluate the net at every n-th step, whatever the rule, until ``budget`` gradient evaluations are spent."""
 
-    def __init__(self, data: Data, every: int, points: int) -> None:
-        self._data, self._every, self.taken = data, every, 0
+    def __init__(self, data: Data, every: int, budget: int) -> None:
+        self._data, self._every, self._budget, self.taken = data, every, budget, 0
+        points = budget // every
         self.evaluations, self.losses = np.full(points, math.inf), np.full(points, math.inf)
         self.accuracies = np.full(points, math.nan)
 
@@ -49,12 +53,23 @@ class _Measure(Callback):
     def on_step(self, trainer: Run, record: Record) -> None:
         if record.step % self._every:
             return
+        spent = record.step + getattr(trainer, "extra", 0)
+        if spent > self._budget:
+            trainer.stop(_SPENT)
+            return
         with trainer.optimizer.evaluating():
             found = trainer.net.evaluate(*self._data)
         i, self.taken = self.taken, self.taken + 1
-        self.evaluations[i] = record.step + getattr(trainer, "extra", 0)
+        self.evaluations[i] = spent
         self.losses[i] = found["data_loss"]
         self.accuracies[i] = found.get("accuracy", math.nan)
+
+    def on_end(self, trainer: Run) -> None:
+        if trainer.history.stopped == _SPENT and self.taken:
+            # A line search has spent the budget in fewer steps: the run ends with what it had reached by then.
+            self.evaluations[self.taken :] = self._budget
+            for values in (self.losses, self.accuracies):
+                values[self.taken :] = values[self.taken - 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +83,12 @@ class Problem:
         batch: samples per batch.
         steps: steps of a run.
         every: steps between two measurements. The last step must be one of them.
-        held_out: data (x, y) to measure on; None for the training data.
+        validation: data (x, y) on which trials are chosen; None for the training data.
+        test: data (x, y) on which chosen trials are reported; None for those of ``validation``.
         loss: loss of the network.
         l2: strength of the penalty on the weights. It is not part of the measured loss.
-        target: loss to reach on the held-out data; None for none.
+        target: loss to reach on the test data; None for none.
+        validation_target: loss to reach on the validation data, by which trials are chosen; None for ``target``.
         dtype: precision of the network.
     """
 
@@ -81,10 +98,12 @@ class Problem:
     batch: int
     steps: int
     every: int
-    held_out: Data | None = None
+    validation: Data | None = None
+    test: Data | None = None
     loss: Loss = field(default_factory=SoftmaxCrossEntropy)
     l2: float = 0.0
     target: float | None = None
+    validation_target: float | None = None
     dtype: Any = np.float32
 
     def __post_init__(self) -> None:
@@ -98,20 +117,32 @@ class Problem:
         return self.steps // self.every
 
     def digest(self) -> str:
-        """Return a text that differs for problems of which any run may differ. The target is not part of it."""
+        """Return a text that differs for problems of which any run may differ. Targets are not part of it."""
         return self._digest
 
     @cached_property
     def _digest(self) -> str:  # once, since each run has it in its key
-        arrays = [*self.data, *(self.held_out or ())]
-        crcs = [f"{a.dtype} {a.shape} {zlib.crc32(np.ascontiguousarray(a).data):08x}" for a in map(np.asarray, arrays)]
+        crcs = [" ".join(map(_crc, part)) if part else "none" for part in (self.data, self.validation, self.test)]
         parts = (tuple(self.layers), self.batch, self.steps, self.every, self.loss, self.l2, np.dtype(self.dtype).name)
         return digest_of(repr(parts), *crcs)
 
-    def run(self, rule: Rule, lr: float | Schedule, seed: int) -> Curve:
-        """Train once and return the measurements. Weights and order of the batches depend on the seed alone."""
+    def takes(self, rule: Rule) -> bool:
+        """Return whether the rule can run here. One that searches along a line needs batches of all samples."""
+        return not rule.searches or self.batch >= len(self.data[0])
+
+    def measured_on(self, part: Part) -> Data:
+        """Return the data on which a run is measured."""
+        validation = self.validation or self.data
+        return self.test or validation if part == "test" else validation
+
+    def run(self, rule: Rule, lr: float | Schedule, seed: int, part: Part = "test") -> Curve:
+        """Train once and return the measurements on one part of the data.
+
+        Weights and order of the batches depend on the seed alone. A run ends after ``steps`` gradient evaluations, in
+        fewer steps if the rule searches along a line.
+        """
         net = Net(tuple(self.layers), self.data[0].shape[1:], self.loss, l2=self.l2, dtype=self.dtype, seed=seed)
-        measure = _Measure(self.held_out or self.data, self.every, self.points)
+        measure = _Measure(self.measured_on(part), self.every, self.steps)
         trainer = _Counting(
             net, self.data, rule=rule, lr=lr, batch_size=self.batch, steps=self.steps, seed=seed, callbacks=[measure]
         )
@@ -142,7 +173,7 @@ class Surface:
     Args:
         name: name, which is unique among the problems of a benchmark.
         landscape: the function, from ``minnet.landscapes``.
-        steps, every, target: as for ``Problem``. The loss is the value above the minimum.
+        steps, every, target, validation_target: as for ``Problem``. The loss is the value above the minimum.
     """
 
     name: str
@@ -150,6 +181,7 @@ class Surface:
     steps: int
     every: int
     target: float | None = None
+    validation_target: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "every"):
@@ -162,11 +194,15 @@ class Surface:
         return self.steps // self.every
 
     def digest(self) -> str:
-        """Return a text that differs for problems of which any run may differ. The target is not part of it."""
+        """Return a text that differs for problems of which any run may differ. Targets are not part of it."""
         return digest_of(repr((self.landscape, self.steps, self.every)))
 
-    def run(self, rule: Rule, lr: float | Schedule, seed: int) -> Curve:
-        """Descend once and return the measurements."""
+    def takes(self, rule: Rule) -> bool:
+        """Return whether the rule can run here. One that searches along a line cannot."""
+        return not rule.searches
+
+    def run(self, rule: Rule, lr: float | Schedule, seed: int, part: Part = "test") -> Curve:
+        """Descend once and return the measurements, which are the same for both parts."""
         if rule.searches:
             raise ValueError(f"Surface {self.name}: expected a rule that evaluates one gradient per step; got {rule}")
         start = np.array(self.landscape.starts[0])
@@ -184,10 +220,20 @@ class Surface:
 AnyProblem = Problem | Surface
 
 
+def goal(problem: AnyProblem) -> float | None:
+    """Return the loss to reach on the data on which trials are chosen."""
+    return problem.target if problem.validation_target is None else problem.validation_target
+
+
 def check_length(name: str, steps: int, every: int) -> None:
     """Raise ValueError unless the last step of a run is measured."""
     if steps % every:
         raise ValueError(f"Problem {name}: expected steps to be a multiple of every; got {steps} and {every}")
+
+
+def _crc(values: Any) -> str:
+    array = np.asarray(values)
+    return f"{array.dtype} {array.shape} {zlib.crc32(np.ascontiguousarray(array).data):08x}"
 
 
 def digest_of(*texts: str) -> str:

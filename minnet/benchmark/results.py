@@ -1,10 +1,12 @@
 """The result of a benchmark: a table, curves and what is wrong with the runs, for these problems and seeds."""
 
 import math
+import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from ..storage.files import write_whole
 from . import scores
 from .curves import Curve
 from .entries import Entry
+from .overhead import overhead
 from .page import page
-from .problems import AnyProblem
+from .problems import AnyProblem, goal
 from .protocol import Protocol
 from .tables import ResultTable
 
@@ -177,7 +180,7 @@ class Result:
             "loss high": high,
             "loss verdict": "reference" if same else scores.judged(finals, other.finals),
             "accuracy": math.nan if np.isnan(accuracies).all() else float(np.median(accuracies)),
-            "hyper-parameters": ", ".join(f"{name}={value:.3g}" for name, value in cell.config.items()),
+            "hyper-parameters": _settings(cell.config),
             "remark": cell.remark(),
         }
 
@@ -198,12 +201,7 @@ class Result:
             ):
                 for verdict in (scores.BETTER, scores.NOT_TOLD_APART, scores.WORSE):
                     row[f"{kind} {verdict}"] = "reference" if name == to else verdicts.count(verdict)
-            row["reach in 2x"] = float(share[name][1])
-            row["reach in 4x"] = float(share[name][2])
-            seconds = [np.median([c.seconds for c in cell.reported]) for cell, _ in pairs]
-            against = [np.median([c.seconds for c in other.reported]) for _, other in pairs]
-            kept = [a / b for a, b in zip(seconds, against, strict=True) if a > 0 and b > 0]
-            row["run time"] = float(np.median(kept)) if kept else math.nan
+            row["reach in 2x"], row["reach in 4x"] = (round(float(value), 3) for value in share[name][1:])
             rows.append(row)
         return ResultTable(sorted(rows, key=lambda row: (-row["reach in 2x"], -row["reach in 4x"])))
 
@@ -276,16 +274,21 @@ class Result:
         known = {(problem.name, entry.name) for problem in self.problems for entry in self.entries}
         versions = {row.outcome.where.get("version") for row in self.rows if row.key in self.expected}
         seen: dict[str, str] = {}
+        stale: Counter[tuple[str, str, str]] = Counter()
         for row in self.rows:
             place = _place(row)
             of_these = (row.columns.get("problem"), row.columns.get("entry")) in known
             if of_these and row.key not in self.expected:
                 version = row.outcome.where.get("version")
-                why = f"minnet {version}" if version not in versions else "another digest, budget or seed"
-                found.append(Notice("stale", f"{place}: of {why}; it is not used and may be deleted"))
+                why = f"minnet {version}" if version not in versions else "another digest, budget, seed or target"
+                stale[row.columns["problem"], row.columns["entry"], why] += 1
             if place in seen and seen[place] != row.key:
                 found.append(Notice("duplicate", f"{place}: stored under two keys; only one of them is used"))
             seen[place] = row.key
+        found += [
+            Notice("stale", f"{problem}, {name}: {number} runs of {why}; they are not used and may be deleted")
+            for (problem, name, why), number in stale.items()
+        ]
         for (problem, name), cell in self.cells.items():
             for seed, curve in zip(self.protocol.reporting, cell.reported, strict=True):
                 if curve.status != "failed" and not math.isfinite(curve.losses[-1]):
@@ -299,6 +302,24 @@ class Result:
             if len(values) > 1:
                 found.append(Notice("mixed", f"runs of different {column}: {sorted(map(str, values))}"))
         return found
+
+    def overhead(self, rounds: int = 7) -> ResultTable:
+        """Measure, now and on this machine, the time of a step of each rule over that of SGD; see ``overhead``."""
+        return overhead(self.problems, self.entries, rounds)
+
+    def runs(self) -> ResultTable:
+        """Return one row for each run, on validation data for trials and on test data for the chosen one.
+
+        ``time`` is the number of gradient evaluations to the target of this part of the data.
+        """
+        rows = []
+        for (problem, name), cell in self.cells.items():
+            for config, curves in zip(cell.configs, cell.tried, strict=True):
+                for seed, curve in zip(self.protocol.choosing, curves, strict=True):
+                    rows.append(_run_row(problem, name, "validation", config, seed, curve, cell.problem))
+            for seed, curve in zip(self.protocol.reporting, cell.reported, strict=True):
+                rows.append(_run_row(problem, name, "test", cell.config, seed, curve, cell.problem))
+        return ResultTable(rows)
 
     def to_csv(self) -> str:
         """Return all measurements of the runs that are reported, one row each, as the text of a CSV file."""
@@ -323,24 +344,34 @@ class Result:
         """Return what was run, where and at which cost."""
         mine = [row for row in self.rows if row.key in self.expected]
         minutes = sum(row.outcome.seconds for row in mine) / 60
-        machines = sorted({str(row.outcome.where.get("machine")) for row in mine})
-        p = self.protocol
+        p, where = self.protocol, [row.outcome.where for row in mine]
+        machines, threads, widths = (
+            ", ".join(sorted({str(place.get(name)) for place in where}))
+            for name in ("machine", "threads", "vector_bytes")
+        )
+        problems = ", ".join(f"{p.name} ({p.steps} steps)" for p in self.problems)
         return [
-            f"{len(self.problems)} problems, {len(self.entries)} rules; {p.tuning} trials each on seeds "
-            f"{list(p.choosing)}, reported on seeds {p.reporting[0]} to {p.reporting[-1]}",
-            f"{len(mine)} runs, {minutes:.1f} minutes of work; minnet {minnet_version()}, NumPy {np.__version__}; "
-            f"{', '.join(machines)}",
+            f"Problems: {problems}.",
+            f"Rules: {len(self.entries)}, each tuned by {p.tuning} trials of its own space, on seeds "
+            f"{_listed(p.choosing)} and validation data. The best trial is reported on seeds {_listed(p.reporting)} "
+            "and test data.",
+            f"Cost: {len(mine)} runs, {minutes:.1f} minutes of one core in all.",
+            f"Machine: {machines}; threads of a run: {threads}; bytes of a vector register: {widths}.",
+            f"Versions: minnet {minnet_version()}, NumPy {np.__version__}, Numba {version('numba')}, Python "
+            f"{platform.python_version()}.",
         ]
 
-    def report(self, path: str | Path, reference: str | None = None) -> None:
-        """Write one HTML page with tables and figures, and two CSV files beside it.
+    def report(self, path: str | Path, reference: str | None = None, *, overhead: ResultTable | None = None) -> None:
+        """Write one HTML page with tables and figures, and CSV files beside it.
 
         The page is complete in itself. A path that ends in ``.md`` gets the tables in Markdown, without figures.
-        ``NAME.csv`` has the table, and ``NAME.curves.csv`` all measurements.
+        ``NAME.csv`` has the table, ``NAME.runs.csv`` one row for each run, and ``NAME.curves.csv`` all measurements of
+        the runs that are reported.
 
         Args:
             path: path of the page.
             reference: name of the entry to compare with, see ``reference``.
+            overhead: what ``Result.overhead`` returned, to be shown too; None for none.
 
         Raises:
             FileNotFoundError: the folder does not exist.
@@ -348,12 +379,40 @@ class Result:
         path = Path(path)
         if path.suffix == ".md":
             tables = [self.statements(reference), self.table(reference), self.sensitivity()]
+            tables += [] if overhead is None else [overhead]
             texts = ["# Update rules compared\n", *(f"{line}\n" for line in self.words())]
             write_whole(path, "\n".join([*texts, *(table.to_markdown() for table in tables)]))
         else:
-            write_whole(path, page(self, self.reference(reference)))
+            write_whole(path, page(self, self.reference(reference), overhead))
         write_whole(path.with_suffix(".csv"), self.table(reference).to_csv())
+        write_whole(path.with_suffix(".runs.csv"), self.runs().to_csv())
         write_whole(path.with_suffix(".curves.csv"), self.to_csv())
+
+
+def _run_row(
+    problem: str, name: str, part: str, config: Config, seed: int, curve: Curve, of: AnyProblem
+) -> dict[str, Any]:
+    target = of.target if part == "test" else goal(of)
+    time = math.inf if target is None else scores.time_to_target(curve.evaluations, curve.losses, target, of.steps)
+    return {
+        "problem": problem,
+        "rule": name,
+        "part": part,
+        **{"hyper-parameters": _settings(config), "seed": seed, "time": f"{time:g}", "loss": f"{curve.final:.6g}"},
+        "accuracy": f"{curve.accuracies[-1]:.4g}",
+        "status": curve.status,
+    }
+
+
+def _settings(config: Config) -> str:
+    return ", ".join(f"{name}={value:.3g}" for name, value in config.items())
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """Return seeds as text, with the ends only if all between are among them."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _place(row: Row) -> str:

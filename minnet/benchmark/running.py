@@ -7,11 +7,11 @@ from typing import Any
 
 from ..experiments.spaces import Config
 from ..experiments.store import Store
-from ..experiments.units import DONE, Outcome, Unit, digest
+from ..experiments.units import DONE, Outcome, Shared, Unit, digest
 from ..experiments.workers import Engine
 from .curves import Curve
 from .entries import Entry
-from .problems import AnyProblem
+from .problems import AnyProblem, Part, goal
 from .protocol import Protocol
 from .results import Cell, Result
 from .scores import middle, time_to_target
@@ -21,28 +21,29 @@ SUBJECT = {"benchmark": 1}  # of the stores of all benchmarks, so that rules and
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a benchmark: an entry's trial on a problem with a seed."""
+    """One run of a benchmark: an entry's trial on a problem with a seed, measured on a part of the data."""
 
     problem: AnyProblem
     entry: Entry
     config: Config
     seed: int
+    part: Part
 
     def key(self) -> str:
         """Return the key under which the run is stored. Neither names nor targets decide what a run does."""
         rule, lr = self.entry.tuned(self.config, self.problem.steps)
-        return digest("benchmark", self.problem.digest(), rule, lr, self.seed)
+        return digest("benchmark", self.problem.digest(), rule, lr, self.seed, self.part)
 
     def unit(self) -> Unit:
         """Return the run as a unit of work."""
         rule, lr = self.entry.tuned(self.config, self.problem.steps)
         columns = {"problem": self.problem.name, "entry": self.entry.name, "seed": self.seed, **self.config}
-        return Unit(self.key(), train, (self.problem, rule, lr, self.seed), columns)
+        return Unit(self.key(), train, (Shared(self.problem.name), rule, lr, self.seed, self.part), columns)
 
 
-def train(problem: AnyProblem, rule: Any, lr: Any, seed: int) -> tuple[dict[str, Any], None]:
+def train(problem: AnyProblem, rule: Any, lr: Any, seed: int, part: Part) -> tuple[dict[str, Any], None]:
     """Run a rule on a problem; the work of a unit."""
-    return dict(vars(problem.run(rule, lr, seed))), None
+    return dict(vars(problem.run(rule, lr, seed, part))), None
 
 
 def run(
@@ -56,6 +57,8 @@ def run(
     progress: Callable[[Unit, Outcome], None] | None = None,
 ) -> Result:
     """Tune every entry on every problem, choose its best trial, and run that on the seeds for reporting.
+
+    Trials are chosen on the validation data of a problem, and the chosen one is reported on its test data.
 
     A run that raises an error, or that diverges, is a miss, and the others go on. What is in the store is not run
     again, so a benchmark that was interrupted is continued by the same call.
@@ -80,7 +83,8 @@ def run(
     configs = {entry.name: entry.trials(protocol.tuning, protocol.seed) for entry in entries}
     pairs = [(problem, entry) for problem in problems for entry in entries]
     path = None if store is None else Path(store)
-    with Store(path, SUBJECT) as opened, Engine(workers, executor) as engine:
+    shared = {problem.name: problem for problem in problems}
+    with Store(path, SUBJECT) as opened, Engine(workers, executor, shared=shared) as engine:
 
         def take(runs: Iterable[Job]) -> dict[Job, Curve]:
             by_key: dict[str, list[Job]] = {}
@@ -89,12 +93,17 @@ def run(
             taken = engine.run([alike[0].unit() for alike in by_key.values()], opened, progress)
             return {one: curve_of(one.problem, outcome) for unit, outcome in taken for one in by_key[unit.key]}
 
-        tuning = take(Job(p, e, c, s) for p, e in pairs for c in configs[e.name] for s in protocol.choosing)
-        tried = {
-            (p, e): [[tuning[Job(p, e, c, s)] for s in protocol.choosing] for c in configs[e.name]] for p, e in pairs
+        jobs = {
+            (p, e): [[Job(p, e, c, s, "validation") for s in protocol.choosing] for c in configs[e.name]]
+            for p, e in pairs
         }
+        tuning = take(one for trials in jobs.values() for runs in trials for one in runs)
+        tried = {pair: [[tuning[one] for one in runs] for runs in trials] for pair, trials in jobs.items()}
         best = {(p, e): min(range(protocol.tuning), key=lambda i: merit(tried[p, e][i], p)) for p, e in pairs}
-        last = {pair: [Job(*pair, configs[pair[1].name][best[pair]], s) for s in protocol.reporting] for pair in pairs}
+        last = {
+            pair: [Job(*pair, configs[pair[1].name][best[pair]], s, "test") for s in protocol.reporting]
+            for pair in pairs
+        }
         reported = take(one for runs in last.values() for one in runs)
         cells = {
             (p.name, e.name): Cell(p, e, configs[e.name], tried[p, e], best[p, e], [reported[r] for r in last[p, e]])
@@ -112,10 +121,9 @@ def curve_of(problem: AnyProblem, outcome: Outcome) -> Curve:
 
 
 def merit(curves: Sequence[Curve], problem: AnyProblem) -> tuple[float, float]:
-    """Return by what the best trial is chosen: the median time to the target, then the median final loss."""
+    """Return by what the best trial is chosen: median time to the validation target, then median final loss."""
     finals = middle([curve.final for curve in curves])
-    if problem.target is None:
+    target = goal(problem)
+    if target is None:
         return 0.0, finals
-    budget = float(problem.steps)
-    times = [time_to_target(c.evaluations, c.losses, problem.target, budget) for c in curves]
-    return middle(times), finals
+    return middle([time_to_target(c.evaluations, c.losses, target, float(problem.steps)) for c in curves]), finals

@@ -16,6 +16,8 @@ from ..optim.landscapes import Rosenbrock
 from .problems import AnyProblem, Problem, Surface
 from .targets import with_targets
 
+_Make = Callable[..., Problem]  # given name, layers and what differs between the problems on some data
+
 
 def quadratic(condition: float, *, noise: float = 0.0, batch: int = 64, steps: int = 200, every: int = 5) -> Problem:
     """Return a quadratic of ten variables whose Hessian has eigenvalues from 1 to ``condition``, in float64.
@@ -47,38 +49,40 @@ def quadratic(condition: float, *, noise: float = 0.0, batch: int = 64, steps: i
     )
 
 
-def _parts(data: Data, seed: int = 0) -> list[Data]:
-    return split(data, (0.7, 0.3), seed=seed, stratified=True)
+def _parts(data: Data) -> dict[str, Any]:
+    """Return arguments of ``Problem``: data to train on, to choose trials on, and to report on."""
+    train, validation, test = split(data, (0.6, 0.2, 0.2), seed=0, stratified=True)
+    return {"data": train, "validation": validation, "test": test}
 
 
-def _iris() -> list[Data]:
+def _iris() -> dict[str, Any]:
     x, y = datasets.iris()
     return _parts((((x - x.mean(axis=0)) / x.std(axis=0)).astype(np.float32), y))
 
 
-def _spirals() -> list[Data]:
+def _spirals() -> dict[str, Any]:
     x, y = datasets.spirals()
     return _parts((x.astype(np.float32), y))
 
 
-def _digits() -> list[Data]:
+def _digits() -> dict[str, Any]:
     x, y = datasets.digits()
     return _parts(((np.asarray(x, np.float32) / np.float32(np.max(x))).reshape(len(x), -1), y))
 
 
 def tiny() -> list[AnyProblem]:
     """Return problems of seconds: quadratics, Rosenbrock's valley, Iris and spirals."""
-    iris, arms = _iris(), _spirals()
+    iris: _Make = partial(Problem, **_iris(), batch=5, every=10)
+    arms: _Make = partial(Problem, **_spirals(), batch=30, every=20)
+    hidden = (nn.Dense(4), nn.ReLU(), nn.Dense(6), nn.ReLU())
     return [
         quadratic(10),
         quadratic(1000),
         quadratic(100, noise=0.1, batch=8),
         Surface("rosenbrock", Rosenbrock(), 500, 10),
-        Problem("iris_logreg", iris[0], (nn.Dense(3),), 5, 200, 10, iris[1], l2=1e-3),
-        Problem(
-            "iris_mlp", iris[0], (nn.Dense(4), nn.ReLU(), nn.Dense(6), nn.ReLU(), nn.Dense(3)), 5, 400, 10, iris[1]
-        ),
-        Problem("spirals", arms[0], (nn.Dense(50), nn.ReLU(), nn.Dense(3)), 30, 600, 20, arms[1], l2=1e-4),
+        iris("iris_logreg", layers=(nn.Dense(3),), steps=200, l2=1e-3),
+        iris("iris_mlp", layers=(*hidden, nn.Dense(3)), steps=400),
+        arms("spirals", layers=(nn.Dense(50), nn.ReLU(), nn.Dense(3)), steps=600, l2=1e-4),
     ]
 
 
@@ -100,16 +104,17 @@ def _convolutional(first: Any, second: Any) -> tuple[Any, ...]:
 
 def small() -> list[AnyProblem]:
     """Return problems of minutes: networks on the bundled digits."""
-    train, held_out = _digits()
-    he, make = initializers.HeNormal(), partial(Problem, data=train, held_out=held_out, batch=50, steps=300, every=10)
+    make: _Make = partial(Problem, **_digits(), batch=50, steps=300, every=15, l2=1e-4)
+    he = initializers.HeNormal()
     return [
-        make("digits_softmax", layers=(nn.Dense(10),), l2=1e-4),
-        make("digits_mlp", layers=(nn.Dense(100), nn.ReLU(), nn.Dense(10)), l2=1e-4),
-        make("digits_deep", layers=_deep(False), l2=1e-4),
-        make("digits_deep_bn", layers=_deep(True), l2=1e-4),
-        make("digits_cnn", layers=_convolutional(he, he), l2=1e-4),
+        make("digits_softmax", layers=(nn.Dense(10),)),
+        make("digits_mlp", layers=(nn.Dense(100), nn.ReLU(), nn.Dense(10))),
+        make("digits_deep", layers=_deep(False)),
+        make("digits_deep_bn", layers=_deep(True)),
+        make("digits_gru", layers=(nn.Reshape((8, 8)), nn.GRU(16, last=True), nn.Dense(10))),  # a row is a step
+        make("digits_cnn", layers=_convolutional(he, he)),
         # Filters a hundred times too small before weights that are too large: one rate does not suit both.
-        make("digits_cnn_scaled", layers=_convolutional(initializers.Normal(0.003), initializers.Normal(1.0)), l2=1e-4),
+        make("digits_cnn_scaled", layers=_convolutional(initializers.Normal(0.003), initializers.Normal(1.0))),
     ]
 
 
@@ -122,13 +127,15 @@ def classic(folder: str | Path) -> list[AnyProblem]:
     """
     place = Path(folder)
 
-    def read(reader: Callable[[Path], tuple[Data, Data]], name: str) -> list[Data]:
-        parts = reader(place / name if (place / name).is_dir() else place)
-        return [(np.asarray(x, np.float32) / 255, y) for x, y in parts]
+    def read(reader: Callable[[Path], tuple[Data, Data]], name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+        """A sixth of the training data is kept to choose trials on; the test data are those of the data set."""
+        (x, y), (test_x, test_y) = reader(place / name if (place / name).is_dir() else place)
+        x, test_x = (np.asarray(images, np.float32).reshape(-1, *shape) / 255 for images in (x, test_x))
+        train, validation = split((x, y), (5 / 6, 1 / 6), seed=0, stratified=True)
+        return {"data": train, "validation": validation, "test": (test_x, test_y)}
 
-    digits, images = read(datasets.mnist, "mnist"), read(datasets.cifar10, "cifar10")
-    flat = [(x.reshape(len(x), -1), y) for x, y in digits]
-    pixels = [(x.reshape(len(x), 28, 28, 1), y) for x, y in digits]
+    flat, pixels = (read(datasets.mnist, "mnist", shape) for shape in ((784,), (28, 28, 1)))
+    images = read(datasets.cifar10, "cifar10", (32, 32, 3))
     dense = (nn.Dense(1000), nn.ReLU(), nn.Dense(500), nn.ReLU(), nn.Dense(100), nn.ReLU(), nn.Dense(10))
     two = (
         *(nn.Conv2D(32, 5), nn.ReLU(), nn.MaxPool2D(2), nn.Conv2D(64, 5), nn.ReLU(), nn.MaxPool2D(2)),
@@ -139,12 +146,13 @@ def classic(folder: str | Path) -> list[AnyProblem]:
         *(nn.Conv2D(128, 3), nn.ReLU(), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(512), nn.ReLU(), nn.Dense(256)),
         *(nn.ReLU(), nn.Dense(10)),
     )
+    digits: _Make = partial(Problem, batch=128, steps=4600, every=230)
     return [
         quadratic(10000, noise=0.1, batch=8, steps=5000, every=100),
-        Problem("mnist_logreg", flat[0], (nn.Dense(10),), 128, 4600, 230, flat[1]),
-        Problem("mnist_mlp", flat[0], dense, 128, 4600, 230, flat[1]),
-        Problem("mnist_2c2d", pixels[0], two, 128, 4600, 230, pixels[1]),
-        Problem("cifar10_3c3d", images[0], three, 128, 7800, 390, images[1], l2=0.002),
+        digits("mnist_logreg", **flat, layers=(nn.Dense(10),)),
+        digits("mnist_mlp", **flat, layers=dense),
+        digits("mnist_2c2d", **pixels, layers=two),
+        Problem("cifar10_3c3d", **images, layers=three, batch=128, steps=7800, every=390, l2=0.002),
     ]
 
 
@@ -160,14 +168,16 @@ def _loaded(name: str, folder: str | None) -> tuple[AnyProblem, ...]:
     return tuple(known[name]())
 
 
-def problems(name: str, folder: str | Path | None = None) -> list[AnyProblem]:
-    """Return the problems of a set, with their frozen targets.
+def problems(name: str, folder: str | Path | None = None, *, targets: bool = True) -> list[AnyProblem]:
+    """Return the problems of a set.
 
     Args:
         name: ``"tiny"``, ``"small"`` or ``"classic"``.
         folder: folder with MNIST and CIFAR-10, for *classic*.
+        targets: whether the problems have their frozen targets.
 
     Raises:
         ValueError: for any other name, or a target that was frozen for other data.
     """
-    return with_targets(_loaded(name, None if folder is None else str(folder)))
+    found = _loaded(name, None if folder is None else str(folder))
+    return with_targets(found) if targets else list(found)

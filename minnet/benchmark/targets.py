@@ -1,7 +1,7 @@
 """The frozen targets: a file with the loss to reach on each problem, and where it comes from."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from .problems import AnyProblem
 from .scores import middle, target_of
 
 PATH = Path(__file__).with_name("targets.json")
-VERSION = 1
+VERSION = 2
 REFERENCES = ("Momentum", "Nesterov", "RMSprop", "Adam")  # a target is what three of these four reach
 
 
@@ -50,22 +50,51 @@ def with_targets(problems: Iterable[AnyProblem], path: Path = PATH) -> list[AnyP
                 f"{frozen['digest']}; got digest {problem.digest()}. Its data, layers or length have changed, so the "
                 "target means nothing: freeze it again, or give the problem another name"
             )
-        found.append(problem if frozen is None else replace(problem, target=frozen["target"]))
+        if frozen is not None:
+            problem = replace(problem, target=frozen["target"], validation_target=frozen["validation target"])
+        found.append(problem)
     return found
 
 
-def frozen(problem: AnyProblem, finals: Mapping[str, list[float]], protocol: str) -> dict[str, Any]:
-    """Return what the file keeps for a problem, given the final losses of the reference rules by seed."""
-    medians = {name: middle(values) for name, values in finals.items()}
+Finals = Mapping[str, Sequence[float]]
+
+
+def frozen(problem: AnyProblem, name: str, test: Finals, validation: Finals, protocol: str) -> dict[str, Any]:
+    """Return what the file keeps for a problem.
+
+    Args:
+        problem: the problem.
+        name: name of its set.
+        test, validation: final losses by seed of each reference rule, on both parts of the data.
+        protocol: how they were tuned.
+    """
+    medians = {rule: middle(values) for rule, values in test.items()}
+    chosen = {rule: middle(values) for rule, values in validation.items()}
     return {
+        "set": name,
         "digest": problem.digest(),
         "target": target_of(list(medians.values())),
-        "from": {"median final loss": medians, "protocol": protocol, "minnet": minnet_version()},
+        "validation target": target_of(list(chosen.values())),
+        "from": {
+            "median final loss": medians,
+            "median final loss on validation data": chosen,
+            "protocol": protocol,
+            "minnet": minnet_version(),
+        },
     }
 
 
+def set_of(problem: AnyProblem, path: Path = PATH) -> str | None:
+    """Return the name of the set that a problem is from, or None if it is of no set, or has no frozen target."""
+    known = read(path)["problems"].get(problem.name)
+    return known["set"] if known is not None and known["digest"] == problem.digest() else None
+
+
 def write(problems: Mapping[str, dict[str, Any]], path: Path = PATH) -> None:
-    """Write targets, beside those that the file has of other problems."""
-    before = read(path)["problems"] if path.exists() else {}
+    """Write targets, beside those that the file has of other problems, if it is of this version."""
+    try:
+        before = read(path)["problems"]
+    except (OSError, ValueError):
+        before = {}
     document = {"version": VERSION, "problems": {**before, **problems}}
     write_whole(path, json.dumps(document, indent=1, allow_nan=False) + "\n")

@@ -10,7 +10,7 @@ from .search import Grid, Halving, Random, Trial
 from .spaces import Choice, Config, Integer, Log, Range, Space, Uniform, When
 from .store import Row, Store, StoreError
 from .study import Study
-from .units import Outcome, Unit, attempt, digest
+from .units import Outcome, Shared, Unit, attempt, digest
 from .workers import Engine, run
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Range",
     "Report",
     "Row",
+    "Shared",
     "Space",
     "Store",
     "StoreError",

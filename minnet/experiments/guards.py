@@ -19,7 +19,7 @@ from .units import Unit
 _CURE = "Put it in a module, a .py file, and import it from there; or run with workers=0"
 
 
-def check_portable(units: Iterable[Unit]) -> None:
+def check_portable(units: Iterable[Unit], shared: Iterable[Any] = ()) -> None:
     """Raise errors for units that a process started by ``spawn`` could not run, which name the cure.
 
     Raises:
@@ -28,6 +28,7 @@ def check_portable(units: Iterable[Unit]) -> None:
         RuntimeError: the main program has no ``if __name__ == "__main__":`` around the call.
     """
     values = {id(value): value for unit in units for value in (unit.function, *unit.arguments)}
+    values |= {id(value): value for value in shared}
     for value in values.values():  # each once: units share functions and data
         if callable(value) and hasattr(value, "__qualname__"):
             _check_function(value)

@@ -12,14 +12,15 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 from ..kernels.threads import set_num_threads
-from .units import DIED, LATE, Outcome, Unit, attempt, failure
+from .units import DIED, LATE, Outcome, Unit, attempt, failure, filled
 
 # Read when a library is loaded, so they are set before a process starts: Numba, OpenMP (PyTorch), BLAS (NumPy).
 _THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -39,10 +40,11 @@ class Processes:
         most: largest number of processes.
         threads: number of threads of each.
         limit: most seconds that a unit may take; None for no limit.
+        shared: values that each process is given once, for units that ask for them by name.
     """
 
-    def __init__(self, most: int, threads: int, limit: float | None) -> None:
-        self._most, self._threads, self._limit = most, threads, limit
+    def __init__(self, most: int, threads: int, limit: float | None, shared: Mapping[str, Any]) -> None:
+        self._most, self._threads, self._limit, self._shared = most, threads, limit, shared
         self._workers: list[_Worker] = []
         self._lost_starts = 0
 
@@ -85,7 +87,7 @@ class Processes:
         if not self._workers:
             atexit.register(self.close)  # runs before multiprocessing waits for its processes
         for _ in range(min(self._most, waiting + len(self._busy())) - len(self._workers)):
-            self._workers.append(_Worker(self._threads))
+            self._workers.append(_Worker(self._threads, self._shared))
 
     def _next(self) -> Iterator[tuple[Unit, Outcome]]:
         """Wait until a process says something, ends, or has taken too long."""
@@ -134,10 +136,11 @@ class Processes:
 class _Worker:
     """One process, its pipe, and the unit that it has."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, shared: Mapping[str, Any]) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would die in OpenMP
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, threads, os.getcwd()), name="minnet worker")
+        arguments = (theirs, threads, os.getcwd(), shared)
+        self.process = context.Process(target=_serve, args=arguments, name="minnet worker")
         with _few_threads(threads), _no_ctrl_c():
             self.process.start()
         theirs.close()
@@ -208,7 +211,7 @@ def _loaded(answer: bytes) -> Outcome:
 # In the process ----------------------------------------------------------------------------------------------
 
 
-def _serve(pipe: Connection, threads: int, folder: str) -> None:
+def _serve(pipe: Connection, threads: int, folder: str, shared: Mapping[str, Any]) -> None:
     """Run the units that come through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -217,16 +220,16 @@ def _serve(pipe: Connection, threads: int, folder: str) -> None:
     try:
         pipe.send_bytes(_READY)
         while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+            pipe.send_bytes(_answer(pipe.recv_bytes(), shared))
     except (EOFError, OSError):
         return
     except KeyboardInterrupt:  # a run that SIGTERM has ended
         os._exit(128 + signal.SIGTERM)
 
 
-def _answer(content: bytes) -> bytes:
+def _answer(content: bytes, shared: Mapping[str, Any]) -> bytes:
     try:
-        outcome = attempt(ForkingPickler.loads(content))
+        outcome = attempt(filled(ForkingPickler.loads(content), shared))
     except Exception as error:  # a module that this process cannot import
         outcome = failure(error)
     try:

@@ -35,7 +35,7 @@ class Unit:
         key: name under which the outcome is stored; see ``digest``.
         function: a function of a module, so that other processes can import it. It returns ``(result, state)``: a dict
             of numbers, texts and float arrays, and bytes or None.
-        arguments: its arguments, which can be pickled.
+        arguments: its arguments, which can be pickled; ``Shared(name)`` for one that the engine has.
         columns: numbers and texts that are stored beside the outcome, such as the configuration.
     """
 
@@ -43,6 +43,23 @@ class Unit:
     function: Callable[..., tuple[dict[str, Any], bytes | None]]
     arguments: tuple[Any, ...] = ()
     columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """An argument that many units share, such as data, which each worker process is given once.
+
+    Args:
+        name: its name in ``Engine(shared=...)``.
+    """
+
+    name: str
+
+
+def filled(unit: Unit, shared: Mapping[str, Any]) -> Unit:
+    """Return the unit with the shared values in the place of their names."""
+    values = (shared[a.name] if isinstance(a, Shared) else a for a in unit.arguments)
+    return dataclasses.replace(unit, arguments=tuple(values))
 
 
 @dataclass(frozen=True)

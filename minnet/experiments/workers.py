@@ -5,7 +5,7 @@ killed costs the unit that it had, and a coordinator that is killed takes its wo
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, Protocol, Self
 
@@ -13,7 +13,7 @@ from ..base import checks
 from .guards import check_portable
 from .processes import EngineError, Processes
 from .store import Store
-from .units import DIED, Outcome, Unit, attempt
+from .units import DIED, Outcome, Shared, Unit, attempt, filled
 
 Seen = Callable[[Unit, Outcome], None]
 
@@ -34,17 +34,25 @@ class Engine:
         executor: an object with ``submit``, whose workers may be on other machines; None for processes of this one.
         threads: number of threads of each process of ``workers``.
         limit: most seconds that a unit may take in a process of ``workers``; None for no limit.
+        shared: values by name that units ask for by ``Shared(name)``. A process of ``workers`` is given them once, when
+            it starts; an executor gets those of a unit with the unit.
 
     Raises:
         ValueError: ``limit`` without processes, which could not be kept.
     """
 
     def __init__(
-        self, workers: int = 0, executor: Executor | None = None, *, threads: int = 1, limit: float | None = None
+        self,
+        workers: int = 0,
+        executor: Executor | None = None,
+        *,
+        threads: int = 1,
+        limit: float | None = None,
+        shared: Mapping[str, Any] | None = None,
     ) -> None:
         self.workers = checks.count("Engine", "workers", workers, 0)
         self.threads = checks.count("Engine", "threads", threads)
-        self.executor, self.limit = executor, limit
+        self.executor, self.limit, self.shared = executor, limit, dict(shared or {})
         if executor is not None and not callable(getattr(executor, "submit", None)):
             raise TypeError(
                 f"Engine: expected an executor with submit, such as client.get_executor(pure=False) of Dask; got "
@@ -57,7 +65,7 @@ class Engine:
                     "Engine: expected workers=1 or more for a limit, which ends their processes; got "
                     f"limit={limit} with {'an executor' if executor is not None else 'workers=0'}"
                 )
-        self._processes = Processes(self.workers, self.threads, limit)
+        self._processes = Processes(self.workers, self.threads, limit, self.shared)
 
     def __enter__(self) -> Self:
         return self
@@ -77,14 +85,21 @@ class Engine:
             seen: called with each unit and its outcome.
 
         Raises:
+            ValueError: a unit asks for a shared value that there is not; before anything starts.
             TypeError, RuntimeError: a function or an argument cannot be sent to a process, or the main program cannot
                 be started again by one; before anything starts.
             StoreError: an outcome cannot be stored; from the iterator.
             EngineError: the executor is broken, or processes end as they start; from the iterator.
         """
         units = list(units)
+        asked = {a.name for unit in units for a in unit.arguments if isinstance(a, Shared)}
+        if unknown := sorted(asked - set(self.shared)):
+            raise ValueError(
+                f"Engine: expected units that ask for shared values among {sorted(self.shared)}; got {unknown}. Give "
+                "them by Engine(shared={...})"
+            )
         if self.workers and self.executor is None:
-            check_portable(units)
+            check_portable(units, self.shared.values())
         return self._run(units, store, seen)
 
     def _run(self, units: list[Unit], store: Store, seen: Seen | None) -> Iterator[tuple[Unit, Outcome]]:
@@ -98,7 +113,7 @@ class Engine:
                 seen(unit, stored)
             yield unit, stored
         first = [alike[0] for alike in to_do.values()]
-        outcomes = self._twice(first) if self.workers or self.executor is not None else _one_by_one(first)
+        outcomes = self._twice(first) if self.workers or self.executor is not None else self._one_by_one(first)
         for unit, outcome in outcomes:
             store.put(unit, outcome)
             for alike in to_do[unit.key]:
@@ -142,12 +157,16 @@ class Engine:
     def _submit(self, unit: Unit) -> Future:
         assert self.executor is not None
         try:
-            return self.executor.submit(_attempt_elsewhere, unit)
+            return self.executor.submit(_attempt_elsewhere, filled(unit, self.shared))
         except RuntimeError as error:  # BrokenExecutor is one
             raise EngineError(
                 f"Engine: expected an engine that takes units; got {type(error).__name__}: {error}. What was done is "
                 "stored: run the study again, with workers=... or another executor"
             ) from error
+
+    def _one_by_one(self, units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+        for unit in units:
+            yield unit, attempt(filled(unit, self.shared))
 
     def _size(self) -> int:
         """The number of workers; asked each time, since workers on other machines come and go."""
@@ -180,11 +199,6 @@ def run(
             yield from found
 
     return outcomes()
-
-
-def _one_by_one(units: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
-    for unit in units:
-        yield unit, attempt(unit)
 
 
 def _attempt_elsewhere(unit: Unit) -> Outcome:

@@ -1,46 +1,25 @@
 """Runs of small benchmarks: what is known comes out, and what must not matter does not."""
 
 import math
-from dataclasses import dataclass, replace
-from typing import ClassVar
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import replace
 
+import killed_benchmark
 import numpy as np
 import pytest
+from figure_cases import only_a_mark
+from killed_benchmark import ADAM, MOMENTUM, NOISY, QUADRATIC, RATES, SGD, SHORT, Raises, Uphill
+from matplotlib.figure import Figure
 
 import minnet as mn
 from minnet import benchmark as b
 from minnet.benchmark import scores, targets
 from minnet.benchmark.__main__ import main
-
-QUADRATIC = replace(b.quadratic(10, steps=40, every=5), target=0.05)
-NOISY = replace(b.quadratic(10, noise=0.1, batch=8, steps=40, every=5), target=0.5)
-RATES = b.Space(lr=b.Log(1e-3, 0.3))
-SGD, MOMENTUM, ADAM = (
-    b.Entry(rule.__class__.__name__, rule, RATES) for rule in (mn.SGD(), mn.Momentum(0.9), mn.Adam())
-)
-SHORT = b.Protocol(tuning=4, choosing=(0,), reporting=range(100, 106))
-
-
-@dataclass(frozen=True)
-class Uphill(mn.Rule):
-    """Momentum with the wrong sign of its moment, in plain NumPy."""
-
-    slots: ClassVar[tuple[str, ...]] = ("mean",)
-
-    def apply(self, params, grads, state, *, lr, t, decay):
-        (mean,) = state
-        mean *= 0.9
-        mean -= grads
-        params -= lr * mean
-
-
-@dataclass(frozen=True)
-class Raises(mn.Rule):
-    """A rule with an error that comes in mid-run."""
-
-    def apply(self, params, grads, state, *, lr, t, decay):
-        if t == 20:
-            raise OSError("the disk of this rule is full")
+from minnet.benchmark.page import command
+from minnet.experiments import Store
 
 
 def same(one, two):
@@ -69,29 +48,30 @@ def test_leaving_an_entrant_out_changes_no_figure_of_the_others(whole):
     assert all(repr(kept[row["problem"], row["rule"]]) == repr(row) for row in fewer.table().rows)
 
 
-def test_an_interrupted_benchmark_goes_on_and_equals_a_whole_one(whole, tmp_path):
-    class KilledError(BaseException):
-        pass
-
-    done = []
-
-    def kill(unit, outcome):
-        done.append(unit.key)
-        if len(done) == 15:
-            raise KilledError
-
-    again = {"store": tmp_path / "runs.db"}
-    with pytest.raises(KilledError):
-        b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, progress=kill, **again)
-    resumed = b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, **again)
-    assert all(same(cell, whole.cells[place]) for place, cell in resumed.cells.items())
+def test_a_benchmark_that_is_killed_goes_on_and_equals_a_whole_one(whole, tmp_path):
+    store = tmp_path / "runs.db"
+    killed = subprocess.run([sys.executable, killed_benchmark.__file__, store], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(Store.reading(store)[1]) == 15
+    resumed = b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, store=store)
     assert len(resumed.rows) == len(whole.rows) == 2 * 3 * (4 + 6)
+    assert all(same(cell, whole.cells[place]) for place, cell in resumed.cells.items())
     assert resumed.check() == []
 
 
 def test_two_workers_give_the_same_bits(whole):
     workers = b.run([QUADRATIC, NOISY], [SGD, MOMENTUM, ADAM], SHORT, workers=2)
     assert all(same(cell, whole.cells[place]) for place, cell in workers.cells.items())
+
+
+def test_dask_gives_the_same_bits(whole):
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed")
+    with (
+        distributed.Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client,
+        client.get_executor(pure=False) as executor,
+    ):
+        found = b.run([QUADRATIC], [SGD, MOMENTUM, ADAM], SHORT, executor=executor)
+    assert all(same(cell, whole.cells[place]) for place, cell in found.cells.items())
 
 
 def test_a_rule_under_two_names_is_not_told_apart():
@@ -102,7 +82,7 @@ def test_a_rule_under_two_names_is_not_told_apart():
 
 
 def test_a_rule_on_other_seeds_is_not_told_apart_in_ninety_five_of_a_hundred_draws():
-    finals = np.array([NOISY.run(mn.Momentum(0.5), 0.02, seed).final for seed in range(200)])
+    finals = np.array([NOISY.run(mn.Momentum(0.5), 0.02, seed).final for seed in range(100)])
     rng = np.random.default_rng(0)
     apart = 0
     for _ in range(100):
@@ -158,10 +138,42 @@ def test_adam_without_bias_correction_blows_up_early():
     assert without.max() == without[0] > 3 * start
 
 
-def test_gradient_evaluations_of_a_line_search_are_counted():
-    curve = QUADRATIC.run(mn.LBFGS(), 1.0, 0)
-    assert curve.evaluations[-1] > QUADRATIC.steps
-    assert QUADRATIC.run(mn.SGD(), 0.01, 0).evaluations.tolist() == list(range(5, 41, 5))
+def test_gradient_evaluations_of_a_line_search_are_counted_and_end_the_run():
+    one = replace(b.quadratic(10, steps=40, every=1), target=1e-3)
+    counted = []
+
+    class Counting(mn.losses.SquaredError):
+        def apply(self, *arguments):
+            counted.append(1)
+            return super().apply(*arguments)
+
+    curve = replace(one, loss=Counting()).run(mn.LBFGS(), 1.0, 0)
+    passes = sum(counted) - len(set(curve.evaluations))  # each measurement is a pass too
+    assert curve.evaluations[0] > 1
+    assert (np.diff(curve.evaluations) >= 0).all()
+    assert curve.evaluations[-1] == one.steps <= passes < one.steps + 25  # the step that spends the budget is taken
+    assert curve.losses[-1] == curve.losses[np.isfinite(curve.losses)].min() < 1e-9
+    assert one.run(mn.SGD(), 0.01, 0).evaluations.tolist() == list(range(1, 41))
+    assert not NOISY.takes(mn.LBFGS())
+    assert QUADRATIC.takes(mn.LBFGS())
+
+
+def test_a_curve_is_read_at_other_times_than_it_was_measured_at():
+    curve = b.Curve(np.array([3.0, 5.0, 9.0]), np.array([4.0, 2.0, 1.0]), np.full(3, math.nan), 0.0)
+    assert curve.at(np.array([2.0, 3.0, 4.0, 8.0, 10.0])).tolist() == [math.inf, 4, 4, 2, 1]
+
+
+def test_trials_are_chosen_on_validation_data_and_reported_on_test_data():
+    x, y = QUADRATIC.data
+    # On the test data every run is bad, and large rates are best on the validation data.
+    apart = replace(QUADRATIC, validation=(x, y), test=(x, y + 10), target=1.0, validation_target=0.05)
+    cell = b.run([apart], [SGD], SHORT).cells[apart.name, "SGD"]
+    same_training = b.run([QUADRATIC], [SGD], SHORT).cells[QUADRATIC.name, "SGD"]
+    assert cell.best == same_training.best
+    assert (cell.trial_scores == same_training.trial_scores).all()
+    assert (cell.finals > 50).all()
+    assert (cell.times == math.inf).all()
+    assert QUADRATIC.run(mn.SGD(), 0.1, 0, "validation").final == apart.run(mn.SGD(), 0.1, 0, "validation").final
 
 
 def test_rosenbrock_starts_elsewhere_for_each_seed():
@@ -177,9 +189,10 @@ def test_stale_runs_are_found(tmp_path):
     store = tmp_path / "runs.db"
     b.run([QUADRATIC], [SGD], once, store=store)
     changed = b.run([replace(QUADRATIC, batch=32)], [SGD], once, store=store)
-    kinds = [finding.kind for finding in changed.check()]
-    assert kinds.count("stale") == 3
-    assert "duplicate" in kinds
+    found = changed.check()
+    (stale,) = (finding.text for finding in found if finding.kind == "stale")
+    assert stale.startswith(f"{QUADRATIC.name}, SGD: 3 runs of another digest")
+    assert "duplicate" in {finding.kind for finding in found}
 
 
 def test_a_divergence_is_named_with_its_seed():
@@ -228,14 +241,17 @@ def test_entries_and_names_that_are_refused():
 def test_targets_of_another_version_or_of_other_data_are_refused(tmp_path):
     path = tmp_path / "targets.json"
     finals = {name: [loss] for name, loss in zip(targets.REFERENCES, (1.0, 2.0, 3.0, 4.0), strict=True)}
-    targets.write({QUADRATIC.name: targets.frozen(QUADRATIC, finals, "protocol")}, path)
+    double = {name: [2 * loss for loss in losses] for name, losses in finals.items()}
+    targets.write({QUADRATIC.name: targets.frozen(QUADRATIC, "own", finals, double, "protocol")}, path)
     (problem,) = targets.with_targets([QUADRATIC], path)
-    assert problem.target == pytest.approx(3.15)
+    assert (problem.target, problem.validation_target) == (pytest.approx(3.15), pytest.approx(6.3))
+    assert targets.set_of(QUADRATIC, path) == "own"
     x, y = QUADRATIC.data
     with pytest.raises(ValueError, match="have changed"):
         targets.with_targets([replace(QUADRATIC, data=(x, y + 1e-9))], path)
-    path.write_text('{"version": 2, "problems": {}}')
-    with pytest.raises(ValueError, match="expected targets of version 1"):
+    assert targets.set_of(replace(QUADRATIC, data=(x, y + 1e-9)), path) is None
+    path.write_text('{"version": 1, "problems": {}}')
+    with pytest.raises(ValueError, match="expected targets of version 2"):
         targets.with_targets([QUADRATIC], path)
     path.write_text("{")
     with pytest.raises(ValueError, match="expected targets as JSON"):
@@ -252,14 +268,21 @@ def test_published_entries_have_names_of_their_own_and_draw_within_their_spaces(
         entry.tuned(trials[0], 100)
 
 
-def test_the_page_and_its_tables(whole, tmp_path):
-    whole.report(tmp_path / "rules.html")
+def test_the_page_and_its_tables(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", only_a_mark)  # tests of plots draw this kind of figure
+    overhead = whole.overhead(rounds=1)
+    whole.report(tmp_path / "rules.html", overhead=overhead)
     text = (tmp_path / "rules.html").read_text(encoding="utf-8")
     assert "not told apart" in text
+    assert [row["rule"] for row in overhead.rows] == ["SGD", "Momentum", "Adam"]
+    assert all(name.split(" ")[0] in (QUADRATIC.name, NOISY.name) for name in list(overhead.rows[0])[1:])
+    assert "Time of a step" in text
+    assert "not minnet&#x27;s own" in text.replace("minnet's", "minnet&#x27;s")
     assert "data:image/png" in text
     assert "http" not in text.replace("http-equiv", "")
     assert (tmp_path / "rules.csv").read_text().count("\n") == 1 + 2 * 3
     assert (tmp_path / "rules.curves.csv").read_text().count("\n") == 1 + 2 * 3 * 6 * 8
+    assert (tmp_path / "rules.runs.csv").read_text().count("\n") == 1 + 2 * 3 * (4 + 6)
     whole.report(tmp_path / "rules.md")
     assert (tmp_path / "rules.md").read_text().count("| Momentum |") == 1 + 2 + 1
     with pytest.raises(ValueError, match="expected one of the entries SGD, Momentum, Adam"):
@@ -283,6 +306,30 @@ def test_the_command(capsys, tmp_path):
     assert main([*few, "--rules", "SGD", "Momentum", "--report", str(tmp_path / "page.html")]) == 0
     assert "not told apart" in capsys.readouterr().out
     assert (tmp_path / "page.html").exists()
+
+
+def test_the_command_on_the_page_reproduces_a_cell(capsys):
+    (problem,) = (p for p in b.problems("tiny") if p.name == "quadratic_exact_10")
+    result = b.run([problem], b.chosen(["SGD", "Momentum", "Adam"]), b.Protocol(2, (0,), (100,)))
+    _, option, code = shlex.split(command(result, problem, ["Adam", "Momentum"]))
+    assert option == "-c"
+    exec(code)  # what a shell would give to Python
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if "Adam" in line)
+    (expected,) = (line for line in repr(result.table()).splitlines() if "Adam" in line)
+    assert line.split() == expected.split()
+    assert command(b.run([QUADRATIC], [SGD], SHORT), QUADRATIC, ["SGD"]) is None
+
+
+def test_targets_are_frozen_though_those_of_the_file_are_of_other_data(monkeypatch, capsys):
+    written = {}
+    monkeypatch.setattr(targets, "write", written.update)
+    monkeypatch.setattr(targets, "with_targets", None)  # it would refuse the problem
+    few = ["--tuning", "2", "--choosing", "1", "--reporting", "1", "--problems", "quadratic_exact_10"]
+    assert main(["--freeze", *few]) == 0
+    assert written["quadratic_exact_10"]["set"] == "tiny"
+    finals = written["quadratic_exact_10"]["from"]["median final loss"]
+    assert written["quadratic_exact_10"]["target"] == pytest.approx(1.05 * sorted(finals.values())[2])
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])

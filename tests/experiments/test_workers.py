@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import units_of_work as work
 
-from minnet.experiments import Engine, EngineError, Store, StoreError, Unit, run
+from minnet.experiments import Engine, EngineError, Shared, Store, StoreError, Unit, run
 
 SHARED = Path(work.__file__).parent
 
@@ -48,6 +48,17 @@ def test_units_in_this_process_are_stored_and_not_run_again():
         again = list(run(units(5, work.square), store))
         assert [unit.columns["number"] for unit, _ in again] == [0, 1, 2, 3, 4]
         assert len(store.rows()) == 5
+
+
+def test_units_are_given_what_they_share():
+    given = [Unit(f"shared {i}", work.square, (Shared(name),)) for i, name in enumerate(("three", "four"))]
+    with ThreadPoolExecutor(1) as pool:
+        for options in ({}, {"executor": pool}):
+            with Engine(shared={"three": 3, "four": 4}, **options) as engine, Store(None, {}) as store:
+                found = {unit.key: outcome.result["figure"] for unit, outcome in engine.run(given, store)}
+                assert found == {"shared 0": 9, "shared 1": 16}
+    with Store(None, {}) as store, pytest.raises(ValueError, match=r"among \['three'\]; got \['four'\]"):
+        Engine(shared={"three": 3}).run(given, store)
 
 
 def test_units_with_the_same_key_run_once():
