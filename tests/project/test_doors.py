@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,12 @@ LATE_OUTSIDE = {
 }
 
 
+@cache
+def tree(path):
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 @dataclass(frozen=True)
 class Import:
     """One imported module: of minnet (``target`` without the package's name), or of another package."""
@@ -79,8 +86,8 @@ class Import:
     line: int
 
 
-def imports_of(module, source, is_package=False):
-    """All imports of a module's source, with relative ones resolved."""
+def imports_of(module, root, is_package=False):
+    """All imports of a module's syntax tree, with relative ones resolved."""
     found = []
 
     def add(name, node, late):
@@ -102,17 +109,17 @@ def imports_of(module, source, is_package=False):
                     # ``from ..base import checks`` imports a module, ``from .spec import Plan`` a name in one.
                     whole = f"{base}.{alias.name}".removeprefix("minnet.")
                     add(f"minnet.{whole}" if whole in MODULES else base, child, late)
-            else:
-                visit(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda))
+            elif not isinstance(child, ast.expr):  # no expression contains an import
+                visit(child, late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
-    visit(ast.parse(source), False)
+    visit(root, False)
     return found
 
 
-ALL_IMPORTS = {
-    name: imports_of(name, path.read_text(encoding="utf-8"), path.name == "__init__.py")
-    for name, path in MODULES.items()
-}
+@cache
+def all_imports():
+    """The imports of every module of the package."""
+    return {name: imports_of(name, tree(path), path.name == "__init__.py") for name, path in MODULES.items()}
 
 
 def room_of(module):
@@ -139,10 +146,10 @@ def faults(module, imports):
             yield f"{module}, line {i.line}: expected imports of {sorted(open_to)} only; got {got}"
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"minnet"}))
-def test_a_module_imports_only_what_its_room_may(module):
-    assert room_of(module) in DOORS, f"{module} has no row in the table of doors"
-    assert not list(faults(module, ALL_IMPORTS[module]))
+def test_a_module_imports_only_what_its_room_may():
+    modules = all_imports().keys() - {"minnet"}
+    assert [module for module in modules if room_of(module) not in DOORS] == [], "these have no row in the table"
+    assert [fault for module in sorted(modules) for fault in faults(module, all_imports()[module])] == []
 
 
 @pytest.mark.parametrize(
@@ -164,7 +171,7 @@ def test_a_module_imports_only_what_its_room_may(module):
     ],
 )
 def test_a_forbidden_door_would_be_seen(module, source):
-    assert list(faults(module, imports_of(module, source)))
+    assert list(faults(module, imports_of(module, ast.parse(source))))
 
 
 def circles(graph):
@@ -183,7 +190,7 @@ def with_packages(module, targets):
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    targets = {module: {i.target for i in imports if i.inside} for module, imports in ALL_IMPORTS.items()}
+    targets = {module: {i.target for i in imports if i.inside} for module, imports in all_imports().items()}
     assert circles({module: with_packages(module, names) for module, names in targets.items()}) == {}
 
 
@@ -224,9 +231,8 @@ def test_the_map_in_contributing_names_what_there_is():
         assert name in defined, f"{path} has no {name}"
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_other_packages_are_imported_only_where_they_are_used(module):
-    for i in ALL_IMPORTS[module]:
+def test_other_packages_are_imported_only_where_they_are_used():
+    for module, i in ((module, i) for module, imports in all_imports().items() for i in imports):
         package = first_level(i.target)
         if i.inside or package in OUTSIDE:
             continue
@@ -237,13 +243,13 @@ def test_other_packages_are_imported_only_where_they_are_used(module):
 
 def test_numba_is_known_to_the_kernels_alone():
     users = {
-        module for module, imports in ALL_IMPORTS.items() if any(i.target.split(".")[0] == "numba" for i in imports)
+        module for module, imports in all_imports().items() if any(i.target.split(".")[0] == "numba" for i in imports)
     }
     assert {first_level(module) for module in users} == {"kernels"}
 
 
 def test_the_package_imports_names_and_does_nothing_else():
-    body = ast.parse(MODULES["minnet"].read_text(encoding="utf-8")).body
+    body = tree(MODULES["minnet"]).body
     kinds = {type(node) for node in body[1:]}
     assert isinstance(body[0], ast.Expr)  # the docstring
     assert kinds <= {ast.ImportFrom, ast.Assign, ast.FunctionDef}
@@ -254,28 +260,26 @@ def test_the_package_imports_names_and_does_nothing_else():
 # Public names ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", mn.__all__)
-def test_a_public_name_exists_and_says_what_it_is(name):
-    value = getattr(mn, name)
-    text = inspect.getdoc(value)
-    assert text
-    assert not text.startswith(f"{name}("), "a signature that dataclass made, not a docstring"
+def test_a_public_name_exists_and_says_what_it_is():
+    texts = {name: inspect.getdoc(getattr(mn, name)) for name in mn.__all__}
+    assert [name for name, text in texts.items() if not text] == []
+    assert [name for name, text in texts.items() if text.startswith(f"{name}(")] == [], (
+        "a signature that dataclass made"
+    )
 
 
-@pytest.mark.parametrize("name", mn.__all__)
-def test_the_public_methods_of_a_public_class_say_what_they_do(name):
-    value = getattr(mn, name)
-    if inspect.isclass(value):
-        silent = [m for m in dir(value) if not m.startswith("_") and inspect.isfunction(getattr(value, m))]
+def test_the_public_methods_of_a_public_class_say_what_they_do():
+    for value in filter(inspect.isclass, (getattr(mn, name) for name in mn.__all__)):
+        methods = [m for m in dir(value) if not m.startswith("_") and inspect.isfunction(getattr(value, m))]
         # A method that overrides a documented one inherits its docstring, and so does inspect.getdoc.
-        assert [m for m in silent if not inspect.getdoc(getattr(value, m))] == []
+        assert [m for m in methods if not inspect.getdoc(getattr(value, m))] == [], value
 
 
 def test_all_is_sorted_unique_and_complete():
     assert len(set(mn.__all__)) == len(mn.__all__)
     bound = {
         alias.asname or alias.name
-        for node in ast.parse(MODULES["minnet"].read_text(encoding="utf-8")).body
+        for node in tree(MODULES["minnet"]).body
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
@@ -293,9 +297,9 @@ assert any(path.name == "reproduce.py" for path in SOURCES)
 RANDOM = {"default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "Philox"}
 
 
-def offences(source):
-    """Uses of a global random state, of pickle, and of text run as code."""
-    for node in ast.walk(ast.parse(source)):
+def offences(root):
+    """Uses of a global random state, of pickle, and of text run as code, in a syntax tree."""
+    for node in ast.walk(root):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -316,9 +320,8 @@ def offences(source):
                 yield f"line {node.lineno}: {name}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
-def test_no_global_random_state_no_pickle_no_code_from_text(path):
-    assert not list(offences(path.read_text(encoding="utf-8")))
+def test_no_global_random_state_no_pickle_no_code_from_text():
+    assert [f"{path}, {offence}" for path in SOURCES for offence in offences(tree(path))] == []
 
 
 @pytest.mark.parametrize(
@@ -335,32 +338,32 @@ def test_no_global_random_state_no_pickle_no_code_from_text(path):
     ],
 )
 def test_an_offence_would_be_seen(source):
-    assert list(offences(source))
+    assert list(offences(ast.parse(source)))
 
 
-def text_without_encoding(source):
-    """Calls that open a text file in whatever encoding the machine prefers."""
-    for node in ast.walk(ast.parse(source)):
+def text_without_encoding(root):
+    """Calls that open a text file in whatever encoding the machine prefers, in a syntax tree."""
+    for node in ast.walk(root):
         if isinstance(node, ast.Call):
             call = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             given = {keyword.arg for keyword in node.keywords}
             modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+            if call not in ("open", "read_text", "write_text") or "encoding" in given:
+                continue
             binary = ast.unparse(node.func) in ("os.open", "gzip.open") or any("b" in mode for mode in modes[-1:])
-            text = call in ("read_text", "write_text") or (call == "open" and not binary)
-            if text and "encoding" not in given:
+            if call != "open" or not binary:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: "/".join(path.parts[-2:]))
-def test_every_text_file_is_opened_with_its_encoding(path):
-    assert not list(text_without_encoding(path.read_text(encoding="utf-8")))
+def test_every_text_file_is_opened_with_its_encoding():
+    assert [f"{path}, {call}" for path in SOURCES for call in text_without_encoding(tree(path))] == []
 
 
 @pytest.mark.parametrize(
     "source", ["path.read_text()", "path.write_text(text)", "open(path)", "path.open('w')", "path.open(newline='')"]
 )
 def test_a_text_file_without_an_encoding_would_be_seen(source):
-    assert list(text_without_encoding(source))
+    assert list(text_without_encoding(ast.parse(source)))
 
 
 # A fresh process ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Streams of random numbers: no two of one seed agree, and none is a generator that a user may draw data from."""
 
 import ast
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -12,36 +13,44 @@ from minnet import initializers
 from minnet.base import streams
 
 PACKAGE = Path(mn.__file__).parent
-SOURCES = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 N = 4000
 BOUND = 5.5 / np.sqrt(N)  # correlations of independent draws have standard deviation 1 / sqrt(N)
 
 
-def uses(source):
-    """(purpose, whether it has an index) of each call of ``streams.generator`` and ``streams.key`` in a source."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("streams.generator", "streams.key"):
-            purpose = node.args[1]
-            assert isinstance(purpose, ast.Constant), f"line {node.lineno}: the purpose is no literal"
-            yield purpose.value, len(node.args) > 2
+def trees(words):
+    """The syntax trees of the files of the package that contain one of the words, by file."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    return {path: ast.parse(text) for path, text in texts.items() if any(word in text for word in words)}
 
 
-USES = [use for source in SOURCES.values() for use in uses(source)]
+@cache
+def uses():
+    """(purpose, whether it has an index) of each call of ``streams.generator`` and ``streams.key`` in the package."""
+    found = []
+    for path, tree in trees(["streams"]).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("streams.generator", "streams.key"):
+                purpose = node.args[1]
+                assert isinstance(purpose, ast.Constant), f"{path}, line {node.lineno}: the purpose is no literal"
+                found.append((purpose.value, len(node.args) > 2))
+    return found
 
 
-def makes_a_generator(source):
-    """Whether a source makes a NumPy generator without saying what it is for."""
-    names = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
-    return bool(names & {"default_rng", "SeedSequence", "PCG64", "Philox"})
+GENERATORS = {"default_rng", "SeedSequence", "PCG64", "Philox"}
+
+
+def makes_a_generator(tree):
+    """Whether a file makes a NumPy generator without saying what it is for."""
+    return any(isinstance(node, ast.Attribute) and node.attr in GENERATORS for node in ast.walk(tree))
 
 
 def test_every_generator_of_the_package_comes_from_one_place():
-    assert [path.name for path, source in SOURCES.items() if makes_a_generator(source)] == ["streams.py"]
-    assert makes_a_generator("rng = np.random.default_rng((seed, 1))")
+    assert [path.name for path, tree in trees(GENERATORS).items() if makes_a_generator(tree)] == ["streams.py"]
+    assert makes_a_generator(ast.parse("rng = np.random.default_rng((seed, 1))"))
 
 
 def test_every_purpose_stands_in_one_place():
-    purposes = [purpose for purpose, _ in USES]
+    purposes = [purpose for purpose, _ in uses()]
     assert len(purposes) > 15
     assert sorted(purposes) == sorted(set(purposes))
 
@@ -51,7 +60,7 @@ def drawn(seed):
     # (seed, 0) is left out, as it is the same generator as seed.
     users = {seed, (seed, 1), (seed, 2), (1, seed), seed + 1} - {(1, 0)}
     found = {f"default_rng({user})": np.random.default_rng(user).standard_normal(N) for user in users}
-    for purpose, indexed in USES:
+    for purpose, indexed in uses():
         for index in [(0,), (1,), (300,), (1, 0)] if indexed else [()]:
             found[f"{purpose} {index}"] = streams.generator(seed, purpose, *index).standard_normal(N)
     return found
@@ -74,7 +83,7 @@ def test_a_stream_that_coincides_would_be_seen():
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_keys_of_counter_based_noise_are_all_different(seed):
-    keys = [streams.key(seed, purpose, *index) for purpose, _ in USES for index in ((), (0,), (48,))]
+    keys = [streams.key(seed, purpose, *index) for purpose, _ in uses() for index in ((), (0,), (48,))]
     assert len(set(keys)) == len(keys)
 
 
