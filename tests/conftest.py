@@ -1,9 +1,12 @@
 """What every test finds, wherever the tests are run."""
 
+import atexit
 import gc
+import importlib.util
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 for name in {"PYTHONPATH", "MINNET_DATA", "NUMBA_CACHE_DIR"} & os.environ.keys():
     paths = os.environ[name].split(os.pathsep)
     os.environ[name] = os.pathsep.join(os.path.abspath(path) for path in paths if path)
+
+# Where neither the folder of the kernels nor a home can be written, machine code is not kept: minnet warns of it, and
+# every process compiles anew. The process that starts the others sets a place for all of them.
+_kernels = Path(importlib.util.find_spec("minnet").origin).parent / "kernels"
+if "NUMBA_CACHE_DIR" not in os.environ and not any(
+    os.access(place, os.W_OK) for place in (_kernels, os.path.expanduser("~"))
+):
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="minnet-tests-")
+    atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 
 # The objects that collection makes stay to the end. To search them for garbage again and again takes a fifth of the
 # time of collection, and later a part of the time of every test.

