@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numba
@@ -112,18 +113,22 @@ def test_code_of_other_sources_is_not_used_even_if_a_list_names_it(filled, monke
     assert call(fresh()) == (0, 1)
 
 
-@pytest.fixture
+@contextmanager
 def no_space():
-    """Files may have 100 bytes: writing more is an OSError, as on a full disk."""
+    """Within this context files may have 100 bytes: writing more is an OSError, as on a full disk.
+
+    pytest writes to a file too, if its output is redirected, so the context ends within the test.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("no_space")
 def test_a_full_disk_is_warned_of_once_and_kernels_run(folder):
-    with pytest.warns(RuntimeWarning, match=r"not kept.*File too large.*Set NUMBA_CACHE_DIR") as caught:
+    with pytest.warns(RuntimeWarning, match=r"not kept.*File too large.*Set NUMBA_CACHE_DIR") as caught, no_space():
         assert [call(fresh()) for _ in range(3)] == [(0, 1)] * 3
     assert len(caught) == 1
     assert not list(folder.rglob("*.nb?"))
