@@ -107,12 +107,17 @@ def _best_counts(
     (best,), best_counts = costs([total / first]), counts.copy()
     for size in range(first + 1, rounds + 1):
         found = costs((total + member) / size for member in values)
-        chosen = int(np.argmin(found))
+        chosen = int(np.argmax(found <= _raised(np.fmin.reduce(found))))  # the first of equal ones
         counts[chosen] += 1
         total += values[chosen]
-        if found[chosen] < best:
+        if _raised(found[chosen]) < best:
             best, best_counts = found[chosen], counts.copy()
     return best_counts
+
+
+def _raised(cost: float) -> float:
+    """Return the largest cost that counts as equal: the means of [a] and of [a, a, a] differ by round-off."""
+    return cost + 1e-12 * abs(cost) if math.isfinite(cost) else cost
 
 
 def mixture_weights(probabilities: np.ndarray, y: Any, *, rounds: int = 1000, tolerance: float = 1e-9) -> np.ndarray:

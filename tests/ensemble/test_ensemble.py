@@ -355,6 +355,18 @@ def test_greedy_selection_is_the_papers(seed, first, metric):
     assert found.tolist() == expected.tolist()
 
 
+def test_round_off_makes_no_ensemble_better():
+    """One member alone, or repeated: the costs differ by their last digit, and the smallest ensemble is returned."""
+    outputs = np.random.default_rng(0).standard_normal((2, 5, 1))
+
+    def cost(mean, y):
+        distance = [np.abs(mean - outputs[0]).max(), np.abs(mean - outputs[1]).max()]
+        return 1 - 1e-16 * next(calls) if min(distance) < 1e-12 and distance[0] < distance[1] else 2.0
+
+    calls = iter(range(1000))
+    assert mn.select_greedily(outputs, None, metric=cost, mode="min", rounds=5).tolist() == [1, 0]
+
+
 def test_a_selection_without_replacement_would_be_seen():
     """Two good members of unequal worth: the better one counts twice."""
     counts = np.concatenate([mn.select_greedily(*random_members(seed)) for seed in range(5)])
