@@ -74,7 +74,7 @@ class Entry:
 
 _MOMENTA, _BETA2 = Uniform(0.5, 0.99), Uniform(0.9, 0.9999)
 # Five decades each, so that no rule has an easier search than others. Where they lie was found by runs on *small* with
-# one seed, which are no part of the benchmark: the best rates of all problems are inside, away from the ends.
+# one seed, which are no part of the benchmark. The best rates lie inside on most problems; a remark says where not.
 _RATES = {
     "small": Log(1e-5, 1.0),
     "middle": Log(1e-4, 10.0),

@@ -343,7 +343,7 @@ class Result:
     def words(self) -> list[str]:
         """Return what was run, where and at which cost."""
         mine = [row for row in self.rows if row.key in self.expected]
-        minutes = sum(row.outcome.seconds for row in mine) / 60
+        minutes = sum(row.outcome.result.get("seconds", 0.0) for row in mine) / 60
         p, where = self.protocol, [row.outcome.where for row in mine]
         machines, threads, widths = (
             ", ".join(sorted({str(place.get(name)) for place in where}))
@@ -355,7 +355,7 @@ class Result:
             f"Rules: {len(self.entries)}, each tuned by {p.tuning} trials of its own space, on seeds "
             f"{_listed(p.choosing)} and validation data. The best trial is reported on seeds {_listed(p.reporting)} "
             "and test data.",
-            f"Cost: {len(mine)} runs, {minutes:.1f} minutes of one core in all.",
+            f"Cost: {len(mine)} runs, {minutes:.1f} minutes of processor time in all.",
             f"Machine: {machines}; threads of a run: {threads}; bytes of a vector register: {widths}.",
             f"Versions: minnet {minnet_version()}, NumPy {np.__version__}, Numba {version('numba')}, Python "
             f"{platform.python_version()}.",
