@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 
 from . import cache, calls
 from .denormals import FlushingCompiler
+from .emission import HelperCompiler
 
 IS_COMPILED = not config.DISABLE_JIT  # False where Python runs the kernels
 
@@ -20,7 +21,7 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 # No C code calls kernels, and Python calls no helpers: ways to do so would only take time to compile. What allocates
 # nothing needs no counts of references to its arrays either, which cost more than the work on a small batch does.
 _NO_COUNTS: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": False}
-_NO_WRAPPERS = {"no_cpython_wrapper": True, **_NO_COUNTS}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "pipeline_class": HelperCompiler, **_NO_COUNTS}
 
 
 class _WideCompiler(FlushingCompiler):

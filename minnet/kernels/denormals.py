@@ -15,11 +15,11 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
-from numba.core.compiler import Compiler
+
+from .emission import BODY, KernelCompiler
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-# What Numba calls the function that holds the body of a prange, and the one that hands it to the threads.
-_BODY, _LAUNCH = "__numba_parfor_gufunc", ".kernel."
+_LAUNCH = ".kernel."  # how the name of the function begins that hands the body of a prange to the threads
 
 llvm.initialize_native_asmparser()
 
@@ -116,8 +116,8 @@ def _internal(function, suffix):
     return new
 
 
-class FlushingCompiler(Compiler):
-    """Numba's compiler, for functions in which denormal numbers count as zeros, in all threads of a ``prange``.
+class FlushingCompiler(KernelCompiler):
+    """A compiler for functions in which denormal numbers count as zeros, in all threads of a ``prange``.
 
     ``post_lowering`` is called with each module of LLVM code before it is optimised. It changes the function itself and
     the bodies of its ``prange``. Functions that Numba compiles for all callers, such as slicing, do not change.
@@ -131,7 +131,7 @@ class FlushingCompiler(Compiler):
 
         def post_lowering(module, library):
             target.post_lowering(module, library)
-            if module.name == self.state.func_id.unique_name or module.name.startswith(_BODY):
+            if module.name == self.state.func_id.unique_name or module.name.startswith(BODY):
                 for function in [f for f in module.functions if not f.is_declaration]:
                     _launch_without(function)
                     _flush_within(function)

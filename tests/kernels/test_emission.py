@@ -1,0 +1,88 @@
+"""Machine code is made of kernels only: not of their helpers, nor of the parts that Numba makes of a ``prange``."""
+
+import numba
+import numpy as np
+import pytest
+from numba import njit, prange
+from numba.core.codegen import JITCodeLibrary
+
+from minnet.kernels.compile import exact_helper, helper, kernel, parallel_kernel, routine
+
+
+@pytest.fixture
+def emitted(monkeypatch, tmp_path):
+    """The names of what machine code is made of, in a process that has kept nothing."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    names, finalize = [], JITCodeLibrary._finalize_specific
+
+    def counted(library):
+        if library.name != "nrt":  # what Numba has for all
+            names.append(library.name.rpartition(".")[2])
+        finalize(library)
+
+    monkeypatch.setattr(JITCodeLibrary, "_finalize_specific", counted)
+    return names
+
+
+def helpers():
+    """Three helpers that have not been compiled, of which the last calls the others."""
+
+    @exact_helper
+    def half(a):
+        return a / 2
+
+    @routine
+    def halve(x):
+        for i in range(x.size):
+            x[i] = half(x[i])
+
+    @helper
+    def increase(x):
+        halve(x)
+        for i in range(x.size):
+            x[i] += 1
+
+    return increase
+
+
+def test_helpers_of_a_kernel_have_no_machine_code(emitted):
+    increase = helpers()
+
+    @kernel
+    def serial(x):
+        increase(x[1:])
+
+    x = np.arange(5.0)
+    serial(x)
+    np.testing.assert_array_equal(x, [0, 1.5, 2, 2.5, 3])
+    assert emitted == ["serial"]
+    serial(np.arange(5, dtype=np.float32))
+    assert emitted == ["serial", "serial"]
+
+
+def test_the_parts_of_a_prange_have_no_machine_code(emitted):
+    increase = helpers()
+
+    @parallel_kernel
+    def parallel(x):
+        for i in prange(x.shape[0]):
+            increase(x[i])
+
+    x = np.arange(12.0).reshape(4, 3)
+    expected = x / 2 + 1
+    parallel(x)
+    np.testing.assert_array_equal(x, expected)
+    assert emitted == ["parallel"]
+
+
+def test_code_that_minnet_does_not_compile_may_call_helpers(emitted):
+    increase = helpers()
+
+    @njit
+    def other(x):
+        increase(x)
+        return x.sum()
+
+    assert other(np.arange(4.0)) == 7
+    assert "other" in emitted
+    assert not {"half", "halve", "increase"} & set(emitted)
