@@ -12,10 +12,11 @@ import sysconfig
 import textwrap
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from .units import digest, name_of
+from .units import digest
 
 _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
@@ -43,7 +44,7 @@ def _follow(name: str, value: Any, found: dict[str, str]) -> None:
     value = inspect.unwrap(value) if callable(value) else value  # what functools.cache is around
     value = getattr(value, "__func__", value)
     if isinstance(value, FunctionType | type):
-        name = name_of(value)
+        name = f"{_module_of(value)}:{value.__qualname__}"
         if _is_own(value.__module__) and name not in found:
             found[name] = digest(_text(value))
             for inner, named in _named(value):
@@ -80,7 +81,7 @@ def _named(value: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(inner, ModuleType) and _is_own(inner.__name__):
             yield from ((f"{inner.__name__}:{part}", vars(inner)[part]) for part in names if part in vars(inner))
         else:
-            yield f"{value.__module__}:{name}", inner
+            yield f"{_module_of(value)}:{name}", inner
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -89,6 +90,15 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
+
+
+def _module_of(value: Any) -> str:
+    """Return the name of a module; of the main program that by which others import it."""
+    if value.__module__ != "__main__":
+        return str(value.__module__)
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return spec.name if spec is not None else Path(file).stem if file else "__main__"
 
 
 def _is_own(module: str) -> bool:

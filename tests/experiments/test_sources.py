@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import runpy
 import sys
 
 import pytest
@@ -48,6 +49,10 @@ def build(config, seed):
 
 def main():
     print(TRIALS)
+
+if __name__ == "__main__":
+    from minnet.experiments.sources import sources
+    FOUND = sources(build)
 '''
 
 
@@ -104,6 +109,11 @@ def test_comments_docstrings_and_what_build_does_not_name_do_not_count(program):
         ).build
     )
     assert len(before) == len(CHANGES)
+
+
+def test_a_program_has_the_same_sources_as_main_program_and_as_module(program):
+    module = program()
+    assert runpy.run_path(module.__file__, run_name="__main__")["FOUND"] == sources(module.build)
 
 
 def test_a_store_refuses_other_code(program, tmp_path):
