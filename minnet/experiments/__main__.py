@@ -8,6 +8,9 @@ from pathlib import Path
 from ..training import listing
 from .store import Store
 from .study import place_of, to_csv
+from .units import DONE
+
+_NOT_SHOWN = ("kind", "seed", "config")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,15 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     done.sort(key=lambda row: (-row.columns.get("steps", 0), row.outcome.result["figure"] * (1 - 2 * (mode == "max"))))
     lines = [
         {
-            "trial": row.columns.get("trial", row.key[:8]),
-            "steps": row.columns.get("steps"),
+            **{name: value for name, value in row.columns.items() if name not in _NOT_SHOWN},
             metric: row.outcome.result["figure"],
             **row.columns.get("config", {}),
             "seconds": row.outcome.seconds,
         }
         for row in done
     ]
-    print(f"{given.path}: {len(rows)} outcomes, {len(rows) - len(done)} of them failed; {metric}, {mode}")
+    failed = sum(row.outcome.status != DONE for row in rows)
+    judged = f"; {metric}, {mode}" if "metric" in subject else ""
+    print(f"{given.path}: {len(rows)} outcomes, {failed} of them failed{judged}")
     if lines:
         print(listing.as_text(list(dict.fromkeys(name for line in lines for name in line)), lines))
     return 0

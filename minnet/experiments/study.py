@@ -355,7 +355,7 @@ def place_of(row: Row) -> tuple[str, int, str, int]:
 def _line(row: Row, metric: str) -> dict[str, Any]:
     columns, outcome = row.columns, row.outcome
     return {
-        **{name: columns.get(name) for name in ("kind", "trial", "steps")},
+        **{name: value for name, value in columns.items() if name not in ("config", "seed")},
         "status": outcome.status,
         metric: outcome.result.get("figure"),
         **columns.get("config", {}),

@@ -27,6 +27,7 @@ from minnet.experiments import (
     pbt,
     population,
 )
+from minnet.experiments.__main__ import main
 
 SPACE, SETTINGS = cases.SPACE, cases.SETTINGS
 
@@ -246,7 +247,7 @@ def test_killed_at_every_commit_it_ends_with_the_same_result(tmp_path):
     assert done.stdout.split() == [pbt(cases.adam, SPACE, cases.KILLED, progress=False).digest, "9"]
 
 
-def test_a_store_goes_on_and_repeats_nothing(result, tmp_path, monkeypatch):
+def test_a_store_goes_on_and_repeats_nothing(result, tmp_path, monkeypatch, capsys):
     path = tmp_path / "store.db"
     assert pbt(cases.adam, SPACE, SETTINGS, store=path, progress=False).digest == result.digest
 
@@ -260,6 +261,10 @@ def test_a_store_goes_on_and_repeats_nothing(result, tmp_path, monkeypatch):
         pbt(cases.adam, SPACE, Population(**{**vars(SETTINGS), "factor": 1.5}), store=path)
     _, rows = Store.reading(path)
     assert {row.columns["generation"] for row in rows} == {0, 1, 2}
+    assert main(["show", str(path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "12 outcomes, 0 of them failed; val_loss, min" in shown[0]
+    assert shown[1].split() == ["generation", "member", "parent", *SPACE.ranges, "val_loss", "seconds"]
 
 
 # Bad input ---------------------------------------------------------------------------------------------------
