@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import units_of_work as work
 
-from minnet.experiments import Engine, EngineError, Shared, Store, StoreError, Unit, run
+from minnet.experiments import Engine, EngineError, Outcome, Shared, Store, StoreError, Unit, run
 
 SHARED = Path(work.__file__).parent
 
@@ -76,10 +76,9 @@ def test_a_unit_that_raises_costs_itself_only_and_leaves_its_words():
     assert "units_of_work.py" in found["failing 0"].words
 
 
-def test_processes_give_what_one_process_gives_and_survive_units_that_hang_die_and_raise(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool._processes, "_limit", 4)  # as Engine(2, limit=4) does
+def test_processes_give_what_one_process_gives_and_survive_units_that_die_and_raise(pool, tmp_path):
     once = Unit("once", work.dying_once, (str(tmp_path / "once"),))
-    bad = [*units(1, work.dying), *units(1, work.hanging), *units(1, work.failing), once]
+    bad = [*units(1, work.dying), *units(1, work.failing), once]
     bad += [*units(1, work.dying_amid_its_answer), *units(1, work.leaving)]
     bad += [*units(1, work.raising_what_cannot_be_pickled), *units(1, work.returning_what_cannot_be_pickled)]
     with Store(tmp_path / "a.db", {}) as store:
@@ -91,11 +90,19 @@ def test_processes_give_what_one_process_gives_and_survive_units_that_hang_die_a
     assert found["leaving 0"].words.startswith("SystemExit: no trial 0\nTraceback")
     assert found["raising_what_cannot_be_pickled 0"].words.startswith("Unpicklable: ")
     assert found["returning_what_cannot_be_pickled 0"].status == "failed"
-    assert found["hanging 0"].status == "late"
     assert found["failing 0"].status == "failed"
     assert found["once"].status == "done"  # it was handed out once more
     assert found["square 3"].where["threads"] == 1
-    assert len(found) == 20
+    assert len(found) == 19
+
+
+def test_a_unit_that_hangs_is_ended_and_others_go_on(pool, monkeypatch):
+    with Store(None, {}) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(pool._processes, "_limit", 1.0)  # as Engine(2, limit=1.0) does
+            ((_, outcome),) = pool.run(units(1, work.hanging), store)
+        assert outcome == Outcome("late", "took longer than 1 s, and its process was ended")
+        assert {outcome.status for _, outcome in pool.run(units(4), store)} == {"done"}
 
 
 def test_a_process_that_is_killed_while_it_has_no_unit_costs_nothing(pool):
