@@ -263,16 +263,13 @@ class Batches(Guided):
             places: int64 array of shape (batches, 2 or more), whose first two columns are filled with the position in
                 the epoch and the epoch of each batch.
         """
-        each, size, first, epoch = len(self), self.batch_size, self.position // self.batch_size, self.epoch_index
-        sizes: list[int] = []
-        while len(sizes) < len(places):
-            some = places[len(sizes) : len(sizes) + each - first]
-            some[:, 0] = range(first * size, (first + len(some)) * size, size)
-            some[:, 1] = epoch
-            sizes += [size] * len(some)
-            if first + len(some) == each:
-                sizes[-1] = self.shortest
-            first, epoch = 0, epoch + 1
+        each, size = len(self), self.batch_size
+        numbers = np.arange(len(places)) + self.position // size  # counted from the start of the epoch
+        places[:, 0] = numbers % each * size
+        places[:, 1] = numbers // each + self.epoch_index
+        if self.shortest == size:
+            return [size] * len(places)
+        sizes: list[int] = np.where(numbers % each == each - 1, self.shortest, size).tolist()
         return sizes
 
     def advance(self, batches: int) -> None:

@@ -68,6 +68,11 @@ def prefetch(B: np.ndarray, at: int) -> None:
     """``moves.prefetch``. It does nothing, because it has no effect on results."""
 
 
+def flat(A: np.ndarray) -> np.ndarray:
+    """``views.flat``."""
+    return A.reshape(-1)
+
+
 def borrowed(A: np.ndarray) -> np.ndarray:
     """``moves.borrowed``."""
     return A

@@ -127,9 +127,13 @@ class Net(Passes, Guided):
         self._run.resting = frozenset(node.name for node in self._root.walk() if node.rests(names))
         self.least_batch = self._least_batch()
 
+    def nodes(self) -> list[Node]:
+        """Return the memory of every layer, including layers inside others."""
+        return self._root.walk()
+
     def all_layers(self) -> list[Layer]:
         """Return every layer, including those inside others."""
-        return [node.layer for node in self._root.walk()]
+        return [node.layer for node in self.nodes()]
 
     def _least_batch(self) -> tuple[int, str | None]:
         nodes = [node for node in self._root.walk() if node.name not in self._run.resting]

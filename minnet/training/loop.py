@@ -26,7 +26,7 @@ from .divergence import DivergenceError
 from .history import History
 from .inputs import Rate, rate_at
 from .recorded import RecordedSteps
-from .replaying import Replaying
+from .replaying import NOTHING_YET, Replaying, row_of_epoch
 from .state import State
 
 
@@ -50,8 +50,7 @@ class Loop(Replaying, Guided):
         self.lr_factor = 1.0
         self.history = History()
         self.leaving = None
-        # Sum of losses, number of samples, number of correct answers; with sample weights, the weighted sums.
-        self.epoch_so_far = 0.0, 0, 0
+        self.epoch_so_far = NOTHING_YET
         # Two copies of the state at the start of an epoch. A divergence restores ``good``. ``latest`` is newer and
         # replaces it once the first loss after it is known to be finite.
         self.good, self.latest = State(self.net, self.optimizer), State(self.net, self.optimizer)
@@ -228,10 +227,7 @@ class Loop(Replaying, Guided):
         if not math.isfinite(params.min(initial=0)) or not math.isfinite(params.max(initial=0)):
             place = self.net.first_non_finite()
             self._fail("finite parameters", f"NaN or infinity after step {self.step}, first seen in {place}")
-        loss, samples, right = self.epoch_so_far
-        row = {"epoch": record.epoch, "step": record.step, "loss": loss / samples}
-        if right is not None:
-            row["accuracy"] = right / samples
+        row = row_of_epoch(record.epoch, record.step, self.epoch_so_far)
         with self.optimizer.evaluating():
             if self._evaluated is not None:
                 row |= self._measured("train_", *self._evaluated)
@@ -241,7 +237,7 @@ class Loop(Replaying, Guided):
             self.history.epochs.rows.append(row)
             for callback in self.callbacks:
                 callback.on_epoch(self, row)
-        self.epoch_so_far = 0.0, 0, 0
+        self.epoch_so_far = NOTHING_YET
         self.latest.take(self.net, self.optimizer)
         self.unproven = True
 

@@ -15,6 +15,11 @@ from .history import History
 from .recorded import Ahead, Block, RecordedSteps, Update, look_ahead
 from .state import State
 
+# Of an epoch so far: sum of losses, number of samples, number of correct answers (None if the loss does not classify);
+# with sample weights, the weighted sums.
+Sums = tuple[float, float, float | None]
+NOTHING_YET: Sums = (0.0, 0, 0)
+
 _AT_ONE_GO = 0.05  # seconds that a go takes at most, about: signals and progress bars wait for its end
 
 
@@ -30,7 +35,7 @@ class Replaying:
     step: int
     steps: int
     lr_factor: float
-    epoch_so_far: tuple[float, float, float | None]
+    epoch_so_far: Sums
     good: State
     latest: State
     unproven: bool
@@ -45,7 +50,8 @@ class Replaying:
     def _at_speed(self, epoch_by_epoch: bool) -> Iterator[Record]:
         """Take all steps, many at one go where possible; yield the last record of each go."""
         iter(self)  # type: ignore[call-overload]  # ``Loop`` is an iterator
-        self._epoch_by_epoch, most = epoch_by_epoch, 1
+        known = self.recorded.seconds()
+        self._epoch_by_epoch, most = epoch_by_epoch, 1 if known is None else max(1, int(_AT_ONE_GO / known))
         try:
             while True:
                 start, before = time.perf_counter(), self.step
@@ -54,7 +60,7 @@ class Replaying:
                 except StopIteration:
                     return
                 each = (time.perf_counter() - start) / (self.step - before)
-                most = max(1, min(2 * most, int(_AT_ONE_GO / each)))
+                most = max(1, min(8 * most, int(_AT_ONE_GO / each)))
                 yield record
         finally:
             self._epoch_by_epoch = True
@@ -107,11 +113,7 @@ class Replaying:
         """Add steps of one epoch to the history and to ``epoch_so_far``; return the record of the last one."""
         taken = len(block.losses)
         self.history.steps.extend_later(_rows(self.step + 1, epoch, block, ahead), taken)
-        loss, samples, right = self.epoch_so_far
-        for value, counted in zip(block.losses, block.counted, strict=True):  # one by one, as steps in Python are added
-            loss, samples = loss + value * counted, samples + counted
-        right = None if right is None or block.right is None else right + sum(block.right)
-        self.epoch_so_far = loss, samples, right
+        self.epoch_so_far = _added(self.epoch_so_far, block)
         self.step += taken
         last = ahead.updates[taken - 1]
         return Record(self.step, epoch, block.losses[-1] if taken else np.nan, last.lr * last.lr_factor)
@@ -160,14 +162,21 @@ class Replaying:
                 self.batches.seek(first)
                 self._epoch_by_epoch = True
                 return None
-            self._kept, self.good = (before, self.good), amid
-            for start in range(0, count, each):
-                record = self._enter(
-                    first + 1 + start // each, ahead.part(start, start + each), block.part(start, start + each)
-                )
-                self._end_epoch(record)
+            # As if epochs had been taken one by one: the loss of the last one was finite, and its end is new.
+            self._kept, self.good, self.unproven = (before, self.good), amid, True
+            self.latest.take(self.net, self.optimizer)
+            record = self._enter_epochs(first + 1, each, ahead, block)
         self._rest()
         return record
+
+    def _enter_epochs(self, first: int, each: int, ahead: Ahead, block: Block) -> Record:
+        """Add steps of whole epochs, and the epochs, to the history; return the record of the last step."""
+        count, last = len(block.losses), ahead.updates[len(block.losses) - 1]
+        epochs = -(-count // each)
+        self.history.steps.extend_later(_rows_of_steps(self.step, first, each, ahead, block), count)
+        self.history.epochs.extend_later(_rows_of_epochs(self.step, first, each, ahead, block), epochs)
+        self.step += count
+        return Record(self.step, first + epochs - 1, block.losses[-1], last.lr * last.lr_factor)
 
     # What ``Loop`` does ----------------------------------------------------------------------------------
 
@@ -197,3 +206,37 @@ def _rows(first: int, epoch: int, block: Block, ahead: Ahead) -> Iterator[dict[s
         if block.norms is not None:
             row["grad_norm"] = block.norms[step - first]
         yield row
+
+
+def _rows_of_steps(before: int, first: int, each: int, ahead: Ahead, block: Block) -> Iterator[dict[str, Any]]:
+    """Make the history's rows of steps of the epochs from ``first`` on; ``before`` steps came before them."""
+    for epoch, start in enumerate(range(0, len(block.losses), each), first):
+        end = start + each
+        yield from _rows(before + 1 + start, epoch, block.part(start, end), ahead.part(start, end))
+
+
+def _rows_of_epochs(before: int, first: int, each: int, ahead: Ahead, block: Block) -> Iterator[dict[str, Any]]:
+    """Make the history's rows of several epochs; arguments as for ``_rows_of_steps``."""
+    for epoch, start in enumerate(range(0, len(block.losses), each), first):
+        part = block.part(start, start + each)
+        steps = len(part.losses)
+        last = ahead.updates[start + steps - 1]
+        row = row_of_epoch(epoch, before + start + steps, _added(NOTHING_YET, part))
+        yield row | {"lr": last.lr * last.lr_factor}
+
+
+def _added(so_far: Sums, block: Block) -> Sums:
+    """Add steps to the sums of an epoch, one by one, as steps that Python takes are added."""
+    loss, samples, right = so_far
+    for value, counted in zip(block.losses, block.counted, strict=True):
+        loss, samples = loss + value * counted, samples + counted
+    return loss, samples, None if right is None or block.right is None else right + sum(block.right)
+
+
+def row_of_epoch(epoch: int, step: int, sums: Sums) -> dict[str, Any]:
+    """Return the history's row of an epoch that ended with a step, without evaluations."""
+    loss, samples, right = sums
+    row = {"epoch": epoch, "step": step, "loss": loss / samples}
+    if right is not None:
+        row["accuracy"] = right / samples
+    return row

@@ -14,7 +14,7 @@ from minnet.kernels.passes import (
     residual,
 )
 from minnet.kernels.passes.dropout import dropout, dropout_channels
-from minnet.kernels.vector import product
+from minnet.kernels.vector import product, small
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -64,6 +64,48 @@ for _transposed in ("", "A", "B"):
     for _kernel in (product.small_matmul, product.matmul):
         for _floored in (False, True):
             twin_of(_kernel, make_product(_transposed, _floored), shapes=PRODUCTS, sums=True)(product_twin)
+
+
+def reordered(make, *places):
+    """Arguments of ``make`` in another order: the number of each, or ``"row"`` for the first row of the work memory."""
+
+    def made(rng, shape):
+        arguments = make(rng, shape)
+        return [arguments[10][0] if place == "row" else arguments[place] for place in places]
+
+    return made
+
+
+# Kernels for small sizes: around blocks of two rows and four columns; few terms, few columns; columns around two
+# vectors, with sums longer than a panel.
+TINY = [(1, 1, 1), (5, 4, 4), (4, 7, 5), (3, 6, 3)]
+FEW_TERMS = [(30, 1, 16), (7, 2, 33), (9, 3, 20), (5, 4, 17)]
+FEW_COLUMNS = [(6, 40, 1), (7, 33, 2), (5, 300, 3), (31, 20, 4)]
+TURNED = [(16, 5, 1), (70, 300, 3), (33, 64, 10), (64, 20, 15)]
+
+for _transposed in ("", "A", "B"):
+    for _floored in (False, True):
+        _make = make_product(_transposed, _floored)
+
+        @twin_of(small.tiny_matmul, reordered(_make, *range(10)), shapes=TINY, sums=True)
+        def tiny_matmul(*arguments):
+            product_twin(*arguments)
+
+        @twin_of(small.few_terms, reordered(_make, *range(10), "row"), shapes=FEW_TERMS, sums=True)
+        def few_terms(*arguments):
+            product_twin(*arguments)
+
+        if _transposed != "A":
+
+            @twin_of(small.few_columns, reordered(_make, 0, 1, *range(3, 10), "row"), shapes=FEW_COLUMNS, sums=True)
+            def few_columns(A, a_row, *others):
+                product_twin(A, a_row, 1, *others)
+
+        else:
+
+            @twin_of(small.turned_matmul, reordered(_make, 0, *range(2, 12)), shapes=TURNED, sums=True)
+            def turned_matmul(A, a_col, *others):
+                product_twin(A, 1, a_col, *others)
 
 
 @twin_of(dense.column_sums, lambda rng, s: [rng.standard_normal(s), empty(s[1]), empty(2 * s[1])], sums=True)

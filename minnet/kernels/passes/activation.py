@@ -15,6 +15,7 @@ from ..vector.elementary import exp, exp_and_expm1_left, log1p, normal_cdf_and_d
 from ..vector.elementary import sigmoid as logistic_sigmoid
 from ..vector.elementary import tanh as hyperbolic_tangent
 from ..vector.sums import DEPTH, add_block, finish, start
+from ..views import flat
 
 _LARGE = 250_000  # elements from which a second thread pays for functions that take a few nanoseconds for ten elements
 
@@ -27,7 +28,7 @@ def for_size(n: int, serial: Callable[..., Any], parallel: Callable[..., Any]) -
 @kernel
 def leaky_relu(x, slope, y):
     """y = x where x > 0, slope * x elsewhere; slope 0 gives ReLU."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
@@ -37,7 +38,7 @@ def leaky_relu(x, slope, y):
 @kernel
 def leaky_relu_backward(x, slope, dy, dx):
     """dx = dy where x > 0, slope * dy elsewhere."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         g = dys[i]
@@ -47,7 +48,7 @@ def leaky_relu_backward(x, slope, dy, dx):
 @kernel
 def relu(x, y):
     """y = max(x, 0)."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
@@ -57,7 +58,7 @@ def relu(x, y):
 @kernel
 def relu_backward(x, dy, dx):
     """dx = dy where x > 0, 0 elsewhere."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         dxs[i] = dys[i] if xs[i] > zero else zero
@@ -73,7 +74,7 @@ def _relu_mask(y, dy):
 @parallel_kernel
 def relu_mask(y, dy):
     """dy = 0 where y, the ReLU's output, is not above 0, in place."""
-    ys, dys = y.reshape(-1), dy.reshape(-1)
+    ys, dys = flat(y), flat(dy)
     if ys.size <= SERIAL:
         _relu_mask(ys, dys)
     else:
@@ -132,7 +133,7 @@ def prelu_backward_input(x, a, dy, dx):
 @wide_kernel
 def elu(x, alpha, scale, y):
     """y = scale * x where x > 0, scale * alpha * (exp(x) - 1) elsewhere."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
@@ -146,7 +147,7 @@ def elu_backward(x, alpha, scale, dy, dx):
 
     The slope is y + scale * alpha too, but that difference has no digits left where y is near -scale * alpha.
     """
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
@@ -164,13 +165,13 @@ def _sigmoid(xs, ys):
 @wide_kernel
 def sigmoid(x, y):
     """y = 1 / (1 + exp(-x))."""
-    _sigmoid(x.reshape(-1), y.reshape(-1))
+    _sigmoid(flat(x), flat(y))
 
 
 @wide_parallel_kernel
 def sigmoid_parallel(x, y):
     """``sigmoid`` on all threads."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     for chunk in prange(chunks(x.size)):
         at, end = bounds(chunk, x.size)
         _sigmoid(xs[at:end], ys[at:end])
@@ -179,7 +180,7 @@ def sigmoid_parallel(x, y):
 @kernel
 def sigmoid_backward(y, dy, dx):
     """dx = y * (1 - y) * dy. Where y is near 1 the slope has few digits, as 1 - y has."""
-    ys, dys, dxs = y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    ys, dys, dxs = flat(y), flat(dy), flat(dx)
     one = y.dtype.type(1)
     for i in range(ys.size):
         dxs[i] = ys[i] * (one - ys[i]) * dys[i]
@@ -194,13 +195,13 @@ def _tanh(xs, ys):
 @wide_kernel
 def tanh(x, y):
     """y = (e^x - e^-x) / (e^x + e^-x)."""
-    _tanh(x.reshape(-1), y.reshape(-1))
+    _tanh(flat(x), flat(y))
 
 
 @wide_parallel_kernel
 def tanh_parallel(x, y):
     """``tanh`` on all threads."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     for chunk in prange(chunks(x.size)):
         at, end = bounds(chunk, x.size)
         _tanh(xs[at:end], ys[at:end])
@@ -209,7 +210,7 @@ def tanh_parallel(x, y):
 @kernel
 def tanh_backward(y, dy, dx):
     """dx = (1 - y) * (1 + y) * dy. Where |y| is near 1 the slope has few digits, as 1 - |y| has."""
-    ys, dys, dxs = y.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    ys, dys, dxs = flat(y), flat(dy), flat(dx)
     one = y.dtype.type(1)
     for i in range(ys.size):
         dxs[i] = (one - ys[i]) * (one + ys[i]) * dys[i]
@@ -218,7 +219,7 @@ def tanh_backward(y, dy, dx):
 @wide_kernel
 def softplus(x, y):
     """y = log(1 + exp(x)), as max(x, 0) + log1p(exp(-|x|))."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     zero = x.dtype.type(0)
     for i in range(xs.size):
         v = xs[i]
@@ -228,7 +229,7 @@ def softplus(x, y):
 @wide_kernel
 def softplus_backward(x, dy, dx):
     """dx = sigmoid(x) * dy."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     for i in range(xs.size):
         dxs[i] = logistic_sigmoid(xs[i]) * dys[i]
 
@@ -236,7 +237,7 @@ def softplus_backward(x, dy, dx):
 @wide_kernel
 def silu(x, y):
     """y = x * sigmoid(x)."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     for i in range(xs.size):
         ys[i] = xs[i] * logistic_sigmoid(xs[i])
 
@@ -244,7 +245,7 @@ def silu(x, y):
 @wide_kernel
 def silu_backward(x, dy, dx):
     """dx = s * (1 + x * (1 - s)) * dy with s = sigmoid(x)."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     one = x.dtype.type(1)
     for i in range(xs.size):
         s = logistic_sigmoid(xs[i])
@@ -261,13 +262,13 @@ def _gelu(xs, ys):
 @wide_kernel
 def gelu(x, y):
     """y = x * Phi(x), Phi the standard normal distribution function."""
-    _gelu(x.reshape(-1), y.reshape(-1))
+    _gelu(flat(x), flat(y))
 
 
 @wide_parallel_kernel
 def gelu_parallel(x, y):
     """``gelu`` on all threads."""
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     for chunk in prange(chunks(x.size)):
         at, end = bounds(chunk, x.size)
         _gelu(xs[at:end], ys[at:end])
@@ -283,13 +284,13 @@ def _gelu_backward(xs, dys, dxs):
 @wide_kernel
 def gelu_backward(x, dy, dx):
     """dx = (Phi(x) + x * phi(x)) * dy, phi the standard normal density."""
-    _gelu_backward(x.reshape(-1), dy.reshape(-1), dx.reshape(-1))
+    _gelu_backward(flat(x), flat(dy), flat(dx))
 
 
 @wide_parallel_kernel
 def gelu_backward_parallel(x, dy, dx):
     """``gelu_backward`` on all threads."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     for chunk in prange(chunks(x.size)):
         at, end = bounds(chunk, x.size)
         _gelu_backward(xs[at:end], dys[at:end], dxs[at:end])
@@ -301,7 +302,7 @@ def gelu_tanh(x, y):
 
     (1 + tanh z) / 2 is the sigmoid of 2z, which keeps the left tail's digits.
     """
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     one, twice_c, cubic = x.dtype.type(1), x.dtype.type(1.5957691216057308), x.dtype.type(0.044715)
     for i in range(xs.size):
         v = xs[i]
@@ -311,7 +312,7 @@ def gelu_tanh(x, y):
 @wide_kernel
 def gelu_tanh_backward(x, dy, dx):
     """dx = (s + x s (1 - s) * 2c (1 + 3 * 0.044715 x^2)) * dy with s the sigmoid above."""
-    xs, dys, dxs = x.reshape(-1), dy.reshape(-1), dx.reshape(-1)
+    xs, dys, dxs = flat(x), flat(dy), flat(dx)
     one, three = x.dtype.type(1), x.dtype.type(3)
     twice_c, cubic = x.dtype.type(1.5957691216057308), x.dtype.type(0.044715)
     # Beyond 30 the sigmoid is 0 or 1 to the last bit; the bound keeps 0 * infinity out of its derivative.
@@ -325,7 +326,7 @@ def gelu_tanh_backward(x, dy, dx):
 @kernel
 def maxout(x, y):
     """y[r, u] = max over p of x[r, u * pieces + p], with pieces = x.size / y.size; a NaN wins."""
-    ys = y.reshape(-1)
+    ys = flat(y)
     pieces = x.size // ys.size
     xs = x.reshape((ys.size, pieces))
     for i in range(ys.size):
@@ -339,7 +340,7 @@ def maxout(x, y):
 @kernel
 def maxout_backward(x, y, dy, dx):
     """The gradient goes to the first piece that reached the maximum, the others get 0."""
-    ys, dys = y.reshape(-1), dy.reshape(-1)
+    ys, dys = flat(y), flat(dy)
     pieces = x.size // ys.size
     xs, dxs = x.reshape((ys.size, pieces)), dx.reshape((ys.size, pieces))
     zero = x.dtype.type(0)

@@ -2,6 +2,7 @@
 
 from ..compile import kernel
 from ..noise import at_step, draw
+from ..views import flat
 
 
 @kernel
@@ -11,7 +12,7 @@ def dropout(x, stream, step, threshold, scale, y):
     stream is a uint64 of the layer, and step counts training passes. The backward pass is this kernel applied to dy: it
     draws the same noise again, so no mask is stored.
     """
-    xs, ys = x.reshape(-1), y.reshape(-1)
+    xs, ys = flat(x), flat(y)
     base = at_step(stream, step)
     zero = x.dtype.type(0)
     for i in range(xs.size):

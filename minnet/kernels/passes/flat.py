@@ -3,6 +3,7 @@
 import math
 
 from ..compile import kernel
+from ..views import flat
 
 # Sums are taken in blocks, then over blocks in float64, so that float32 stays accurate. A block is a view, counted from
 # 0: an index that starts elsewhere might be negative for all the compiler knows, and the loop would be no vector code.
@@ -12,7 +13,7 @@ _BLOCK = 4096
 @kernel
 def all_finite(x):
     """Return whether no element is NaN or infinite. 0 * x is 0 for a finite x, and NaN otherwise."""
-    xs = x.reshape(-1)
+    xs = flat(x)
     zero = x.dtype.type(0)
     total = zero
     for i in range(xs.size):
@@ -30,7 +31,7 @@ def fill(x, value):
 @kernel
 def copy(source, out):
     """out = source, element by element in C order; the shapes may differ."""
-    a, b = source.reshape(-1), out.reshape(-1)
+    a, b = flat(source), flat(out)
     for i in range(a.size):
         b[i] = a[i]
 

@@ -4,6 +4,7 @@ from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
 from ..compile import helper, kernel, parallel_kernel
+from ..views import flat
 
 
 @helper
@@ -31,7 +32,7 @@ def _accumulate(total, x):
 @parallel_kernel
 def add(a, b, floor, y):
     """y = max(a + b, floor), for C-contiguous arrays of one shape."""
-    first, second, out = a.reshape(-1), b.reshape(-1), y.reshape(-1)
+    first, second, out = flat(a), flat(b), flat(y)
     if out.size <= SERIAL:
         _add(first, second, floor, out)
     else:
@@ -43,7 +44,7 @@ def add(a, b, floor, y):
 @parallel_kernel
 def accumulate(total, x):
     """total += x, for C-contiguous arrays of one shape."""
-    sums, terms = total.reshape(-1), x.reshape(-1)
+    sums, terms = flat(total), flat(x)
     if sums.size <= SERIAL:
         _accumulate(sums, terms)
     else:

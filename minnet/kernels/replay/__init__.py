@@ -5,6 +5,6 @@ of layers or training; ``training/recorded`` says what the calls of a training s
 """
 
 from ..calls import Call, Tape, noted_on, noting
-from .program import NotRecordableError, Program, returns_float64
+from .program import NotRecordableError, Program
 
-__all__ = ["Call", "NotRecordableError", "Program", "Tape", "noted_on", "noting", "returns_float64"]
+__all__ = ["Call", "NotRecordableError", "Program", "Tape", "noted_on", "noting"]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -26,7 +27,7 @@ class Place(NamedTuple):
 
     Attributes:
         kind: meaning of ``value``:
-            ``"array"``: index of the array's address;
+            ``"array"``: index of a ``View``;
             ``"fixed"``: an integer or truth value, which is part of the function;
             ``"none"``: nothing, for None;
             ``"constant"``: index of a number that stays the same;
@@ -34,14 +35,28 @@ class Place(NamedTuple):
             ``"cursor"``: index of an integer in the cursors of the step;
             ``"tuple"``: places of the elements.
         value: see ``kind``.
-        shape, strides, itemsize: of an array; strides and size of an element in bytes.
+        type: class of a number.
     """
 
     kind: str
     value: Any
-    shape: tuple[int, ...] = ()
-    strides: tuple[int, ...] = ()
-    itemsize: int = 0
+    type: Any = None
+
+
+class View(NamedTuple):
+    """An array that is an argument.
+
+    Attributes:
+        pointer: index of its address.
+        dtype, shape, strides: those of the array.
+        flags: ``array.flags.num``.
+    """
+
+    pointer: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    flags: int
 
 
 class Line(NamedTuple):
@@ -49,17 +64,17 @@ class Line(NamedTuple):
 
     Attributes:
         kernel: the kernel.
-        signature: Numba types of its arguments.
-        places: places of its arguments.
+        args: arguments of the types that it is called with.
+        places: places of its arguments, which tell their types.
         result: index under which its result is kept; None if it is not kept.
-        guard: whether the result says if the step may go on.
+        in_update: whether it belongs to the update.
     """
 
     kernel: Any
-    signature: tuple[Any, ...]
+    args: tuple[Any, ...]
     places: tuple[Place, ...]
     result: int | None
-    guard: bool
+    in_update: bool = False
 
 
 class Total(NamedTuple):
@@ -99,12 +114,24 @@ class Peek(NamedTuple):
 
 
 Function = Callable[..., int]
+
+
+def overload_of(line: Line) -> Any:
+    """Return the machine code that Numba has made of a kernel for these arguments; have it made if there is none."""
+    signature = tuple(map(line.kernel.typeof_pyval, line.args))
+    if signature not in line.kernel.overloads:
+        line.kernel.compile(signature)
+    return line.kernel.overloads[signature]
+
+
 _TABLES = ("pointers", "constants", "rows", "cursors", "results")
 _STAGE = 32  # lines of a function
 
 
 @global_compiler_lock
-def emit(lines: Sequence[Line | Total | Mark | Peek], cursors: int, results: int) -> tuple[Any, Function]:
+def emit(
+    lines: Sequence[Line | Total | Mark | Peek], views: Sequence[View], cursors: int, results: int
+) -> tuple[Any, Function]:
     """Compile the function for steps that consist of these lines.
 
     The function takes the number of steps, the number of words from one row of ``rows`` to the next, and the addresses
@@ -120,6 +147,7 @@ def emit(lines: Sequence[Line | Total | Mark | Peek], cursors: int, results: int
 
     Args:
         lines: calls of a step, in order.
+        views: arrays that are arguments.
         cursors: number of cursors of a step.
         results: number of results of a step.
 
@@ -130,7 +158,7 @@ def emit(lines: Sequence[Line | Total | Mark | Peek], cursors: int, results: int
     module = ir.Module("recorded steps")
     module.triple = llvm.get_process_triple()
     words = _WORD.as_pointer()
-    stages = [_stage(context, module, lines[i : i + _STAGE]) for i in range(0, len(lines), _STAGE)]
+    stages = [_stage(context, module, lines[i : i + _STAGE], views) for i in range(0, len(lines), _STAGE)]
     function = ir.Function(module, ir.FunctionType(_WORD, [_WORD, _WORD, *[words] * len(_TABLES)]), "steps")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     count, row_words, pointers, constants, rows, all_cursors, all_results = function.args
@@ -155,7 +183,7 @@ def emit(lines: Sequence[Line | Total | Mark | Peek], cursors: int, results: int
     return engine, kind(engine.get_function_address("steps"))
 
 
-def _stage(context: Any, module: Any, lines: Sequence[Line | Total | Mark | Peek]) -> Any:
+def _stage(context: Any, module: Any, lines: Sequence[Line | Total | Mark | Peek], views: Sequence[View]) -> Any:
     """Emit a function that goes through some lines of one step. It returns whether the step goes on.
 
     The time that LLVM takes for a function grows faster than its length, so a long step has several.
@@ -165,7 +193,7 @@ def _stage(context: Any, module: Any, lines: Sequence[Line | Total | Mark | Peek
     function.linkage = "internal"
     function.attributes.add("noinline")
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    emitter = _Emitter(context, builder, dict(zip(_TABLES, function.args, strict=True)))
+    emitter = _Emitter(context, builder, dict(zip(_TABLES, function.args, strict=True)), views)
     for line in lines:
         if isinstance(line, Mark):
             builder.store(_WORD(1), emitter.at("results", line.result))
@@ -182,18 +210,19 @@ def _stage(context: Any, module: Any, lines: Sequence[Line | Total | Mark | Peek
 class _Emitter:
     """Emits the lines of one step."""
 
-    def __init__(self, context: Any, builder: Any, tables: dict[str, Any]) -> None:
-        self.context, self.builder, self.tables = context, builder, tables
+    def __init__(self, context: Any, builder: Any, tables: dict[str, Any], views: Sequence[View]) -> None:
+        self.context, self.builder, self.tables, self.views = context, builder, tables, views
         self._memory: dict[Any, Any] = {}  # for what a kernel hands back, by type; all calls share it
 
     def call(self, line: Line) -> Any:
         """Emit the call of a kernel; return whether the step goes on, as a value in the function.
 
         Numba's machine code takes a pointer to its result, a pointer to the description of an exception, and the
-        arguments, where arrays and tuples are taken apart. It returns a status.
+        arguments, where arrays and tuples are taken apart. It returns a status. A kernel that returns a truth value is
+        a guard, which says whether the step may go on.
         """
         builder, convention = self.builder, self.context.call_conv
-        compiled = line.kernel.overloads[line.signature]
+        compiled = overload_of(line)
         described = compiled.fndesc
         address = compiled.library.get_pointer_to_function(described.llvm_func_name)
         kind = convention.get_function_type(described.restype, described.argtypes)
@@ -206,12 +235,13 @@ class _Emitter:
         memory = self.memory(returned.pointee)
         status = builder.call(pointer, [memory, self.memory(raised.pointee), *arguments])
         go_on = builder.or_(*(builder.icmp_signed("==", status, code) for code in (RETCODE_OK, RETCODE_NONE)))
-        if line.result is None and not line.guard:
+        guards = described.restype == types.boolean
+        if line.result is None and not guards:
             return go_on
         result = self.context.get_returned_value(builder, described.restype, builder.load(memory))
         if line.result is not None:
             builder.store(self.as_word(result), self.at("results", line.result))
-        if not line.guard:
+        if not guards:
             return go_on
         return builder.and_(go_on, self.context.cast(builder, result, described.restype, types.boolean))
 
@@ -244,7 +274,7 @@ class _Emitter:
     def parts(self, place: Place, wanted: Iterator[Any]) -> Iterator[Any]:
         """Yield the values that stand for an argument, of the LLVM types that are wanted next."""
         if place.kind == "array":
-            yield from self.array(place, wanted)
+            yield from self.array(self.views[place.value], wanted)
         elif place.kind == "tuple":
             for element in place.value:
                 yield from self.parts(element, wanted)
@@ -256,14 +286,14 @@ class _Emitter:
             table = {"constant": "constants", "row": "rows", "cursor": "cursors"}[place.kind]
             yield self.from_word(self.load(table, place.value), next(wanted))
 
-    def array(self, place: Place, wanted: Iterator[Any]) -> Iterator[Any]:
+    def array(self, view: View, wanted: Iterator[Any]) -> Iterator[Any]:
         """Yield an array as Numba takes it apart, without an owner whose references would be counted."""
         owner, parent, nitems, itemsize, data = (next(wanted) for _ in range(5))
-        address = self.load("pointers", place.value)
+        address = self.load("pointers", view.pointer)
         yield from (ir.Constant(owner, None), ir.Constant(parent, None))
-        yield from (nitems(math.prod(place.shape)), itemsize(place.itemsize))
+        yield from (nitems(math.prod(view.shape)), itemsize(view.dtype.itemsize))
         yield self.builder.inttoptr(address, data)
-        yield from (next(wanted)(number) for number in (*place.shape, *place.strides))
+        yield from (next(wanted)(number) for number in (*view.shape, *view.strides))
 
     def at(self, table: str, index: int) -> Any:
         return self.builder.gep(self.tables[table], [_INDEX(index)])

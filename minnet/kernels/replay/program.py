@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from ..arrays import address_of
 from ..calls import Call, run_machine_code
-from .emit import Function, Line, Mark, Peek, Place, Total, emit
+from .emit import Function, Line, Mark, Peek, Place, Total, View, emit, overload_of
 
 _MOST_FUNCTIONS = 256  # of the process; the one that was used the longest time ago is dropped
 _functions: OrderedDict[tuple[Any, ...], tuple[Any, Function]] = OrderedDict()  # by structure
@@ -16,24 +17,6 @@ _functions: OrderedDict[tuple[Any, ...], tuple[Any, Function]] = OrderedDict()  
 
 class NotRecordableError(Exception):
     """Says why a step cannot be recorded."""
-
-
-def signature_of(call: Call) -> tuple[Any, ...]:
-    """Return the Numba types of a call's arguments; compile the kernel for them if that is not done yet."""
-    signature = tuple(call.kernel.typeof_pyval(value) for value in call.args)
-    if signature not in call.kernel.overloads:
-        call.kernel.compile(signature)
-    return signature
-
-
-def returns_float64(call: Call) -> bool:
-    """Return whether the result of a call is a float64."""
-    return bool(_returns(call) == types.float64)
-
-
-def _returns(call: Call) -> Any:
-    """Return the Numba type of the result of a call."""
-    return call.kernel.overloads[signature_of(call)].signature.return_type
 
 
 class Program:
@@ -49,7 +32,10 @@ class Program:
         self._cursors = cursors
         self._lines: list[Line | Total | Mark | Peek] = []
         self._results = 0
-        self._arrays: dict[int, tuple[int, np.ndarray]] = {}  # by address: index in the table, and the array
+        self._pointers: dict[int, int] = {}  # by address: index in the table
+        self._views: list[View] = []
+        self._placed: dict[int, Place] = {}  # by id of an array
+        self._arrays: list[np.ndarray] = []  # kept, so that addresses and ids stay theirs
         self._constants: list[Any] = []
         self._row: list[Any] = []  # numbers of the first row, for their types
         self._update: list[tuple[Any, list[tuple[int, Any]], list[int]]] = []  # see ``row_of``
@@ -84,10 +70,11 @@ class Program:
                 if isinstance(mine, int | np.integer) and mine != other
             }
             places = tuple(
-                Place("cursor", cursors[i]) if i in cursors else self._place(value) for i, value in enumerate(call.args)
+                Place("cursor", cursors[i], type(value)) if i in cursors else self._place(value)
+                for i, value in enumerate(call.args)
             )
             kept[number] = self._new_result() if number in keep else None
-            self._line(call, places, kept[number])
+            self._lines.append(Line(*call, places, kept[number]))
         return [index for number in keep if (index := kept[number]) is not None]
 
     def add_total(self, terms: Sequence[tuple[int, float | None]]) -> int:
@@ -111,7 +98,7 @@ class Program:
     def add_peek(self, array: np.ndarray, element: int) -> int:
         """Add a copy of an element of a float64 array to the results; return its index."""
         result = self._new_result()
-        self._lines.append(Peek(self._place(array).value, element, result))
+        self._lines.append(Peek(self._views[self._place(array).value].pointer, element, result))
         return result
 
     def add_update(self, calls: Sequence[Call], following: Sequence[Call]) -> None:
@@ -122,40 +109,42 @@ class Program:
             following: calls of the step after it. Integers are part of the program unless they differ there.
         """
         for call, other in zip(calls, following, strict=True):
-            if _returns(call) not in (types.none, types.boolean):
-                raise NotRecordableError(f"an update computes with the result of the kernel {call.kernel.__name__}")
             places: list[Place] = []
             checked: list[tuple[int, Any]] = []
             varying: list[int] = []
             for i, (value, then) in enumerate(zip(call.args, other.args, strict=True)):
                 if isinstance(value, float | np.floating) or (_is_integer(value) and value != then):
-                    places.append(Place("row", len(self._row)))
+                    places.append(Place("row", len(self._row), type(value)))
                     self._row.append(value)
                     varying.append(i)
                 else:
                     places.append(self._place(value))
                     checked.append((i, value))
-            self._line(call, tuple(places), None)
+            self._lines.append(Line(*call, tuple(places), None, in_update=True))
             self._update.append((call.kernel, checked, varying))
 
     def finish(self) -> None:
-        """Compile the function, or take that of a program with the same structure."""
-        structure = (self._cursors, self._results, *(_structure(line) for line in self._lines))
+        """Compile the function, or take that of a program with the same structure.
+
+        Raises:
+            NotRecordableError: Python would compute with the result of a kernel.
+        """
+        structure = (self._cursors, self._results, tuple(self._views), *map(_structure, self._lines))
         found = _functions.get(structure)
         if found is None:
-            found = emit(self._lines, self._cursors, self._results)
+            _check_results(self._lines)
+            found = emit(self._lines, self._views, self._cursors, self._results)
         _functions[structure] = found
         _functions.move_to_end(structure)
         if len(_functions) > _MOST_FUNCTIONS:
             _functions.popitem(last=False)
         self._library: Any = found[0]  # the function works as long as this is kept
         self._function: Function = found[1]
-        self._pointers = np.array(list(self._arrays), np.uint64)
-        self._words = np.array([_word(value) for value in self._constants] or [0], np.uint64)
-        self._addresses = self._pointers.ctypes.data, self._words.ctypes.data
-
-    def _line(self, call: Call, places: tuple[Place, ...], result: int | None) -> None:
-        self._lines.append(Line(call.kernel, signature_of(call), places, result, _returns(call) == types.boolean))
+        self._tables = (
+            np.array(list(self._pointers), np.uint64),
+            np.array([_word(value) for value in self._constants] or [0], np.uint64),
+        )
+        self._addresses = tuple(map(address_of, self._tables))
 
     def _new_result(self) -> int:
         self._results += 1
@@ -167,15 +156,25 @@ class Program:
 
     def _place(self, value: Any) -> Place:
         if isinstance(value, np.ndarray):
-            index, _ = self._arrays.setdefault(value.ctypes.data, (len(self._arrays), value))
-            return Place("array", index, value.shape, value.strides, value.itemsize)
+            return self._placed.get(id(value)) or self._place_array(value)
+        kind = type(value)
+        if kind is int or kind is bool:
+            return Place("fixed", value, kind)
         if value is None:
             return Place("none", None)
-        if isinstance(value, tuple):
-            return Place("tuple", tuple(self._place(each) for each in value))
+        if kind is tuple:
+            return Place("tuple", tuple(map(self._place, value)))
         if isinstance(value, float | np.floating | np.uint64):
-            return Place("constant", self._constant(value))
-        return Place("fixed", int(value))
+            return Place("constant", self._constant(value), kind)
+        return Place("fixed", int(value), kind)
+
+    def _place_array(self, array: np.ndarray) -> Place:
+        pointer = self._pointers.setdefault(address_of(array), len(self._pointers))
+        # The flags say how the elements lie, and whether they may be written.
+        self._views.append(View(pointer, array.dtype, array.shape, array.strides, array.flags.num))
+        self._arrays.append(array)
+        place = self._placed[id(array)] = Place("array", len(self._views) - 1)
+        return place
 
     # Running it ------------------------------------------------------------------------------------------
 
@@ -218,13 +217,9 @@ class Program:
         """
         steps = len(cursors)
         results = np.zeros((steps, self._results), np.uint64)
-        tables = *self._addresses, _address(table), _address(cursors), _address(results)
+        tables = *self._addresses, address_of(table), address_of(cursors), address_of(results)
         words = table.shape[1] if len(table) > 1 else 0
         return run_machine_code(self._function, steps, words, *tables), results
-
-
-def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 def _is_integer(value: Any) -> bool:
@@ -237,17 +232,30 @@ def _same(a: Any, b: Any) -> bool:
         return (
             isinstance(a, np.ndarray)
             and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
-            and a.__array_interface__["data"] == b.__array_interface__["data"]
+            and address_of(a) == address_of(b)
         )
     if isinstance(b, tuple):
         return isinstance(a, tuple) and len(a) == len(b) and all(map(_same, a, b))
     return type(a) is type(b) and bool(a == b)
 
 
+def _check_results(lines: Sequence[Line | Total | Mark | Peek]) -> None:
+    """Raise NotRecordableError if Python computes with the result of a kernel, which a program would not do."""
+    of_kernels = {}
+    for line in lines:
+        if isinstance(line, Line):
+            of_kernels[line.result] = returned = overload_of(line).signature.return_type
+            if line.in_update and returned not in (types.none, types.boolean):
+                raise NotRecordableError(f"an update computes with the result of the kernel {line.kernel.__name__}")
+        elif isinstance(line, Total) and any(of_kernels[result] != types.float64 for result, _ in line.terms):
+            raise NotRecordableError("the objective is no sum of numbers that kernels return")
+
+
 def _structure(line: Line | Total | Mark | Peek) -> tuple[Any, ...]:
-    if not isinstance(line, Line):
-        return type(line).__name__, *line
-    return (id(line.kernel), line.signature, line.places, line.result, line.guard)
+    """Return what a function's code depends on."""
+    if isinstance(line, Line):
+        return id(line.kernel), line.places, line.result
+    return type(line).__name__, *line
 
 
 def _word(value: Any) -> int:

@@ -9,14 +9,19 @@ from numba import config, get_thread_id, prange
 
 from ..arrays import aligned_empty
 from ..compile import helper, kernel, parallel_kernel, routine
+from ..views import flat
 from .block import ROWS, block_rows_for, tile
 from .dots import dots
 from .moves import borrowed, copy_vectors, pack, prefetch
 from .simd import VECTOR_BYTES
+from .small import COLUMNS, TERMS, few_columns, few_terms, tiny_matmul, turned_matmul
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
 _TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
 _TASKS = 16  # into which large work is cut, or more
+_TINY = 300  # multiply-adds up to which sums number by number are quicker than vectors
+_LONG = 1024  # terms of a sum that ``few_columns`` adds without breaking it up
+_IN_PLACE = 16384  # bytes of A that stay in the first-level cache, whatever the distance of its terms
 _SMALL = 1000  # multiply-adds up to which plain loops are quicker than packing
 _THIN = 3  # ... and so many rows
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
@@ -27,9 +32,13 @@ _CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same 
 
 
 @helper
-def _copies(a_row, a_col, itemsize):
-    """Return whether rows of A' are copied, because they are columns of A, or share few sets of the cache."""
-    return a_col != 1 or (a_row * itemsize) % _CROWDED == 0
+def _copies(a_row, a_col, M, K, itemsize):
+    """Return whether rows of A' are copied, because they are columns of A, or share few sets of the cache.
+
+    An A that lies closely together is read in place.
+    """
+    extent = (M - 1) * a_row + (K - 1) * a_col + 1
+    return extent * itemsize > _IN_PLACE and (a_col != 1 or (a_row * itemsize) % _CROWDED == 0)
 
 
 @routine
@@ -38,8 +47,8 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, offset
 
     Returns the distance of two terms.
     """
-    width, length, step = 2 * lanes, depth + 2 * lanes, 1
-    if a_col != 1:  # into panels as of B, so that the terms of a block lie close together
+    width, length, step = 2 * lanes, depth + 2 * lanes, a_col
+    if copied and a_col != 1:  # into panels as of B, so that the terms of a block lie close together
         step = width
         for i in range(0, rows, width):
             cols = min(width, rows - i)
@@ -48,7 +57,7 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, offset
                 offsets[r] = i * depth + r - i
     else:
         for r in range(rows):
-            offsets[r] = (first + r) * a_row + k
+            offsets[r] = (first + r) * a_row + k * a_col
             if copied:
                 whole = depth - depth % width
                 for j in range(0, whole, width):
@@ -66,7 +75,7 @@ def _thin_columns(
     A, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare, starts
 ):
     """Compute few columns of C by exchanging them with the rows: the copied rows of A' are panels like those of B."""
-    width, c = 2 * lanes, C.reshape(-1)
+    width, c = 2 * lanes, flat(C)
     for j in range(_BLOCK):
         starts[j] = at + min(j, cols - 1) * b_col
     for i in range(0, rows, width):
@@ -91,7 +100,7 @@ def _thin_columns(
 @routine
 def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare):
     """Compute few columns of C from rows that are not copied: dot products of two rows with the columns."""
-    c, most, length = C.reshape(-1), max(1, lanes // 4), (depth + lanes - 1) // lanes * lanes
+    c, most, length = flat(C), max(1, lanes // 4), (depth + lanes - 1) // lanes * lanes
     sums = spare[most * length :]
     for j in range(most):
         for t in range(length):
@@ -140,7 +149,7 @@ def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
 def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """Run one task of the plan: a part of the rows by a group of panels."""
     M, N = C.shape
-    a, b, c, work = borrowed(A.reshape(-1)), borrowed(B.reshape(-1)), borrowed(C.reshape(-1)), borrowed(work)
+    a, b, c, work = flat(A), flat(B), flat(C), borrowed(work)
     lanes = VECTOR_BYTES // C.itemsize
     width, panels = 2 * lanes, (N + 2 * lanes - 1) // (2 * lanes)
     part, group = task // groups, task % groups
@@ -155,7 +164,7 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
         for column in range(first_column, last_column, width):
             cols = min(width, N - column)
             at = k * b_row + column * b_col
-            if step == width and 2 * cols <= lanes <= depth:
+            if copied and a_col != 1 and 2 * cols <= lanes <= depth:
                 _thin_columns(
                     source, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes,
                     work[spare:copy], offsets[_TASK_ROWS + _BLOCK :],
@@ -191,7 +200,7 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
 @routine
 def product_on_one_thread(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """``matmul`` on one thread, for flat A and B, within a kernel whose tasks have several products."""
-    copied = _copies(a_row, a_col, C.itemsize)
+    copied = _copies(a_row, a_col, C.shape[0], K, C.itemsize)
     parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
     for task in range(parts * groups):
         _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
@@ -205,7 +214,7 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     accordingly, so transposes are read in place. bias (N,) may be empty. work and offsets are scratch memory from
     ``new_work``.
     """
-    copied = _copies(a_row, a_col, C.itemsize)
+    copied = _copies(a_row, a_col, C.shape[0], K, C.itemsize)
     parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
     if C.size * K <= _SERIAL:
         for task in range(parts * groups):
@@ -226,7 +235,7 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
 def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """``matmul`` row by row in plain loops, for few rows, for which packing takes too long."""
     M, N = C.shape
-    a, b, before = A.reshape(-1), B.reshape(-1), work[0, :N]
+    a, b, before = flat(A), flat(B), work[0, :N]
     if b_col != 1:  # the loop over columns needs them side by side
         for k in range(K):
             for j in range(N):
@@ -259,9 +268,19 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offs
 
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes, for any number of threads."""
-    size = C.size * K
-    fits = C.shape[1] * (1 if b_col == 1 else K + 1) <= work.shape[1]
-    if fits and (size <= _SMALL or len(C) <= _THIN):
+    M, N = C.shape
+    room, lanes = work.shape[1], VECTOR_BYTES // C.itemsize
+    if M * N * K <= _TINY:
+        tiny_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K)
+    elif M * N * K > _SERIAL:
+        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+    elif K <= TERMS and lanes <= N and room >= 5 * N:
+        few_terms(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0])
+    elif N <= COLUMNS and a_col == 1 and lanes <= K <= _LONG and room >= 4 * K:
+        few_columns(A, a_row, B, b_row, b_col, bias, floor, C, K, work[0])
+    elif N < 2 * lanes <= M and a_row == 1:
+        turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+    elif (M * N * K <= _SMALL or M <= _THIN) and N * (1 if b_col == 1 else K + 1) <= room:
         small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)

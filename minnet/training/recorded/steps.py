@@ -16,6 +16,7 @@ ends the update itself, the block says so, and Python makes the update of the sa
 """
 
 import threading
+import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...data import Batches
-from ...kernels.replay import NotRecordableError, Program, Tape, noted_on, noting, returns_float64
+from ...kernels.replay import NotRecordableError, Program, Tape, noted_on, noting
 from ...net.net import Net
 from ...net.objective import Objective
 from ...optim.optimizer import Optimizer
@@ -32,7 +33,7 @@ from .reasons import reason_against
 POSITION, EPOCH, PASS = range(3)  # cursors: samples before the batch in the epoch, epochs, training passes
 
 PATIENCE = 64  # steps that a run of a new kind takes in Python first
-_known_kinds: set[tuple[Any, ...]] = set()  # kinds of runs in this process that have been recorded
+_known_kinds: dict[tuple[Any, ...], float] = {}  # seconds a step, by kind of run, of those that have been recorded
 _MOST_PROGRAMS = 64  # of one run; an update that has another form at every step is not recorded
 
 
@@ -85,8 +86,7 @@ class RecordedSteps:
         self.net, self.batches, self.optimizer = net, batches, optimizer
         self.reason = reason_against(net, optimizer)
         self._programs: dict[int, list[_Step]] = {}  # by batch size
-        self._kind: tuple[Any, ...] | None = None
-        self._first = 0  # steps of the optimizer before this run
+        self._first: int | None = None  # steps of the optimizer before this run
         self._depends: tuple[Any, ...] | None = None  # what the programs depend on
         self._steady: dict[tuple[int, Update], _Row] = {}  # of updates that are always the same
 
@@ -114,6 +114,17 @@ class RecordedSteps:
             self.optimizer.numbers = [numbers, *later][len(block.losses)]
         return block if block.losses or block.failed else None
 
+    def seconds(self) -> float | None:
+        """Return how long a recorded step of such a run took last in this process; None if that is not known."""
+        return _known_kinds.get(self._kind) or None
+
+    @cached_property
+    def _kind(self) -> tuple[Any, ...]:
+        """What runs whose steps take about as long have in common."""
+        layers = [(type(node.layer), node.plan.out) for node in self.net.nodes()]
+        rules = [type(rule) for rule in self.optimizer.all_rules()]
+        return self.net.input_shape, self.net.dtype, self.batches.batch_size, *layers, *rules
+
     def _is_worth_it(self) -> bool:
         """Return whether to record now: compiling a function takes as long as some hundred steps of a small net.
 
@@ -121,13 +132,11 @@ class RecordedSteps:
         """
         if self._depends is not None:
             return True
-        if self._kind is None:
-            rules = (type(rule).__name__ for rule in self.optimizer.all_rules())
-            self._kind = (repr(self.net.layers), self.net.input_shape, self.batches.batch_size, *rules)
+        if self._first is None:
             self._first = self.optimizer.steps
         if self.optimizer.steps < self._first + PATIENCE and self._kind not in _known_kinds:
             return False
-        _known_kinds.add(self._kind)
+        _known_kinds.setdefault(self._kind, 0.0)
         return True
 
     def _forget_if_changed(self) -> None:
@@ -145,11 +154,12 @@ class RecordedSteps:
 
     def _run(self, cursors: np.ndarray, rows: "list[_Row]") -> Block:
         """Run the steps of these rows, up to the first that does not complete."""
-        block, failed, first, step = Block([], [], [], []), False, 0, rows[0].step
-        while first < len(rows):
-            step = rows[first].step
-            end = next((i for i in range(first, len(rows)) if rows[i].step is not step), len(rows))
+        block, failed, first = Block([], [], [], []), False, 0
+        for end in _ends_of_programs(rows):
+            step, start = rows[first].step, time.perf_counter()
             done, results = step.program.run(_table(rows[first:end]), cursors[first:end])
+            if done:
+                _known_kinds[self._kind] = (time.perf_counter() - start) / done
             step.read(results[:done], block)
             failed = done < end - first and bool(results[done, step.updating])
             if begun := done + failed:
@@ -166,41 +176,46 @@ class RecordedSteps:
 
     def _rows(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
         """Return the row of each update, and the rule's numbers after it; no numbers if the rule keeps none."""
-        optimizer, first, steady = self.optimizer, self.optimizer.steps, self.optimizer.is_steady()
-        if steady and first > 0 and (known := self._steady_rows(sizes, updates)) is not None:
-            return known, []
-        found: list[_Row] = []
-        numbers: list[np.ndarray] = []
-        calls: Tape = []
+        optimizer, first = self.optimizer, self.optimizer.steps
         try:
-            with noting(), noted_on(calls):
-                for i, (size, update) in enumerate(zip(sizes, updates, strict=True)):
-                    row = self._steady.get((size, update)) if steady and first + i > 0 else None
-                    if row is None:
-                        calls.clear()
-                        optimizer.steps = first + i
-                        optimizer.update(update.lr * update.lr_factor, update.lr_factor)
-                        row = self._row(size, update, calls)
-                        if steady and first + i > 0 and len(self._steady) < _MOST_PROGRAMS:
-                            self._steady[size, update] = row
-                    found.append(row)
-                    if optimizer.numbers.size:
-                        numbers.append(optimizer.numbers.copy())
+            if first > 0 and optimizer.is_steady() and updates.count(updates[0]) == len(updates):
+                return self._steady_rows(sizes, updates[0]), []
+            if first == 0 and len(updates) > 1 and optimizer.is_steady():
+                # The first update of a rule may differ from all others.
+                start, _ = self._rows(sizes[:1], updates[:1])
+                optimizer.steps = 1
+                return start + self._rows(sizes[1:], updates[1:])[0], []
+            return self._rows_one_by_one(sizes, updates)
         finally:
             optimizer.steps = first
-        return found, numbers
 
-    def _steady_rows(self, sizes: list[int], updates: list[Update]) -> "list[_Row] | None":
-        """Return the rows of updates that are always the same; None if some of them are not known yet."""
-        update, by_size = updates[0], {}
-        if any(other is not update and other != update for other in updates):
-            return None
+    def _steady_rows(self, sizes: list[int], update: Update) -> "list[_Row]":
+        """Return the rows of updates that are always the same."""
+        by_size = {}
         for size in set(sizes):
-            row = self._steady.get((size, update))
-            if row is None:
-                return None
-            by_size[size] = row
-        return [by_size[size] for size in sizes]
+            known = self._steady.get((size, update))
+            if known is None:
+                (known,), _ = self._rows_one_by_one([size], [update])
+                if len(self._steady) < _MOST_PROGRAMS:
+                    self._steady[size, update] = known
+            by_size[size] = row = known
+        return [row] * len(sizes) if len(by_size) == 1 else [by_size[size] for size in sizes]
+
+    def _rows_one_by_one(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
+        """Do what ``_rows`` says, by noting each update. ``optimizer.steps`` changes."""
+        optimizer, first = self.optimizer, self.optimizer.steps
+        rows: list[_Row] = []
+        numbers: list[np.ndarray] = []
+        calls: Tape = []
+        with noting(), noted_on(calls):
+            for i, (size, update) in enumerate(zip(sizes, updates, strict=True)):
+                calls.clear()
+                optimizer.steps = first + i
+                optimizer.update(update.lr * update.lr_factor, update.lr_factor)
+                rows.append(self._row(size, update, calls))
+                if optimizer.numbers.size:
+                    numbers.append(optimizer.numbers.copy())
+        return rows, numbers
 
     def _row(self, size: int, update: Update, calls: Tape) -> "_Row":
         """Return the row of an update that makes these calls; record the step if it is the first of its form."""
@@ -248,9 +263,17 @@ class _Row:
         return self.step.program.table([self.numbers])
 
 
+def _ends_of_programs(rows: list[_Row]) -> list[int]:
+    """Return where rows end that follow one another and belong to one program."""
+    if rows.count(rows[0]) == len(rows):
+        return [len(rows)]
+    changes = [i for i in range(1, len(rows)) if rows[i].step is not rows[i - 1].step]
+    return [*changes, len(rows)]
+
+
 def _table(rows: list[_Row]) -> np.ndarray:
     """Return the table of steps of one program."""
-    if len(rows) == 1 or all(row is rows[0] for row in rows):
+    if rows.count(rows[0]) == len(rows):
         return rows[0].words
     return rows[0].step.program.table([row.numbers for row in rows])
 
@@ -284,7 +307,7 @@ class _Step:
         finally:
             net.step, net.objective = before, objective
         self._l2, self._l1 = 0.5 * net.l2, net.l1
-        terms = self._terms(net, passes, made)
+        terms = self._terms(net, made)
         results = self.program.add(passes, [(later, PASS)], [number for number, _ in terms])
         self._parts = [(result, factor) for result, (_, factor) in zip(results, terms, strict=True)]
         self.total = self.program.add_total(self._parts)
@@ -300,10 +323,10 @@ class _Step:
         self.norm = self.program.add_peek(optimizer.norm_sums, 2) if clips else None
         self.program.finish()
 
-    def _terms(self, net: Net, calls: Tape, made: Objective) -> list[tuple[int, float | None]]:
+    def _terms(self, net: Net, made: Objective) -> list[tuple[int, float | None]]:
         """Return the parts of the objective: (number of the call that returns it, what it is multiplied by)."""
         number = int(made.data)
-        if made.data != number or not returns_float64(calls[number - 1]):
+        if made.data != number:
             raise NotRecordableError(f"{net.loss_function} computes with the result of its kernel")
         penalties = [(made.l2, self._l2), (made.l1, self._l1)]
         return [(number, None), *((round(value / factor), factor) for value, factor in penalties if factor)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...compile import exact_helper, helper, kernel
 from ...vector.elementary import exp, larger, log, log1p_of_moderate
+from ...views import flat
 from .rows import BLOCK, clear, sum_of_block, sum_of_row
 
 
@@ -135,7 +136,7 @@ def _cross_entropy_of_short_rows(scores, labels, weights, class_weights, all_wei
             shifted = _subtract(s[i], top, spread, class_weights, d[i])
             own = _class_weight(class_weights, label[i], one) if weight[i] > zero else zero
             loss -= _given(weight[i], own, s[i, label[i]], top, shifted, smoothing)
-        _exponentials(d.reshape(-1))
+        _exponentials(flat(d))
         for i in range(len(d)):
             p, others = d[i, label[i]], _sum_of_others(d[i], label[i])
             loss += _finish(d[i], label[i], p, others, weight[i], class_weights, all_weights, smoothing, spread)
