@@ -2,7 +2,11 @@
 
 The kernels are not compiled again. The function calls the machine code that Numba has made of them, by its address and
 with Numba's own calling convention. Addresses of arrays and numbers are read from tables that are handed over. Two
-trainings of the same structure therefore share one function. A call takes about half a millisecond to emit.
+trainings of the same structure therefore share one function.
+
+The code is written as LLVM's text, because LLVM reads it several times as quickly as objects for its instructions are
+made and printed. All tables consist of words of 64 bits, and a pointer is passed as such a word, which takes the same
+register or place on the stack.
 """
 
 import ctypes
@@ -13,13 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
-
-_WORD = ir.IntType(64)
-_INDEX = ir.IntType(32)
 
 
 class Place(NamedTuple):
@@ -113,18 +114,64 @@ class Peek(NamedTuple):
     result: int
 
 
-Function = Callable[..., int]
+class Callee(NamedTuple):
+    """The machine code of a kernel for arguments of some types.
+
+    Attributes:
+        address: where it begins.
+        returns: Numba type of the result.
+        bits: size of the result in memory; 0 for none.
+        arguments: LLVM types of the arguments as Numba takes them apart, where pointers are words.
+        kept: what must exist as long as the code is called.
+    """
+
+    address: int
+    returns: Any
+    bits: int
+    arguments: tuple[str, ...]
+    kept: Any
 
 
-def overload_of(line: Line) -> Any:
+_callees: dict[tuple[Any, ...], Callee] = {}  # by kernel and types of arguments
+
+
+def callee_of(line: Line, views: Sequence[View]) -> Callee:
     """Return the machine code that Numba has made of a kernel for these arguments; have it made if there is none."""
+    form = (line.kernel, *(_form(place, views) for place in line.places))
+    if form not in _callees:
+        _callees[form] = _compiled(line)
+    return _callees[form]
+
+
+def _form(place: Place, views: Sequence[View]) -> tuple[Any, ...]:
+    """Return what the Numba type of an argument depends on."""
+    if place.kind == "array":
+        view = views[place.value]
+        return view.dtype, len(view.shape), view.flags
+    return tuple(_form(each, views) for each in place.value) if place.kind == "tuple" else (place.type,)
+
+
+def _compiled(line: Line) -> Callee:
     signature = tuple(map(line.kernel.typeof_pyval, line.args))
     if signature not in line.kernel.overloads:
         line.kernel.compile(signature)
-    return line.kernel.overloads[signature]
+    compiled = line.kernel.overloads[signature]
+    described, context = compiled.fndesc, cpu_target.target_context
+    kind = context.call_conv.get_function_type(described.restype, described.argtypes)
+    returned = kind.args[0].pointee
+    none = described.restype == types.none
+    return Callee(
+        compiled.library.get_pointer_to_function(described.llvm_func_name),
+        described.restype,
+        0 if none else 8 * context.get_abi_sizeof(returned),
+        tuple("i64" if isinstance(each, ir.PointerType) else str(each) for each in kind.args[2:]),
+        compiled,
+    )
 
 
+Function = Callable[..., int]
 _TABLES = ("pointers", "constants", "rows", "cursors", "results")
+_PARAMETERS = ", ".join(f"i64* %{table}" for table in _TABLES)
 _STAGE = 32  # lines of a function
 
 
@@ -154,163 +201,162 @@ def emit(
     Returns:
         (library, function); the function works as long as the library is kept.
     """
-    context = cpu_target.target_context
-    module = ir.Module("recorded steps")
-    module.triple = llvm.get_process_triple()
-    words = _WORD.as_pointer()
-    stages = [_stage(context, module, lines[i : i + _STAGE], views) for i in range(0, len(lines), _STAGE)]
-    function = ir.Function(module, ir.FunctionType(_WORD, [_WORD, _WORD, *[words] * len(_TABLES)]), "steps")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    count, row_words, pointers, constants, rows, all_cursors, all_results = function.args
-    with cgutils.for_range(builder, count) as loop:
-        step = loop.index
-        tables = (
-            pointers,
-            constants,
-            builder.gep(rows, [builder.mul(step, row_words)]),
-            builder.gep(all_cursors, [builder.mul(step, _WORD(cursors))]),
-            builder.gep(all_results, [builder.mul(step, _WORD(results))]),
-        )
-        for stage in stages:
-            with cgutils.if_unlikely(builder, builder.not_(builder.call(stage, tables))):
-                builder.ret(step)
-    builder.ret(count)
-    # The code consists of loads and calls, where optimisation gains nothing that would be worth its time.
-    machine = llvm.Target.from_triple(module.triple).create_target_machine(opt=1, jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
+    # The time that LLVM takes for a function grows faster than its length, so a long step has several.
+    stages = [
+        _Stage(lines[i : i + _STAGE], views).text(number) for number, i in enumerate(range(0, len(lines), _STAGE))
+    ]
+    triple = llvm.get_process_triple()
+    text = "\n".join([f'target triple = "{triple}"', *stages, _loop(len(stages), cursors, results)])
+    # The code consists of loads and calls, where optimisation gains nothing, and takes five times as long to emit.
+    machine = llvm.Target.from_triple(triple).create_target_machine(opt=0, jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
     engine.finalize_object()
     kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 2, *[ctypes.c_void_p] * len(_TABLES))
     return engine, kind(engine.get_function_address("steps"))
 
 
-def _stage(context: Any, module: Any, lines: Sequence[Line | Total | Mark | Peek], views: Sequence[View]) -> Any:
-    """Emit a function that goes through some lines of one step. It returns whether the step goes on.
+def _loop(stages: int, cursors: int, results: int) -> str:
+    """Return the text of the function that goes through the stages of each step."""
+    tables = "i64* %pointers, i64* %constants, i64* %row, i64* %cursor, i64* %result"
+    calls = "".join(
+        f"""
+  %goes{i} = call i1 @stage{i}({tables})
+  br i1 %goes{i}, label %after{i}, label %stop
+after{i}:"""
+        for i in range(stages)
+    )
+    return f"""
+define i64 @steps(i64 %count, i64 %words, {_PARAMETERS}) {{
+entry:
+  br label %head
+head:
+  %step = phi i64 [0, %entry], [%next, %after{stages - 1}]
+  %more = icmp slt i64 %step, %count
+  br i1 %more, label %body, label %stop
+body:
+  %row_at = mul i64 %step, %words
+  %row = getelementptr i64, i64* %rows, i64 %row_at
+  %cursor_at = mul i64 %step, {cursors}
+  %cursor = getelementptr i64, i64* %cursors, i64 %cursor_at
+  %result_at = mul i64 %step, {results}
+  %result = getelementptr i64, i64* %results, i64 %result_at{calls}
+  %next = add i64 %step, 1
+  br label %head
+stop:
+  ret i64 %step
+}}
+"""
 
-    The time that LLVM takes for a function grows faster than its length, so a long step has several.
-    """
-    kind = ir.FunctionType(ir.IntType(1), [_WORD.as_pointer()] * len(_TABLES))
-    function = ir.Function(module, kind, module.get_unique_name("stage"))
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    emitter = _Emitter(context, builder, dict(zip(_TABLES, function.args, strict=True)), views)
-    for line in lines:
-        if isinstance(line, Mark):
-            builder.store(_WORD(1), emitter.at("results", line.result))
-        elif isinstance(line, Peek):
-            emitter.peek(line)
-        else:
-            go_on = emitter.total(line) if isinstance(line, Total) else emitter.call(line)
-            with cgutils.if_unlikely(builder, builder.not_(go_on)):
-                builder.ret(ir.Constant(ir.IntType(1), 0))
-    builder.ret(ir.Constant(ir.IntType(1), 1))
-    return function
 
+class _Stage:
+    """Writes the function for some lines of one step, which returns whether the step goes on."""
 
-class _Emitter:
-    """Emits the lines of one step."""
+    def __init__(self, lines: Sequence[Line | Total | Mark | Peek], views: Sequence[View]) -> None:
+        self._views, self._written, self._names = views, list[str](), 0
+        for line in lines:
+            if isinstance(line, Mark):
+                self._store("1", line.result)
+            elif isinstance(line, Peek):
+                self._peek(line)
+            else:
+                go_on = self._total(line) if isinstance(line, Total) else self._call(line)
+                self._names += 1
+                self._written.append(f"  br i1 {go_on}, label %go{self._names}, label %stop\ngo{self._names}:")
 
-    def __init__(self, context: Any, builder: Any, tables: dict[str, Any], views: Sequence[View]) -> None:
-        self.context, self.builder, self.tables, self.views = context, builder, tables, views
-        self._memory: dict[Any, Any] = {}  # for what a kernel hands back, by type; all calls share it
+    def text(self, number: int) -> str:
+        """Return the function as text."""
+        # All kernels write their results to one place; nobody reads what they raised.
+        return "\n".join(
+            [
+                f"define internal i1 @stage{number}({_PARAMETERS}) noinline {{",
+                "  %returned = alloca i64\n  %raised = alloca i64",
+                "  %returned_at = ptrtoint i64* %returned to i64\n  %raised_at = ptrtoint i64* %raised to i64",
+                *self._written,
+                "  ret i1 1\nstop:\n  ret i1 0\n}",
+            ]
+        )
 
-    def call(self, line: Line) -> Any:
-        """Emit the call of a kernel; return whether the step goes on, as a value in the function.
+    def _value(self, instruction: str) -> str:
+        """Write an instruction; return the name of its value."""
+        self._names += 1
+        self._written.append(f"  %v{self._names} = {instruction}")
+        return f"%v{self._names}"
+
+    def _load(self, kind: str, table: str, index: int) -> str:
+        """Write the reading of a number from a table of words; return its name."""
+        place = self._value(f"getelementptr i64, i64* %{table}, i64 {index}")
+        return self._read(kind, place)
+
+    def _read(self, kind: str, place: str) -> str:
+        """Write the reading of a number at a pointer to a word, from its first bytes."""
+        if kind != "i64":
+            place = self._value(f"bitcast i64* {place} to {kind}*")
+        return self._value(f"load {kind}, {kind}* {place}")
+
+    def _store(self, word: str, result: int) -> None:
+        place = self._value(f"getelementptr i64, i64* %results, i64 {result}")
+        self._written.append(f"  store i64 {word}, i64* {place}")
+
+    def _call(self, line: Line) -> str:
+        """Write the call of a kernel; return whether the step goes on.
 
         Numba's machine code takes a pointer to its result, a pointer to the description of an exception, and the
         arguments, where arrays and tuples are taken apart. It returns a status. A kernel that returns a truth value is
         a guard, which says whether the step may go on.
         """
-        builder, convention = self.builder, self.context.call_conv
-        compiled = overload_of(line)
-        described = compiled.fndesc
-        address = compiled.library.get_pointer_to_function(described.llvm_func_name)
-        kind = convention.get_function_type(described.restype, described.argtypes)
-        returned, raised, *wanted = kind.args
-        taken = iter(wanted)
-        arguments = [part for place in line.places for part in self.parts(place, taken)]
-        if next(taken, None) is not None:
+        callee = callee_of(line, self._views)
+        wanted = iter(callee.arguments)
+        parts = [part for place in line.places for part in self._parts(place, wanted)]
+        if next(wanted, None) is not None:
             raise AssertionError(f"the call of {line.kernel.__name__} leaves arguments out")
-        pointer = builder.inttoptr(_WORD(address), kind.as_pointer())
-        memory = self.memory(returned.pointee)
-        status = builder.call(pointer, [memory, self.memory(raised.pointee), *arguments])
-        go_on = builder.or_(*(builder.icmp_signed("==", status, code) for code in (RETCODE_OK, RETCODE_NONE)))
-        guards = described.restype == types.boolean
-        if line.result is None and not guards:
-            return go_on
-        result = self.context.get_returned_value(builder, described.restype, builder.load(memory))
+        kinds = ", ".join(["i64", "i64", *callee.arguments])
+        arguments = ", ".join(["i64 %returned_at", "i64 %raised_at", *parts])
+        status = self._value(f"call i32 inttoptr (i64 {callee.address} to i32 ({kinds})*)({arguments})")
+        fine = [self._value(f"icmp eq i32 {status}, {int(code.constant)}") for code in (RETCODE_OK, RETCODE_NONE)]
+        go_on = self._value(f"or i1 {fine[0]}, {fine[1]}")
         if line.result is not None:
-            builder.store(self.as_word(result), self.at("results", line.result))
-        if not guards:
+            word = self._read(f"i{callee.bits}", "%returned")
+            self._store(word if callee.bits == 64 else self._value(f"zext i{callee.bits} {word} to i64"), line.result)
+        if callee.returns != types.boolean:
             return go_on
-        return builder.and_(go_on, self.context.cast(builder, result, described.restype, types.boolean))
+        truth = self._value(f"trunc i{callee.bits} {self._read(f'i{callee.bits}', '%returned')} to i1")
+        return self._value(f"and i1 {go_on}, {truth}")
 
-    def memory(self, kind: Any) -> Any:
-        """Return a pointer to memory for a value of an LLVM type."""
-        if kind not in self._memory:
-            self._memory[kind] = cgutils.alloca_once(self.builder, kind)
-        return self._memory[kind]
-
-    def total(self, line: Total) -> Any:
-        """Emit the sum of the objective; return whether it is finite."""
-        builder, total = self.builder, None
-        for result, factor in line.terms:
-            value = builder.bitcast(self.load("results", result), ir.DoubleType())
-            if factor is not None:
-                strength = builder.bitcast(self.load("constants", factor), ir.DoubleType())
-                value = builder.fmul(strength, value)
-            total = value if total is None else builder.fadd(total, value)
-        builder.store(builder.bitcast(total, _WORD), self.at("results", line.result))
-        # x - x is 0 for a finite x and NaN for any other x.
-        return builder.fcmp_ordered("==", builder.fsub(total, total), ir.Constant(ir.DoubleType(), 0.0))
-
-    def peek(self, line: Peek) -> None:
-        """Emit the copy of a number to the results."""
-        address = self.load("pointers", line.array)
-        words = self.builder.inttoptr(address, _WORD.as_pointer())
-        element = self.builder.load(self.builder.gep(words, [_INDEX(line.element)]))
-        self.builder.store(element, self.at("results", line.result))
-
-    def parts(self, place: Place, wanted: Iterator[Any]) -> Iterator[Any]:
-        """Yield the values that stand for an argument, of the LLVM types that are wanted next."""
+    def _parts(self, place: Place, wanted: Iterator[str]) -> Iterator[str]:
+        """Yield the values that stand for an argument, with their types, which are those that are wanted next."""
         if place.kind == "array":
-            yield from self.array(self.views[place.value], wanted)
+            yield from self._array(self._views[place.value], wanted)
         elif place.kind == "tuple":
             for element in place.value:
-                yield from self.parts(element, wanted)
+                yield from self._parts(element, wanted)
         elif place.kind == "none":
-            yield ir.Constant(next(wanted), None)
+            yield f"{next(wanted)} 0"
         elif place.kind == "fixed":
-            yield ir.Constant(next(wanted), int(place.value))
+            yield f"{next(wanted)} {int(place.value)}"
         else:
-            table = {"constant": "constants", "row": "rows", "cursor": "cursors"}[place.kind]
-            yield self.from_word(self.load(table, place.value), next(wanted))
+            table, kind = {"constant": "constants", "row": "rows", "cursor": "cursors"}[place.kind], next(wanted)
+            yield f"{kind} {self._load(kind, table, place.value)}"
 
-    def array(self, view: View, wanted: Iterator[Any]) -> Iterator[Any]:
+    def _array(self, view: View, wanted: Iterator[str]) -> Iterator[str]:
         """Yield an array as Numba takes it apart, without an owner whose references would be counted."""
-        owner, parent, nitems, itemsize, data = (next(wanted) for _ in range(5))
-        address = self.load("pointers", view.pointer)
-        yield from (ir.Constant(owner, None), ir.Constant(parent, None))
-        yield from (nitems(math.prod(view.shape)), itemsize(view.dtype.itemsize))
-        yield self.builder.inttoptr(address, data)
-        yield from (next(wanted)(number) for number in (*view.shape, *view.strides))
+        address = self._load("i64", "pointers", view.pointer)
+        parts = 0, 0, math.prod(view.shape), view.dtype.itemsize, address, *view.shape, *view.strides
+        yield from (f"{next(wanted)} {part}" for part in parts)
 
-    def at(self, table: str, index: int) -> Any:
-        return self.builder.gep(self.tables[table], [_INDEX(index)])
+    def _total(self, line: Total) -> str:
+        """Write the sum of the objective; return whether it is finite."""
+        total = None
+        for result, factor in line.terms:
+            value = self._load("double", "results", result)
+            if factor is not None:
+                value = self._value(f"fmul double {self._load('double', 'constants', factor)}, {value}")
+            total = value if total is None else self._value(f"fadd double {total}, {value}")
+        self._store(self._value(f"bitcast double {total} to i64"), line.result)
+        # x - x is 0 for a finite x and NaN for any other x.
+        return self._value(f"fcmp oeq double {self._value(f'fsub double {total}, {total}')}, 0.0")
 
-    def load(self, table: str, index: int) -> Any:
-        return self.builder.load(self.at(table, index))
-
-    def from_word(self, word: Any, kind: Any) -> Any:
-        """Return the number, of 64 or fewer bits, that is in a word."""
-        if isinstance(kind, ir.FloatType):
-            return self.builder.bitcast(self.builder.trunc(word, ir.IntType(32)), kind)
-        if isinstance(kind, ir.DoubleType):
-            return self.builder.bitcast(word, kind)
-        return word if kind.width == 64 else self.builder.trunc(word, kind)
-
-    def as_word(self, value: Any) -> Any:
-        """Return a word with a number in it."""
-        if isinstance(value.type, ir.DoubleType):
-            return self.builder.bitcast(value, _WORD)
-        return value if value.type.width == 64 else self.builder.zext(value, _WORD)
+    def _peek(self, line: Peek) -> None:
+        """Write the copy of a number to the results."""
+        start = self._value(f"inttoptr i64 {self._load('i64', 'pointers', line.array)} to i64*")
+        place = self._value(f"getelementptr i64, i64* {start}, i64 {line.element}")
+        self._store(self._read("i64", place), line.result)

@@ -9,7 +9,7 @@ from numba import types
 
 from ..arrays import address_of
 from ..calls import Call, run_machine_code
-from .emit import Function, Line, Mark, Peek, Place, Total, View, emit, overload_of
+from .emit import Function, Line, Mark, Peek, Place, Total, View, callee_of, emit
 
 _MOST_FUNCTIONS = 256  # of the process; the one that was used the longest time ago is dropped
 _functions: OrderedDict[tuple[Any, ...], tuple[Any, Function]] = OrderedDict()  # by structure
@@ -132,7 +132,7 @@ class Program:
         structure = (self._cursors, self._results, tuple(self._views), *map(_structure, self._lines))
         found = _functions.get(structure)
         if found is None:
-            _check_results(self._lines)
+            _check_results(self._lines, self._views)
             found = emit(self._lines, self._views, self._cursors, self._results)
         _functions[structure] = found
         _functions.move_to_end(structure)
@@ -239,12 +239,12 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def _check_results(lines: Sequence[Line | Total | Mark | Peek]) -> None:
+def _check_results(lines: Sequence[Line | Total | Mark | Peek], views: Sequence[View]) -> None:
     """Raise NotRecordableError if Python computes with the result of a kernel, which a program would not do."""
     of_kernels = {}
     for line in lines:
         if isinstance(line, Line):
-            of_kernels[line.result] = returned = overload_of(line).signature.return_type
+            of_kernels[line.result] = returned = callee_of(line, views).returns
             if line.in_update and returned not in (types.none, types.boolean):
                 raise NotRecordableError(f"an update computes with the result of the kernel {line.kernel.__name__}")
         elif isinstance(line, Total) and any(of_kernels[result] != types.float64 for result, _ in line.terms):
