@@ -296,7 +296,7 @@ def test_what_is_changed_between_two_steps_counts_from_the_next_one(change):
 def test_a_run_of_a_new_kind_takes_its_first_steps_in_python(monkeypatch):
     """Recording takes as long as some hundred steps, so a short run would only lose by it."""
     monkeypatch.setattr(recorded_steps, "PATIENCE", 10)
-    monkeypatch.setattr(recorded_steps, "_known_kinds", set())
+    monkeypatch.setattr(recorded_steps, "_known_kinds", {})
     taken, take = [], Loop._take_step
     monkeypatch.setattr(Loop, "_take_step", lambda self: (taken.append(self.step), take(self))[1])
     trainer_of(rule=mn.Adam()).run(progress=False)
