@@ -2,7 +2,6 @@
 
 from numba import types
 from numba.core.errors import TypingError
-from numba.np.arrayobj import populate_array
 
 from . import plain
 from .compile import vector_code
@@ -19,6 +18,8 @@ def flat(typingctx, A):
         raise TypingError(f"flat: expected an array in C order; got {A}")
 
     def codegen(context, builder, signature, args):
+        from numba.np.arrayobj import populate_array  # Numba itself imports this when it compiles the first function
+
         array = context.make_array(signature.args[0])(context, builder, args[0])
         view = context.make_array(signature.return_type)(context, builder)
         populate_array(

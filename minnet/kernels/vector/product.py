@@ -10,11 +10,11 @@ from numba import config, get_thread_id, prange
 from ..arrays import aligned_empty
 from ..compile import helper, kernel, parallel_kernel, routine
 from ..views import flat
+from . import small
 from .block import ROWS, block_rows_for, tile
 from .dots import dots
 from .moves import borrowed, copy_vectors, pack, prefetch
 from .simd import VECTOR_BYTES
-from .small import COLUMNS, TERMS, few_columns, few_terms, tiny_matmul, turned_matmul
 
 _DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
 _TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
@@ -271,15 +271,15 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     M, N = C.shape
     room, lanes = work.shape[1], VECTOR_BYTES // C.itemsize
     if M * N * K <= _TINY:
-        tiny_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K)
+        small.tiny_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K)
     elif M * N * K > _SERIAL:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
-    elif K <= TERMS and lanes <= N and room >= 5 * N:
-        few_terms(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0])
-    elif N <= COLUMNS and a_col == 1 and lanes <= K <= _LONG and room >= 4 * K:
-        few_columns(A, a_row, B, b_row, b_col, bias, floor, C, K, work[0])
+    elif K <= small.TERMS and lanes <= N and room >= 5 * N:
+        small.few_terms(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0])
+    elif N <= small.COLUMNS and a_col == 1 and lanes <= K <= _LONG and room >= 4 * K:
+        small.few_columns(A, a_row, B, b_row, b_col, bias, floor, C, K, work[0])
     elif N < 2 * lanes <= M and a_row == 1:
-        turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+        small.turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     elif (M * N * K <= _SMALL or M <= _THIN) and N * (1 if b_col == 1 else K + 1) <= room:
         small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
