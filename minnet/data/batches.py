@@ -124,6 +124,7 @@ class Batches(Guided):
         self._y = np.ascontiguousarray(y)
         self._x_out = aligned_empty((self.batch_size, *x.shape[1:]), dtype)
         self._y_out = np.empty((self.batch_size, *y.shape[1:]), y.dtype)
+        self._weights: np.ndarray | None = None
         self._as_is = self._x.dtype != np.uint8 and augment is None
         # The kernel takes images. Without augmentation, a sample is an image of one pixel.
         self._image_shape = (1, 1, math.prod(x.shape[1:])) if augment is None else x.shape[1:]
@@ -173,6 +174,7 @@ class Batches(Guided):
         twin = copy.copy(self)
         twin._x_out = aligned_empty(self._x_out.shape, self._x_out.dtype)
         twin._y_out, twin._order = np.empty_like(self._y_out), self._order.copy()
+        twin.gather_weights(self._weights)
         return twin
 
     @property
@@ -237,6 +239,14 @@ class Batches(Guided):
         """Return the arrays (x, y) that batches of this size are gathered into."""
         return self._x_out[:size], self._y_out[:size]
 
+    def gather_weights(self, weights: np.ndarray | None) -> None:
+        """Gather weights of the samples, float64 of shape (n,), with each batch from now on; None for no weights."""
+        self._weights, self._weights_out = weights, np.empty(0 if weights is None else self.batch_size)
+
+    def weights(self, size: int) -> np.ndarray | None:
+        """Return the array that the weights of batches of this size are gathered into; None without weights."""
+        return None if self._weights is None else self._weights_out[:size]
+
     def gather(self, size: int, position: int, epoch: int) -> None:
         """Gather a batch into ``places(size)``; batches of an epoch must be gathered from its first on.
 
@@ -253,6 +263,8 @@ class Batches(Guided):
             images, out = (values.reshape(len(values), *self._image_shape) for values in (self._x, x))
             collect(images, self._order, position, epoch, self._options, out)
         _take(self._y, self._order, position, y)
+        if self._weights is not None:
+            _take(self._weights, self._order, position, self._weights_out[:size])
 
     def coming_batches(self, places: np.ndarray) -> list[int]:
         """Return the size of each of the next batches.

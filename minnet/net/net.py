@@ -9,7 +9,8 @@ import numpy as np
 from ..base import checks
 from ..base.guide import Guided
 from ..base.shown import as_html
-from ..kernels.passes.flat import count
+from ..kernels.passes.flat import count, fill
+from ..kernels.passes.losses.targets import weight_of
 from ..layers import Chain, Layer
 from ..layers.base import Observer
 from ..layers.memory import Node, Run
@@ -241,11 +242,7 @@ class Net(Passes, Guided):
             return None
         if sample_weight is None:
             return int(count(batch.hits))
-        return float(np.add.reduce(self._of_positions(sample_weight), where=batch.hits))
-
-    def _of_positions(self, sample_weight: np.ndarray) -> np.ndarray:
-        """Return the weight of every position, (n * positions,), from those of the samples."""
-        return sample_weight if self.positions == 1 else np.repeat(sample_weight, self.positions)
+        return float(weight_of(batch.hits, np.asarray(sample_weight, np.float64)))
 
     def counted(self, y: Any, *, sample_weight: np.ndarray | None = None) -> float:
         """Return how many targets count in loss and accuracy: all except those with a label that the loss ignores.
@@ -253,14 +250,13 @@ class Net(Passes, Guided):
         With weights (n,), return the sum of the weights of these targets.
         """
         targets = self._loss().check_targets(y, self.output_shape, self.dtype)
-        count = self._loss().count(targets)
         if sample_weight is None:
-            return count
-        weights = self._of_positions(sample_weight)
-        if count < len(weights):
-            weights = weights.copy()
-            self._loss().leave_out(targets, weights)
-        return float(weights.sum())
+            return self._loss().count(targets)
+        with self.lock:
+            marks = self._batch(len(targets)).counts
+            fill(marks, True)
+            self._loss().leave_out(targets, marks)
+            return float(weight_of(marks, np.asarray(sample_weight, np.float64)))
 
     def counting(self, y: Any, *, sample_weight: Any = None) -> np.ndarray:
         """Return which samples add to the loss, booleans of shape (n,): not those of weight 0 or with ignored labels.

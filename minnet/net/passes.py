@@ -31,6 +31,7 @@ class _Batch:
     dscores: np.ndarray  # (n, *out)
     weights: np.ndarray  # (n * positions,)
     hits: np.ndarray  # (n * positions,), whether each sample, or position, is classified correctly
+    counts: np.ndarray  # (n * positions,), whether each counts in loss and accuracy
 
 
 class Passes(Vectors):
@@ -85,8 +86,8 @@ class Passes(Vectors):
             self._capacity = n
             self.generation += 1
         if n not in self._batches:
-            weights, hits = np.empty(n * self.positions, self.dtype), np.empty(n * self.positions, np.bool_)
-            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, hits)
+            weights, marks = np.empty(n * self.positions, self.dtype), np.empty((2, n * self.positions), np.bool_)
+            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, *marks)
         return self._batches[n]
 
     # Input -----------------------------------------------------------------------------------------------

@@ -40,7 +40,6 @@ class Loop(Replaying, Guided):
     leaving: str | None
     ended: bool
     _lr: Schedule
-    _batch_weights: np.ndarray
     _evaluated: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None
     _left: State | None
     _begun: bool
@@ -63,8 +62,6 @@ class Loop(Replaying, Guided):
         self._begun = False  # whether ``on_start`` of the callbacks was called
         self._amid = False  # whether a step has begun and not ended
         self.recorded = RecordedSteps(self.net, self.batches, self.optimizer)
-        if self.sample_weight is not None:
-            self.recorded.reason = self.recorded.reason or "the samples have weights"
 
     @property
     def lr(self) -> Schedule:
@@ -166,8 +163,8 @@ class Loop(Replaying, Guided):
         Returns:
             (record, samples, right): the number of samples and of correct answers, or their weighted sums.
         """
-        weights = self._coming_weights()
         x, y = self.batches.next()
+        weights = self.batches.weights(len(y))
         with np.errstate(over="ignore", invalid="ignore"):  # _fail reports a run that diverges
             loss = self.net.loss_and_grads(x, y, sample_weight=weights)
         if not math.isfinite(loss):
@@ -192,14 +189,6 @@ class Loop(Replaying, Guided):
         """Loss and gradient of the same batch with the same noise, at other parameters."""
         self.net.step -= 1
         return self.net.loss_and_grads(x, y, sample_weight=weights)
-
-    def _coming_weights(self) -> np.ndarray | None:
-        """Weights of the samples in the next batch; valid until the next call."""
-        if self.sample_weight is None:
-            return None
-        coming = self.batches.coming
-        weights = self._batch_weights[: len(coming)]
-        return np.take(self.sample_weight, coming, out=weights, mode="clip")
 
     # After a step ----------------------------------------------------------------------------------------
 

@@ -230,7 +230,11 @@ def _added(so_far: Sums, block: Block) -> Sums:
     loss, samples, right = so_far
     for value, counted in zip(block.losses, block.counted, strict=True):
         loss, samples = loss + value * counted, samples + counted
-    return loss, samples, None if right is None or block.right is None else right + sum(block.right)
+    if right is None or block.right is None:
+        return loss, samples, None
+    for newly_right in block.right:
+        right += newly_right
+    return loss, samples, right
 
 
 def row_of_epoch(epoch: int, step: int, sums: Sums) -> dict[str, Any]:

@@ -163,12 +163,11 @@ class Trainer(Loop):
             check_scales("Trainer", x, self.validation[0])
 
     def _take_weights(self, sample_weight: Any) -> None:
-        """Check the weights of the training samples and make memory for those of a batch."""
+        """Check the weights of the training samples and have them gathered with each batch."""
         self.sample_weight = None
         if sample_weight is not None:
-            batches = self.batches
-            self.sample_weight = inputs.sample_weights("Trainer", sample_weight, batches.size)
-            self._batch_weights = np.empty(batches.batch_size)
+            self.sample_weight = inputs.sample_weights("Trainer", sample_weight, self.batches.size)
+            self.batches.gather_weights(self.sample_weight)
 
     def _samples_to_evaluate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None] | None:
         """(x, y, sample_weight or None) of the training samples that are evaluated after each epoch."""

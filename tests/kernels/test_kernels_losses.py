@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from twins import DTYPES, EPS32, FLAT, Table, check_twin, empty, in_precision, sigmoid, tolerance
+from twins import DTYPES, EPS32, Table, check_twin, empty, in_precision, sigmoid, tolerance
 
 from minnet.kernels.passes import losses
 
@@ -218,13 +218,28 @@ def are_shares(values):
     return all(0 <= value <= 1 for value in values.reshape(-1))
 
 
-def make_weights(rng, shape):
-    return [rng.random(shape), 1.7, empty(shape)]
+@twin_of(losses.targets.share_out, lambda rng, s: [rng.random(s[0]), empty(s[0] * s[1])], [(33, 1), (5, 3)])
+def share_out(weights, out):
+    positions = len(out) // len(weights)
+    out[:] = [w / math.fsum(weights) / positions for w in weights for _ in range(positions)]
+    return True
 
 
-@twin_of(losses.targets.normalise, make_weights, shapes=FLAT)
-def normalise(weights, total, out):
-    out[:] = [w / total for w in weights]
+def make_marks(rng, shape):
+    return [rng.random(shape[0] * shape[1]) < 0.5, rng.random(shape[0])]
+
+
+@twin_of(losses.targets.weight_of, make_marks, [(33, 1), (5, 3)], sums=True)
+def weight_of(marks, weights):
+    positions = len(marks) // len(weights)
+    return math.fsum(weights[i // positions] for i in range(len(marks)) if marks[i])
+
+
+@pytest.mark.parametrize("wrong", [[1, -0.5, 2], [0, 0, 0], [1, np.inf, 1], [np.nan, 1, 1], [1e308, 1e308, 1]])
+def test_weights_that_are_no_shares_are_told_and_leave_the_output_alone(wrong):
+    out = empty(3)
+    assert not losses.targets.share_out(np.array(wrong, float), out)
+    assert np.isnan(out).all()
 
 
 def test_the_gradient_at_a_losss_kink_is_that_of_the_flat_side():

@@ -254,6 +254,19 @@ def test_a_run_that_diverges_among_many_epochs(batch_size, rule):
     assert recorded[1] > 6 * 37 // batch_size  # several epochs came before it
 
 
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [(mn.SoftmaxCrossEntropy(), "labels"), (mn.SoftmaxCrossEntropy(ignored=2), "labels"), (mn.Huber(), "numbers")],
+    ids=str,
+)
+def test_weights_of_samples(taken, loss, kind):
+    """Some are 0. Sums of the others are no whole numbers, so another order of additions would show."""
+    weights = np.random.default_rng(5).choice([0.0, 0.1, 0.7, 3.3], 37)
+    layers = [mn.Dense(5), mn.ReLU(), mn.Dense(3)]
+    given = {"loss": loss, "sample_weight": weights, "epochs": 8}
+    check(taken, lambda python: run(layers, data(ROW, kind=kind), python=python, **given))
+
+
 def test_clipping_shows_its_norm(taken):
     layers = [mn.Dense(5), mn.ReLU(), mn.Dense(3)]
     check(taken, lambda python: run(layers, data(ROW), python=python, clip_norm=0.1, weight_decay=1e-2))

@@ -7,7 +7,7 @@ import numpy as np
 from ...base import checks
 from ...base.guide import Guided
 from ...kernels.passes.flat import fill
-from ...kernels.passes.losses.targets import normalise
+from ...kernels.passes.losses.targets import share_out
 from ...layers.spec import Shape
 
 
@@ -66,13 +66,10 @@ class Loss(Guided):
             raise TypeError(f"{self}: expected sample weights as numbers; got {sample_weight!r}") from None
         if weights.shape != (len(targets),):
             raise ValueError(f"{self}: expected sample weights of shape {(len(targets),)}; got shape {weights.shape}")
-        total = float(weights.sum())
-        if not np.isfinite(total) or weights.min() < 0:
-            raise ValueError(f"{self}: expected finite weights of at least 0; got {weights}")
-        if total == 0:
+        if not share_out(weights, out):
+            if not np.isfinite(weights.sum()) or weights.min() < 0:
+                raise ValueError(f"{self}: expected finite weights of at least 0; got {weights}")
             raise self.undefined(len(weights))
-        positions = out.size // len(weights)
-        normalise(np.repeat(weights, positions) if positions > 1 else weights, total * positions, out)
 
     def uncounted(self) -> str:
         """Return, for errors, which samples add nothing to the value: a text such as "of weight 0"."""

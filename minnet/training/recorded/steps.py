@@ -42,16 +42,16 @@ class Block(NamedTuple):
 
     Attributes:
         losses: objectives (steps,).
-        counted: for each step, the number of targets that count.
-        right: for each step, the number of targets that were classified correctly; None if the loss does not classify.
+        counted: for each step, the number of targets that count, or the sum of their weights.
+        right: the same for targets that were classified correctly; None if the loss does not classify.
         norms: for each step, the norm of the gradient before clipping; None if it is not clipped.
         failed: whether one more step was begun, whose update failed. Its passes are done, and it is counted in
             ``net.step`` and in the position of the batches.
     """
 
     losses: list[float]
-    counted: list[int]
-    right: list[int] | None
+    counted: list[float]
+    right: list[float] | None
     norms: list[float] | None
     failed: bool = False
 
@@ -295,15 +295,16 @@ class _Step:
     ) -> None:
         self.program = Program(cursors=3)
         x, y = self.batch = batches.places(size)
+        weighed = {"sample_weight": batches.weights(size)}
         gathered = [_noted(batches.gather, size, *cursor)[0] for cursor in ((0, 0), (size, 0), (0, 1))]
         if not gathered[0]:
             raise NotRecordableError(f"no kernel gathers data of dtypes {x.dtype} and {y.dtype}")
         self.program.add(gathered[0], [(gathered[1], POSITION), (gathered[2], EPOCH)])
         before, objective = net.step, net.objective
         try:
-            passes, _ = _noted(net.loss_and_grads, x, y)
+            passes, _ = _noted(net.loss_and_grads, x, y, **weighed)
             made = net.objective
-            later, _ = _noted(net.loss_and_grads, x, y)
+            later, _ = _noted(net.loss_and_grads, x, y, **weighed)
         finally:
             net.step, net.objective = before, objective
         self._l2, self._l1 = 0.5 * net.l2, net.l1
@@ -311,12 +312,13 @@ class _Step:
         results = self.program.add(passes, [(later, PASS)], [number for number, _ in terms])
         self._parts = [(result, factor) for result, (_, factor) in zip(results, terms, strict=True)]
         self.total = self.program.add_total(self._parts)
-        counting, number = _noted(net.correct, y)
+        counting, number = _noted(net.correct, y, **weighed)
         self.right = None if number is None else self.program.add(counting, keep=[int(number)])[0]
-        ignoring, counted = _noted(net.counted, y)  # all samples, or all less the number that a kernel returns
-        self._targets = size * net.positions
-        all_count = counted == self._targets
-        self._ignored = None if all_count else self.program.add(ignoring, keep=[int(self._targets - counted)])[0]
+        # All targets count; or all less the number that a kernel returns; or a kernel returns the sum of their weights.
+        counts, counted = _noted(net.counted, y, **weighed)
+        self._targets, self._weighed = size * net.positions, weighed["sample_weight"] is not None
+        last = int(counted if self._weighed else self._targets - counted)
+        self._counted = self.program.add(counts, keep=[last])[0] if last else None
         self.updating = self.program.add_mark()
         self.program.add_update(update, following)
         clips = optimizer.clip_norm is not None
@@ -334,12 +336,15 @@ class _Step:
     def read(self, results: np.ndarray, block: Block) -> None:
         """Add steps to a block."""
         block.losses.extend(results[:, self.total].view(np.float64).tolist())
-        if self._ignored is None:
+        if self._counted is None:
             block.counted.extend([self._targets] * len(results))
+        elif self._weighed:
+            block.counted.extend(results[:, self._counted].view(np.float64).tolist())
         else:
-            block.counted.extend((self._targets - results[:, self._ignored].view(np.int64)).tolist())
+            block.counted.extend((self._targets - results[:, self._counted].view(np.int64)).tolist())
         if self.right is not None and block.right is not None:
-            block.right.extend(results[:, self.right].tolist())
+            kind = np.float64 if self._weighed else np.int64
+            block.right.extend(results[:, self.right].view(kind).tolist())
         if self.norm is not None and block.norms is not None:
             block.norms.extend(results[:, self.norm].view(np.float64).tolist())
 
@@ -349,9 +354,9 @@ class _Step:
         return Objective(next(values), next(values) if self._l2 else 0.0, next(values) if self._l1 else 0.0)
 
 
-def _noted(function: Callable[..., Any], *args: Any) -> tuple[Tape, Any]:
+def _noted(function: Callable[..., Any], *args: Any, **named: Any) -> tuple[Tape, Any]:
     """Return the kernel calls that a function makes, and what it returns where a kernel returns its call's number."""
     calls: Tape = []
     with noted_on(calls):
-        made = function(*args)
+        made = function(*args, **named)
     return calls, made

@@ -1,5 +1,7 @@
 """Checks and counts of labels and targets, and the weights that follow from them."""
 
+import numpy as np
+
 from ...compile import kernel
 
 
@@ -70,7 +72,27 @@ def share_among_labels(labels, class_weights, weights):
 
 
 @kernel
-def normalise(weights, total, out):
-    """out = weights / total, for float64 weights."""
+def share_out(weights, out):
+    """out = weights / their sum, for float64 weights. If out has several positions for each weight, they share it.
+
+    Returns whether all weights are at least 0, and their sum is finite and above 0. Otherwise out does not change.
+    """
+    total, right = 0.0, True
     for i in range(weights.size):
-        out[i] = out.dtype.type(weights[i] / total)
+        right &= weights[i] >= 0.0
+        total += weights[i]
+    right &= 0.0 < total < np.inf
+    if right:
+        positions = out.size // weights.size
+        for i in range(out.size):
+            out[i] = out.dtype.type(weights[i // positions] / (total * positions))
+    return right
+
+
+@kernel
+def weight_of(marks, weights):
+    """Return the sum of the float64 weights whose mark is true. A weight of several marks counts for each of them."""
+    positions, total = marks.size // weights.size, 0.0
+    for i in range(marks.size):
+        total += weights[i // positions] if marks[i] else 0.0
+    return total
