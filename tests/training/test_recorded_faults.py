@@ -154,7 +154,6 @@ NUMBERS = {"y": rng.standard_normal((40, 3)).astype(np.float32)}
         ({"groups": [mn.Group(lambda tensor: tensor.name == "0.W", rule=Plain())]}, "Plain is not one"),
         ({"loss": Cubed(), **NUMBERS}, "Cubed is not one of minnet's own"),
         ({"rule": mn.LBFGS(), "batch_size": 40}, "searches along a line"),
-        ({"sample_weight": np.ones(40)}, "samples have weights"),
     ],
 )
 def test_what_cannot_be_recorded_runs_in_python_and_says_why(given, words):
