@@ -84,6 +84,7 @@ from .layers import (
 )
 from .layers.spec import Buffer, Param, Plan, Scratch, Tensor
 from .net import losses
+from .net.generation import generate
 from .net.losses import (
     AbsoluteError,
     Huber,
@@ -275,6 +276,7 @@ __all__ = [
     "diagnostics",
     "ensemble",
     "fit",
+    "generate",
     "get_num_threads",
     "gradcheck",
     "initializers",

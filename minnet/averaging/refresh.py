@@ -1,14 +1,14 @@
 """Statistics of batch norm, measured again for other weights."""
 
 import math
-from dataclasses import Field, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from ..base import checks
 from ..data import Batches, Data, check_data
 from ..layers import BatchNorm, Layer
+from ..layers.changed import changed
 from ..net.net import Net
 
 
@@ -25,7 +25,7 @@ def refreshed_buffers(
     of their values after each batch.
 
     Statistics of frozen layers, and of BatchNorm(momentum=1), do not change. If the net has no buffers, there is no
-    pass.
+    pass. Nets that carry states on from pass to pass take the data in their order, in batches of ``net.streams``.
 
     Args:
         net: the net; it is not changed.
@@ -41,19 +41,25 @@ def refreshed_buffers(
     """
     if net.buffers.size == 0:
         return net.buffers.copy()
-    copy = Net(_forgetful(net.layers), net.input_shape, dtype=net.dtype, seed=net.seed)
+    copy = Net(changed(net.layers, _forgetful), net.input_shape, dtype=net.dtype, seed=net.seed)
     copy.params, copy.buffers, copy.frozen = net.params if params is None else params, net.buffers, net.frozen
+    copy.reset_state()
     pairs = _means_and_variances(net)
     found, seen = np.zeros(copy.buffers.size), 0
     for step, (x, _) in enumerate(_whole_epoch(data, batch_size, net).epoch()):
         copy.step = step  # other noise for every batch
+        if net.streams:
+            copy._check_size(len(x))
         copy._forward(copy.as_input(x), training=True)  # also for one sample, as batches are merged
         seen += len(x)
         share, away = len(x) / seen, copy.buffers - found
         found += share * away
         for mean, variance in pairs:
             found[variance] += share * (1 - share) * away[mean] ** 2
-    return found.astype(net.dtype)
+    copy.buffers = found
+    for (own, _), (state, _) in zip(net._carried, copy._carried, strict=True):
+        state[...] = own  # a state is no statistic, and the net's goes on
+    return copy.buffers.copy()
 
 
 def _whole_epoch(data: Data | Batches, batch_size: int, net: Net) -> Batches:
@@ -63,6 +69,8 @@ def _whole_epoch(data: Data | Batches, batch_size: int, net: Net) -> Batches:
         batches.seek(data.epoch_index)
         return batches
     x, _ = check_data("refreshed_buffers", data, net.input_dtype)
+    if net.streams:
+        return Batches(data, net.streams, dtype=net.input_dtype, shuffle=False)
     count = math.ceil(len(x) / checks.count("refreshed_buffers", "batch_size", batch_size))
     return Batches(data, math.ceil(len(x) / count), dtype=net.input_dtype)
 
@@ -78,18 +86,8 @@ def _means_and_variances(net: Net) -> list[tuple[slice, slice]]:
 
 
 def _forgetful(layer: Layer) -> Layer:
-    """Return the layer with momentum 0 in each BatchNorm, whose running statistics are then those of the last batch.
+    """Return a BatchNorm with momentum 0, whose running statistics are then those of the last batch.
 
-    Momentum 1 is kept, since such a layer keeps its statistics.
+    Other layers stay as they are. Momentum 1 is kept, since such a layer keeps its statistics.
     """
-    if isinstance(layer, BatchNorm):
-        return replace(layer, momentum=float(layer.momentum == 1))
-    changes: dict[str, Any] = {}
-    declared: tuple[Field, ...] = fields(layer) if is_dataclass(layer) else ()
-    for field in declared:
-        value = getattr(layer, field.name)
-        if isinstance(value, Layer):
-            changes[field.name] = _forgetful(value)
-        elif isinstance(value, tuple | list) and any(isinstance(part, Layer) for part in value):
-            changes[field.name] = tuple(_forgetful(part) for part in value)
-    return replace(layer, **changes) if changes else layer  # type: ignore[type-var]  # a dataclass if it has changes
+    return replace(layer, momentum=float(layer.momentum == 1)) if isinstance(layer, BatchNorm) else layer

@@ -180,7 +180,9 @@ PLACES: Mapping[str, str] = {
     "validationsplit": _SPLIT,
     **dict.fromkeys(("loss", "lossfn", "criterion"), "Net(layers, input_shape, loss) has the loss"),
     "metrics": "accuracy is recorded for every loss that classifies; help(History) lists the columns",
-    "shuffle": "a run shuffles in every epoch; data.Batches(..., shuffle=False) does not, in a loop of your own",
+    "shuffle": "a run shuffles in every epoch, unless its net carries states on (LSTM(units, streams=batch_size)); "
+    "data.Batches(..., shuffle=False) does not, in a loop of your own",
+    "stateful": "streams=batch_size carries the state on from one training pass to the next",
     **dict.fromkeys(("momentum", "betas", "nesterov", "optimconfig"), "it belongs to the rule: rule=Momentum(0.9)"),
     **dict.fromkeys(("l2", "l1", "reg", "regularization"), "Net(..., l2=1e-4) has the penalties"),
     **dict.fromkeys(("rule", "optimizer", "lr", "learningrate", "epochs", "batchsize"), _FIT),

@@ -119,6 +119,38 @@ class Text:
         starts = np.arange(0, len(self) - time, step)[:, np.newaxis] + np.arange(time)
         return self.words[starts], self.words[starts + 1]
 
+    def streams(self, batch_size: int, time: int) -> Data:
+        """Cut the text into streams side by side, for a net that carries its state on from batch to batch.
+
+        The text is cut into ``batch_size`` parts of equal length, and each part into windows that do not overlap. Row b
+        of a batch goes on where row b of the batch before ended, for batches of ``batch_size`` in the order of the
+        result. A net with layers such as ``LSTM(units, streams=batch_size)`` is trained on them in this order by
+        ``fit``, and ``Batches(..., shuffle=False)`` returns them so. What is left at the end of the text, fewer than
+        batch_size * time characters, is not used.
+
+        Args:
+            batch_size: number of streams.
+            time: number of positions of a window.
+
+        Returns:
+            (x, y) of shape (batches * batch_size, time), int32: y[i, t] is the character after x[i, t].
+
+        Raises:
+            ValueError: if the text is too short for one batch.
+        """
+        streams = checks.count("Text.streams", "batch_size", batch_size)
+        time = checks.count("Text.streams", "time", time)
+        batches = (len(self) - 1) // (streams * time)
+        if not batches:
+            raise ValueError(
+                f"Text.streams: expected at least {streams * time + 1} characters for {streams} windows of {time}; "
+                f"got {len(self)}"
+            )
+        used = streams * batches * time
+        by_stream = (words[:used].reshape(streams, batches, time) for words in (self.words, self.words[1:]))
+        x, y = (np.ascontiguousarray(part.swapaxes(0, 1)).reshape(-1, time) for part in by_stream)
+        return x, y
+
 
 def padded(sequences: Sequence[Any], time: int | None = None, *, padding: int) -> np.ndarray:
     """Put sequences of different lengths into the rows of one array.

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..layers import Chain, Layer, Residual
+from ..layers.changed import changed
+from ..layers.recurrent import Recurrent
 from ..net.losses import Loss
 from ..net.net import Net
 
@@ -37,6 +39,28 @@ def rewired(net: Net, change: Change, loss: Loss | None = None) -> Net:
     twin = Net(layers, net.input_shape, loss or net.loss_function, dtype=net.dtype, seed=net.seed)
     twin.params, twin.buffers, twin.step, twin.frozen = net.params, net.buffers, net.step, net.frozen
     return twin
+
+
+def without_streams(net: Net) -> Net:
+    """Return a twin of a net whose states start at 0 in every pass; the net itself if it carries none on.
+
+    Such a twin takes samples of its training data in any order and number.
+    """
+    if not net.streams:
+        return net
+    layers = changed(net.layers, _without_streams)
+    options = {name: getattr(net, name) for name in ("l2", "l1", "max_norm", "dtype", "seed")}
+    twin = Net(layers, net.input_shape, net.loss_function, **options)
+    twin.params, twin.step, twin.frozen = net.params, net.step, net.frozen
+    buffers = net.named_buffers()
+    for name, values in twin.named_buffers().items():
+        values[...] = buffers[name]
+    return twin
+
+
+def _without_streams(layer: Layer) -> Layer:
+    # A subclass of Recurrent is a dataclass.
+    return replace(layer, streams=None) if isinstance(layer, Recurrent) else layer  # type: ignore[type-var]
 
 
 def _join(name: str, part: str) -> str:

@@ -145,10 +145,12 @@ class LayerCase:
         """Return ``check_layer`` of this case; ``options`` are those of ``check_layer``.
 
         If training passes of the layer need more samples than ``batch``, they get as many as they need. A BatchNorm of
-        features needs two.
+        features needs two. A layer whose state goes on from pass to pass gets one sample of each stream.
         """
         plan = plan_layer(self.layer, self.input_shape, "0", takes_words=True)
         batch = max(self.batch, plan.least_batch() if self.training else 1)
+        if self.training:
+            batch = max(plan.all_streams(), default=batch)
         return check_layer(self.layer, self.input_shape, batch=batch, training=self.training, **options)
 
     def __str__(self) -> str:

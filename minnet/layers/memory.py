@@ -23,6 +23,7 @@ class Run:
 
     Attributes:
         training: whether the pass trains.
+        continues: whether the pass starts from the states that the pass before ended in.
         step: number of the training pass.
         resting: places of layers whose parameters and statistics are frozen.
         work, offsets: working memory of matrix products. Its contents do not matter between kernels.
@@ -31,7 +32,7 @@ class Run:
     """
 
     def __init__(self, dtype: np.dtype, work: int) -> None:
-        self.training = False
+        self.training = self.continues = False
         self.step = 0
         self.resting: frozenset[str] = frozenset()
         self.work, self.offsets = new_work(dtype, work)
@@ -49,6 +50,7 @@ class Memory:
         children: pairs (layer, memory) of the inner layers.
         stream: uint64 key of this layer's noise.
         training: whether this layer trains in this pass.
+        continues: whether recurrent layers start from the states that the pass before ended in.
         step: number of the training pass, which also keys the noise.
         work, offsets: working memory of matrix products.
         nothing: empty array in the net's dtype.
@@ -78,6 +80,11 @@ class Memory:
         return self._run.training and self._place not in self._run.resting
 
     @property
+    def continues(self) -> bool:
+        """Whether this pass, which does not train, starts from the states that the pass before ended in."""
+        return self._run.continues
+
+    @property
     def step(self) -> int:
         """Number of the current training pass, counted from 0."""
         return self._run.step
@@ -105,9 +112,10 @@ class Node:
         return [self, *(node for child in self.children for node in child.walk())]
 
     def rests(self, frozen: Collection[str]) -> bool:
-        """Return whether this layer has buffers, and all of its own parameters are among the ``frozen`` names."""
+        """Return whether this layer keeps statistics, and all of its own parameters are among the ``frozen`` names."""
         own = [f"{self.name}.{param.name}" for param in self.plan.params]
-        return bool(self.plan.buffers and own) and all(name in frozen for name in own)
+        keeps = any(not buffer.carried for buffer in self.plan.buffers)
+        return keeps and bool(own) and all(name in frozen for name in own)
 
     def _sizes(self, capacity: int, brief: bool) -> dict[str, int]:
         """Return the elements of each place of scratch memory; a shared place has the size of its largest entry."""

@@ -30,7 +30,7 @@ from .base import Layer, Pass, plan_layer
 from .composite import _passes, join_winners
 from .initializers import GlorotUniform, Orthogonal, Zeros
 from .products import PerGate, product, product_of_transpose, product_with_transpose, rows
-from .spec import Child, Initializer, Param, Plan, Scratch, Shape
+from .spec import Buffer, Child, Initializer, Param, Plan, Scratch, Shape
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,20 @@ class _ForgetBias:
 class Recurrent(Layer):
     """Base of recurrent layers. A subclass says how many gates it has, and computes a step and its gradients.
 
-    The state before the first step is 0.
+    The state before the first step is 0. With ``streams``, that of a training pass is the state after the last step of
+    the training pass before: backpropagation through time is truncated between them (Williams and Peng 1990). The state
+    is kept twice, for passes of even and of odd number. A pass reads one and writes the other, so that it can be made
+    again, by a gradient check or a line search, from the same state.
     """
 
     gates: ClassVar[int]
+    states: ClassVar[tuple[str, ...]] = ("h",)  # names of the arrays that the next step reads
     units: int
     init: Initializer
     recurrent_init: Initializer
     last: bool
     reverse: bool
+    streams: int | None
 
     def __post_init__(self) -> None:
         who = type(self).__name__
@@ -65,6 +70,10 @@ class Recurrent(Layer):
                 raise TypeError(f"{who}: expected {name} to be an initializer such as Orthogonal(); got {given!r}")
         checks.truth(who, "last", self.last)
         checks.truth(who, "reverse", self.reverse)
+        if self.streams is not None:
+            checks.count(who, "streams", self.streams)
+            if self.reverse:
+                raise ValueError(f"{who}: expected reverse=False, as a state goes on forwards in time; got {self!r}")
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 2:
@@ -84,7 +93,9 @@ class Recurrent(Layer):
         more = tuple(Scratch(name, shape, brief=True) for name, shape in brief.items())
         out = (self.units,) if self.last else (time, self.units)
         biases = Param("b", (width,), self._bias(), decay=False), *self._more_params()
-        return Plan(out, (W, U, *biases), scratch=(*kept, *more, *self._more_scratch(time)), work=2 * width)
+        scratch, streams = (*kept, *more, *self._more_scratch(time)), self.streams or 0
+        carried = [Buffer(f"carried_{name}", (2, streams, self.units), carried=True) for name in self.states if streams]
+        return Plan(out, (W, U, *biases), tuple(carried), scratch, work=2 * width, streams=streams)
 
     def _bias(self) -> Initializer:
         return Zeros()
@@ -102,6 +113,8 @@ class Recurrent(Layer):
             a = getattr(m, name)
             setattr(m, name, a.reshape(a.shape[1], n, *a.shape[2:]))
         m.before, m.after = list(m.h[:-1]), list(m.h[1:])
+        m.ends = [(a[0], a[-1]) for a in (getattr(m, name) for name in self.states)]
+        m.carried = [getattr(m, f"carried_{name}") for name in self.states if self.streams]
         m.times = range(len(m.after))
         m.gates, m.dgates, m.dys = list(m.activated), list(m.d_activated), list(m.dy_by_step)
 
@@ -121,6 +134,7 @@ class Recurrent(Layer):
         for s in m.times:
             product(m, m.before[s], m.U, m.nothing, m.recurrent)
             self._step(m, s)
+        self._leave(m)
         if self.last:
             copy(m.after[-1], y)
         else:
@@ -149,8 +163,22 @@ class Recurrent(Layer):
             kernels.by_sample(m.x_by_step, *way, dx)
 
     def _start(self, m: Any) -> None:
-        """Set the state before the first step to 0."""
-        fill(m.before[0].reshape(-1), m.zero)
+        """Set the state before the first step."""
+        if m.training and self.streams:
+            for (first, _), carried in zip(m.ends, m.carried, strict=True):
+                kernels.recall(carried, m.step, first)
+            return
+        for first, last in m.ends:
+            if m.continues:
+                copy(last, first)
+            else:
+                fill(first.reshape(-1), m.zero)
+
+    def _leave(self, m: Any) -> None:
+        """Leave the state after the last step to the next training pass."""
+        if m.training and self.streams:
+            for (_, last), carried in zip(m.ends, m.carried, strict=True):
+                kernels.remember(last, m.step, carried)
 
     def _start_backward(self, m: Any) -> None:
         """Set what the steps carry backwards, besides ``m.carry``, to 0."""
@@ -176,7 +204,7 @@ class Recurrent(Layer):
 class RNN(Recurrent):
     """h_t = tanh(x_t @ W + h_(t-1) @ U + b): a recurrent layer without gates. Elman 1990.
 
-    x has shape (n, time, features), y has (n, time, units). The state starts at 0.
+    x has shape (n, time, features), y has (n, time, units). The state starts at 0, see ``streams``.
 
     Args:
         units: number of features of the state.
@@ -186,6 +214,9 @@ class RNN(Recurrent):
         relu: whether the activation function is a ReLU instead of tanh (Le, Jaitly, Hinton 2015).
         last: whether to output the state after the last step only, (n, units).
         reverse: whether to step from the last position to the first. Outputs stay at the positions of their inputs.
+        streams: number of samples of every training pass, each of which goes on from the state that the same row of the
+            training pass before ended in, with no gradient between them (``Text.streams``, ``Net.reset_state``). None
+            to start every pass from 0. Passes that do not train start from 0 in any case.
     """
 
     gates = 1
@@ -196,6 +227,7 @@ class RNN(Recurrent):
     relu: bool = False
     last: bool = False
     reverse: bool = False
+    streams: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -223,7 +255,7 @@ class LSTM(Recurrent):
         c_t = f * c_(t-1) + i * g
         h_t = o * tanh(c_t)
 
-    x has shape (n, time, features), y = h has (n, time, units). h and c start at 0.
+    x has shape (n, time, features), y = h has (n, time, units). h and c start at 0, see ``streams``.
 
     Args:
         units: number of features of the state.
@@ -233,9 +265,13 @@ class LSTM(Recurrent):
             at the start (Gers et al. 2000); 0 is CS231n's.
         last: whether to output the state after the last step only, (n, units).
         reverse: whether to step from the last position to the first. Outputs stay at the positions of their inputs.
+        streams: number of samples of every training pass, each of which goes on from the state that the same row of the
+            training pass before ended in, with no gradient between them (``Text.streams``, ``Net.reset_state``). None
+            to start every pass from 0. Passes that do not train start from 0 in any case.
     """
 
     gates = 4
+    states = "h", "c"
 
     units: int
     init: Initializer = field(default_factory=GlorotUniform)
@@ -243,6 +279,7 @@ class LSTM(Recurrent):
     forget_bias: float = 1.0
     last: bool = False
     reverse: bool = False
+    streams: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -261,10 +298,6 @@ class LSTM(Recurrent):
     def bind(self, m: Any) -> None:
         super().bind(m)
         m.cells, m.squashed = list(m.c), list(m.tanh_c)
-
-    def _start(self, m: Any) -> None:
-        super()._start(m)
-        fill(m.cells[0].reshape(-1), m.zero)
 
     def _start_backward(self, m: Any) -> None:
         fill(m.dc.reshape(-1), m.zero)
@@ -286,8 +319,8 @@ class GRU(Recurrent):
         n = tanh(a_n + r * (u_n + c))
         h_t = (1 - z) * n + z * h_(t-1)
 
-    x has shape (n, time, features), y = h has (n, time, units). h starts at 0. Cho et al. multiply the state with r
-    before the product. Here all products with the state are one.
+    x has shape (n, time, features), y = h has (n, time, units). h starts at 0, see ``streams``. Cho et al. multiply
+    the state with r before the product. Here all products with the state are one.
 
     Args:
         units: number of features of the state.
@@ -295,6 +328,9 @@ class GRU(Recurrent):
         recurrent_init: initializer of the columns of each gate in U. ``Orthogonal`` by default, as in Keras.
         last: whether to output the state after the last step only, (n, units).
         reverse: whether to step from the last position to the first. Outputs stay at the positions of their inputs.
+        streams: number of samples of every training pass, each of which goes on from the state that the same row of the
+            training pass before ended in, with no gradient between them (``Text.streams``, ``Net.reset_state``). None
+            to start every pass from 0. Passes that do not train start from 0 in any case.
     """
 
     gates = 3
@@ -304,6 +340,7 @@ class GRU(Recurrent):
     recurrent_init: Initializer = field(default_factory=Orthogonal)
     last: bool = False
     reverse: bool = False
+    streams: int | None = None
 
     def _more_params(self) -> tuple[Param, ...]:
         return (Param("c", (self.units,), Zeros(), decay=False),)
@@ -361,8 +398,8 @@ class Bidirectional(Layer):
     def __post_init__(self) -> None:
         if not isinstance(self.layer, Recurrent):
             raise TypeError(f"Bidirectional: expected layer as an RNN, LSTM or GRU; got {self.layer!r}")
-        if self.layer.reverse:
-            raise ValueError(f"Bidirectional: expected a layer with reverse=False; got {self.layer!r}")
+        if self.layer.reverse or self.layer.streams:
+            raise ValueError(f"Bidirectional: expected a layer with reverse=False and no streams; got {self.layer!r}")
 
     def plan(self, in_shape: Shape) -> Plan:
         both = {"ahead": self.layer, "back": replace(self.layer, reverse=True)}  # type: ignore[type-var]

@@ -39,11 +39,14 @@ class Buffer:
         name: name of the array in the memory of the layer.
         shape: its shape.
         fill: value of all elements at the start.
+        carried: whether the array is a state that goes on from one training pass to the next, instead of a statistic.
+            ``Net.reset_state`` fills it again.
     """
 
     name: str
     shape: Shape
     fill: float = 0.0
+    carried: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Plan:
         least: least number of samples in a training pass, such as 2 for statistics over the batch.
         vocabulary: above 0 if the input is words instead of floating-point numbers: int64 from 0 to vocabulary - 1.
             Such an input has no gradient, so ``dx`` is None.
+        streams: above 0 if every training pass has exactly this number of samples, because each sample goes on from the
+            state that the same row of the pass before ended in.
     """
 
     out: Shape
@@ -99,10 +104,16 @@ class Plan:
     work: int = 0
     least: int = 1
     vocabulary: int = 0
+    streams: int = 0
 
     def least_batch(self) -> int:
         """Return the largest ``least`` of this plan and its children."""
         return max([self.least, *(child.plan.least_batch() for child in self.children)])
+
+    def all_streams(self) -> set[int]:
+        """Return the numbers of streams of this plan and its children."""
+        inner = (child.plan.all_streams() for child in self.children)
+        return set().union(*inner, {self.streams} if self.streams else set())
 
     def most_work(self) -> int:
         """Return the largest ``work`` of this plan and its children."""

@@ -54,6 +54,8 @@ class Net(Passes, Guided):
         frozen: names of the tensors that are not trained, as set by the optimizer that was made last
             (``Group(frozen=True)``). A layer with buffers whose parameters are all frozen does not train: it uses its
             statistics in training passes too, and does not update them. A list of names may be assigned.
+        streams: number of samples that every training pass has, if a layer carries states on from pass to pass
+            (``LSTM(units, streams=32)``); otherwise 0, for any number.
         least_batch: (samples, layer): the number of samples that a training pass needs, and the layer that needs more
             than one, such as ``"2 BatchNorm"``; otherwise (1, None).
         on_loan: whether params and buffers temporarily hold other values than the net's own (``EMA.applied``).
@@ -90,6 +92,7 @@ class Net(Passes, Guided):
         self.input_dtype = np.dtype(np.int64) if plan.vocabulary else self.dtype
         if loss is not None:
             loss.check_outputs(plan.out)
+        self.streams = _one_number(plan.all_streams())
         self.positions = 1 if loss is None else loss.positions(plan.out)
         self.objective = Objective(math.nan)
         self.on_loan = False
@@ -177,7 +180,8 @@ class Net(Passes, Guided):
     ) -> float:
         """Run one training pass: fill ``grads`` and return the objective (data loss + penalties) of the batch.
 
-        The layers' noise belongs to the current ``step``, which then increases by 1.
+        The layers' noise belongs to the current ``step``, which then increases by 1. So does a state that goes on
+        from pass to pass: a pass that is made again with the step set back starts from the same state.
 
         Args:
             x: samples, shape (n, *input_shape).
@@ -344,6 +348,12 @@ class Net(Passes, Guided):
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"
         return f"Net({len(self.layers.layers)} layers, {shapes}, {self.layout.size:,} parameters, {self.dtype.name})"
+
+
+def _one_number(streams: set[int]) -> int:
+    if len(streams) > 1:
+        raise ValueError(f"Net: expected all layers to have the same number of streams; got {sorted(streams)}")
+    return max(streams, default=0)
 
 
 def _rebuild(

@@ -14,6 +14,7 @@ from ..kernels.passes import flat as kernels
 from ..kernels.passes.losses.targets import are_labels
 from ..layers import Chain
 from ..layers.base import Observer, Pass
+from ..layers.by_steps import reads_by_steps
 from ..layers.memory import Memory, Run
 from ..layers.spec import Shape
 from .objective import Objective
@@ -44,6 +45,7 @@ class Passes(Vectors):
     vocabulary: int
     positions: int
     least_batch: tuple[int, str | None]
+    streams: int
     objective: Objective
     _run: Run
 
@@ -153,7 +155,12 @@ class Passes(Vectors):
         check_place(who, "dx", dx, shape, self.dtype)
 
     def _check_size(self, n: int) -> None:
-        """Raise ValueError if there are too few samples for a training pass."""
+        """Raise ValueError if a training pass needs another number of samples."""
+        if self.streams and n != self.streams:
+            raise ValueError(
+                f"Net: expected {self.streams} samples in a training pass, one of each stream whose state goes on; "
+                f"got {n}. The batch size must be that of the layers' streams={self.streams}"
+            )
         least, layer = self.least_batch
         if n < least:
             raise ValueError(
@@ -163,31 +170,53 @@ class Passes(Vectors):
 
     # Passes ----------------------------------------------------------------------------------------------
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def forward(self, x: np.ndarray, training: bool = False, *, continues: bool = False) -> np.ndarray:
         """Compute the scores of a batch.
 
         Args:
             x: samples, shape (n, *input_shape), floating-point or uint8. uint8 values are image bytes and are divided
                 by 255. If the first layer is an Embedding: words, integers from 0 to its vocabulary - 1.
             training: whether layers behave as in training (dropout, statistics of the batch).
+            continues: whether recurrent layers start from the states that the last pass ended in, instead of 0. x then
+                goes on from the samples of that pass, row by row. For passes that do not train, of nets whose layers
+                act on each position by itself or carry a state forwards in time.
 
         Returns:
             Scores of shape (n, *output_shape), valid until the next pass.
 
         Raises:
-            TypeError, ValueError: x does not fit, see ``as_input``.
+            TypeError, ValueError: x does not fit, see ``as_input``; or there is no state to go on from.
         """
         self.warn_of_bytes(checks.array("Net", "input", x))
         x = self.as_input(x)
         if training:
             self._check_size(len(x))
         with self.lock:
-            return self._forward(x, training)
+            if continues:
+                self._check_continues(len(x), training)
+            return self._forward(x, training, continues)
 
-    def _forward(self, x: np.ndarray, training: bool) -> np.ndarray:
+    def _check_continues(self, n: int, training: bool) -> None:
+        """Raise ValueError unless a pass over ``n`` samples can start from the states of the last one."""
+        if training:
+            raise ValueError(
+                "forward: expected continues=True without training=True; a training pass goes on by itself in layers "
+                "with streams=batch_size"
+            )
+        for node in self._root.walk():
+            if not reads_by_steps(node.layer):
+                raise ValueError(
+                    "forward: expected layers that read a sequence step by step, to go on from a state; got "
+                    f"{type(node.layer).__name__} {node.name}"
+                )
+        seen = 0 if self._seen is None else len(self._seen[0])
+        if seen != n:
+            raise ValueError(f"forward: expected a last pass over {n} samples to go on from; it had {seen}")
+
+    def _forward(self, x: np.ndarray, training: bool, continues: bool = False) -> np.ndarray:
         """Return the scores of checked input; the caller holds the lock."""
         batch = self._batch(x.shape[0])
-        self._run.training = training
+        self._run.training, self._run.continues = training, continues
         self.layers.forward(batch.memory, x, batch.scores)
         self._seen = x, batch
         return batch.scores

@@ -53,6 +53,7 @@ class Vectors:
         for name, node, buffer in kept:
             buffers[name].fill(buffer.fill)
             node.arrays[buffer.name] = buffers[name]
+        self._carried = [(buffers[name], buffer.fill) for name, _, buffer in kept if buffer.carried]
         self._limited = {
             name: params[name].reshape(-1, param.shape[-1])
             for name, _, param in declared
@@ -106,6 +107,15 @@ class Vectors:
     def named_buffers(self) -> dict[str, np.ndarray]:
         """Return views into ``buffers`` by name. They are valid as long as the net exists."""
         return self.buffer_layout.views(self._buffers)
+
+    def reset_state(self) -> None:
+        """Let the next training pass start from the state 0, as at the beginning of a text.
+
+        This concerns layers that carry a state on, such as ``LSTM(units, streams=batch_size)``. Others do not change.
+        A Trainer does it at the start of every epoch.
+        """
+        for array, start in self._carried:
+            array.fill(start)
 
     def add_penalties(self) -> tuple[float, float]:
         """Add the gradients of the penalties to ``grads`` and return the values (L2, L1)."""

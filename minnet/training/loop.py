@@ -109,6 +109,8 @@ class Loop(Replaying, Guided):
             The record of the last step that was taken.
         """
         self._expect_a_step()
+        if self.batches.position == 0:
+            self.net.reset_state()  # the streams of an epoch begin with its first batch
         return self._replay(most) or self._take_step()
 
     def _take_step(self) -> Record:

@@ -132,6 +132,8 @@ class Replaying:
         """Return whether the run is at the start of an epoch, and nothing but the history notes the end of epochs."""
         if self.batches.position or self.validation is not None or self._evaluated is not None:
             return False
+        if self.net.streams:  # the state of the net is reset between epochs
+            return False
         return not any(
             acts_at_steps(callback) or type(callback).on_epoch is not Callback.on_epoch for callback in self.callbacks
         )

@@ -123,7 +123,7 @@ class Trainer(Loop):
         if standardize is None and not net.vocabulary:
             checks.warn_of_numbers_as_bytes("Trainer", x)
         order: dict[str, Any] = {"seed": seed, "drop_last": drop_last, "augment": augment, "standardize": standardize}
-        self.batches = Batches((x, y), batch_size, dtype=net.input_dtype, **order)
+        self.batches = Batches((x, y), batch_size, dtype=net.input_dtype, shuffle=not net.streams, **order)
         self._take_validation(validation, x, standardize)
         self._take_weights(sample_weight)
         self.evaluate_training = inputs.part_to_evaluate("Trainer", evaluate_training, len(x))
@@ -212,6 +212,13 @@ class Trainer(Loop):
         """ValueError if a batch of the run has fewer than ``least`` samples, which ``layer`` needs in training."""
         batches = self.batches
         shortest = batches.shortest if self.steps >= len(batches) else batches.batch_size
+        streams = self.net.streams
+        if streams and not batches.batch_size == shortest == streams:
+            raise ValueError(
+                f"Trainer: expected batches of {streams} samples, one of each stream whose state goes on; got "
+                f"{batches.size} samples in batches of {batches.batch_size}, the last of {shortest}. "
+                f"Text.streams({streams}, time) makes such data"
+            )
         if shortest < least:
             raise ValueError(
                 f"Trainer: expected batches of at least {least} samples, which layer {layer} needs for its statistics; "

@@ -46,6 +46,16 @@ def test_windows_are_followed_by_the_next_character():
     np.testing.assert_array_equal((x, y), ([[0, 1, 2]], [[1, 2, 3]]))
 
 
+def test_streams_go_on_row_by_row():
+    x, y = Text("abcdefghijklmnopqrst").streams(3, 2)  # 19 characters with a next one: 3 batches of 3 windows of 2
+    np.testing.assert_array_equal(x[:3], [[0, 1], [6, 7], [12, 13]])
+    batches = [x[i : i + 3] for i in range(0, len(x), 3)]
+    np.testing.assert_array_equal(np.concatenate(batches, axis=1), np.arange(18).reshape(3, 6))
+    np.testing.assert_array_equal(y, x + 1)
+    x, y = Text("abcde").streams(2, 2)  # the shortest text
+    np.testing.assert_array_equal((x, y), ([[0, 1], [2, 3]], [[1, 2], [3, 4]]))
+
+
 def test_both_parts_of_a_text_have_its_vocabulary():
     first, second = Text("aaaaaaaabz").split(0.8)
     assert (first.characters, second.characters) == ("aaaaaaaa", "bz")
@@ -97,6 +107,12 @@ BAD = {
         ValueError,
         "at least 4 characters for windows of 3",
     ),
+    "streams as long as the text": (
+        lambda: Text("abcd").streams(2, 2),
+        ValueError,
+        "Text.streams: expected at least 5 characters for 2 windows of 2; got 4",
+    ),
+    "no stream": (lambda: Text("abc").streams(0, 1), ValueError, "expected batch_size of at least 1; got 0"),
     "a window of nothing": (lambda: Text("abc").windows(0), ValueError, "expected time of at least 1; got 0"),
     "a step of nothing": (lambda: Text("abc").windows(1, step=0), ValueError, "expected step of at least 1; got 0"),
     "a part of nothing": (

@@ -97,6 +97,22 @@ for _way in ("forward", "reverse"):
     twin_of(recurrent.by_sample, make_by_sample(_way), shapes=TIMES)(by_sample)
 
 
+def make_carried(rng, shape):
+    return [rng.standard_normal((2, *shape)), int(rng.integers(5)), empty(shape)]
+
+
+@twin_of(recurrent.recall, make_carried)
+def recall(carried, number, h):
+    h[...] = carried[number % 2]
+
+
+@twin_of(
+    recurrent.remember, lambda rng, s: [rng.standard_normal(s), int(rng.integers(5)), rng.standard_normal((2, *s))]
+)
+def remember(h, number, carried):
+    carried[1 - number % 2] = h
+
+
 @twin_of(recurrent.join, lambda rng, s: [rng.standard_normal(s), rng.standard_normal(s), empty((s[0], 2 * s[1]))])
 def join(a, b, out):
     out[...] = np.hstack([a, b])

@@ -14,6 +14,7 @@ LISTED = {
     *("Net", "Layer", "Loss", "Chain", "Residual", "initializers", "losses"),
     *("Dense", "Conv2D", "ConvTranspose2D", "Flatten", "Reshape"),
     *("Embedding", "RNN", "LSTM", "GRU", "Bidirectional", "SelfAttention", "PositionalEncoding"),
+    "generate",
     *("MaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "Upsample", "ZeroPad"),
     *("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "Dropout", "SpatialDropout"),
     *("ReLU", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "GELUTanh", "SiLU", "Softplus", "Sigmoid", "Tanh", "Maxout"),

@@ -11,6 +11,7 @@ from ...net.losses import Loss
 from ...net.net import Net
 from ...optim.rules import Adam, Rule
 from ..chance import classes_that_count, counting
+from ..rewire import without_streams
 
 _SAMPLES = 2000  # largest number of samples that a check uses
 
@@ -20,7 +21,7 @@ class Case:
     """A net, its data, and how it is to be trained.
 
     Attributes:
-        net: the net.
+        net: the net. If it carries states on from pass to pass, a twin that does not, since samples are drawn.
         data: all data (x, y).
         x, y: some of the samples, in random order.
         rule, lr: update rule and learning rate of the training.
@@ -67,7 +68,7 @@ class Case:
         rule = Adam() if rule is None else rule
         # Only the sizes of the batches matter.
         batches = Batches((np.zeros(len(x)), np.zeros(len(x))), batch_size, drop_last=drop_last)
-        return cls(net, (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed, batches)
+        return cls(without_streams(net), (x, y), x[chosen], y[chosen], rule, lr, min(few, len(chosen)), seed, batches)
 
     @property
     def loss(self) -> Loss:

@@ -32,6 +32,22 @@ def by_sample(x, first, stride, out):
 
 
 @kernel
+def recall(carried, number, h):
+    """h = the state before the pass of this number, for carried (2, n, units)."""
+    a, out = carried[number % 2].reshape(-1), h.reshape(-1)
+    for k in range(out.size):
+        out[k] = a[k]
+
+
+@kernel
+def remember(h, number, carried):
+    """Keep h as the state before the pass that follows the one of this number."""
+    a, out = h.reshape(-1), carried[(number + 1) % 2].reshape(-1)
+    for k in range(out.size):
+        out[k] = a[k]
+
+
+@kernel
 def join(a, b, out):
     """out[i] = a[i] and b[i] side by side, for rows."""
     for i in range(out.shape[0]):
