@@ -49,7 +49,8 @@ def preflight(
     the ratio of the first update to the weights. They use at most 2,000 samples.
 
     Args:
-        net: network built with a loss, before training.
+        net: network built with a loss, before training. If it carries states on from pass to pass (``streams``), a twin
+            is checked that starts every pass from the state 0, since the checks draw samples.
         data: training data (x, y), as ``fit`` takes them.
         rule, lr: update rule and learning rate of the training; Adam with 1e-3 by default. Burn-in, control and update
             ratio use them. Overfitting has its own learning rates.
