@@ -96,8 +96,8 @@ ERRORS = {
 
 # What people build themselves; the tests of each family copy all of it.
 BUILT = {mn.Callback, mn.Layer, mn.Loss, mn.Rule, schedules.Schedule, mn.Optimizer, mn.Trainer}
-# Parts of a plan, which is copied with them.
-PLANNED = {"Param", "Buffer", "Scratch", "Child", "Tensor"}
+# Parts of a plan and of the memory that is made of it, which are copied with them.
+PLANNED = {"Param", "Buffer", "Scratch", "Child", "Tensor", "Node"}
 
 
 def public_classes_and_functions():
