@@ -40,7 +40,7 @@ from minnet.storage import archive, tensorfile
 
 CODE = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "shutil.")
 # They tell what is in a folder, and where the memory of an array starts.
-HARMLESS = ("os.listdir", "os.scandir", "os.stat", "ctypes.addressof", "ctypes.cdata/buffer")
+HARMLESS = ("os.listdir", "os.scandir", "os.stat", "ctypes.addressof", "ctypes.cdata", "ctypes.cdata/buffer")
 MEMORY = 2**18  # bytes that reading may take beyond a few times the file
 TIMES = 8
 ARCHIVE = 2**22  # the same of a checkpoint's file alone, without what a run makes of it: once for arrays, once beside
