@@ -18,6 +18,16 @@ def aligned_empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
     return room[start : start + count].reshape(shape)
 
 
+def rows(array: np.ndarray) -> np.ndarray:
+    """View all axes but the last as one. An array of two axes is returned as it is, which saves most of the time."""
+    return array if array.ndim == 2 else array.reshape(-1, array.shape[-1])
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """View all axes as one. An array of one axis is returned as it is."""
+    return array if array.ndim == 1 else array.reshape(-1)
+
+
 def address_of(array: np.ndarray) -> int:
     """Return the address of the first element: ``array.ctypes.data``, which takes several times as long."""
     try:

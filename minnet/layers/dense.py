@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..base import checks
+from ..kernels.arrays import rows
 from ..kernels.passes.dense import column_sums
 from ..kernels.vector.product import multiply
 from .base import Layer
@@ -50,16 +51,15 @@ class Dense(Layer):
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         inputs, units = m.W.shape
-        x, y = x.reshape(-1, inputs), y.reshape(-1, units)
+        x, y = rows(x), rows(y)
         bias = m.b if self.bias else m.nothing
         multiply(x, inputs, 1, m.W, units, 1, bias, m.floor, y, inputs, m.work, m.offsets)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         inputs, units = m.W.shape
-        x, dy = x.reshape(-1, inputs), dy.reshape(-1, units)
+        x, dy = rows(x), rows(dy)
         multiply(x, 1, inputs, dy, units, 1, m.nothing, m.no_floor, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
         if self.bias:
             column_sums(dy, m.db, m.work[0])
         if dx is not None:
-            dx = dx.reshape(-1, inputs)
-            multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, dx, units, m.work, m.offsets)  # dy @ W.T
+            multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, rows(dx), units, m.work, m.offsets)  # dy @ W.T

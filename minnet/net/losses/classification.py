@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...base import checks
+from ...kernels.arrays import flat
 from ...kernels.passes.losses.hits import hits
 from ...kernels.passes.losses.targets import are_labels
 from ...layers.spec import Shape
@@ -34,7 +35,7 @@ class Classification(Loss):
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         labels = self._integers(targets, out_shape)
-        if not are_labels(labels.reshape(-1), out_shape[-1], 0):
+        if not are_labels(flat(labels), out_shape[-1], 0):
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[-1] - 1}; got {labels.min()} to {labels.max()}"
             )

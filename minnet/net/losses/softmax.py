@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...base import checks
+from ...kernels.arrays import flat, rows
 from ...kernels.passes.flat import scale
 from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.losses.hits import hits, soft_hits
@@ -93,7 +94,7 @@ class SoftmaxCrossEntropy(Classification):
         if self.ignored is None:
             return super().check_targets(values, out_shape, dtype)
         labels = self._integers(values, out_shape)
-        if not are_labels(labels.reshape(-1), out_shape[-1], self.ignored):
+        if not are_labels(flat(labels), out_shape[-1], self.ignored):
             beyond = np.count_nonzero(((labels < 0) | (labels >= out_shape[-1])) & (labels != self.ignored))
             raise ValueError(
                 f"{self}: expected labels from 0 to {out_shape[-1] - 1} or the ignored {self.ignored}; got {beyond} "
@@ -103,20 +104,20 @@ class SoftmaxCrossEntropy(Classification):
 
     def _probabilities(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         values = np.ascontiguousarray(values, dtype)
-        rows = values.reshape(-1, values.shape[-1])
-        if not are_distributions(rows, _SLACK):
-            row = next(i for i in range(len(rows)) if not are_distributions(rows[i : i + 1], _SLACK))
+        table = rows(values)
+        if not are_distributions(table, _SLACK):
+            row = next(i for i in range(len(table)) if not are_distributions(table[i : i + 1], _SLACK))
             raise ValueError(
-                f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {rows[row]} in row "
-                f"{row}, with a sum of {rows[row].sum():.6g}"
+                f"{self}: expected rows of probabilities, of at least 0 with a sum of 1; got {table[row]} in row "
+                f"{row}, with a sum of {table[row].sum():.6g}"
             )
         return values
 
     def count(self, targets: np.ndarray) -> int:
-        rows = targets.size // targets.shape[-1] if _are_probabilities(targets) else targets.size
+        positions = targets.size // targets.shape[-1] if _are_probabilities(targets) else targets.size
         if self.ignored is None or _are_probabilities(targets):
-            return rows
-        return rows - occurrences(targets.reshape(-1), self.ignored)
+            return positions
+        return positions - occurrences(flat(targets), self.ignored)
 
     def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
         soft = _are_probabilities(targets)
@@ -159,18 +160,17 @@ class SoftmaxCrossEntropy(Classification):
         smoothing = scores.dtype.type(self.label_smoothing)
         classes = scores.shape[-1]
         per_class = _per_class(self.class_weights, classes, scores.dtype)
-        scores, dscores = scores.reshape(-1, classes), dscores.reshape(-1, classes)
+        scores, dscores = rows(scores), rows(dscores)
         if _are_probabilities(targets):
-            rows = targets.reshape(-1, classes)
-            return kernels.soft_cross_entropy(scores, rows, weights, per_class, smoothing, dscores)
+            return kernels.soft_cross_entropy(scores, rows(targets), weights, per_class, smoothing, dscores)
         given = None if self.class_weights is None else per_class
-        return kernels.softmax_cross_entropy(scores, targets.reshape(-1), weights, given, smoothing, dscores)
+        return kernels.softmax_cross_entropy(scores, flat(targets), weights, given, smoothing, dscores)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        rows = scores.reshape(-1, scores.shape[-1])
+        scores = rows(scores)
         if _are_probabilities(targets):
-            soft_hits(rows, targets.reshape(rows.shape), out)
+            soft_hits(scores, rows(targets), out)
             return True
-        hits(rows, targets.reshape(-1), out)
+        hits(scores, flat(targets), out)
         self.leave_out(targets, out)
         return True
