@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base import checks
+from ..kernels.arrays import rows
 from ..kernels.passes import attention as kernels
 from ..kernels.passes.dense import column_sums
 from ..kernels.passes.flat import copy
@@ -16,7 +17,7 @@ from ..kernels.vector.product import least_work
 from .base import Layer
 from .initializers import GlorotUniform, Normal, Zeros
 from .memory import Memory
-from .products import PerGate, product, product_of_transpose, product_with_transpose, rows
+from .products import PerGate, product, product_of_transpose, product_with_transpose
 from .spec import Initializer, Param, Plan, Scratch, Shape
 
 

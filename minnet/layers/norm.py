@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base import checks
+from ..kernels.arrays import rows
 from ..kernels.passes import batch_norm, group_norm, layer_norm
 from ..kernels.passes.channels import PARTS, SUMS, by_size, parts_of, width_of, work_size
 from ..kernels.passes.flat import copy, fill
@@ -26,11 +27,6 @@ def _gain_and_shift(in_shape: Shape) -> tuple[Param, Param]:
 def _partial(in_shape: Shape) -> Scratch:
     """Return memory for the sums of gamma's and beta's gradients over each part of the batch."""
     return Scratch("partial", (PARTS, SUMS, in_shape[-1]), per_sample=False, brief=True)
-
-
-def _rows(x: np.ndarray) -> np.ndarray:
-    """View all axes but the last as one."""
-    return x.reshape(-1, x.shape[-1])
 
 
 def _wide_rows(x: np.ndarray) -> np.ndarray:
@@ -131,18 +127,18 @@ class LayerNorm(Layer):
         checks.positive("LayerNorm", "eps", self.eps)
 
     def plan(self, in_shape: Shape) -> Plan:
-        params, rows = _gain_and_shift(in_shape), in_shape[:-1]
-        scratch = (Scratch("mean", (*rows, 2)), Scratch("inv_std", rows), _partial(in_shape))
+        params, positions = _gain_and_shift(in_shape), in_shape[:-1]
+        scratch = (Scratch("mean", (*positions, 2)), Scratch("inv_std", positions), _partial(in_shape))
         return Plan(in_shape, params=params, scratch=scratch)
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
-        x, y, eps = _rows(x), _rows(y), x.dtype.type(self.eps)
+        x, y, eps = rows(x), rows(y), x.dtype.type(self.eps)
         apply = by_size(x.size, layer_norm.layer_norm, layer_norm.layer_norm_parallel)
         apply(x, parts_of(*x.shape), eps, m.gamma, m.beta, m.mean.reshape(-1, 2), m.inv_std.reshape(-1), y)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
-        x, dy = _rows(x), _rows(dy)
-        dx = dy[:0] if dx is None else _rows(dx)
+        x, dy = rows(x), rows(dy)
+        dx = dy[:0] if dx is None else rows(dx)
         mean, inv_std = m.mean.reshape(-1, 2), m.inv_std.reshape(-1)
         apply = by_size(x.size, layer_norm.layer_norm_backward, layer_norm.layer_norm_backward_parallel)
         apply(x, parts_of(*x.shape), mean, inv_std, m.gamma, dy, m.dgamma, m.dbeta, dx, m.partial)

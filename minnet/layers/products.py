@@ -34,8 +34,3 @@ def product_with_transpose(m: Memory, A: np.ndarray, B: np.ndarray, C: np.ndarra
 def product_of_transpose(m: Memory, A: np.ndarray, B: np.ndarray, C: np.ndarray) -> None:
     """C = A.T @ B."""
     multiply(A, 1, A.shape[1], B, B.shape[1], 1, m.nothing, m.no_floor, C, len(A), m.work, m.offsets)
-
-
-def rows(a: np.ndarray) -> np.ndarray:
-    """View all axes but the last as one."""
-    return a.reshape(-1, a.shape[-1])

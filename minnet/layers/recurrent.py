@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..base import checks
+from ..kernels.arrays import rows
 from ..kernels.passes import recurrent as kernels
 from ..kernels.passes.dense import column_sums
 from ..kernels.passes.flat import copy, fill
@@ -29,7 +30,7 @@ from ..kernels.passes.residual import accumulate
 from .base import Layer, Pass, plan_layer
 from .composite import _passes, join_winners
 from .initializers import GlorotUniform, Orthogonal, Zeros
-from .products import PerGate, product, product_of_transpose, product_with_transpose, rows
+from .products import PerGate, product, product_of_transpose, product_with_transpose
 from .spec import Buffer, Child, Initializer, Param, Plan, Scratch, Shape
 
 

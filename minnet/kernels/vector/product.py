@@ -269,10 +269,10 @@ def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offs
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes, for any number of threads."""
     M, N = C.shape
-    room, lanes = work.shape[1], VECTOR_BYTES // C.itemsize
-    if M * N * K <= _TINY:
+    operations, room, lanes = M * N * K, work.shape[1], VECTOR_BYTES // C.itemsize
+    if operations <= _TINY:
         small.tiny_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K)
-    elif M * N * K > _SERIAL:
+    elif operations > _SERIAL:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     elif K <= small.TERMS and lanes <= N and room >= 5 * N:
         small.few_terms(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0])
@@ -280,7 +280,7 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
         small.few_columns(A, a_row, B, b_row, b_col, bias, floor, C, K, work[0])
     elif N < 2 * lanes <= M and a_row == 1:
         small.turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
-    elif (M * N * K <= _SMALL or M <= _THIN) and N * (1 if b_col == 1 else K + 1) <= room:
+    elif (operations <= _SMALL or M <= _THIN) and N * (1 if b_col == 1 else K + 1) <= room:
         small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
