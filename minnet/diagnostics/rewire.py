@@ -41,6 +41,18 @@ def rewired(net: Net, change: Change, loss: Loss | None = None) -> Net:
     return twin
 
 
+def first_layers(net: Net, count: int) -> Net:
+    """Return a net of the first top-level layers of ``net``, without a loss, with copies of their arrays."""
+    part = Net(Chain(net.layers.layers[:count]), net.input_shape, dtype=net.dtype, seed=net.seed)
+    for mine, theirs in (
+        (part.named_parameters(), net.named_parameters()),
+        (part.named_buffers(), net.named_buffers()),
+    ):
+        for name, values in mine.items():
+            values[...] = theirs[name]
+    return part
+
+
 def without_streams(net: Net) -> Net:
     """Return a twin of a net whose states start at 0 in every pass; the net itself if it carries none on.
 

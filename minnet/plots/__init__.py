@@ -1,12 +1,13 @@
 """Figures, each with its data in a file beside it. Only this room imports Matplotlib, and only within functions.
 
 ``style`` has the common style and writes files. ``runs``, ``watching``, ``panels``, ``layers``, ``mistakes``,
-``checks``, ``paths``, ``populations``, ``studies`` and ``surfaces`` draw. ``subjects`` has protocols of the objects
-that are drawn, so that this room need not import them.
+``checks``, ``looking``, ``paths``, ``populations``, ``studies``, ``surfaces`` and ``through_time`` draw. ``subjects``
+has protocols of the objects that are drawn, so that this room need not import them.
 """
 
 from .checks import step_sweep
 from .layers import filter_grid, filters_of, first_layer_filters, variance_by_layer
+from .looking import image_rows
 from .mistakes import confusion, worst_mistakes
 from .panels import curves, histogram, images, learning_curves, range_test, range_test_panel, regions, schedules
 from .paths import animation, trajectories
@@ -15,6 +16,7 @@ from .runs import comparison
 from .studies import study_plane, study_rungs, study_values
 from .style import COLOURS, Arrays, Table, figure, legend, look, save
 from .surfaces import loss_lines, loss_surfaces
+from .through_time import gradients_through_time
 from .watching import compare_batch_sizes, compare_rates, histograms, run_figures, training_curves, update_ratios
 
 __all__ = [
@@ -31,8 +33,10 @@ __all__ = [
     "filter_grid",
     "filters_of",
     "first_layer_filters",
+    "gradients_through_time",
     "histogram",
     "histograms",
+    "image_rows",
     "images",
     "learning_curves",
     "legend",

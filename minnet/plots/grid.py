@@ -21,7 +21,7 @@ def image_grid(panels: Mapping[str, np.ndarray], columns: int, names: Sequence[A
         columns: number of images in a row of a panel.
         names: names of the images in each panel; None for their indices.
     """
-    shown = {title: _stretched(pictures) for title, pictures in panels.items()}
+    shown = {title: stretched(pictures) for title, pictures in panels.items()}
     rows = max(-(-len(pictures) // columns) for pictures in shown.values())
     width, height = _size(next(iter(shown.values())))
     drawn, axes = figure(
@@ -47,7 +47,7 @@ def _size(pictures: np.ndarray) -> tuple[float, float]:
     return _INCHES * width / max(height, width), _INCHES * height / max(height, width)
 
 
-def _stretched(pictures: np.ndarray) -> np.ndarray:
+def stretched(pictures: np.ndarray) -> np.ndarray:
     """Return images scaled to [0, 1], with channels that are not colours side by side."""
     if pictures.shape[3] not in (1, 3):
         pictures = np.concatenate(np.moveaxis(pictures[..., np.newaxis], 3, 0), axis=2)

@@ -92,6 +92,13 @@ class LayerTable(Protocol):
     def layers(self) -> Sequence[Any]: ...
 
 
+class GradientsThroughTime(Protocol):
+    """``diagnostics.GradientsThroughTime``: norms by distance in time, by state."""
+
+    @property
+    def norms(self) -> Mapping[str, np.ndarray]: ...
+
+
 class Net(Protocol):
     """A net with named weights."""
 

@@ -43,6 +43,10 @@ def range_test():
     return RangeTest(rates, losses, "loss", np.arange(40), losses, (None,))
 
 
+def through_time():
+    return diagnostics.GradientsThroughTime({"0 RNN h": np.array([1.0, 0.5, 0.0])}, 2)
+
+
 class Halves:
     def predict(self, x):
         return np.stack([x[:, 0], -x[:, 0]], axis=1)
@@ -59,8 +63,16 @@ WRITERS = {
     "curves": (lambda path, *_: plots.curves(path, {"a": ([1, 2], [3, 4])}, title="t", **AXES), 2),
     "filter_grid": (lambda path, *_: plots.filter_grid(path, {"a": np.ones((2, 3, 3, 1))}), 18),
     "first_layer_filters": (lambda path, net, *_: plots.first_layer_filters(path, net), 8 * 64),
+    "gradients_through_time": (
+        lambda path, *_: plots.gradients_through_time(path, {"a": through_time(), "b": through_time()}),
+        2 * 3,
+    ),
     "histogram": (lambda path, *_: plots.histogram(path, {"a": [1, 2]}, {"b": 3}, title="t", xlabel="x"), 3),
     "histograms": (lambda path, net, x, y, h, r, statistics: plots.histograms(path, statistics), 6 * 4 * 60),
+    "image_rows": (
+        lambda path, net, x, *_: plots.image_rows(path, {"image": x[:3], "map": x[:3, ..., 0]}),
+        {"image": (3, 8, 8, 1), "map": (3, 8, 8)},
+    ),
     "images": (lambda path, net, x, *_: plots.images(path, x[:3], columns=2, title="t"), {"images": (3, 8, 8, 1)}),
     "learning_curves": (lambda path, net, x, y, h, *_: plots.learning_curves(h, path), 8 + 2),
     "loss_lines": (lambda path, *_: plots.loss_lines(path, {"a": [(np.arange(3), np.ones(3))]}), 3),

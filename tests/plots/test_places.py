@@ -56,6 +56,10 @@ def drawn(run):
         "schedules": lambda place: plots.schedules(place, {"a": mn.schedules.Cosine(1.0, 5)}, 7),
         "regions": lambda place: plots.regions(place, {"net": net2}, rng.random((6, 2)), y[:6] * 0 + 1, resolution=5),
         "histogram": lambda place: plots.histogram(place, {"a": [1, 2]}, {"m": 1.5}, title="", xlabel="x"),
+        "image_rows": lambda place: plots.image_rows(place, {"a": pictures}, names=["p", "q", "r"]),
+        "gradients_through_time": lambda place: plots.gradients_through_time(
+            place, {"a": mn.diagnostics.GradientsThroughTime({"0 RNN h": f}, 1)}
+        ),
         "images": lambda place: plots.images(place, pictures, columns=2, names=["p", "q", "r"]),
         "trajectories": lambda place: plots.trajectories(place, paths),
         "comparison": lambda place: plots.comparison(
@@ -202,6 +206,9 @@ EMPTY = {
     "curves, no points": lambda place: plots.curves(place, {"a": ([], [])}, title="", xlabel="", ylabel=""),
     "filter_grid": lambda place: plots.filter_grid(place, {}),
     "histogram": lambda place: plots.histogram(place, {}, {}, title="", xlabel=""),
+    "image_rows": lambda place: plots.image_rows(place, {}),
+    "image_rows, no images": lambda place: plots.image_rows(place, {"a": np.zeros((0, 3, 3, 1))}),
+    "gradients_through_time": lambda place: plots.gradients_through_time(place, {}),
     "images": lambda place: plots.images(place, np.zeros((0, 3, 3, 1)), columns=2),
     "learning_curves": lambda place: plots.learning_curves(mn.History(), place),
     "training_curves": lambda place: plots.training_curves(place, mn.History()),

@@ -56,6 +56,11 @@ def sweep():
 
 # For each class that a public function returns, or an attribute of such holds: one of its kind.
 RESULTS = {
+    "Ascent": lambda: diagnostics.amplify(net(), data()[0], 0, steps=1, jitter=0),
+    "Fooling": lambda: diagnostics.fooling_images(net(), data()[0], 1, steps=1),
+    "GradientsThroughTime": lambda: diagnostics.gradients_through_time(
+        mn.Net([mn.RNN(2, last=True)], (3, 1)), np.ones((2, 3, 1), np.float32)
+    ),
     "Batches": lambda: mn.data.Batches(data(), 4),
     "Text": lambda: mn.data.Text("abc"),
     "Comparison": lambda: mn.Ensemble(net(), [net(), net()]).compare(*data()),
