@@ -191,6 +191,27 @@ seed(
     lambda m, x, y, dy, dx: copy(m.db_out, dy[:, 0].sum(axis=0)),
 )
 
+
+class SeesPadding(mn.SelfAttention):
+    """Attention whose backward pass sees padding."""
+
+    def backward(self, m, x, y, dy, dx):
+        words, m._run.words = m.words, np.full_like(m.words, -1)
+        try:
+            super().backward(m, x, y, dy, dx)
+        finally:
+            m._run.words = words
+
+
+MISTAKES.append(
+    Mistake(
+        mn.Chain([mn.Embedding(9, 4), SeesPadding(2, padding=5)]),
+        mn.Chain([mn.Embedding(9, 4), mn.SelfAttention(2, padding=5)]),
+        (5,),
+        "SelfAttention: padding hidden forwards only",
+    )
+)
+
 # Elementwise activations: each mistake is one that its formula invites.
 seed(mn.ReLU, [], (7,), "mask by the sign of dy", lambda m, x, y, dy, dx: copy(dx, dy * (dy > 0)))
 seed(mn.ReLU, [], (7,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))

@@ -158,8 +158,9 @@ def padded(sequences: Sequence[Any], time: int | None = None, *, padding: int) -
     Args:
         sequences: sequences of integers.
         time: number of columns. None for the length of the longest sequence.
-        padding: the number behind the end of a shorter sequence: a word of its own in inputs (``Embedding(padding=)``),
-            a label that the loss ignores in targets (``SoftmaxCrossEntropy(ignored=-1)``).
+        padding: the number behind the end of a shorter sequence: a word of its own in inputs (``Embedding(padding=)``,
+            ``SelfAttention(padding=)``), or a label that the loss ignores in targets
+            (``SoftmaxCrossEntropy(ignored=-1)``).
 
     Returns:
         An int64 array (len(sequences), time).

@@ -16,9 +16,9 @@ from ..kernels.passes.residual import add_row
 from ..kernels.vector.product import least_work
 from .base import Layer
 from .initializers import GlorotUniform, Normal, Zeros
-from .memory import Memory
+from .memory import NO_WORDS, Memory
 from .products import PerGate, product, product_of_transpose, product_with_transpose
-from .spec import Initializer, Param, Plan, Scratch, Shape
+from .spec import Hidden, Initializer, Param, Plan, Scratch, Shape
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,16 @@ class SelfAttention(Layer):
             1 - dropout.
         init: initializer of the columns of queries, keys and values in W_in, each by themselves, and of W_out.
             ``GlorotUniform`` by default.
+        padding: a word that fills up short sequences, as in ``Embedding``, or None. No position sees one of this word.
+            The input of the net must be words, one for each position. Samples in which a position would see nothing are
+            refused: those of nothing but padding and, if ``causal``, those that begin with it.
     """
 
     heads: int
     causal: bool = False
     dropout: float = 0.0
     init: Initializer = field(default_factory=GlorotUniform)
+    padding: int | None = None
 
     def __post_init__(self) -> None:
         checks.count("SelfAttention", "heads", self.heads)
@@ -55,6 +59,8 @@ class SelfAttention(Layer):
         checks.fraction("SelfAttention", "dropout", self.dropout)
         if not callable(self.init) or isinstance(self.init, type):
             raise TypeError(f"SelfAttention: expected init to be an initializer such as Normal(); got {self.init!r}")
+        if self.padding is not None:
+            checks.count("SelfAttention", "padding", self.padding, 0)
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 2:
@@ -76,14 +82,16 @@ class SelfAttention(Layer):
             Scratch("d_mixed", (time, width), brief=True),
         )
         work = max(least_work() + 2 * time * time + time * width // self.heads, 6 * width)
-        return Plan(in_shape, params=params, scratch=scratch, work=work)
+        hidden = None if self.padding is None else Hidden(self.padding, time, 1 if self.causal else time)
+        return Plan(in_shape, params=params, scratch=scratch, work=work, hidden=hidden)
 
     def _options(self, m: Memory) -> tuple[Any, ...]:
         """Return the arguments of the kernels from ``heads`` to ``log_sums``."""
         ahead = 0 if self.causal else m.in_shape[0]
+        words, padding = (NO_WORDS, -1) if self.padding is None else (m.words, self.padding)
         rate = self.dropout if m.training else 0.0
         threshold, keep = np.uint64(int(rate * 2.0**64)), m.zero.dtype.type(1 / (1 - rate))
-        return self.heads, ahead, m.stream, m.step, threshold, keep, m.nothing, m.log_sums
+        return self.heads, ahead, words, padding, m.stream, m.step, threshold, keep, m.nothing, m.log_sums
 
     def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         product(m, rows(x), m.W_in, m.b_in, rows(m.qkv))

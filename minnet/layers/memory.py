@@ -17,6 +17,8 @@ from .spec import Plan, Shape
 
 _ALIGN = 16  # elements; every array starts at a cache line
 
+NO_WORDS = np.empty((0, 0), np.int64)
+
 
 class Run:
     """State that all layers of a network share in a pass.
@@ -25,6 +27,7 @@ class Run:
         training: whether the pass trains.
         continues: whether the pass starts from the states that the pass before ended in.
         step: number of the training pass.
+        words: input of the pass, if it is words; otherwise ``NO_WORDS``.
         resting: places of layers whose parameters and statistics are frozen.
         work, offsets: working memory of matrix products. Its contents do not matter between kernels.
         nothing: empty array in the net's dtype.
@@ -34,6 +37,7 @@ class Run:
     def __init__(self, dtype: np.dtype, work: int) -> None:
         self.training = self.continues = False
         self.step = 0
+        self.words = NO_WORDS
         self.resting: frozenset[str] = frozenset()
         self.work, self.offsets = new_work(dtype, work)
         self.nothing = np.empty(0, dtype)
@@ -52,6 +56,7 @@ class Memory:
         training: whether this layer trains in this pass.
         continues: whether recurrent layers start from the states that the pass before ended in.
         step: number of the training pass, which also keys the noise.
+        words: input of the net in this pass, if it is words.
         work, offsets: working memory of matrix products.
         nothing: empty array in the net's dtype.
         floor: lower bound of the output, for a layer that ``floors``: 0 if it takes over a ReLU, else minus infinity
@@ -88,6 +93,11 @@ class Memory:
     def step(self) -> int:
         """Number of the current training pass, counted from 0."""
         return self._run.step
+
+    @property
+    def words(self) -> np.ndarray:
+        """Input of the net in this pass, if it is words."""
+        return self._run.words
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"layer memory has no {name!r}; the plan declares {sorted(self.__dict__)}")

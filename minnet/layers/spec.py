@@ -81,6 +81,21 @@ class Child:
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """A word whose positions a layer does not see.
+
+    Attributes:
+        word: the word.
+        time: number of positions that the layer has; the input of the net must be as many words.
+        within: every sample must have another word among its first ``within`` positions, so that something is seen.
+    """
+
+    word: int
+    time: int
+    within: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a layer needs for one input shape.
 
@@ -94,6 +109,7 @@ class Plan:
             Such an input has no gradient, so ``dx`` is None.
         streams: above 0 if every training pass has exactly this number of samples, because each sample goes on from the
             state that the same row of the pass before ended in.
+        hidden: word of the net's input whose positions the layer does not see; None if it sees all.
     """
 
     out: Shape
@@ -105,6 +121,7 @@ class Plan:
     least: int = 1
     vocabulary: int = 0
     streams: int = 0
+    hidden: Hidden | None = None
 
     def least_batch(self) -> int:
         """Return the largest ``least`` of this plan and its children."""

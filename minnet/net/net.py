@@ -18,7 +18,7 @@ from ..layers.spec import Shape
 from .losses import Loss
 from .objective import Objective
 from .passes import CHUNK, Passes
-from .planning import planned, warn_of_channels_first
+from .planning import hidden_words, planned, warn_of_channels_first
 from .summary import summarise
 
 
@@ -99,6 +99,7 @@ class Net(Passes, Guided):
         self._run = Run(self.dtype, plan.most_work())
         self._root = Node(self.layers, plan, self.input_shape, "", self._run, self.seed)
         self.least_batch = self._least_batch()
+        self._hidden = hidden_words(self._root.walk(), self.input_shape, self.vocabulary)
         warn_of_channels_first(self._root.walk(), self.input_shape)
         self._own_vectors()
         self._own_memory()

@@ -11,12 +11,13 @@ import numpy as np
 from ..base import checks
 from ..kernels.arrays import aligned_empty
 from ..kernels.passes import flat as kernels
+from ..kernels.passes.embedding import are_seen
 from ..kernels.passes.losses.targets import are_labels
 from ..layers import Chain
 from ..layers.base import Observer, Pass
 from ..layers.by_steps import reads_by_steps
-from ..layers.memory import Memory, Run
-from ..layers.spec import Shape
+from ..layers.memory import NO_WORDS, Memory, Run
+from ..layers.spec import Hidden, Shape
 from .objective import Objective
 from .vectors import Vectors
 
@@ -46,6 +47,7 @@ class Passes(Vectors):
     positions: int
     least_batch: tuple[int, str | None]
     streams: int
+    _hidden: list[Hidden]
     objective: Objective
     _run: Run
 
@@ -138,6 +140,14 @@ class Passes(Vectors):
         if not are_labels(words.reshape(-1), self.vocabulary, 0):
             first = [int(i) for i in np.argwhere((words < 0) | (words >= self.vocabulary))[0]]
             raise ValueError(f"Net: expected words from 0 to {self.vocabulary - 1}; got {x[*first]} at x{first}")
+        for hidden in self._hidden:
+            if not are_seen(words, hidden.word, hidden.within):
+                at = int(np.argmax((words[:, : hidden.within] == hidden.word).all(axis=1)))
+                raise ValueError(
+                    f"Net: expected another word than padding={hidden.word} "
+                    f"{'first' if hidden.within == 1 else 'somewhere'} in each sample, as attention would see nothing; "
+                    f"got {x[at].tolist()} as x[{at}]"
+                )
         return words
 
     def warn_of_bytes(self, x: np.ndarray) -> None:
@@ -217,9 +227,13 @@ class Passes(Vectors):
         """Return the scores of checked input; the caller holds the lock."""
         batch = self._batch(x.shape[0])
         self._run.training, self._run.continues = training, continues
+        self._saw(x, batch)
         self.layers.forward(batch.memory, x, batch.scores)
-        self._seen = x, batch
         return batch.scores
+
+    def _saw(self, x: np.ndarray, batch: _Batch) -> None:
+        self._seen = x, batch
+        self._run.words = x if self.vocabulary else NO_WORDS
 
     def backward(self, dscores: np.ndarray, dx: np.ndarray | None = None, observe: Observer | None = None) -> None:
         """Overwrite ``grads``, given the gradient with respect to the scores of the last ``forward``.
@@ -242,7 +256,8 @@ class Passes(Vectors):
 
     def note_pass(self, x: np.ndarray, objective: Objective) -> None:
         """Record that a training pass over x was made by compiled code, which used the memory of this net."""
-        self._seen, self.objective = (x, self._batch(len(x))), objective
+        self._saw(x, self._batch(len(x)))
+        self.objective = objective
 
     def activations(self) -> dict[str, np.ndarray]:
         """Return the output of each top-level layer in the last forward pass, by place; valid until the next pass.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from ..layers import Chain
 from ..layers.memory import Node
-from ..layers.spec import Plan, Shape
+from ..layers.spec import Hidden, Plan, Shape
 
 
 def _channels_last(shape: Shape) -> str:
@@ -36,3 +36,22 @@ def warn_of_channels_first(nodes: Iterable[Node], shape: Shape) -> None:
             f"channels first; {hint}",
             stacklevel=3,
         )
+
+
+def hidden_words(nodes: Iterable[Node], shape: Shape, vocabulary: int) -> list[Hidden]:
+    """Return which words the layers of a net do not see; raise ValueError if its input is no such words."""
+    found = []
+    for node in nodes:
+        hidden, who = node.plan.hidden, f"{type(node.layer).__name__} {node.name}"
+        if hidden is None:
+            continue
+        if not vocabulary or shape != (hidden.time,):
+            raise ValueError(
+                f"{who}: expected a net whose input is {hidden.time} words, one for each position, as padding="
+                f"{hidden.word} is one of them; got a net with input shape {shape}"
+                f"{'' if vocabulary else ' of floating-point numbers'}"
+            )
+        if hidden.word >= vocabulary:
+            raise ValueError(f"{who}: expected padding from 0 to {vocabulary - 1}; got {hidden.word}")
+        found.append(hidden)
+    return found

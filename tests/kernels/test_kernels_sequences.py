@@ -52,6 +52,13 @@ def embed_backward(words, padding, dy, dW, rests):
         dW[word] = 0 if word == padding else dy[words == word].sum(axis=0)
 
 
+def test_a_row_of_nothing_but_padding_is_found():
+    words = np.array([[0, 1, 0], [1, 1, 0]])
+    assert embedding.are_seen(words, 1, 3)
+    assert not embedding.are_seen(words, 1, 2)
+    assert embedding.are_seen(words, 2, 1)
+
+
 def test_the_gradient_of_a_frequent_word_does_not_lose_its_digits():
     """A million equal terms: a plain float32 sum of them is off by one part in a hundred."""
     n = 1_000_000
@@ -215,17 +222,21 @@ def add_row(x, row, y):
     y[...] = x + row
 
 
-def make_attention(ahead, outputs):
+def make_attention(ahead, padded, outputs):
     def make(rng, shape):
         n, time, heads, depth = shape
+        words = np.zeros((0, 0), np.int64)
+        if padded:
+            words = rng.integers(0, 2, (n, time))
+            words[:, 0] = 0
         width = heads * depth
         work, offsets = new_work(np.dtype(np.float64), least_work() + 2 * time**2 + time * depth)
         qkv, log_sums, dy = rng.standard_normal((n, time, 3 * width)), empty((n, heads, time)), []
         if outputs == "gradient":
-            log_sums[...] = of_weights(qkv, heads, ahead)[1]
+            log_sums[...] = of_weights(qkv, heads, ahead, words, 1)[1]
             dy = [rng.standard_normal((n, time, width))]
         out = [empty((n, time, 3 * width))] if dy else [empty((n, time, width))]
-        options = [np.uint64(STREAM), 3, np.uint64(0), 1.0, empty(0)]
+        options = [words, 1, np.uint64(STREAM), 3, np.uint64(0), 1.0, empty(0)]
         work = np.zeros_like(work)
         return [qkv, heads, time if ahead else 0, *options, log_sums, *dy, *out, work, least_work(), offsets]
 
@@ -238,24 +249,28 @@ def split_heads(qkv, heads):
     return qkv.reshape(n, time, 3, heads, -1).transpose(2, 0, 3, 1, 4)
 
 
-def of_weights(qkv, heads, ahead):
+def of_weights(qkv, heads, ahead, words, padding):
     """The attention weights (n, heads, time, time), and the logarithms of the sums of their exponentials."""
     q, k, _ = split_heads(qkv, heads)
     scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1])
     scores = np.where(np.tri(qkv.shape[1], k=ahead, dtype=bool), scores, -np.inf)
+    if words.size:
+        scores = np.where((words == padding)[:, np.newaxis, np.newaxis], -np.inf, scores)
     log_sums = np.log(np.exp(scores).sum(axis=-1))
     return np.exp(scores - log_sums[..., np.newaxis]), log_sums
 
 
-def attention_twin(qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, out, work, least, offsets):
-    weights, log_sums[...] = of_weights(qkv, heads, ahead)
+def attention_twin(
+    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, out, work, least, offsets
+):
+    weights, log_sums[...] = of_weights(qkv, heads, ahead, words, padding)
     out[...] = (weights @ split_heads(qkv, heads)[2]).transpose(0, 2, 1, 3).reshape(out.shape)
 
 
 def attention_backward_twin(
-    qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
+    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
 ):
-    (q, k, v), (weights, _) = split_heads(qkv, heads), of_weights(qkv, heads, ahead)
+    (q, k, v), (weights, _) = split_heads(qkv, heads), of_weights(qkv, heads, ahead, words, padding)
     d = dy.reshape(*dy.shape[:2], heads, -1).transpose(0, 2, 1, 3)
     slopes = d @ v.transpose(0, 1, 3, 2)
     slopes = weights * (slopes - (weights * slopes).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
@@ -265,7 +280,7 @@ def attention_backward_twin(
 
 # (samples, time, heads, depth): one of everything, odd, and work that is shared among threads.
 HEADS = [(1, 1, 1, 1), (2, 7, 3, 5), (3, 65, 4, 17)]
-for _ahead in (0, 99):
-    twin_of(attention.attention, make_attention(_ahead, "output"), shapes=HEADS, sums=True)(attention_twin)
-    _backward = twin_of(attention.attention_backward, make_attention(_ahead, "gradient"), shapes=HEADS, sums=True)
+for _seen in ((0, False), (99, False), (0, True)):
+    twin_of(attention.attention, make_attention(*_seen, "output"), shapes=HEADS, sums=True)(attention_twin)
+    _backward = twin_of(attention.attention_backward, make_attention(*_seen, "gradient"), shapes=HEADS, sums=True)
     _backward(attention_backward_twin)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
+from minnet.data import padded
 
 N, TIME, WIDTH = 3, 5, 4
 X = np.random.default_rng(0).standard_normal((N, TIME, WIDTH))
@@ -32,6 +33,31 @@ def test_attention_without_a_mask_does_not_know_the_order_and_positions_tell_it(
     np.testing.assert_allclose(net.predict(X[:, order]), net.predict(X)[:, order], rtol=0, atol=1e-13)
     placed = net_of(mn.Chain([mn.PositionalEncoding(), mn.SelfAttention(2)]))
     assert np.abs(placed.predict(X[:, order]) - placed.predict(X)[:, order]).max() > 1e-3
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_is_not_seen_and_short_sequences_are_as_if_they_stood_alone(causal):
+    sequences = [[3, 1, 4, 1, 2], [2, 5], [4]]
+    words = padded(sequences, padding=0)
+
+    def net_of_words(time):
+        net = mn.Net([mn.Embedding(6, WIDTH), mn.SelfAttention(2, causal=causal, padding=0)], time, dtype=np.float64)
+        net.params += 0.1 * np.random.default_rng(1).standard_normal(net.params.size)
+        return net
+
+    net = net_of_words(TIME)
+    y = net.predict(words)
+    for sequence, output in zip(sequences, y, strict=True):
+        alone = net_of_words(len(sequence)).predict([sequence])[0]
+        np.testing.assert_allclose(output[: len(sequence)], alone, rtol=0, atol=1e-14)
+    other = net.twin()
+    other.named_parameters()["0.W"][0] = 7.0  # the word that fills up
+    np.testing.assert_array_equal(other.predict(words)[words != 0], y[words != 0])
+    before = net_of_words(TIME)
+    for bad in ([[3, 1, 0, 0, 0], [0] * TIME], *([[[1, 1, 1, 1, 1], [0, 1, 1, 1, 1]]] if causal else [])):
+        where = "first" if causal else "somewhere"
+        with pytest.raises(ValueError, match=rf"expected another word than padding=0 {where} .* got .* as x\[1\]"):
+            before.forward(bad)
 
 
 def test_large_scores_do_not_overflow():
@@ -89,6 +115,19 @@ def test_a_small_transformer_learns_to_copy_the_word_three_places_back():
         (lambda: mn.SelfAttention(2, causal=None), "SelfAttention: expected causal to be True or False; got None"),
         (lambda: mn.SelfAttention(2, init=0.1), "SelfAttention: expected init to be an initializer such as"),
         (lambda: mn.PositionalEncoding(learned="yes"), "PositionalEncoding: expected learned to be True or False"),
+        (lambda: mn.SelfAttention(2, padding=-1), "SelfAttention: expected padding of at least 0; got -1"),
+        (
+            lambda: mn.Net([mn.SelfAttention(2, padding=0)], (5, 4)),
+            r"SelfAttention 0: expected a net whose input is 5 words, one for each position, .* \(5, 4\) of floating",
+        ),
+        (
+            lambda: mn.Net([mn.Embedding(3, 4), mn.Reshape((3, 4)), mn.SelfAttention(2, padding=0)], (3, 1)),
+            r"SelfAttention 2: expected a net whose input is 3 words, .* got a net with input shape \(3, 1\)$",
+        ),
+        (
+            lambda: mn.Net([mn.Embedding(3, 4), mn.SelfAttention(2, padding=3)], 5),
+            "SelfAttention 1: expected padding from 0 to 2; got 3",
+        ),
         (
             lambda: mn.Net([mn.SelfAttention(3)], (5, 4)),
             r"SelfAttention 0: expected a width divisible by heads=3; got input shape \(5, 4\)",

@@ -40,6 +40,7 @@ LAYERS = [
     (mn.SelfAttention(2), (5, 4)),
     (mn.SelfAttention(3, causal=True, dropout=0.4), (4, 3)),
     (mn.Residual([mn.LayerNorm(), mn.SelfAttention(2, causal=True)]), (3, 4)),
+    (mn.Chain([mn.Embedding(9, 4), mn.SelfAttention(2, padding=5, dropout=0.2)]), (5,)),
     (mn.Chain([mn.Embedding(4, 3), mn.LSTM(3), mn.Dropout(0.3), mn.GRU(2), mn.Dense(2)]), (5,)),
     (mn.ReLU(), (7,)),
     (mn.ReLU(), (3, 1, 5)),

@@ -183,6 +183,78 @@ def test_self_attention_equals_pytorchs(causal, torch):
     assert_parity(net, torch, build, some_input((7, 5, 6), 1.0))
 
 
+def test_attention_that_leaves_padding_out_equals_pytorchs(torch):
+    layer = mn.SelfAttention(2, padding=0)
+    net = mn.Net([mn.Embedding(5, 6), layer], 4, dtype=np.float64)
+    words = np.array([[1, 2, 3, 4], [0, 2, 2, 0], [4, 0, 0, 0]])
+    module = torch.nn.MultiheadAttention(6, 2, batch_first=True, dtype=torch.float64)
+
+    def build(x, W, W_in, W_out, b_in, b_out):
+        given = {"in_proj_weight": W_in.T, "in_proj_bias": b_in, "out_proj.weight": W_out.T, "out_proj.bias": b_out}
+        options = {"key_padding_mask": torch.tensor(words == 0), "need_weights": False}
+        x = torch.nn.functional.embedding(torch.tensor(words), W) + x
+        return torch.func.functional_call(module, given, (x, x, x), options)[0]
+
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    y = net.forward(words).copy()
+    cotangent = rng.standard_normal(y.shape)
+    net.backward(cotangent)
+    parameters = {name.partition(".")[2]: view for name, view in net.named_parameters().items()}
+    expected, gradients = backward_of(torch, build, np.zeros(y.shape), cotangent, **parameters)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11)
+    for name, gradient in net.named_gradients().items():
+        np.testing.assert_allclose(gradient, gradients[name.partition(".")[2]], err_msg=name, rtol=0, atol=1e-11)
+
+
+def torchs_block(torch, width, heads, hidden, norm_first):
+    options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": norm_first}
+    return torch.nn.TransformerEncoderLayer(width, heads, hidden, dtype=torch.float64, **options)
+
+
+def block(heads, hidden, width, norm_first):
+    """Layers of one transformer block, and for each tensor of PyTorch's the name here. Weights are transposes."""
+    attention, mlp = mn.SelfAttention(heads), [mn.Dense(hidden), mn.GELU(), mn.Dense(width)]
+    if norm_first:
+        layers = [mn.Residual([mn.LayerNorm(), attention]), mn.Residual([mn.LayerNorm(), *mlp])]
+        at, up, down = "0.layers.1.", "1.layers.1.", "1.layers.3."
+        norms = "0.layers.0.", "1.layers.0."
+    else:
+        layers = [mn.Residual(attention), mn.LayerNorm(), mn.Residual(mlp), mn.LayerNorm()]
+        at, up, down = "0.layers.", "2.layers.0.", "2.layers.2."
+        norms = "1.", "3."
+    names = {"self_attn.in_proj_weight": f"{at}W_in", "self_attn.out_proj.weight": f"{at}W_out"}
+    names |= {"self_attn.in_proj_bias": f"{at}b_in", "self_attn.out_proj.bias": f"{at}b_out"}
+    for linear, place in (("linear1", up), ("linear2", down)):
+        names |= {f"{linear}.weight": f"{place}W", f"{linear}.bias": f"{place}b"}
+    for norm, place in zip(("norm1", "norm2"), norms, strict=True):
+        names |= {f"{norm}.weight": f"{place}gamma", f"{norm}.bias": f"{place}beta"}
+    return layers, names
+
+
+@pytest.mark.parametrize("norm_first", [True, False], ids=["pre-norm", "post-norm"])
+def test_a_transformer_block_equals_pytorchs(norm_first, torch):
+    layers, names = block(2, 10, 6, norm_first)
+    net, theirs = mn.Net(layers, (5, 6), dtype=np.float64), torchs_block(torch, 6, 2, 10, norm_first)
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    x = some_input((7, 5, 6), 1.0)
+    y = net.forward(x).copy()
+    cotangent, dx = rng.standard_normal(y.shape), np.empty_like(x)
+    net.backward(cotangent, dx)
+
+    ours = net.named_parameters()
+    theirs.load_state_dict({name: torch.tensor(ours[own].T) for name, own in names.items()})
+    given = torch.tensor(x, requires_grad=True)
+    expected = theirs(given)
+    expected.backward(torch.tensor(cotangent))
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(dx, given.grad.numpy(), rtol=0, atol=1e-11)
+    gradients = net.named_gradients()
+    for name, parameter in theirs.named_parameters():
+        np.testing.assert_allclose(gradients[names[name]], parameter.grad.numpy().T, err_msg=name, rtol=0, atol=1e-11)
+
+
 def test_prelu_equals_pytorchs(torch):
     # PyTorch has the channels on axis 1, minnet on the last.
     net = mn.Net([mn.PReLU()], (3, 6), dtype=np.float64)

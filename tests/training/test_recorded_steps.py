@@ -108,7 +108,7 @@ def test_every_layer(taken, layer):
 ON_SEQUENCES = [
     *(mn.Dense(4), mn.LayerNorm(), mn.Dropout(0.3), mn.RNN(4), mn.RNN(4, relu=True), mn.LSTM(4), mn.GRU(4)),
     *(mn.Bidirectional(mn.LSTM(3)), mn.PositionalEncoding(), mn.PositionalEncoding(learned=True)),
-    mn.SelfAttention(2, causal=True, dropout=0.3),
+    *(mn.SelfAttention(2, causal=True, dropout=0.3), mn.SelfAttention(2, padding=0)),
 ]
 
 

@@ -3,8 +3,9 @@
 ``qkv`` (n, time, 3 * width) holds queries, keys and values side by side, each with the parts of all heads side by side.
 A task is one head of one sample. Its weights, (time, time), stay in the memory of its thread: of them only ``log_sums``
 (n, heads, time) is kept, the logarithm of the sum of each row's exponentials, from which the backward pass computes the
-weights again. A position sees itself, all before it, and ``ahead`` positions after it. Weights are dropped where the
-noise of their place is below ``threshold``, and the others multiplied by ``keep``.
+weights again. A position sees itself, all before it, and ``ahead`` positions after it, but none whose word in ``words``
+(n, time) is ``padding``; ``words`` has no elements if there are none. Each position must see at least one. Weights are
+dropped where the noise of their place is below ``threshold``, and the others multiplied by ``keep``.
 """
 
 import math
@@ -18,6 +19,14 @@ from ..vector.elementary import exp, larger, log
 from ..vector.product import product_on_one_thread
 
 _SERIAL = 200_000  # weights times features up to which waking a second thread costs more than it brings
+
+
+@helper
+def _hide(row, words, padding):
+    """row = minus infinity where the word is ``padding``, so that the weight is 0."""
+    for j in range(row.size):
+        if words[j] == padding:
+            row[j] = -row.dtype.type(math.inf)
 
 
 @helper
@@ -78,7 +87,7 @@ def _put(source, target, start, step):
 
 
 @routine
-def _attend(task, qkv, heads, ahead, base, threshold, keep, none, log_sums, out, work, least, offsets):
+def _attend(task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, out, work, least, offsets):
     time, width = out.shape[1:]
     sample, head, depth = task // heads, task % heads, width // heads
     flat, start = qkv.reshape(-1), sample * time * 3 * width + head * depth
@@ -88,6 +97,8 @@ def _attend(task, qkv, heads, ahead, base, threshold, keep, none, log_sums, out,
     query, key, value = flat[start:], flat[start + width :], flat[start + 2 * width :]
     product_on_one_thread(query, 3 * width, 1, key, 1, 3 * width, none, low, weights, depth, work, offsets)
     for r in range(time):
+        if words.size > 0:
+            _hide(weights[r], words[sample], padding)
         log_sums[sample, head, r] = _softmax(weights[r], min(time, r + 1 + ahead), scale)
         if threshold > 0:
             _drop(weights[r], base, (task * time + r) * time, threshold, keep)
@@ -96,7 +107,9 @@ def _attend(task, qkv, heads, ahead, base, threshold, keep, none, log_sums, out,
 
 
 @wide_parallel_kernel
-def attention(qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, out, work, least, offsets):
+def attention(
+    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, out, work, least, offsets
+):
     """out (n, time, width) = the means of the values, weighted by the softmax of queries times keys / sqrt(depth).
 
     ``none`` is an empty array. work and offsets have a row for each thread; products take ``least`` elements of work.
@@ -104,18 +117,23 @@ def attention(qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, 
     tasks, base = out.shape[0] * heads, at_step(stream, step)
     if out.size * out.shape[1] <= _SERIAL:
         for task in range(tasks):
-            _attend(task, qkv, heads, ahead, base, threshold, keep, none, log_sums, out, work[0], least, offsets[0])
+            _attend(
+                task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, out, work[0], least,
+                offsets[0],
+            )  # fmt: skip
     else:
         for i in prange(tasks):
             own = get_thread_id()
             _attend(
-                np.intp(i), qkv, heads, ahead, base, threshold, keep, none, log_sums, out, work[own], least,
-                offsets[own],
+                np.intp(i), qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, out, work[own],
+                least, offsets[own],
             )  # fmt: skip
 
 
 @routine
-def _attend_backward(task, qkv, heads, ahead, base, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets):
+def _attend_backward(
+    task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
+):
     time, width = dy.shape[1:]
     sample, head, depth = task // heads, task % heads, width // heads
     flat, start, wide = qkv.reshape(-1), sample * time * 3 * width + head * depth, 3 * width
@@ -129,6 +147,8 @@ def _attend_backward(task, qkv, heads, ahead, base, threshold, keep, none, log_s
     product_on_one_thread(above, width, 1, value, 1, wide, none, low, slopes, depth, work, offsets)
     for r in range(time):
         row, slope, first = weights[r], slopes[r], (task * time + r) * time
+        if words.size > 0:
+            _hide(row, words[sample], padding)
         _weights_again(row, min(time, r + 1 + ahead), scale, log_sums[sample, head, r])
         if threshold > 0:
             _drop(slope, base, first, threshold, keep)
@@ -146,19 +166,20 @@ def _attend_backward(task, qkv, heads, ahead, base, threshold, keep, none, log_s
 
 @wide_parallel_kernel
 def attention_backward(
-    qkv, heads, ahead, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
+    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
 ):
     """dqkv = the gradient with respect to qkv, from ``dy``, that with respect to the output of ``attention``."""
     tasks, base = dy.shape[0] * heads, at_step(stream, step)
     if dy.size * dy.shape[1] <= _SERIAL:
         for task in range(tasks):
             _attend_backward(
-                task, qkv, heads, ahead, base, threshold, keep, none, log_sums, dy, dqkv, work[0], least, offsets[0],
+                task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv, work[0],
+                least, offsets[0],
             )  # fmt: skip
     else:
         for i in prange(tasks):
             own = get_thread_id()
             _attend_backward(
-                np.intp(i), qkv, heads, ahead, base, threshold, keep, none, log_sums, dy, dqkv, work[own], least,
-                offsets[own],
+                np.intp(i), qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv,
+                work[own], least, offsets[own],
             )  # fmt: skip

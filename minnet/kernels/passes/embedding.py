@@ -5,6 +5,18 @@ from ..vector.sums import finish, start, two_sum
 
 
 @kernel
+def are_seen(words, padding, within):
+    """Return whether every row of words has another word than ``padding`` among its first ``within``."""
+    right = True
+    for i in range(words.shape[0]):
+        some = False
+        for t in range(within):
+            some |= words[i, t] != padding
+        right &= some
+    return right
+
+
+@kernel
 def embed(words, W, padding, y):
     """y[i] = W[words[i]], and 0 where the word is ``padding``."""
     zero = W.dtype.type(0)
