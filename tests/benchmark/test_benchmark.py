@@ -337,3 +337,16 @@ def test_every_problem_of_a_set_has_a_frozen_target(name):
     problems = b.problems(name)
     assert all(problem.target is not None and problem.target > 0 for problem in problems)
     assert len({problem.digest() for problem in problems}) == len(problems)
+
+
+def test_a_digest_is_that_of_all_processors_and_differs_for_other_data():
+    # Linear algebra and sums differ between processors in the last digits.
+    x, y = QUADRATIC.data
+
+    def digest(x):
+        return replace(QUADRATIC, data=(x, y)).digest()
+
+    assert digest(np.nextafter(x, np.inf)) == QUADRATIC.digest()
+    changed = x.copy()
+    changed[0, 0] *= 1 + 1e-6
+    assert digest(changed) != QUADRATIC.digest()

@@ -961,3 +961,23 @@ def test_every_hyper_parameter_that_may_move_is_checked_at_every_step():
     with pytest.raises(ValueError, match=r"NAdam: expected 0 <= beta1 < 1; got 1"):
         optimizer.step(0.1)
     assert optimizer.steps == 5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_the_bits_of_an_element_do_not_depend_on_its_place(rule, dtype):
+    # An element may be in a vector register in one place and in the rest of the loop in another.
+    rng = np.random.default_rng(0)
+    start, gradients = rng.standard_normal(67).astype(dtype), rng.standard_normal((3, 67)).astype(dtype)
+
+    def end(part):
+        params, grads = start[part].copy(), gradients[0, part].copy()
+        optimizer = mn.Optimizer.over(params, grads, rule, weight_decay=0.1)
+        for gradient in gradients:
+            grads[:] = gradient[part]
+            optimizer.step(0.1)
+        return params
+
+    whole = end(slice(None))
+    for part in (slice(0, 1), slice(3, 9), slice(1, 16), slice(20, 51)):
+        np.testing.assert_array_equal(end(part), whole[part])

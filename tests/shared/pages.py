@@ -61,9 +61,13 @@ def run_in_order(page: Path, folder: Path) -> Iterator[str]:
 def skeleton(output: str) -> list[str]:
     """Return the lines of an output without what numbers and columns change: digits, lengths of lines, white space.
 
-    Numbers depend on the width of the processor's vectors in their last digits.
+    Numbers depend on the width of the processor's vectors in their last digits, and sizes of scratch memory depend on
+    it altogether, with their units.
     """
-    lines = (" ".join(NUMBER.sub("#", line).replace("%", "").split()) for line in output.strip().splitlines())
+    lines = (
+        " ".join(re.sub("# [KMG]iB", "# bytes", NUMBER.sub("#", line)).replace("%", "").split())
+        for line in output.strip().splitlines()
+    )
     return [re.sub(r"[-=]{3,}", "---", line) for line in lines if line]
 
 

@@ -10,7 +10,7 @@ from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
 from ..compile import exact_helper, helper, kernel, parallel_kernel
-from .means import all_fit, decayed, largest_slope, mean
+from .means import all_fit, decayed, largest_slope, mean, product
 from .partials import BLOCK, total_of
 
 ROWS = 32  # of a matrix, that a thread takes at a time
@@ -153,7 +153,7 @@ def _factored(p, g, row_roots, col_roots, top, rate, decay):
     for i in range(g.shape[0]):
         of_row, bound = rate * row_roots[i], top / row_roots[i]
         for j in range(g.shape[1]):
-            p[i, j] = decayed(p[i, j], decay, of_row * (g[i, j] * min(col_roots[j], bound)))
+            p[i, j] = decayed(p[i, j], decay, product(of_row, g[i, j] * min(col_roots[j], bound)))
 
 
 @parallel_kernel
@@ -226,7 +226,7 @@ def whole_squares(p, g, v, rest, eps, floor, lr, by_size, least, clip, partial, 
 @helper
 def _whole(p, g, v, floor, rate, decay):
     for i in range(p.size):
-        p[i] = decayed(p[i], decay, rate * (g[i] / math.sqrt(max(v[i], floor))))
+        p[i] = decayed(p[i], decay, product(rate, g[i] / math.sqrt(max(v[i], floor))))
 
 
 @parallel_kernel

@@ -12,7 +12,7 @@ from numba import prange
 
 from ..chunks import bounds, chunks
 from ..compile import helper, kernel, parallel_kernel
-from .means import decayed, forget, kept, largest_slope, mean, once, taken
+from .means import decayed, forget, kept, largest_slope, mean, once, product, taken
 
 
 @helper
@@ -136,7 +136,7 @@ def _nadam(p, g, m, v, rest1, rest2, rate_m, rate_g, root_fix, eps, decay):
         second = mean(v[i], slope * slope, rest2)
         m[i] = first
         v[i] = second
-        p[i] = decayed(p[i], decay, (rate_m * first + rate_g * slope) / (root_fix * math.sqrt(second) + eps))
+        p[i] = decayed(p[i], decay, (rate_m * first + product(rate_g, slope)) / (root_fix * math.sqrt(second) + eps))
     return refused
 
 

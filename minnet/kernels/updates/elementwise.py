@@ -22,7 +22,20 @@ from numba import prange
 
 from ..chunks import bounds, chunks
 from ..compile import helper, kernel, parallel_kernel
-from .means import apart, decayed, enlarged, forget, kept, largest_slope, mean, moved, moved_on, refused_by, taken
+from .means import (
+    apart,
+    decayed,
+    enlarged,
+    forget,
+    kept,
+    largest_slope,
+    mean,
+    moved,
+    moved_on,
+    product,
+    refused_by,
+    taken,
+)
 
 
 @helper
@@ -211,7 +224,7 @@ def _rmsprop_momentum(p, g, s, v, rest, mu_rest, gain, rate, eps_root, eps, deca
         velocity = moved_on(v[i], apart(push, full, v[i]), mu_rest)
         s[i] = squares
         v[i] = velocity
-        p[i] = decayed(p[i], decay, -rate * velocity)
+        p[i] = decayed(p[i], decay, -product(rate, velocity))
     return refused
 
 
@@ -277,7 +290,7 @@ def _rmsprop_centred_momentum(p, g, s, m, v, rest, mu_rest, gain, rate, eps_root
         m[i] = moved_on(m[i], away, rest)
         s[i] = variance
         v[i] = velocity
-        p[i] = decayed(p[i], decay, -rate * velocity)
+        p[i] = decayed(p[i], decay, -product(rate, velocity))
     return refused
 
 
@@ -311,7 +324,7 @@ def _adadelta(p, g, s, d, rest, lr, eps, decay):
         update = math.sqrt((d[i] + eps) / (squares + eps)) * slope
         s[i] = squares
         d[i] = mean(d[i], update * update, rest)
-        p[i] = decayed(p[i], decay, lr * update)
+        p[i] = decayed(p[i], decay, product(lr, update))
     return refused
 
 

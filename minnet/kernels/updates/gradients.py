@@ -9,13 +9,13 @@ from ..chunks import CHUNK, SERIAL, bounds, chunks
 from ..compile import exact_helper, helper, kernel, parallel_kernel
 from ..noise import at_step, draw
 from ..vector.elementary import log, polynomial
-from .means import forget, mean
+from .means import forget, mean, product
 
 
 @helper
 def _combine(x, a, y, b):
     for i in range(x.size):
-        x[i] = a * x[i] + b * y[i]
+        x[i] = a * x[i] + product(b, y[i])
 
 
 @parallel_kernel

@@ -62,10 +62,20 @@ def moved_on(old, away, share):
     return old + share * away
 
 
+@exact_helper
+def product(a, b):
+    """a * b, rounded.
+
+    In a sum of two products, either may become one instruction with the sum. The vector part of a loop and its last
+    elements may differ in which one does, and elements would have other bits at other places. This one does not.
+    """
+    return a * b
+
+
 @fused_helper
 def once(old, new, rest):
     """(1 - rest) * old + rest * new, of which no later step takes the mean: one rounding of 1 - rest does no harm."""
-    return (type(rest)(1) - rest) * old + rest * new
+    return (type(rest)(1) - rest) * old + product(rest, new)
 
 
 @fused_helper

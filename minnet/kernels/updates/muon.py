@@ -6,7 +6,7 @@ from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
 from ..compile import helper, kernel, parallel_kernel
-from .means import forget, largest_slope, mean, taken
+from .means import forget, largest_slope, mean, product, taken
 from .partials import BLOCK, total_of
 
 
@@ -18,7 +18,7 @@ def _block_smooth(g, m, rest, of_mean, of_gradient, x):
         slope, over = taken(g[i], top)
         refused |= over
         smoothed = mean(m[i], slope, rest)
-        mixed = of_mean * smoothed + of_gradient * slope
+        mixed = of_mean * smoothed + product(of_gradient, slope)
         m[i] = smoothed
         x[i] = mixed
         squares += mixed * mixed
@@ -69,5 +69,5 @@ def quadratic(A, a, b, c, S):
     n = len(A)
     for i in range(n):
         for j in range(n):
-            S[i, j] = b * A[i, j] + c * S[i, j]
+            S[i, j] = b * A[i, j] + product(c, S[i, j])
         S[i, i] += a

@@ -21,10 +21,10 @@ def _schedule_free_sgd(p, g, z, rate, pull, push, decay):
     for i in range(p.size):
         slope, over = taken(g[i], top)
         refused |= over
-        step = slope + decay * p[i]
+        step = moved_on(slope, p[i], decay)
         base = z[i]
         p[i] = moved_on(moved_on(p[i], base - p[i], pull), step, -push)
-        z[i] = base - rate * step
+        z[i] = moved_on(base, step, -rate)
     return refused
 
 
@@ -52,11 +52,11 @@ def _schedule_free_adamw(p, g, z, v, rest2, rate, pull, push, root_fix, eps, dec
         slope, over = taken(g[i], top)
         refused |= over
         second = mean(v[i], slope * slope, rest2)
-        step = slope / (root_fix * math.sqrt(second) + eps) + decay * p[i]
+        step = moved_on(slope / (root_fix * math.sqrt(second) + eps), p[i], decay)
         base = z[i]
         v[i] = second
         p[i] = moved_on(moved_on(p[i], base - p[i], pull), step, -push)
-        z[i] = base - rate * step
+        z[i] = moved_on(base, step, -rate)
     return refused
 
 

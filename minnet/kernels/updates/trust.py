@@ -10,7 +10,7 @@ from numba import prange
 
 from ..chunks import SERIAL, bounds, chunks
 from ..compile import exact_helper, helper, parallel_kernel
-from .means import apart, decayed, enlarged, forget, largest_slope, mean, moved_on, taken
+from .means import apart, decayed, enlarged, forget, largest_slope, mean, moved_on, product, taken
 from .partials import BLOCK, ratio, total_of
 
 # LARS --------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def lamb_moments(p, g, m, v, rest1, rest2, mean_fix, root_fix, eps, decay, shrun
 def _lamb(p, m, v, mean_fix, root_fix, eps, inside, rate, decay):
     for i in range(p.size):
         u = mean_fix * m[i] / (root_fix * math.sqrt(v[i]) + eps) + inside * p[i]
-        p[i] = decayed(p[i], decay, rate * u)
+        p[i] = decayed(p[i], decay, product(rate, u))
 
 
 @parallel_kernel
