@@ -138,6 +138,42 @@ seed(
     lambda m, x, y, dy, dx: copy(m.dU, m.h[:-1].reshape(-1, 3).T @ m.d_activated.reshape(-1, 9)),
 )
 seed(mn.GRU, [3], (4, 2), "c treated as b", lambda m, x, y, dy, dx: copy(m.dc, m.db[-3:]))
+spoiled_steps(mn.ChoGRU, "nothing goes back through time", [3], (4, 2), _step_backward=forgets("carry")(mn.ChoGRU))
+spoiled_steps(mn.ChoGRU, "path past the gates forgotten", [3], (4, 2), _step_backward=forgets("dbefore")(mn.ChoGRU))
+seed(
+    mn.ChoGRU,
+    [3],
+    (4, 2),
+    "dU of n without the reset gate",
+    lambda m, x, y, dy, dx: copy(m.dU[:, 6:], m.h[:-1].reshape(-1, 3).T @ m.d_n.reshape(-1, 3)),
+)
+
+
+class WithoutItself(mn.GRU):
+    """A layer whose first state has the gradient through the product with U only."""
+
+    def _first_gradient(self, m):
+        m.dfirst[...] = m.carry
+
+
+STATE = [mn.Slice(0, 1), mn.Flatten(), mn.Dense(2)]
+MISTAKES.append(
+    Mistake(
+        mn.InitialState(WithoutItself(2), STATE),
+        mn.InitialState(mn.GRU(2), STATE),
+        (3, 2),
+        "InitialState: the state's path past the gates forgotten",
+    )
+)
+seed(
+    mn.InitialState,
+    [mn.LSTM(2), STATE],
+    (3, 2),
+    "dx of the sequence only",
+    lambda m, x, y, dy, dx: copy(dx, dx - m.dx_state),
+)
+seed(mn.Slice, [1, 3], (5,), "dx of the rest not written", lambda m, x, y, dy, dx: copy(dx[:, 3:], np.nan))
+seed(mn.Slice, [1, 3], (5,), "dx of other places", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, -1, axis=1)))
 seed(mn.Bidirectional, [mn.LSTM(3)], (4, 2), "dx of one direction", lambda m, x, y, dy, dx: copy(dx, dx - m.dx_back))
 seed(
     mn.Bidirectional,

@@ -8,16 +8,18 @@ This room knows kernels and random streams, and nothing of networks, losses or t
 from .activation import ELU, GELU, SELU, GELUTanh, LeakyReLU, Maxout, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .attention import PositionalEncoding, SelfAttention
 from .base import Layer
+from .cho_gru import ChoGRU
 from .composite import Chain, Residual
 from .conv import Conv2D
 from .conv_transpose import ConvTranspose2D
 from .dense import Dense
 from .embedding import Embedding
+from .initial_state import InitialState
 from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .recurrent import GRU, LSTM, RNN, Bidirectional
-from .shape import Flatten, Reshape
+from .shape import Flatten, Reshape, Slice
 from .spec import Buffer, Param, Plan, Scratch, Tensor
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Bidirectional",
     "Buffer",
     "Chain",
+    "ChoGRU",
     "Conv2D",
     "ConvTranspose2D",
     "Dense",
@@ -41,6 +44,7 @@ __all__ = [
     "GELUTanh",
     "GlobalAvgPool2D",
     "GroupNorm",
+    "InitialState",
     "InstanceNorm",
     "Layer",
     "LayerNorm",
@@ -58,6 +62,7 @@ __all__ = [
     "SelfAttention",
     "SiLU",
     "Sigmoid",
+    "Slice",
     "Softplus",
     "SpatialDropout",
     "Tanh",

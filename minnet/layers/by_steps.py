@@ -15,6 +15,7 @@ from .activation import (
     Tanh,
 )
 from .base import Layer
+from .cho_gru import ChoGRU
 from .composite import Chain, Residual
 from .dense import Dense
 from .embedding import Embedding
@@ -35,6 +36,6 @@ def reads_by_steps(layer: Layer) -> bool:
 
     This concerns passes that do not train. Inner layers are not looked at.
     """
-    if isinstance(layer, Recurrent) and type(layer) in (RNN, LSTM, GRU):
+    if isinstance(layer, Recurrent) and type(layer) in (RNN, LSTM, GRU, ChoGRU):
         return not layer.reverse
     return type(layer) in _AT_EACH_POSITION

@@ -170,9 +170,9 @@ class Residual(Layer):
     shortcut: Sequence[Layer] | Layer | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", _as_chain("layers", self.layers))
+        object.__setattr__(self, "layers", as_chain("Residual", "layers", self.layers))
         if self.shortcut is not None:
-            object.__setattr__(self, "shortcut", _as_chain("shortcut", self.shortcut))
+            object.__setattr__(self, "shortcut", as_chain("Residual", "shortcut", self.shortcut))
 
     def plan(self, in_shape: Shape) -> Plan:
         paths = [("layers", self.layers)] + ([("shortcut", self.shortcut)] if self.shortcut is not None else [])
@@ -221,7 +221,8 @@ class Residual(Layer):
         return join_winners([layer.winners(memory, x, output) for (layer, memory), output in paths])
 
 
-def _as_chain(name: str, layers: Sequence[Layer] | Layer) -> Layer:
+def as_chain(who: str, name: str, layers: Sequence[Layer] | Layer) -> Layer:
+    """Return layers as one Layer: a Chain, if they are a list."""
     if not isinstance(layers, Iterable) and not isinstance(layers, Layer):
-        raise TypeError(f"Residual: expected {name} as a layer or a list of layers; got {layers!r}")
+        raise TypeError(f"{who}: expected {name} as a layer or a list of layers; got {layers!r}")
     return layers if isinstance(layers, Layer) else Chain(layers)

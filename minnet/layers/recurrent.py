@@ -12,6 +12,7 @@ Compared with other libraries:
   same.
 * Keras has W, U and b as ``kernel``, ``recurrent_kernel`` and ``bias``. Its LSTM has the same order of gates, and
   ``forget_bias=1``. Its GRU has z, r, n, and with ``reset_after=True`` a bias of two rows, which are as PyTorch's two.
+  With ``reset_after=False`` it is ``ChoGRU``, with one bias.
 * CS231n has ``Wx``, ``Wh`` and ``b`` in the shapes of W, U and b. Its LSTM has the gates i, f, o, g.
 """
 
@@ -117,6 +118,7 @@ class Recurrent(Layer):
         m.ends = [(a[0], a[-1]) for a in (getattr(m, name) for name in self.states)]
         m.carried = [getattr(m, f"carried_{name}") for name in self.states if self.streams]
         m.times = range(len(m.after))
+        m.first = m.dfirst = None  # InitialState sets them
         m.gates, m.dgates, m.dys = list(m.activated), list(m.d_activated), list(m.dy_by_step)
 
     def _by_step(self) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ class Recurrent(Layer):
         product(m, rows(m.x_by_step), m.W, m.b, rows(m.activated))
         self._start(m)
         for s in m.times:
-            product(m, m.before[s], m.U, m.nothing, m.recurrent)
+            self._from_state(m, s)
             self._step(m, s)
         self._leave(m)
         if self.last:
@@ -152,8 +154,10 @@ class Recurrent(Layer):
         self._start_backward(m)
         for s in reversed(m.times):
             self._step_backward(m, s)
-            if s > 0:
-                product_with_transpose(m, self._drecurrent(m)[s], m.U, m.carry)
+            if s > 0 or m.first is not None:
+                self._to_state(m, s)
+        if m.first is not None:
+            self._first_gradient(m)
         kernels.by_step(x, *way, m.x_by_step)
         d = rows(m.d_activated)
         product_of_transpose(m, rows(m.x_by_step), d, m.dW)
@@ -174,6 +178,8 @@ class Recurrent(Layer):
                 copy(last, first)
             else:
                 fill(first.reshape(-1), m.zero)
+        if m.first is not None:
+            copy(m.first, m.before[0])
 
     def _leave(self, m: Any) -> None:
         """Leave the state after the last step to the next training pass."""
@@ -184,6 +190,18 @@ class Recurrent(Layer):
     def _start_backward(self, m: Any) -> None:
         """Set what the steps carry backwards, besides ``m.carry``, to 0."""
 
+    def _from_state(self, m: Any, s: int) -> None:
+        """Compute the product of the state before step s with U."""
+        product(m, m.before[s], m.U, m.nothing, m.recurrent)
+
+    def _to_state(self, m: Any, s: int) -> None:
+        """Compute ``m.carry``, the gradient with respect to the state before step s through the product with U."""
+        product_with_transpose(m, m.dgates[s], m.U, m.carry)
+
+    def _first_gradient(self, m: Any) -> None:
+        """Compute the gradient with respect to the state before the first step."""
+        copy(m.carry, m.dfirst)
+
     def _step(self, m: Any, s: int) -> None:
         """Compute the state after step s from ``m.recurrent``, its product with U, and the gates."""
         raise NotImplementedError
@@ -191,10 +209,6 @@ class Recurrent(Layer):
     def _step_backward(self, m: Any, s: int) -> None:
         """Compute the gradients with respect to the gates of step s."""
         raise NotImplementedError
-
-    def _drecurrent(self, m: Any) -> list[np.ndarray]:
-        """Return, for each step, the gradient with respect to the product of the state with U."""
-        return m.dgates
 
     def _recurrent_gradients(self, m: Any) -> None:
         """Compute the gradients of U and of further parameters."""
@@ -321,7 +335,7 @@ class GRU(Recurrent):
         h_t = (1 - z) * n + z * h_(t-1)
 
     x has shape (n, time, features), y = h has (n, time, units). h starts at 0, see ``streams``. Cho et al. multiply
-    the state with r before the product. Here all products with the state are one.
+    the state with r before the product (``ChoGRU``). Here all products with the state are one.
 
     Args:
         units: number of features of the state.
@@ -373,8 +387,12 @@ class GRU(Recurrent):
             m.gates[s], m.inners[s], m.before[s], m.dys[s], m.carry, m.dbefore, m.dgates[s], m.drecurrents[s]
         )
 
-    def _drecurrent(self, m: Any) -> list[np.ndarray]:
-        return m.drecurrents
+    def _to_state(self, m: Any, s: int) -> None:
+        product_with_transpose(m, m.drecurrents[s], m.U, m.carry)
+
+    def _first_gradient(self, m: Any) -> None:
+        super()._first_gradient(m)
+        accumulate(m.dfirst, m.dbefore)
 
     def _recurrent_gradients(self, m: Any) -> None:
         d = rows(m.d_recurrent)

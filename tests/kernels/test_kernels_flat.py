@@ -32,6 +32,22 @@ def all_finite(x):
     return all(math.isfinite(v) for v in x.reshape(-1))
 
 
+def make_slice(size):
+    """Rows of some columns, and the first of those; a row of (n, columns) is longer by 2 and by 3."""
+    return lambda rng, s: [rng.standard_normal((s[0], s[1] + size)), 2, empty((s[0], s[1] + 5 - size))]
+
+
+@twin_of(flat.take_slice, make_slice(5))
+def take_slice(x, start, out):
+    out[...] = x[:, start : start + out.shape[1]]
+
+
+@twin_of(flat.put_slice, make_slice(0))
+def put_slice(source, start, out):
+    out[...] = 0
+    out[:, start : start + source.shape[1]] = source
+
+
 @twin_of(flat.fill, lambda rng, s: [rng.standard_normal(s), 0.3], FLAT)
 def fill(x, value):
     x[:] = value

@@ -134,13 +134,21 @@ def part(both, a, b):
 
 
 def make_step(gates, *kinds):
-    """Arguments of a step of (samples, units): "g" for all gates, "a" an activation, "u" a state, "." an output."""
+    """Arguments for (samples, units): "g" all gates, "G" two, "a" an activation, "u" a state, "." an output."""
 
     def make(rng, shape):
         n, units = shape
         made = []
         for kind in kinds:
-            size = (n, gates * units) if "g" in kind else (units,) if "1" in kind else shape
+            size = (
+                (n, gates * units)
+                if "g" in kind
+                else (n, 2 * units)
+                if "G" in kind
+                else (units,)
+                if "1" in kind
+                else shape
+            )
             made.append(
                 empty(size) if "." in kind else rng.uniform(0, 1, size) if "a" in kind else rng.standard_normal(size)
             )
@@ -212,6 +220,36 @@ def gru_step_backward(gates, inner, before, dy, carry, dbefore, dgates, drecurre
     dgates[...] = np.hstack([dr, dz, dn])
     drecurrent[...] = np.hstack([dr, dz, dn * r])
     dbefore[...] = dh * z
+
+
+@twin_of(recurrent.cho_gates, make_step(3, "g", "G", "u", "."))
+def cho_gates(gates, of_rz, before, reset):
+    units = before.shape[1]
+    gates[:, : 2 * units] = logistic(gates[:, : 2 * units] + of_rz)
+    reset[...] = gates[:, :units] * before
+
+
+@twin_of(recurrent.cho_step, make_step(3, "ga", "u", "u", "."))
+def cho_step(gates, of_n, before, h):
+    _, z, n = np.hsplit(gates, 3)
+    n[...] = np.tanh(n + of_n)
+    h[...] = (1 - z) * n + z * before
+
+
+@twin_of(recurrent.cho_step_backward, make_step(3, "ga", "u", "u", "u", "u", "G", "."))
+def cho_step_backward(gates, before, dy, carry, dbefore, d_rz, d_n):
+    _, z, n = np.hsplit(gates, 3)
+    dh = dbefore + dy + carry
+    d_rz[:, before.shape[1] :] = dh * (before - n) * z * (1 - z)
+    d_n[...] = dh * (1 - z) * (1 - n**2)
+    dbefore[...] = dh * z
+
+
+@twin_of(recurrent.cho_gates_backward, make_step(3, "ga", "u", "u", "u", "G"))
+def cho_gates_backward(gates, before, dreset, dbefore, d_rz):
+    r = gates[:, : before.shape[1]]
+    d_rz[:, : before.shape[1]] = dreset * before * r * (1 - r)
+    dbefore += dreset * r
 
 
 # Attention ----------------------------------------------------------------------------------------------------

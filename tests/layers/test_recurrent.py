@@ -22,9 +22,9 @@ def net_of(layer, **options):
 X = np.random.default_rng(3).standard_normal((N, TIME, INPUTS))
 
 
-def through_time(step, x=X):
+def through_time(step, x=X, h=None):
     """States (n, time, units) of ``step(x_t, state) -> state``, whose state is a tuple that starts with h."""
-    state, found = (np.zeros((N, UNITS)), np.zeros((N, UNITS))), []
+    state, found = (np.zeros((N, UNITS)) if h is None else h, np.zeros((N, UNITS))), []
     for t in range(x.shape[1]):
         state = step(x[:, t], state)
         found.append(state[0])
@@ -59,6 +59,18 @@ def gru_of_keras(kernel, recurrent_kernel, bias):
     return step
 
 
+def gru_of_keras_before(kernel, recurrent_kernel, bias):
+    """As in Keras with reset_after=False: the reset gate before the product, and one bias."""
+
+    def step(x, state):
+        h = state[0]
+        (xz, xr, xh), (Uz, Ur, Uh) = np.hsplit(x @ kernel + bias, 3), np.hsplit(recurrent_kernel, 3)
+        z, r = sigmoid(xz + h @ Uz), sigmoid(xr + h @ Ur)
+        return (z * h + (1 - z) * np.tanh(xh + (r * h) @ Uh),)
+
+    return step
+
+
 def blocks(a, order):
     """Gates of W, U or b in another order."""
     parts = np.split(a, len(order), axis=-1)
@@ -84,7 +96,29 @@ def test_gru_is_keras_with_two_gates_exchanged():
     np.testing.assert_allclose(net.predict(X), through_time(step), rtol=0, atol=1e-13)
 
 
-KINDS = [mn.RNN, mn.LSTM, mn.GRU]
+def test_cho_gru_is_keras_without_reset_after():
+    net, p = net_of(mn.ChoGRU(UNITS))
+    step = gru_of_keras_before(*(blocks(p[name], (1, 0, 2)) for name in ("W", "U", "b")))
+    np.testing.assert_allclose(net.predict(X), through_time(step), rtol=0, atol=1e-13)
+
+
+def test_a_first_state_is_the_output_of_other_layers_and_the_cell_starts_at_0():
+    """As captions start in CS231n: x is features and a sequence side by side."""
+    features = np.random.default_rng(4).standard_normal((N, 3))
+    layers = mn.InitialState(
+        mn.LSTM(UNITS),
+        state=[mn.Slice(0, 3), mn.Dense(UNITS)],
+        inputs=[mn.Slice(3, 3 + TIME * INPUTS), mn.Reshape((TIME, INPUTS))],
+    )
+    net = mn.Net([layers], 3 + TIME * INPUTS, dtype=np.float64)
+    p = net.named_parameters()
+    step = lstm_of_cs231n(*(blocks(p[f"0.layer.{name}"], (0, 1, 3, 2)) for name in ("W", "U", "b")))
+    expected = through_time(step, h=features @ p["0.state.1.W"] + p["0.state.1.b"])
+    found = net.predict(np.concatenate([features, X.reshape(N, -1)], axis=1))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+
+
+KINDS = [mn.RNN, mn.LSTM, mn.GRU, mn.ChoGRU]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -113,7 +147,7 @@ def test_bidirectional_has_both_directions_side_by_side(kind, last):
         np.testing.assert_allclose(part, alone.predict(X), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("layer", [mn.RNN(UNITS, relu=True), mn.LSTM(UNITS), mn.GRU(UNITS)], ids=str)
+@pytest.mark.parametrize("layer", [mn.RNN(UNITS, relu=True), mn.LSTM(UNITS), mn.GRU(UNITS), mn.ChoGRU(UNITS)], ids=str)
 def test_batches_of_one_are_the_batch(layer):
     net, _ = net_of(layer)
     np.testing.assert_allclose(np.concatenate([net.predict(x[None]) for x in X]), net.predict(X), rtol=0, atol=1e-14)
@@ -160,6 +194,21 @@ RESULTS: list[np.ndarray] = []
         (lambda: mn.RNN(3, relu="relu"), "RNN: expected relu to be True or False; got 'relu'"),
         (lambda: mn.LSTM(3, last=1), "LSTM: expected last to be True or False; got 1"),
         (lambda: mn.LSTM(3, forget_bias="one"), "LSTM: expected forget_bias to be a number; got 'one'"),
+        (
+            lambda: mn.InitialState(mn.Dense(3), mn.Flatten()),
+            "InitialState: expected layer as an RNN, LSTM or GRU without streams; got Dense",
+        ),
+        (
+            lambda: mn.InitialState(mn.RNN(3, streams=2), mn.Flatten()),
+            r"InitialState: expected layer as an RNN, .* without streams; got RNN\(units=3, .* streams=2",
+        ),
+        (lambda: mn.InitialState(mn.RNN(3), 3), "InitialState: expected state as a layer or a list of layers; got 3"),
+        (
+            lambda: mn.Net([mn.InitialState(mn.RNN(3), mn.Flatten())], (4, 2)),
+            r"InitialState 0: expected state to end in shape \(3,\), the units of layer; got \(8,\)",
+        ),
+        (lambda: mn.Slice(2, 2), "Slice: expected stop above start=2; got 2"),
+        (lambda: mn.Net([mn.Slice(2, 5)], 4), r"Slice 0: expected a first axis of at least 5 .* shape \(4,\)"),
         (lambda: mn.Bidirectional(mn.Dense(3)), "Bidirectional: expected layer as an RNN, LSTM or GRU; got Dense"),
         (lambda: mn.Bidirectional(mn.GRU(3, reverse=True)), "Bidirectional: expected a layer with reverse=False"),
         (

@@ -102,7 +102,7 @@ ERRORS = {
 # What people build themselves; the tests of each family copy all of it.
 BUILT = {mn.Callback, mn.Layer, mn.Loss, mn.Rule, schedules.Schedule, mn.Optimizer, mn.Trainer}
 # Parts of a plan and of the memory that is made of it, which are copied with them.
-PLANNED = {"Param", "Buffer", "Scratch", "Child", "Tensor", "Node"}
+PLANNED = {"Param", "Buffer", "Scratch", "Child", "Hidden", "Tensor", "Node"}
 
 
 def public_classes_and_functions():

@@ -12,8 +12,18 @@ ROOT = Path(__file__).parents[2]
 LISTED = {
     # a network
     *("Net", "Layer", "Loss", "Chain", "Residual", "initializers", "losses"),
-    *("Dense", "Conv2D", "ConvTranspose2D", "Flatten", "Reshape"),
-    *("Embedding", "RNN", "LSTM", "GRU", "Bidirectional", "SelfAttention", "PositionalEncoding"),
+    *("Dense", "Conv2D", "ConvTranspose2D", "Flatten", "Reshape", "Slice"),
+    *(
+        "Embedding",
+        "RNN",
+        "LSTM",
+        "GRU",
+        "ChoGRU",
+        "InitialState",
+        "Bidirectional",
+        "SelfAttention",
+        "PositionalEncoding",
+    ),
     "generate",
     *("MaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "Upsample", "ZeroPad"),
     *("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "Dropout", "SpatialDropout"),

@@ -169,6 +169,28 @@ def test_a_recurrent_layer_equals_pytorchs(layer, kind, both, time, torch):
         assert_gradients_equal(module, gradients, suffix)
 
 
+@pytest.mark.parametrize(("layer", "kind"), RECURRENT[2:], ids=lambda v: str(v) if isinstance(v, mn.Layer) else "")
+def test_a_first_state_equals_pytorchs_h_0(layer, kind, torch):
+    both = mn.InitialState(layer, state=[mn.Slice(0, 4)], inputs=[mn.Slice(4, 19), mn.Reshape((5, 3))])
+    net = mn.Net([both], 19, dtype=np.float64)
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    x = some_input((7, 19), 1.0)
+    y = net.forward(x).copy()
+    cotangent, dx = rng.standard_normal(y.shape), np.empty_like(x)
+    net.backward(cotangent, dx)
+
+    module = kind(torch.nn)(3, 4, batch_first=True, dtype=torch.float64)
+    give(torch, module, {k.removeprefix("0.layer."): v for k, v in net.named_parameters().items()})
+    given = torch.tensor(x, requires_grad=True)
+    h, steps = given[:, :4][None], given[:, 4:].reshape(7, 5, 3)
+    expected, _ = module(steps, (h, torch.zeros_like(h)) if isinstance(layer, mn.LSTM) else h)
+    expected.backward(torch.tensor(cotangent))
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(dx, given.grad.numpy(), rtol=0, atol=1e-11)
+    assert_gradients_equal(module, {k.removeprefix("0.layer."): v for k, v in net.named_gradients().items()})
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_self_attention_equals_pytorchs(causal, torch):
     net = mn.Net([mn.SelfAttention(2, causal=causal)], (5, 6), dtype=np.float64)

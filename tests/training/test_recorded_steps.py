@@ -88,7 +88,7 @@ ELEMENTWISE = [
 OTHERS = [
     *(mn.Conv2D(5, 3, padding=1), mn.Conv2D(8, 3, stride=2, groups=2), mn.ConvTranspose2D(5, 3, stride=2)),
     *(mn.Dropout(0.3), mn.SpatialDropout(0.3), mn.BatchNorm(), mn.LayerNorm(), mn.GroupNorm(2), mn.InstanceNorm()),
-    *(mn.MaxPool2D(2), mn.AvgPool2D(2), mn.Upsample(2), mn.ZeroPad(1), mn.Reshape((36, 4))),
+    *(mn.MaxPool2D(2), mn.AvgPool2D(2), mn.Upsample(2), mn.ZeroPad(1), mn.Reshape((36, 4)), mn.Slice(1, 4)),
     *(mn.Residual(mn.Conv2D(4, 3, padding=1)), mn.Chain([mn.ReLU(), mn.Dropout(0.5)]), mn.BatchNorm(momentum=1)),
 ]
 
@@ -107,6 +107,7 @@ def test_every_layer(taken, layer):
 
 ON_SEQUENCES = [
     *(mn.Dense(4), mn.LayerNorm(), mn.Dropout(0.3), mn.RNN(4), mn.RNN(4, relu=True), mn.LSTM(4), mn.GRU(4)),
+    *(mn.ChoGRU(4), mn.InitialState(mn.GRU(4), state=[mn.Slice(1, 2), mn.Flatten(), mn.Dense(4)])),
     *(mn.Bidirectional(mn.LSTM(3)), mn.PositionalEncoding(), mn.PositionalEncoding(learned=True)),
     *(mn.SelfAttention(2, causal=True, dropout=0.3), mn.SelfAttention(2, padding=0)),
 ]

@@ -37,6 +37,30 @@ def copy(source, out):
 
 
 @kernel
+def take_slice(x, start, out):
+    """out[i] = x[i, start : start + size], for rows of out of this size."""
+    for i in range(out.shape[0]):
+        source, row = x[i, start:], out[i]
+        for j in range(row.size):
+            row[j] = source[j]
+
+
+@kernel
+def put_slice(source, start, out):
+    """out[i, start : start + size] = source[i], for rows of source of this size, and 0 elsewhere."""
+    zero = out.dtype.type(0)
+    for i in range(out.shape[0]):
+        row = source[i]
+        before, place, after = out[i, :start], out[i, start : start + row.size], out[i, start + row.size :]
+        for j in range(before.size):
+            before[j] = zero
+        for j in range(row.size):
+            place[j] = row[j]
+        for j in range(after.size):
+            after[j] = zero
+
+
+@kernel
 def count(marks):
     """How many of the flat truth values are true."""
     total = 0

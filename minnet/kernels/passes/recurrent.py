@@ -222,3 +222,60 @@ def gru_step_backward(gates, inner, before, dy, carry, dbefore, dgates, drecurre
             un[j] = dn[j] * r[j]
         for j in range(units):
             dh[j] *= z[j]
+
+
+# GRU of Cho et al. ------------------------------------------------------------------------------------------------
+
+
+@wide_kernel
+def cho_gates(gates, of_rz, before, reset):
+    """r, z = sigmoid(gates + of_rz) in their columns of ``gates``, and reset = r * before."""
+    units = before.shape[1]
+    for row in range(before.shape[0]):
+        a, old, out = gates[row], before[row], reset[row]
+        _sigmoid_of_sum(a[: 2 * units], of_rz[row])
+        r = a[:units]
+        for j in range(units):
+            out[j] = r[j] * old[j]
+
+
+@wide_kernel
+def cho_step(gates, of_n, before, h):
+    """n = tanh(gates + of_n) in its columns of ``gates``, and h = (1 - z) * n + z * before."""
+    units = before.shape[1]
+    for row in range(before.shape[0]):
+        a, old, out = gates[row], before[row], h[row]
+        _tanh_of_sum(a[2 * units :], of_n[row])
+        z, n = a[units : 2 * units], a[2 * units :]
+        for j in range(units):
+            out[j] = n[j] + z[j] * (old[j] - n[j])
+
+
+@kernel
+def cho_step_backward(gates, before, dy, carry, dbefore, d_rz, d_n):
+    """Gradients with respect to the sums of z and n. dbefore enters and leaves as in ``gru_step_backward``."""
+    units, one = before.shape[1], before.dtype.type(1)
+    for row in range(before.shape[0]):
+        a, old, dh, above, after = gates[row], before[row], dbefore[row], dy[row], carry[row]
+        z, n, dz, dn = a[units : 2 * units], a[2 * units :], d_rz[row, units:], d_n[row]
+        for j in range(units):
+            dh[j] += above[j] + after[j]
+        for j in range(units):
+            dn[j] = dh[j] * (one - z[j]) * ((one - n[j]) * (one + n[j]))
+        for j in range(units):
+            dz[j] = dh[j] * (old[j] - n[j]) * (z[j] * (one - z[j]))
+        for j in range(units):
+            dh[j] *= z[j]
+
+
+@kernel
+def cho_gates_backward(gates, before, dreset, dbefore, d_rz):
+    """The gradient with respect to the sum of r, from that to r * before, which goes on to dbefore, too."""
+    units, one = before.shape[1], before.dtype.type(1)
+    for row in range(before.shape[0]):
+        a, old, d, total, dr = gates[row], before[row], dreset[row], dbefore[row], d_rz[row, : before.shape[1]]
+        r = a[:units]
+        for j in range(units):
+            dr[j] = d[j] * old[j] * (r[j] * (one - r[j]))
+        for j in range(units):
+            total[j] += d[j] * r[j]
