@@ -37,8 +37,9 @@ class Watch:
             exchanged[id(memory)] = _Watched(layer, inner.name, [p.name for p in inner.plan.params], self)
             m.children[k] = exchanged[id(memory)], memory
             self._watch(inner, memory)
-        if hasattr(m, "steps"):  # a Chain keeps its layers in a second place
+        if hasattr(m, "steps"):  # a Chain keeps its layers also in the order of its passes
             m.steps = [(exchanged[id(memory)], memory, y) for _, memory, y in m.steps]
+            m.steps_back = [(i, exchanged[id(memory)], memory, *rest) for i, _, memory, *rest in m.steps_back]
 
     def trespass(self, who: str, place: str, name: str, array: np.ndarray, kept: np.ndarray) -> None:
         """Record a pass that has changed an array, and restore the array."""

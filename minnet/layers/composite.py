@@ -68,6 +68,14 @@ class Chain(Layer):
                 m.children[i + 1][1].input_floor = m.zero
         trained = [i for i, (_, child) in enumerate(m.children) if _has_gradients(child)]
         m.first_trained = trained[0] if trained else len(self.layers)
+        # For the backward pass: a layer, its input, the gradient there, and whether the ReLU below it must mask that.
+        m.steps_back = [
+            (i, *m.children[i], m.outputs[i - 1], m.gradients[i - 1], m.fused[i - 1] and not m.masked[i - 1])
+            if i > 0
+            else (i, *m.children[i], None, None, False)
+            for i in reversed(range(len(self.layers)))
+            if not m.fused[i]
+        ]
 
     def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:
         """Yield the layers' passes, without layers whose output a ReLU has overwritten. Such a ReLU has its y as x."""
@@ -111,21 +119,18 @@ class Chain(Layer):
         """
         # No gradient is needed below the first layer with parameters, unless dx is requested.
         stop = 0 if dx is not None else m.first_trained
-        for i in range(len(m.children) - 1, stop - 1, -1):
-            layer, memory = m.children[i]
-            if m.fused[i]:
-                if not m.masked[i]:
-                    relu_mask(y, dy)
-                continue
+        for i, layer, memory, before, d_before, masks in m.steps_back:
+            if i < stop:
+                break
             if observe is not None:
                 observe(str(i), dy)
-            if i > 0:
-                before, d_before = m.outputs[i - 1], m.gradients[i - 1] if i > stop else None
-            else:
-                before, d_before = x, dx
+            if i == stop:
+                layer.backward(memory, before if i > 0 else x, y, dy, None if i > 0 else dx)
+                break
             layer.backward(memory, before, y, dy, d_before)
-            if d_before is not None:
-                y, dy = before, d_before
+            if masks:
+                relu_mask(before, d_before)
+            y, dy = before, d_before
 
 
 def _passes(place: str, layer: Layer, m: Memory, x: np.ndarray, y: np.ndarray) -> Iterator[Pass]:

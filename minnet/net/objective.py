@@ -1,10 +1,9 @@
 """The value that training minimises, in parts."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Objective:
+class Objective(NamedTuple):
     """The parts of the objective: the data loss and the penalties. Training minimises ``total``.
 
     Attributes:

@@ -119,6 +119,8 @@ class Passes(Vectors):
         x = np.asarray(x)
         if self.vocabulary:
             return self._as_words(x)
+        if x.dtype is self.dtype:  # the usual case, without the time of the comparisons below
+            return self._as_finite(x)
         if x.dtype == np.uint8:
             x = np.divide(x, 255, dtype=self.dtype)
         elif x.dtype.kind != "f":
@@ -127,6 +129,9 @@ class Passes(Vectors):
         if x.dtype != self.dtype:
             with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused below
                 x = x.astype(self.dtype)
+        return self._as_finite(x)
+
+    def _as_finite(self, x: np.ndarray) -> np.ndarray:
         x = np.ascontiguousarray(x)
         if not kernels.all_finite(x):
             raise ValueError("Net: expected finite input; got NaN or infinity in x")
@@ -152,7 +157,7 @@ class Passes(Vectors):
 
     def warn_of_bytes(self, x: np.ndarray) -> None:
         """Warn of input of uint8 that hardly is an image; words may well be bytes."""
-        if not self.vocabulary:
+        if x.dtype is not self.dtype and not self.vocabulary:
             checks.warn_of_numbers_as_bytes("Net", x)
 
     def check_dx(self, who: str, dx: np.ndarray, shape: Shape) -> None:

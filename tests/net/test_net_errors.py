@@ -27,7 +27,6 @@ DESCRIPTIONS = [
     mn.initializers.HeNormal(),
     mn.Param("W", (1,), mn.initializers.HeNormal()),
     mn.Plan((1,)),
-    mn.Objective(1.0),
 ]
 
 

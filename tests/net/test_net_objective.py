@@ -88,3 +88,10 @@ def test_max_norm_holds_through_training():
         net.loss_and_grads(x, y)
         optimizer.step(1.0)
         assert max(np.linalg.norm(W, axis=0).max() for W in weights_of(net)) <= 0.5 * (1 + 8 * EPS[np.float64])
+
+
+def test_an_objective_is_not_changed():
+    objective = mn.Objective(1.0, 0.5)
+    with pytest.raises(AttributeError):
+        objective.data = 2.0
+    assert objective.total == 1.5
