@@ -172,6 +172,29 @@ seed(
     "dx of the sequence only",
     lambda m, x, y, dy, dx: copy(dx, dx - m.dx_state),
 )
+TIED = [mn.Embedding(5, 3), [mn.Dense(3), mn.Tanh()]]
+seed(
+    mn.TiedEmbedding,
+    TIED,
+    (4,),
+    "dW of the scores only",
+    lambda m, x, y, dy, dx: copy(m.children[0][1].dW, m.dW_scores),
+)
+seed(
+    mn.TiedEmbedding,
+    TIED,
+    (4,),
+    "dW of the words only",
+    lambda m, x, y, dy, dx: copy(m.children[0][1].dW, m.children[0][1].dW - m.dW_scores),
+)
+seed(
+    mn.PatchEmbedding,
+    [3, 2],
+    (4, 4, 2),
+    "dx of other patches",
+    lambda m, x, y, dy, dx: copy(dx, np.roll(dx, 2, axis=1)),
+)
+seed(mn.PatchEmbedding, [3, 2], (4, 4, 2), "db of one patch", lambda m, x, y, dy, dx: copy(m.db, dy[:, 0].sum(axis=0)))
 seed(mn.Slice, [1, 3], (5,), "dx of the rest not written", lambda m, x, y, dy, dx: copy(dx[:, 3:], np.nan))
 seed(mn.Slice, [1, 3], (5,), "dx of other places", lambda m, x, y, dy, dx: copy(dx, np.roll(dx, -1, axis=1)))
 seed(mn.Bidirectional, [mn.LSTM(3)], (4, 2), "dx of one direction", lambda m, x, y, dy, dx: copy(dx, dx - m.dx_back))

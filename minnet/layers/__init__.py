@@ -17,10 +17,12 @@ from .embedding import Embedding
 from .initial_state import InitialState
 from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+from .patches import PatchEmbedding
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
 from .recurrent import GRU, LSTM, RNN, Bidirectional
 from .shape import Flatten, Reshape, Slice
 from .spec import Buffer, Param, Plan, Scratch, Tensor
+from .tied import TiedEmbedding
 
 __all__ = [
     "ELU",
@@ -53,6 +55,7 @@ __all__ = [
     "Maxout",
     "PReLU",
     "Param",
+    "PatchEmbedding",
     "Plan",
     "PositionalEncoding",
     "ReLU",
@@ -67,6 +70,7 @@ __all__ = [
     "SpatialDropout",
     "Tanh",
     "Tensor",
+    "TiedEmbedding",
     "Upsample",
     "ZeroPad",
 ]

@@ -110,7 +110,7 @@ class SelfAttention(Layer):
 
 
 @lru_cache(maxsize=64)
-def _waves(time: int, width: int, dtype: np.dtype) -> np.ndarray:
+def waves(time: int, width: int, dtype: np.dtype) -> np.ndarray:
     """Return sines and cosines of the positions, (time * width,)."""
     frequencies = 10000.0 ** (-2 * (np.arange(width) // 2) / width)
     angles = np.arange(time)[:, np.newaxis] * frequencies
@@ -144,7 +144,7 @@ class PositionalEncoding(Layer):
         return Plan(in_shape, params=params, work=2 * math.prod(in_shape))
 
     def bind(self, m: Any) -> None:
-        m.places = m.P.reshape(-1) if self.learned else _waves(*m.in_shape, m.zero.dtype)
+        m.places = m.P.reshape(-1) if self.learned else waves(*m.in_shape, m.zero.dtype)
 
     def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         add_row(x.reshape(len(x), -1), m.places, y.reshape(len(y), -1))

@@ -19,14 +19,16 @@ from .cho_gru import ChoGRU
 from .composite import Chain, Residual
 from .dense import Dense
 from .embedding import Embedding
+from .kept import KeptAttention, KeptPlace
 from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, LayerNorm
 from .recurrent import GRU, LSTM, RNN, Recurrent
+from .tied import TiedEmbedding
 
 # Layers that act on each position by itself in passes that do not train, and composites of such layers. A subclass may
 # do something else, so it is not taken for its base.
 _AT_EACH_POSITION = {
-    *(Chain, Residual, Embedding, Dense, Dropout, SpatialDropout, BatchNorm, LayerNorm),
+    *(Chain, Residual, TiedEmbedding, Embedding, Dense, Dropout, SpatialDropout, BatchNorm, LayerNorm),
     *(ReLU, LeakyReLU, PReLU, ELU, SELU, GELU, GELUTanh, SiLU, Sigmoid, Tanh, Softplus, Maxout),
 }
 
@@ -38,4 +40,6 @@ def reads_by_steps(layer: Layer) -> bool:
     """
     if isinstance(layer, Recurrent) and type(layer) in (RNN, LSTM, GRU, ChoGRU):
         return not layer.reverse
+    if isinstance(layer, KeptAttention | KeptPlace):
+        return True
     return type(layer) in _AT_EACH_POSITION

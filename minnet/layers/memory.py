@@ -28,6 +28,7 @@ class Run:
         continues: whether the pass starts from the states that the pass before ended in.
         step: number of the training pass.
         words: input of the pass, if it is words; otherwise ``NO_WORDS``.
+        place: number of steps of the sequence that the passes before have read, if this one goes on from them.
         resting: places of layers whose parameters and statistics are frozen.
         work, offsets: working memory of matrix products. Its contents do not matter between kernels.
         nothing: empty array in the net's dtype.
@@ -38,6 +39,7 @@ class Run:
         self.training = self.continues = False
         self.step = 0
         self.words = NO_WORDS
+        self.place = 0
         self.resting: frozenset[str] = frozenset()
         self.work, self.offsets = new_work(dtype, work)
         self.nothing = np.empty(0, dtype)
@@ -57,6 +59,7 @@ class Memory:
         continues: whether recurrent layers start from the states that the pass before ended in.
         step: number of the training pass, which also keys the noise.
         words: input of the net in this pass, if it is words.
+        place: number of steps of the sequence that the passes before have read, if this one goes on from them.
         work, offsets: working memory of matrix products.
         nothing: empty array in the net's dtype.
         floor: lower bound of the output, for a layer that ``floors``: 0 if it takes over a ReLU, else minus infinity
@@ -98,6 +101,11 @@ class Memory:
     def words(self) -> np.ndarray:
         """Input of the net in this pass, if it is words."""
         return self._run.words
+
+    @property
+    def place(self) -> int:
+        """Number of steps of the sequence that the passes before have read, if this one goes on from them."""
+        return self._run.place
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"layer memory has no {name!r}; the plan declares {sorted(self.__dict__)}")

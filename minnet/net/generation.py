@@ -1,13 +1,18 @@
 """Texts that a network writes: one word after the other, each drawn from what the network expects next."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from ..base import checks, streams
 from ..base.guide import guided
+from ..layers import Layer
 from ..layers.by_steps import reads_by_steps
+from ..layers.changed import changed
+from ..layers.kept import kept
 from .net import Net
 
 
@@ -26,8 +31,9 @@ def generate(
 
     The scores at the last position are those of the next word. It is drawn from softmax(scores / temperature), and is
     then read like the words before it. A net of recurrent layers, and of layers that act on each position by itself,
-    reads each word once and keeps its state, so texts may have any length. Other nets, such as those with attention,
-    read the whole text again for each word, and may read as many words as their input has: their context.
+    reads each word once and keeps its state, so texts may have any length. A net with causal ``SelfAttention`` or
+    ``PositionalEncoding`` reads each word once, too, and keeps the keys and values, but may read only as many words as
+    its input has: its context. Nets with layers of other kinds read the whole text again for each word.
 
     Args:
         net: a net whose input is (time,) words and whose output is the scores (time, vocabulary) of each next word. A
@@ -36,8 +42,8 @@ def generate(
         length: number of words to write.
         temperature: above 0; below 1 likely words become more likely, above 1 less.
         top_k: number of words with the highest scores to draw from; None for all.
-        slide: whether a net with a context reads only the last words of a text that has become longer than it. If
-            False, such a text is refused before it begins.
+        slide: whether a net with a context reads only the last words of a text that has become longer than it, all
+            again for each word, as their places change. If False, such a text is refused before it begins.
         seed: seed of the draws.
 
     Returns:
@@ -56,11 +62,16 @@ def generate(
     checks.truth("generate", "slide", slide)
     rng = streams.generator(checks.count("generate", "seed", seed, least=0), "words to generate")
     if all(map(reads_by_steps, net.all_layers())):
-        scores = _step_by_step(net, words)
+        scores = _step_by_step(_reader(net, net.layers), words, None)
     else:
         _check_context(net, len(words), length, slide)
-        _check_order(net, words)
-        scores = _by_windows(net, words)
+        reader = _reader(net, changed(net.layers, partial(kept, context=net.input_shape[0])))
+        if all(map(reads_by_steps, reader.all_layers())):
+            scores = _step_by_step(reader, words, net.input_shape[0])
+        else:
+            _check_order(net, words)
+            scores = iter(())
+        scores = chain(scores, _by_windows(net, words))
     start = len(words)
     while len(words) < start + length:
         words.append(_drawn(next(scores), temperature, top_k, rng))
@@ -120,11 +131,21 @@ def _check_order(net: Net, words: list[int]) -> None:
         )
 
 
-def _step_by_step(net: Net, words: list[int]) -> Iterator[np.ndarray]:
-    """Yield the scores of the word after ``words``, to which the caller adds one each time; read each word once."""
-    reader = Net(net.layers, (1,), dtype=net.dtype, seed=net.seed)  # the weights do not depend on the number of steps
+def _reader(net: Net, layers: Layer) -> Net:
+    """Return a net of these layers that reads one word in a pass, with the weights of ``net``."""
+    reader = Net(layers, (1,), dtype=net.dtype, seed=net.seed)  # the weights do not depend on the number of steps
     reader.params, reader.buffers = net.params, net.buffers
+    return reader
+
+
+def _step_by_step(reader: Net, words: list[int], context: int | None) -> Iterator[np.ndarray]:
+    """Yield the scores of the word after ``words``, to which the caller adds one each time; read each word once.
+
+    Ends when ``context`` words have been read.
+    """
     for i, word in enumerate(words):  # a list goes on with what is added in the meantime
+        if i == context:
+            return
         scores = reader.forward(np.array([[word]]), continues=i > 0)
         if i + 1 >= len(words):
             yield scores[0, 0]

@@ -232,6 +232,7 @@ class Passes(Vectors):
         """Return the scores of checked input; the caller holds the lock."""
         batch = self._batch(x.shape[0])
         self._run.training, self._run.continues = training, continues
+        self._run.place = self._run.place + self.input_shape[0] if continues else 0
         self._saw(x, batch)
         self.layers.forward(batch.memory, x, batch.scores)
         return batch.scores

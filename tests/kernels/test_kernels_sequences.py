@@ -7,7 +7,7 @@ import pytest
 from splitmix import STREAM
 from twins import Table, check_twin, empty
 
-from minnet.kernels.passes import attention, embedding, recurrent, residual
+from minnet.kernels.passes import attention, embedding, patches, recurrent, residual
 from minnet.kernels.vector.product import least_work, new_work
 
 TWINS = Table()
@@ -252,6 +252,40 @@ def cho_gates_backward(gates, before, dreset, dbefore, d_rz):
     dbefore += dreset * r
 
 
+# Patches ------------------------------------------------------------------------------------------------------
+
+# (samples, rows and columns of patches, rows and columns of a patch, channels)
+PATCHES = [(1, 1, 1, 1, 1, 1), (3, 2, 3, 5, 4, 3)]
+
+
+def make_images(rng, shape):
+    n, down, across, rows, columns, channels = shape
+    images = rng.standard_normal((n, down * rows, across * columns, channels))
+    return [images, rows, columns, empty((n, down * across, rows * columns * channels))]
+
+
+def make_patches(rng, shape):
+    images, rows, columns, patches = make_images(rng, shape)
+    return [rng.standard_normal(patches.shape), rows, columns, empty(images.shape)]
+
+
+def cut(images, rows, columns):
+    """Views of the patches (n, down, across, rows, columns, channels)."""
+    n, height, width, channels = images.shape
+    return images.reshape(n, height // rows, rows, width // columns, columns, channels).swapaxes(2, 3)
+
+
+@twin_of(patches.patches_of, make_images, shapes=PATCHES)
+def patches_of(x, rows, columns, out):
+    out[...] = cut(x, rows, columns).reshape(out.shape)
+
+
+@twin_of(patches.images_of, make_patches, shapes=PATCHES)
+def images_of(found, rows, columns, out):
+    view = cut(out, rows, columns)
+    view[...] = found.reshape(view.shape)
+
+
 # Attention ----------------------------------------------------------------------------------------------------
 
 
@@ -316,8 +350,26 @@ def attention_backward_twin(
     dqkv[...] = back.transpose(1, 3, 0, 2, 4).reshape(dqkv.shape)
 
 
+def make_step_of_attention(rng, shape):
+    n, time, heads, depth = shape
+    width, context = heads * depth, time + 2
+    sizes = (n, 3 * width), (n, context, width), (n, context, width)
+    qkv, keys, values = (rng.standard_normal(size) for size in sizes)
+    return [qkv, time - 1, keys, values, np.zeros((n, heads, context)), empty((n, width))]
+
+
+def attend_step(qkv, place, keys, values, weights, out):
+    q, keys[:, place], values[:, place] = np.hsplit(qkv, 3)
+    heads = weights.shape[1]
+    q, k, v = (a.reshape(*a.shape[:-1], heads, -1) for a in (q, keys[:, : place + 1], values[:, : place + 1]))
+    scores = np.exp(np.einsum("nhd,nthd->nht", q, k) / math.sqrt(q.shape[-1]))
+    weights[..., : place + 1] = scores / scores.sum(axis=-1, keepdims=True)
+    out[...] = np.einsum("nht,nthd->nhd", weights[..., : place + 1], v).reshape(out.shape)
+
+
 # (samples, time, heads, depth): one of everything, odd, and work that is shared among threads.
 HEADS = [(1, 1, 1, 1), (2, 7, 3, 5), (3, 65, 4, 17)]
+twin_of(attention.attend_step, make_step_of_attention, shapes=HEADS, sums=True)(attend_step)
 for _seen in ((0, False), (99, False), (0, True)):
     twin_of(attention.attention, make_attention(*_seen, "output"), shapes=HEADS, sums=True)(attention_twin)
     _backward = twin_of(attention.attention_backward, make_attention(*_seen, "gradient"), shapes=HEADS, sums=True)

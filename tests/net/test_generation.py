@@ -7,6 +7,9 @@ import pytest
 
 import minnet as mn
 from minnet.data import Text
+from minnet.layers.changed import changed
+from minnet.layers.kept import kept
+from minnet.net import generation
 
 VOCABULARY, TIME = 6, 8
 
@@ -38,11 +41,24 @@ STEPWISE = {
 }
 
 
+def attention(learned=False):
+    heads = {"heads": 1} if learned else {"heads": 5, "dropout": 0.5}
+    block = mn.Residual([mn.SelfAttention(causal=True, **heads), mn.LayerNorm()])
+    return net_of(mn.PositionalEncoding(learned), block, block)
+
+
+def tied():
+    inner = [mn.PositionalEncoding(), mn.Residual([mn.SelfAttention(1, causal=True)]), mn.GRU(5)]
+    net = mn.Net(mn.TiedEmbedding(mn.Embedding(VOCABULARY, 5), inner), TIME, dtype=np.float64, seed=1)
+    net.params *= 2
+    return net
+
+
+KEPT = {"attention": attention, "learned places": lambda: attention(learned=True), "tied": tied}
 WHOLE = {
-    "unknown": lambda **options: net_of(Before(), **options),
-    "attention": lambda **options: net_of(
-        mn.PositionalEncoding(), mn.Residual([mn.SelfAttention(1, causal=True)]), mn.LayerNorm(), **options
-    ),
+    "unknown": lambda: net_of(Before()),
+    "unknown and attention": lambda: net_of(Before(), mn.SelfAttention(1, causal=True)),
+    "attention with padding": lambda: net_of(mn.SelfAttention(1, causal=True, padding=0)),
 }
 
 
@@ -56,7 +72,7 @@ def greedily(net, prompt, length):
     return words[len(prompt) :]
 
 
-@pytest.mark.parametrize("make", [*STEPWISE.values(), *WHOLE.values()], ids=[*STEPWISE, *WHOLE])
+@pytest.mark.parametrize("make", [*STEPWISE.values(), *KEPT.values(), *WHOLE.values()], ids=[*STEPWISE, *KEPT, *WHOLE])
 def test_the_likeliest_words_are_those_of_whole_passes(make):
     net, written = make(), set()
     for prompt in ([2], [1, 4, 4]):
@@ -72,6 +88,20 @@ def test_step_by_step_has_the_scores_of_whole_passes(make):
     x = np.random.default_rng(0).integers(0, VOCABULARY, (2, TIME))
     found = [steps.forward(x[:, t : t + 1], continues=t > 0).copy() for t in range(TIME)]
     np.testing.assert_allclose(np.concatenate(found, axis=1), net.predict(x), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("make", KEPT.values(), ids=KEPT)
+def test_kept_keys_and_values_give_the_scores_of_whole_passes(make, monkeypatch):
+    net = make()
+    words = list(np.random.default_rng(0).integers(0, VOCABULARY, TIME))
+    reader = generation._reader(net, changed(net.layers, lambda layer: kept(layer, TIME)))
+    expected, read = net.predict(np.array([words]))[0], words[:1]
+    for t, scores in enumerate(generation._step_by_step(reader, read, TIME)):
+        np.testing.assert_allclose(scores, expected[t], rtol=0, atol=1e-13)
+        read += words[t + 1 : t + 2]
+    assert t == TIME - 1
+    monkeypatch.setattr(net, "predict", None)  # no whole pass is made
+    mn.generate(net, [1], TIME)
 
 
 def test_a_recurrent_net_writes_texts_of_any_length_and_does_not_change():
@@ -111,8 +141,9 @@ def test_a_text_goes_in_and_comes_out():
     assert text.decode(mn.generate(net, text.encode("ab"), 10)) == "cabcabcabc"
 
 
-def test_a_context_slides_if_it_is_asked_to():
-    net = net_of(Before())
+@pytest.mark.parametrize("make", [WHOLE["unknown"], attention], ids=["whole", "kept"])
+def test_a_context_slides_if_it_is_asked_to(make):
+    net = make()
     found = list(mn.generate(net, [1, 2], TIME + 3, top_k=1, slide=True))
     words = [1, 2, *found]
     assert found[: TIME - 1] == greedily(net, [1, 2], TIME - 1)
@@ -162,6 +193,11 @@ BAD = {
     ),
     "a text beyond the context": (
         lambda: mn.generate(net_of(Before()), [0] * 3, 7),
+        ValueError,
+        "at most 8 words to read, the context of the net; got a prompt of 3 and length=7. With slide=True",
+    ),
+    "a text beyond the context of attention": (
+        lambda: mn.generate(attention(), [0] * 3, 7),
         ValueError,
         "at most 8 words to read, the context of the net; got a prompt of 3 and length=7. With slide=True",
     ),

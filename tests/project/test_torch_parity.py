@@ -229,6 +229,36 @@ def test_attention_that_leaves_padding_out_equals_pytorchs(torch):
         np.testing.assert_allclose(gradient, gradients[name.partition(".")[2]], err_msg=name, rtol=0, atol=1e-11)
 
 
+def test_tied_embeddings_equal_pytorchs(torch):
+    net = mn.Net([mn.TiedEmbedding(mn.Embedding(5, 6), mn.Dense(6))], 4, dtype=np.float64)
+    rng = np.random.default_rng(1)
+    words, cotangent = rng.integers(0, 5, (3, 4)), rng.standard_normal((3, 4, 5))
+    y = net.forward(words).copy()
+    net.backward(cotangent)
+    names = {"W": "0.embedding.W", "V": "0.layers.W", "b": "0.layers.b"}
+
+    def build(x, W, V, b):
+        h = torch.nn.functional.embedding(torch.tensor(words), W) + x
+        return torch.nn.functional.linear(h @ V + b, W)
+
+    parameters = {name: net.named_parameters()[own] for name, own in names.items()}
+    expected, gradients = backward_of(torch, build, np.zeros((3, 4, 6)), cotangent, **parameters)
+    np.testing.assert_allclose(y, expected, **CLOSE)
+    for name, own in names.items():
+        np.testing.assert_allclose(net.named_gradients()[own], gradients[name], err_msg=name, **CLOSE)
+
+
+def test_patch_embedding_equals_pytorchs_convolution(torch):
+    net = mn.Net([mn.PatchEmbedding(5, (2, 3))], (4, 9, 3), dtype=np.float64)
+
+    def build(x, W, b):
+        filters = W.reshape(2, 3, 3, 5).permute(3, 2, 0, 1)
+        y = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), filters, b, stride=(2, 3))
+        return y.flatten(2).transpose(1, 2)
+
+    assert_parity(net, torch, build, some_input((7, 4, 9, 3)))
+
+
 def torchs_block(torch, width, heads, hidden, norm_first):
     options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": norm_first}
     return torch.nn.TransformerEncoderLayer(width, heads, hidden, dtype=torch.float64, **options)

@@ -89,6 +89,7 @@ OTHERS = [
     *(mn.Conv2D(5, 3, padding=1), mn.Conv2D(8, 3, stride=2, groups=2), mn.ConvTranspose2D(5, 3, stride=2)),
     *(mn.Dropout(0.3), mn.SpatialDropout(0.3), mn.BatchNorm(), mn.LayerNorm(), mn.GroupNorm(2), mn.InstanceNorm()),
     *(mn.MaxPool2D(2), mn.AvgPool2D(2), mn.Upsample(2), mn.ZeroPad(1), mn.Reshape((36, 4)), mn.Slice(1, 4)),
+    mn.Chain([mn.PatchEmbedding(4, 3), mn.Reshape((2, 2, 4))]),
     *(mn.Residual(mn.Conv2D(4, 3, padding=1)), mn.Chain([mn.ReLU(), mn.Dropout(0.5)]), mn.BatchNorm(momentum=1)),
 ]
 
@@ -123,6 +124,13 @@ def test_every_layer_on_words_with_targets_at_positions(taken, layer, summed):
     check(taken, lambda python: run(layers, (x, y), python=python, loss=loss))
 
 
+def test_tied_embeddings(taken):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 7, (37, 5)), rng.integers(0, 7, (37, 5))
+    layers = [mn.TiedEmbedding(mn.Embedding(7, 6), [mn.LSTM(6), mn.LayerNorm()])]
+    check(taken, lambda python: run(layers, (x, y), python=python, loss=mn.SoftmaxCrossEntropy()))
+
+
 def test_no_layer_is_left_out():
     kinds = {
         value
@@ -131,7 +139,7 @@ def test_no_layer_is_left_out():
     }
     own = {kind for kind in kinds if kind.forward is not mn.Layer.forward and not kind.__name__.startswith("_")}
     shown = {type(layer) for layer in (*ELEMENTWISE, *OTHERS, *ON_SEQUENCES)}
-    shown |= {mn.Dense, mn.Embedding, mn.Flatten, mn.GlobalAvgPool2D}
+    shown |= {mn.Dense, mn.Embedding, mn.TiedEmbedding, mn.PatchEmbedding, mn.Flatten, mn.GlobalAvgPool2D}
     assert {kind.__name__ for kind in own - shown} <= {"Elementwise", "ConvolutionLayer", "Recurrent"}
 
 

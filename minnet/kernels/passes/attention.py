@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
-from ..compile import helper, routine, wide_parallel_kernel
+from ..compile import helper, routine, wide_kernel, wide_parallel_kernel
 from ..noise import at_step, draw
 from ..vector.elementary import exp, larger, log
 from ..vector.product import product_on_one_thread
@@ -183,3 +183,37 @@ def attention_backward(
                 np.intp(i), qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv,
                 work[own], least, offsets[own],
             )  # fmt: skip
+
+
+@wide_kernel
+def attend_step(qkv, place, keys, values, weights, out):
+    """One step of attention to itself and the steps before it, whose keys and values are kept, (n, context, width).
+
+    qkv (n, 3 * width) and out (n, width) are those of the step number ``place``, whose key and value are added to those
+    that are kept. ``weights`` (n, heads, context) is scratch memory.
+    """
+    heads, width, zero = weights.shape[1], out.shape[1], out.dtype.type(0)
+    depth = width // heads
+    scale = out.dtype.type(1 / math.sqrt(depth))
+    for sample in range(out.shape[0]):
+        new_key, new_value = qkv[sample, width : 2 * width], qkv[sample, 2 * width :]
+        key, value, total = keys[sample, place], values[sample, place], out[sample]
+        for j in range(width):
+            key[j] = new_key[j]
+        for j in range(width):
+            value[j] = new_value[j]
+        for j in range(width):
+            total[j] = zero
+        for head in range(heads):
+            own, row = slice(head * depth, (head + 1) * depth), weights[sample, head, : place + 1]
+            query, mixed = qkv[sample, own], total[own]
+            for s in range(row.size):
+                other, product = keys[sample, s, own], zero
+                for j in range(depth):
+                    product += query[j] * other[j]
+                row[s] = product
+            _softmax(row, row.size, scale)
+            for s in range(row.size):
+                other = values[sample, s, own]
+                for j in range(depth):
+                    mixed[j] += row[s] * other[j]
