@@ -64,14 +64,14 @@ def interval(values: np.ndarray) -> str:
     return f"{values.mean():.4f} ({low:.4f} to {high:.4f})"
 
 
-def compare(searches: int) -> tuple[dict[str, np.ndarray], PopulationResult]:
-    """Return losses by kind of search, each of shape (searches,), and the population that selected the least loss."""
+def compare(seeds: range) -> tuple[dict[str, np.ndarray], PopulationResult]:
+    """Return losses by kind of search, each of shape (seeds,), and the population that selected the least loss."""
     table: dict[str, list[float]] = {name: [] for name in ("pbt selected", "random selected", "pbt", "random")}
     populations = []
-    for seed in range(searches):
+    for seed in seeds:
         settings = Population(size=SETTINGS.size, generations=SETTINGS.generations, steps=SETTINGS.steps, seed=seed)
         found = pbt(build, SPACE, settings, progress=False)
-        config, score = best_at_random(searches + seed)
+        config, score = best_at_random(12 + seed)  # other draws than those of the first populations
         row = (found.winner.selection_score, score, on_fresh_seeds(found.winner.schedules), on_fresh_seeds(config))
         for column, value in zip(table.values(), row, strict=True):
             column.append(value)
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=12)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
     given = parser.parse_args()
-    losses, least = compare(given.searches)
+    losses, least = compare(range(given.searches))
     print(f"searches: {given.searches} of each kind, of {SETTINGS.size} runs of {STEPS} steps; losses, 95 % intervals")
     print(f"  selected, which flatters:       PBT {interval(losses['pbt selected'])}")
     print(f"                               random {interval(losses['random selected'])}")

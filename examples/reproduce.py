@@ -1,126 +1,180 @@
 """Claims of the CS231n notes and of texts on learning rates, reproduced or refuted on the bundled data.
 
-    python examples/reproduce.py            all claims; figures and the page index.html into examples/out/
-    python examples/reproduce.py N9 D1      those claims only, on a page of their own, N9_D1.html
+    python examples/reproduce.py --quick              all claims with few seeds; the page into examples/out/index.html
+    python examples/reproduce.py                      all claims with more seeds
+    python examples/reproduce.py --only N9 D1         those claims only, on a page of their own, N9_D1.html
+    python examples/reproduce.py --data FOLDER        with the claims that need CIFAR-10, in FOLDER/cifar10
 
-Several claims are tested at once, each on one thread of a process of its own; results do not depend on that.
+Several claims are tested at once, each on one thread of a process of its own; results do not depend on that. What was
+computed is stored in claims.db beside the page. A run that was interrupted goes on where it was, and nothing that is
+stored is computed again; delete the file to compute all of it.
 
-Every figure printed is computed in this run. A new claim is one function under ``@claim`` in
-``claims/``.
+Every figure printed is computed by this program. A new claim is one function under ``@claim`` in ``claims/``.
 """
 
 import argparse
-import html
 import os
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 
-from claims import CLAIMS, Claim, Row, as_markdown
+from claims import CLAIMS, Claim, Effort, as_markdown
+from claims.page import page, tally_words
+from claims.running import Busy, Found, State, at_work, expected_seconds, in_order_of_codes, test
 
 import minnet as mn
-from minnet.storage.files import write_whole
-
-SHARING = ("comparison", "ensembles", "range_test", "decay")  # modules whose claims use the same runs
-LONG = ("N4", "N2", "D2", "D1", "spiral", "N20", "N24", "B2")  # begun first, so that no processor idles at the end
+from minnet.experiments.store import Store
+from minnet.storage.files import write_together, write_whole
 
 
-def as_html(rows: list[tuple[Claim, Row]], seconds: float) -> str:
-    def cell(text: str) -> str:
-        return f"<td>{html.escape(text)}</td>"
+class Ticker:
+    """Says what the processes do while one waits: in one line that changes on a terminal, now and then elsewhere."""
 
-    table = "\n".join(
-        f"<tr>{cell(c.name)}{cell(c.statement)}{cell(c.source)}{cell(r.published)}{cell(r.measured)}{cell(r.verdict)}</tr>"
-        for c, r in rows
-    )
-    figures = "\n".join(
-        f'<figure><img src="{name}" alt="{html.escape(c.statement)}">'
-        f"<figcaption>{html.escape(f'{c.name}: {c.statement}')}</figcaption></figure>"
-        for c, r in rows
-        for name in r.figures
-    )
-    style = (
-        "body{font:15px/1.45 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#222}"
-        "table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.4rem .6rem;text-align:left;"
-        "vertical-align:top}td:last-child{font-weight:600}img{max-width:100%}figure{margin:2rem 0}"
-        "figcaption{color:#555}div{overflow-x:auto}"
-    )
+    def __init__(self, state: State, folder: Path, processes: int) -> None:
+        self._state, self._folder, self._processes = state, folder, processes
+        self._begun = self._said = time.monotonic()
+        self._terminal, self._end = sys.stdout.isatty(), threading.Event()
+        self._lock, self._thread = threading.Lock(), threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> "Ticker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def say(self, text: str) -> None:
+        """Print lines that stay."""
+        with self._lock:
+            self._said = time.monotonic()
+            print(f"\r\x1b[K{text}" if self._terminal else text, flush=True)
+
+    def _tick(self) -> None:
+        while not self._end.wait(0.5 if self._terminal else 1.0):
+            with self._lock:
+                now = time.monotonic()
+                if self._terminal:
+                    width = os.get_terminal_size(sys.stdout.fileno()).columns - 1
+                    print(f"\r\x1b[K{self.text(now)[:width]}", end="", flush=True)
+                elif now - self._said >= 5:
+                    self._said = now
+                    print(self.text(now), flush=True)
+
+    def text(self, now: float) -> str:
+        """Return the line."""
+        s, busy, spent = self._state, Busy.of(self._folder), now - self._begun
+        running = spent - busy.seconds / self._processes
+        known = running > 0 and s.cost > s.whole / 5
+        left = f", about {running / s.cost * (s.whole - s.cost):.0f} s left" if known else ""
+        kernels = f", {busy.kernels} kernels compiled" if busy.kernels else ""
+        return f"    {spent:.0f} s: {s.done} of {s.total} done{left}{kernels}; {busy}"
+
+
+def header(chosen: Sequence[Claim], effort: Effort, workers: int, out: Path) -> str:
+    compiled, cold = expected_seconds(chosen, effort, workers)
+    seeds = f"{effort.seeds} seeds" if effort.seeds else "few seeds" if effort.quick else "many seeds"
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>minnet: claims put to the test</title>"
-        f"<style>{style}</style><h1>Claims put to the test</h1>"
-        f"<p>minnet {mn.__version__}; computed in {seconds:.0f} s.</p>"
-        "<div><table><tr><th>claim</th><th>statement</th><th>source</th><th>published</th><th>measured</th><th>verdict</th></tr>"
-        f"{table}</table></div>{figures}</html>\n"
+        f"minnet {mn.__version__}: {len(chosen)} of {len(CLAIMS)} claims with {seeds}, {workers or 1} at a time. On "
+        f"a Zen 4 this takes about {compiled:.0f} s, and {cold:.0f} s if kernels have to be compiled, as in a first "
+        f"run.\nFigures, table and page go into {out}.\n"
     )
 
 
-def work(names: list[str], out: Path) -> list[Row]:
-    """Test claims one after the other, in a process for them and others, on one thread."""
-    mn.set_num_threads(1)
-    return [next(c for c in CLAIMS if c.name == name).test(out) for name in names]
+def spoken(one: Found, number: int, total: int) -> str:
+    head = f"[{number} of {total}] {one.claim.name}: {one.claim.title}"
+    if one.row is None:
+        return f"{head}\n    {one.words}\n"
+    row = one.row
+    return f"{head}\n    published  {row.published}\n    measured   {row.measured}\n    verdict    {row.verdict}\n"
 
 
-def together(chosen: list[Claim]) -> list[list[Claim]]:
-    """Return the claims in groups for one process each, with those that share runs in one; the longest group first."""
-    groups: dict[str, list[Claim]] = {}
-    for c in chosen:
-        module = c.test.__module__.rpartition(".")[2]
-        groups.setdefault(module if module in SHARING else c.name, []).append(c)
-    return sorted(groups.values(), key=lambda group: group[0].name not in LONG)
+def write(
+    found: Sequence[Found], stem: str, words: Sequence[str], command: str, missing: Sequence[Claim], out: Path
+) -> Path:
+    """Write figures with their data, table and page; return the path of the page."""
+    write_together({out / name: content for one in found for name, content in one.files.items()})
+    target = out / f"{stem or 'index'}.html"
+    write_whole(target, page(found, words, command, missing))
+    write_whole(
+        out / f"{stem or 'table'}.md", as_markdown((one.claim, one.row) for one in found if one.row is not None)
+    )
+    return target
 
 
-def results(chosen: list[Claim], out: Path, workers: int) -> Iterator[tuple[Claim, Row]]:
-    """Test claims in several processes; yield results as they come, and say now and then what is under way."""
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        begun = time.perf_counter()
-        pending = {pool.submit(work, [c.name for c in group], out): group for group in together(chosen)}
-        while pending:
-            done, _ = wait(pending, timeout=10, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from zip(pending.pop(future), future.result(), strict=True)
-            if not done:
-                running = ", ".join(c.name for future, group in pending.items() if future.running() for c in group)
-                print(f"    {time.perf_counter() - begun:.0f} s, working on {running}", flush=True)
-
-
-def main() -> None:
+def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "claims", nargs="*", metavar="CLAIM", help=f"of {', '.join(c.name for c in CLAIMS)}; all if none"
-    )
+    names = ", ".join(c.name for c in CLAIMS)
+    parser.add_argument("--only", nargs="+", metavar="CLAIM", default=[], help=f"of {names}; all if not given")
+    parser.add_argument("--quick", action="store_true", help="few seeds: one or two minutes on two cores")
+    parser.add_argument("--seeds", type=int, help="of every claim that has several; its own number if not given")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="with cifar10/, for the claims that need it")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder for figures and page")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; one a core unless given")
-    arguments = parser.parse_args()
-    unknown = set(arguments.claims) - {c.name for c in CLAIMS}
-    if unknown:
+    parser.add_argument("--store", type=Path, help="file with what was computed; claims.db in --out if not given")
+    workers = os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=workers, help="processes; one a core if not given, 0 for none")
+    return parser
+
+
+def chosen_of(parser: argparse.ArgumentParser, given: argparse.Namespace) -> tuple[list[Claim], list[Claim]]:
+    """Return the claims to test, and those that are left out because their data are missing."""
+    if unknown := set(given.only) - {c.name for c in CLAIMS}:
         parser.error(f"expected claims of {', '.join(c.name for c in CLAIMS)}; got {', '.join(sorted(unknown))}")
-    chosen = [c for c in CLAIMS if not arguments.claims or c.name in arguments.claims]
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    how_long = " All of them take 2 to 6 minutes on two cores." if len(chosen) == len(CLAIMS) else ""
-    print(
-        f"minnet {mn.__version__}: {len(chosen)} of {len(CLAIMS)} claims, {arguments.workers} at a time, figures into "
-        f"{arguments.out}.{how_long} The first run compiles the kernels, which takes half of its time.\n",
-        flush=True,
-    )
-    start, found = time.perf_counter(), {}
-    for c, row in results(chosen, arguments.out, arguments.workers):
-        found[c.name] = row
-        print(f"[{len(found)} of {len(chosen)}] {c.name}: {c.statement} ({c.source})")
-        print(
-            f"    published  {row.published}\n    measured   {row.measured}\n    verdict    {row.verdict}\n", flush=True
-        )
-    rows = [(c, found[c.name]) for c in chosen]
+    if given.seeds is not None and given.seeds < 2:
+        parser.error(f"expected --seeds of at least 2, so that there is an interval; got {given.seeds}")
+    if given.workers < 0:
+        parser.error(f"expected --workers of at least 0; got {given.workers}")
+    asked = [c for c in CLAIMS if not given.only or c.name in given.only]
+    without = [c for c in asked if c.needs and (given.data is None or not (given.data / c.needs).is_dir())]
+    if without and (given.only or given.data is not None):
+        needs = sorted({c.needs for c in without})
+        parser.error(f"expected --data with a folder {needs[0]} in it for {without[0].name}; got {given.data}")
+    return [c for c in asked if c not in without], without
+
+
+def main() -> int:
+    parser = options()
+    given = parser.parse_args()
+    chosen, missing = chosen_of(parser, given)
+    effort = Effort(given.quick, given.seeds, None if given.data is None else str(given.data.resolve()))
+    given.out.mkdir(parents=True, exist_ok=True)
+    place = given.store or given.out / "claims.db"
+    state, begun, found = State(len(chosen)), time.perf_counter(), {}
+    print(header(chosen, effort, given.workers, given.out), flush=True)
+    with Store(place, {"what": "claims of examples/reproduce.py"}) as store, at_work(given.workers) as (engine, folder):
+        try:
+            with Ticker(state, folder, given.workers or 1) as ticker:
+                for one in test(chosen, effort, store, engine, state):
+                    found[one.claim.name] = one
+                    ticker.say(spoken(one, len(found), len(chosen)))
+        except KeyboardInterrupt:
+            print(f"\nInterrupted. What was computed is in {place}: the same command goes on from there.")
+            return 130
+        busy = Busy.of(folder)
+    rows = [found[c.name] for c in in_order_of_codes(chosen)]
+    seconds = time.perf_counter() - begun
     # Some claims only have a page of their own, so that the one of all claims stays.
-    stem = "_".join(c.name for c in chosen) if len(chosen) < len(CLAIMS) else ""
-    page = arguments.out / f"{stem or 'index'}.html"
-    write_whole(page, as_html(rows, time.perf_counter() - start))
-    write_whole(arguments.out / f"{stem or 'table'}.md", as_markdown(rows))
-    print(f"{len(rows)} claims in {time.perf_counter() - start:.0f} s; figures and table: {page}")
+    stem = "_".join(c.name for c in chosen) if given.only else ""
+    words = [
+        f"minnet {mn.__version__}, {len(chosen)} of {len(CLAIMS)} claims with "
+        f"{'few seeds (--quick)' if given.quick else 'many seeds'}{f', {given.seeds} each' if given.seeds else ''}. "
+        "Each statement is in the words of its source, translated plainly; every figure was measured by minnet on "
+        "small data sets. Intervals are of 95 %.",
+        f"Computed in {sum(one.seconds for one in rows):.0f} s of processor time. A figure grows when it is clicked.",
+    ]
+    command = "python examples/reproduce.py" + "".join(
+        [" --quick" * given.quick, f" --seeds {given.seeds}" if given.seeds else ""]
+    )
+    if any(c.needs for c in chosen):
+        command += " --data FOLDER"
+    target = write(rows, stem, words, command, missing, given.out)
+    stored = f", {state.stored} results taken from {place}" if state.stored else ""
+    kernels = f", {busy.kernels} kernels compiled in {busy.seconds:.0f} s of them" if busy.kernels else ""
+    print(f"{len(rows)} claims in {seconds:.0f} s{kernels}{stored}: {tally_words(rows)}. Figures and table: {target}")
+    return 1 if any(one.row is None for one in rows) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from claims import CLAIMS, Row, as_markdown
 from claims import comparison as c
-from claims.base import verdict
+from claims.base import Figure, verdict
 from tqdm import tqdm
 
 import minnet as mn
@@ -181,7 +181,7 @@ def rates_too_low_and_too_high(out: Path, steps: int = 40) -> Row:
         + "path crossed the valley: "
         + "; ".join(f"rate {lr:.3g}: {end:.1e}, {n}" for lr, end, n in zip(runs, ends, turns, strict=True)),
         verdict(holds),
-        ["b1_valley.png"],
+        figures=[Figure("b1_valley.png", "Left a path that creeps, right one that crosses the valley at each step.")],
     )
 
 

@@ -8,8 +8,7 @@ start from the same weights and see the same batches, seed by seed. docs/rules.m
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +19,20 @@ from tqdm import tqdm
 import minnet as mn
 from minnet import landscapes, plots
 
-from .base import CHOOSING, Row, claim, difference, flat_digits, resampled_means, verdict
+from .base import (
+    CHOOSING,
+    Effort,
+    Figure,
+    Part,
+    Result,
+    Row,
+    claim,
+    difference,
+    flat_digits,
+    resampled_means,
+    verdict,
+    verdict_of,
+)
 
 
 @dataclass(frozen=True)
@@ -186,10 +198,12 @@ def adams_rates(adam: Study, out: Path) -> Row:
     words, clear = difference(final(runs[rival]), final(runs["0.001"]))
     return Row(
         "0.001 is best",
-        "; ".join(f"{lr}: {final(run).mean():.4f}" for lr, run in runs.items())
-        + f"; rate {rival} minus rate 0.001: {words}",
+        f"test loss at rate {rival} minus that at 0.001: {words}",
         verdict(clear),
-        ["b4_adam_rates.png"],
+        "Test loss on digits after "
+        f"{adam.equal.loss.shape[1]} epochs: "
+        + "; ".join(f"{lr}: {final(run).mean():.4f}" for lr, run in runs.items()),
+        [Figure("b4_adam_rates.png", "In few epochs the highest of the three rates has the lowest loss.")],
     )
 
 
@@ -204,15 +218,28 @@ def adam_at_equal_rate(studies: Mapping[str, Study], out: Path, own: Collection[
     by_rate = {lr: winner(lambda s, lr=lr: final(s.choosing[lr])) for lr in grid}
     equal, best = winner(lambda s: final(s.equal)), winner(lambda s: final(s.best))
     words, behind = difference(final(studies["Adam"].best), final(studies[best].best))
-    place = "it is first" if best == "Adam" else "it is behind" if behind else "it is not told from the first"
+    place = "first" if best == "Adam" else "behind" if behind else "not told from the first"
+    firsts = list(by_rate.values()).count("Adam")
     return Row(
         "Adam is first",
-        f"lowest test loss at rate {EQUAL}: {equal}; at each rule's best rate: {best}"
-        f" (Adam's minus its loss {words}); lowest validation loss at "
-        + ", ".join(f"{lr:.2g}: {label}" for lr, label in by_rate.items()),
-        f"{verdict(equal == 'Adam')} at rate {EQUAL}; first at {list(by_rate.values()).count('Adam')} of "
-        f"{len(grid)} rates; at best rates {place}",
-        ["b5_rules.png"],
+        f"first at rate {EQUAL}: {equal}; Adam first at {firsts} of {len(grid)} rates; at its best {place}",
+        verdict_of(
+            {
+                f"rate {EQUAL}": equal == "Adam",
+                "every rate of the grid": firsts == len(grid),
+                "each rule's best rate": best == "Adam",
+            }
+        ),
+        f"Lowest test loss at each rule's best rate: {best} (Adam's minus its loss {words}). Lowest validation loss at "
+        + ", ".join(f"{lr:.2g}: {label}" for lr, label in by_rate.items())
+        + ".",
+        [
+            Figure(
+                "b5_rules.png",
+                f"Left at one rate for all, right each rule at its best: SGD and momentum are last left because "
+                f"{EQUAL} is too low for them.",
+            )
+        ],
     )
 
 
@@ -231,18 +258,28 @@ def adaptive_rules(adam: Study, variants: Mapping[str, Mapping[str, Study]], out
     curves = {f"{kind} {label}": s for kind, by_label in variants.items() for label, s in by_label.items()}
     draw_curves(out / "n21_curves.png", "Adaptive rules", curves)
     roots, corrections = variants["Adagrad"], variants["Adam"]
-    stops, behind = difference(final(roots["with its root"].best), final(adam.best))
-    rootless, clear = difference(final(roots["without its root"].best), final(roots["with its root"].best))
+    stops, behind = difference(final(roots["with its root"].best), final(adam.best), 3)
+    rootless, clear = difference(final(roots["without its root"].best), final(roots["with its root"].best), 2)
     without, corrected = (final(corrections[f"{word} bias correction"].best) for word in ("without", "with"))
     uncorrected, _ = difference(without, corrected)
     decays = ", ".join(f"{label} {final(s.best).mean():.4f}" for label, s in variants["RMSprop"].items())
     return Row(
         "it stops too early; much worse",
-        f"test loss at best rates: Adagrad minus Adam {stops}; Adagrad without its root minus with {rootless}; RMSprop "
-        f"{decays}; Adam without correction minus with {uncorrected}. Steps to leave the saddle at rate {SADDLE_RATE}: "
-        + ", ".join(f"{label} {escape(run[0])}" for label, run in runs.items()),
-        f"Adagrad stops early: {verdict(behind)}; worse without its root: {verdict(clear)}",
-        ["n21_paths.png", "n21_curves.png"],
+        f"Adagrad minus Adam {stops}; without root minus with {rootless}",
+        verdict_of({"Adagrad that stops too early": behind, "Adagrad without its root": clear}),
+        f"Test loss at best rates. RMSprop {decays}. Adam without bias correction minus with {uncorrected}. Steps to "
+        f"leave the saddle at rate {SADDLE_RATE}: "
+        + ", ".join(f"{k} {escape(run[0])}" for k, run in runs.items())
+        + ".",
+        [
+            Figure(
+                "n21_paths.png",
+                "Paths on a saddle, in a long valley and on Beale's function: SGD and Adagrad hardly leave the saddle.",
+            ),
+            Figure(
+                "n21_curves.png", "Left at one rate, right each at its best, where only Adagrad without root is lost."
+            ),
+        ],
     )
 
 
@@ -262,13 +299,20 @@ def descend(landscape: landscapes.Landscape, rule: mn.Rule) -> np.ndarray:
 
 
 def recommended(studies: Mapping[str, Study], out: Path) -> Row:
-    labels = in_order(studies)
+    labels, named = in_order(studies), {"Nesterov", "Adam"}
     ranks = rank_intervals(np.stack([final(studies[label].best) for label in labels]))
     return Row(
         "Nesterov momentum, Adam",
-        f"rank by mean test loss at best rates after {studies[labels[0]].best.loss.shape[1]} epochs (95 %): "
-        + ", ".join(f"{label} {low} to {high}" for label, (low, high) in zip(labels, ranks, strict=True)),
-        verdict(set(labels[:2]) == {"Nesterov", "Adam"}),
+        "ranks: "
+        + ", ".join(
+            f"{k} {low} to {high}"
+            for k, (low, high) in zip(labels, ranks, strict=True)
+            if k in labels[:2] or k in named
+        ),
+        verdict(set(labels[:2]) == named),
+        f"Rank by mean test loss at best rates after {studies[labels[0]].best.loss.shape[1]} epochs, 95 % intervals: "
+        + ", ".join(f"{label} {low} to {high}" for label, (low, high) in zip(labels, ranks, strict=True))
+        + ".",
     )
 
 
@@ -289,55 +333,110 @@ def all_else_fixed(studies: Mapping[str, Study], out: Path) -> Row:
         narrower.append(np.std(best[0] - best[1]) / np.hypot(np.std(best[0]), np.std(best[1])))
     return Row(
         "none",
-        f"losses of an epoch at rate 0, which tell weights and batches, for {len(studies)} rules and {len(seeds)} "
-        f"seeds: {'the same bits' if same else 'they differ'}; another order at rate {EQUAL} for all than at each "
-        f"one's best rate: {sum(turned)} of {len(turned)} pairs of rules; spread of a difference paired by seeds is "
-        f"{np.median(narrower):.2f} of that without pairs (median)",
-        f"{verdict(same)}{'; but a rate for all decides the order' if any(turned) else ''}",
+        f"weights and batches: {'the same bits' if same else 'they differ'}; one rate for all turns {sum(turned)} of "
+        f"{len(turned)} pairs of rules",
+        verdict(same),
+        f"Losses of an epoch at rate 0, which tell weights and batches, for {len(studies)} rules and {len(seeds)} "
+        f"seeds. Pairs are turned if they have another order at rate {EQUAL} for all than each at its best rate: a "
+        "rate held fixed decides the order. The spread of a difference paired by seeds is "
+        f"{np.median(narrower):.2f} of that without pairs (median).",
     )
 
 
-# In short ----------------------------------------------------------------------------------------------------
+# In short, in parts ------------------------------------------------------------------------------------------
+
+OWN: dict[str, mn.Rule] = {  # variants beside the rules themselves
+    f"{kind} {label}": rule
+    for kind, by_label in VARIANTS.items()
+    for label, rule in by_label.items()
+    if rule not in RULES.values()
+}
+ALL = RULES | OWN
 
 
-@cache
-def short_studies() -> dict[str, Study]:
-    return {label: study(rule, ADAM_RATES if label == "Adam" else (EQUAL,), SHORT) for label, rule in RULES.items()}
+def measured(label: str, seeds: int) -> Result:
+    """A rule's study in short, as arrays: rates (rates,), losses and accuracies (rates, seeds, epochs)."""
+    found = study(ALL[label], ADAM_RATES if label == "Adam" else (EQUAL,), replace(SHORT, reporting=seeds))
+    result: Result = {"best rate": found.best_rate}
+    for name, runs in (("choosing", found.choosing), ("reporting", found.reporting)):
+        result[name] = {
+            "rates": np.array(list(runs)),
+            "loss": np.stack([run.loss for run in runs.values()]),
+            "accuracy": np.stack([run.accuracy for run in runs.values()]),
+        }
+    return result
 
 
-@cache
-def short_variants() -> dict[str, dict[str, Study]]:
-    known = {studied.rule: studied for studied in short_studies().values()}
-    return {
-        kind: {label: known.get(rule) or study(rule, (EQUAL,), SHORT) for label, rule in by_label.items()}
-        for kind, by_label in VARIANTS.items()
-    }
+def as_study(label: str, result: Result) -> Study:
+    def runs(name: str) -> dict[float, Digits]:
+        given = result[name]
+        pairs = zip(given["loss"], given["accuracy"], strict=True)
+        return {float(lr): Digits(*pair) for lr, pair in zip(given["rates"], pairs, strict=True)}
+
+    return Study(ALL[label], runs("choosing"), result["best rate"], runs("reporting"))
+
+
+def parts_of(*labels: str) -> Callable[[Effort], list[Part]]:
+    return lambda effort: [Part(measured, (label, effort.repeats(5, 20))) for label in labels]
+
+
+def studies_of(results: Iterable[Result], labels: Iterable[str] = RULES) -> dict[str, Study]:
+    return {label: as_study(label, result) for label, result in zip(labels, results, strict=True)}
 
 
 @claim(
     "N21",
-    "Adagrad stops too early, and is much worse without its root; RMSprop with decay 0.9, 0.99, 0.999; Adam with and "
-    "without bias correction",
+    "adaptive rules",
+    "Adagrad's monotonic rate usually stops learning too early in deep learning; without its square root it performs "
+    "much worse. RMSprop (decay 0.9, 0.99 or 0.999) mends that; Adam is like RMSprop with momentum, with a "
+    "correction of its bias in the first steps.",
+    parts=parts_of(*RULES, *OWN),
 )
-def adaptive_rules_in_short(out: Path) -> Row:
-    return adaptive_rules(short_studies()["Adam"], short_variants(), out)
+def adaptive_rules_in_short(out: Path, effort: Effort, *found: Result) -> Row:
+    studies = studies_of(found, [*RULES, *OWN])
+    by_rule = {studied.rule: studied for studied in studies.values()}
+    variants = {kind: {k: by_rule[rule] for k, rule in by_label.items()} for kind, by_label in VARIANTS.items()}
+    return adaptive_rules(studies["Adam"], variants, out)
 
 
-@claim("N22", "recommended: SGD with Nesterov momentum, or Adam")
-def recommended_in_short(out: Path) -> Row:
-    return recommended(short_studies(), out)
+@claim(
+    "N22",
+    "the recommended rules",
+    "The two recommended updates are SGD with Nesterov momentum, and Adam.",
+    parts=parts_of(*RULES),
+)
+def recommended_in_short(out: Path, effort: Effort, *found: Result) -> Row:
+    return recommended(studies_of(found), out)
 
 
-@claim("B4", "Adam at 0.0001, 0.001, 0.01: 0.001 is best", CHOOSING)
-def adams_rates_in_short(out: Path) -> Row:
-    return adams_rates(short_studies()["Adam"], out)
+@claim(
+    "B4",
+    "Adam at three rates",
+    "Of 0.0001, 0.001 and 0.01, the rate 0.001 is best for Adam.",
+    CHOOSING,
+    parts=parts_of("Adam"),
+)
+def adams_rates_in_short(out: Path, effort: Effort, found: Result) -> Row:
+    return adams_rates(as_study("Adam", found), out)
 
 
-@claim("B7", "compare rules with everything else held fixed", CHOOSING)
-def all_else_fixed_in_short(out: Path) -> Row:
-    return all_else_fixed(short_studies(), out)
+@claim(
+    "B7",
+    "everything else held fixed",
+    "Compare rules with everything else held fixed: data, network, initial weights, batches.",
+    CHOOSING,
+    parts=parts_of(*RULES),
+)
+def all_else_fixed_in_short(out: Path, effort: Effort, *found: Result) -> Row:
+    return all_else_fixed(studies_of(found), out)
 
 
-@claim("B5", "at equal rate Adam beats the others", CHOOSING)
-def adam_at_equal_rate_in_short(out: Path) -> Row:
-    return adam_at_equal_rate(short_studies(), out)
+@claim(
+    "B5",
+    "Adam at equal rate",
+    "With the same rate for all, Adam beats the other rules.",
+    CHOOSING,
+    parts=parts_of(*RULES),
+)
+def adam_at_equal_rate_in_short(out: Path, effort: Effort, *found: Result) -> Row:
+    return adam_at_equal_rate(studies_of(found), out)

@@ -14,7 +14,7 @@ import numpy as np
 import minnet as mn
 from minnet import plots, schedules
 
-from .base import CHOOSING, CYCLES, JORDAN, Row, claim, verdict
+from .base import CHOOSING, CYCLES, FULL, JORDAN, Effort, Figure, Row, claim, verdict, verdict_of
 
 BATCH, SEEDS, SIZES = 100, 5, "1,437 training and 360 validation images"
 NETWORKS: dict[str, list[mn.Layer]] = {
@@ -70,12 +70,18 @@ def draw(path: Path, results: dict[str, mn.RangeTest]) -> None:
     plots.save(drawn, path)
 
 
-@claim("L1", "loss against rate is flat, falls, diverges; the best rate is where it falls fastest", JORDAN)
-def the_rate_where_the_loss_falls_fastest(out: Path, kinds: Sequence[str] = MLP) -> Row:
+@claim(
+    "L1",
+    "the range test of the learning rate",
+    "Raise the rate from step to step and read the loss against it: flat, then falling, then diverging. The best "
+    "rate is where the loss falls fastest.",
+    JORDAN,
+)
+def the_rate_where_the_loss_falls_fastest(out: Path, effort: Effort = FULL, kinds: Sequence[str] = MLP) -> Row:
     """Three regimes, and whether the rate of the steepest fall is the best of a sweep."""
     results = {f"{kind} on digits, SGD": test_on_loss(kind) for kind in kinds}
     draw(out / "l1_range_test.png", results)
-    words, steepest = [], True
+    short, words, steepest, runs = "", [], True, effort.repeats(3, 10)
     for kind in kinds:
         result, epochs = test_on_loss(kind), 10
         rate = result.suggestion
@@ -86,7 +92,7 @@ def the_rate_where_the_loss_falls_fastest(out: Path, kinds: Sequence[str] = MLP)
                 np.median(
                     [
                         end(train(kind, mn.SGD(), factor * rate, epochs, seed), "loss", epochs, math.inf)
-                        for seed in range(3)
+                        for seed in range(runs)
                     ]
                 )
             )
@@ -95,13 +101,24 @@ def the_rate_where_the_loss_falls_fastest(out: Path, kinds: Sequence[str] = MLP)
         regimes = ", ".join(f"{name} {low:.2g} to {high:.2g}" for name, (low, high) in result.regimes.items())
         sweep = ", ".join(f"{factor * rate:.2g}: {loss:.2g}" for factor, loss in final.items())
         words.append(f"{kind}: {regimes}; steepest at {rate:.2g}; training loss after {epochs} epochs at {sweep}")
-        steepest &= min(final, key=final.__getitem__) == 1
+        best = min(final, key=final.__getitem__)
+        short = (
+            short or f"steepest at {rate:.2g}, loss {final[1]:.2g}; best at {best * rate:.2g}, loss {final[best]:.2g}"
+        )
+        steepest &= best == 1
     regimes = all(len(test_on_loss(kind).regimes) == 3 for kind in kinds)
     return Row(
         "three regimes, from 1e-5 to 1e-2",
-        "; ".join(words),
-        f"regimes: {verdict(regimes)}; best where it falls fastest: {verdict(steepest)}",
-        ["l1_range_test.png"],
+        short,
+        verdict_of({"the three regimes": regimes, "the best rate": steepest}),
+        "; ".join(words) + f"; medians of {runs} seeds.",
+        [
+            Figure(
+                "l1_range_test.png",
+                "The loss is flat, falls and diverges; the mark is where it falls fastest, which is a safe rate and "
+                "not the best.",
+            )
+        ],
     )
 
 
@@ -111,12 +128,14 @@ HALF_CYCLES = (0.5, 2, 3, 6)
 
 @claim(
     "C2",
-    "half a cycle is 2 to 10 epochs, from the rate where accuracy starts to rise to that where it falls or fluctuates",
+    "length and bounds of cycles",
+    "Let half a cycle be 2 to 10 epochs. Take the bounds from a range test on accuracy: from where it starts to rise "
+    "to where it starts to fall or to fluctuate.",
     CYCLES,
 )
-def bounds_for_cyclical_rates(out: Path, kinds: Sequence[str] = MLP) -> Row:
+def bounds_for_cyclical_rates(out: Path, effort: Effort = FULL, kinds: Sequence[str] = MLP) -> Row:
     """Base and max from accuracy, and a run between them beside runs at either."""
-    results, words, better, upper = {}, [], [], []
+    short, results, words, better, upper, runs = "", {}, [], [], [], effort.repeats(3, 10)
     for kind in kinds:
         result = test_on_accuracy(kind)
         results[f"{kind} on digits, SGD"] = result
@@ -135,53 +154,83 @@ def bounds_for_cyclical_rates(out: Path, kinds: Sequence[str] = MLP) -> Row:
         accuracies = [
             float(
                 np.median(
-                    [end(train(kind, mn.SGD(), lr, epochs, seed), "val_accuracy", epochs, 0) for seed in range(3)]
+                    [end(train(kind, mn.SGD(), lr, epochs, seed), "val_accuracy", epochs, 0) for seed in range(runs)]
                 )
             )
             for lr in rates.values()
         ]
         words.append(f"{kind}: " + ", ".join(f"{k} {a:.1%}" for k, a in zip(rates, accuracies, strict=True)))
+        cycled = accuracies[1:-2]
+        short = short or (
+            f"{result.base:.2g} to {result.max:.2g}: cycles {min(cycled):.1%} to {max(cycled):.1%}, at the lower "
+            f"{accuracies[-2]:.1%}, the upper {accuracies[-1]:.1%}"
+        )
         better.append(min(accuracies[1:-2]) > accuracies[-2])
         upper.append(accuracies[-1] > max(accuracies[:-2]))
     draw(out / "c2_bounds.png", results)
     return Row(
         "the two points",
-        f"validation accuracy after {epochs} epochs: " + "; ".join(words),
-        f"points found; cycling {'beats' if all(better) else 'does not beat'} the lower one; "
-        f"the upper one, held fixed, {'beats' if all(upper) else 'does not beat'} every cycle",
-        ["c2_bounds.png"],
+        short,
+        verdict_of(
+            {
+                "the two points, which are found": True,
+                "cycles against the lower bound held fixed": all(better),
+                "cycles against the upper bound held fixed": not any(upper),
+            }
+        ),
+        f"Validation accuracy after {epochs} epochs, medians of {runs} seeds: " + "; ".join(words) + ".",
+        [
+            Figure(
+                "c2_bounds.png",
+                "Accuracy against the rate: the two marks are where it starts to rise and to fluctuate.",
+            )
+        ],
     )
 
 
-@claim("L8", "3e-4 is the best learning rate for Adam (a joke)", JORDAN)
-def adam_at_3e_4(out: Path, kinds: Sequence[str] = MLP) -> Row:
+@claim(
+    "L8",
+    "3e-4 for Adam",
+    "3e-4 is the best learning rate for Adam, hands down. (A joke of Karpathy's, which the source quotes.)",
+    JORDAN,
+)
+def adam_at_3e_4(out: Path, effort: Effort = FULL, kinds: Sequence[str] = MLP) -> Row:
     rates, epochs = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), 20
-    series, words, best = {}, [], []
+    short, series, words, best, seeds = "", {}, [], [], effort.repeats(3, 10)
     for kind in kinds:
-        runs = [[train(kind, mn.Adam(), rate, epochs, seed) for seed in range(3)] for rate in rates]
+        runs = [[train(kind, mn.Adam(), rate, epochs, seed) for seed in range(seeds)] for rate in rates]
         losses = [float(np.median([end(run, "val_loss", epochs, math.inf) for run in group])) for group in runs]
         series[kind] = (rates, losses)
         order = sorted(range(len(rates)), key=losses.__getitem__)
         best.append(rates[order[0]])
         its = rates.index(3e-4)
         place = f"place {order.index(its) + 1} of {len(rates)} ({losses[its]:.3f})"
+        short = short or f"3e-4: {place}; best {best[-1]:g} ({losses[order[0]]:.3f})"
         words.append(f"{kind}: {place}, best {best[-1]:g} ({losses[order[0]]:.3f})")
     drawn, (axis,) = plots.figure(width=5.0)
     for label, (x, y) in series.items():
         axis.plot(x, y, marker=".", label=label)
     axis.axvline(3e-4, color=plots.COLOURS[-1], linestyle="--", linewidth=1, label="3e-4")
     axis.set(
-        title=f"Adam on digits, {epochs} epochs, median of 3 seeds", xlabel="learning rate", ylabel="validation loss"
+        title=f"Adam on digits, {epochs} epochs, median of {seeds} seeds",
+        xlabel="learning rate",
+        ylabel="validation loss",
     )
     axis.set(xscale="log", yscale="log")
     plots.legend(axis)
     plots.save(drawn, out / "l8_adam.png")
-    measured = f"validation loss after {epochs} epochs: " + "; ".join(words)
-    return Row("3e-4", measured, verdict(all(rate == 3e-4 for rate in best)), ["l8_adam.png"])
+    details = f"Validation loss after {epochs} epochs, medians of {seeds} seeds: " + "; ".join(words) + "."
+    figure = Figure("l8_adam.png", "The dashed line is 3e-4; in so few steps the loss is lowest at rates far above it.")
+    return Row("3e-4", short, verdict(all(rate == 3e-4 for rate in best)), details, [figure])
 
 
-@claim("B1", "a rate too low converges slowly, too high oscillates or diverges", CHOOSING)
-def too_low_good_too_high(out: Path) -> Row:
+@claim(
+    "B1",
+    "rates that are too low and too high",
+    "If the rate is too low, training converges slowly. If it is too high, the loss oscillates or diverges.",
+    CHOOSING,
+)
+def too_low_good_too_high(out: Path, effort: Effort = FULL) -> Row:
     """The loss of every step at rates below, at and above the suggestion.
 
     Too low is slow, and too high stays at its start; between, a high rate's loss changes more from step to step.
@@ -216,7 +265,9 @@ def too_low_good_too_high(out: Path) -> Row:
     diverges = not final["too high"] <= 0.5 * start
     return Row(
         "slow; oscillates or diverges",
-        "median loss of the last 30 steps, and mean change: " + "; ".join(words),
+        f"loss at the end: too low {final['too low']:.2g}, good {final['good']:.2g}, high {final['high']:.2g}, too "
+        f"high {final['too high']:.2g}",
         verdict(learns and slow and diverges and oscillates),
-        ["b1_rates.png"],
+        "Median loss of the last 30 steps, and mean change: " + "; ".join(words) + ".",
+        [Figure("b1_rates.png", "Slow, good, noisy, and no learning at all.")],
     )

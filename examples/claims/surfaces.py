@@ -6,41 +6,57 @@ import numpy as np
 from loss_surface import KINDS, digits, network, train
 
 from minnet import plots
-from minnet.diagnostics import LossSurface, loss_surface
+from minnet.diagnostics import loss_surface
 
-from .base import Row, claim, difference, verdict
+from .base import JORDAN, Effort, Figure, Part, Result, Row, claim, difference, verdict
 
-BLOCKS, WIDTH, EPOCHS, RATE, POINTS, SEEDS = 5, 32, 8, 0.05, 11, 5  # 5 blocks: 12 linear layers
+BLOCKS, WIDTH, EPOCHS, RATE, POINTS = 5, 32, 8, 0.05, 11  # 5 blocks: 12 linear layers
+
+
+def surface_of(kind: str, seed: int) -> Result:
+    data, shape = digits()
+    net = network(shape, BLOCKS, WIDTH, KINDS[kind], seed)
+    accuracy = train(net, data, EPOCHS, RATE, seed)
+    surface = loss_surface(net, *data, points=POINTS, seed=seed, progress=False)
+    return {
+        "accuracy": accuracy,
+        "concavity": surface.concavity,
+        "x": np.array(surface.x),
+        "y": np.array(surface.y),
+        "losses": surface.losses,
+    }
 
 
 @claim(
-    "L7", "residual connections smooth the loss surface", 'Li et al., "Visualizing the Loss Landscape of Neural Nets"'
+    "L7",
+    "residual connections smooth the loss",
+    "Residual connections smooth the loss surface, as the pictures of Li et al. show.",
+    JORDAN,
+    parts=lambda effort: [Part(surface_of, (kind, seed)) for seed in range(effort.repeats(5, 15)) for kind in KINDS],
 )
-def residual_connections_smooth_the_loss(out: Path) -> Row:
-    data, shape = digits()
-    concavity: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    accuracy: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    shown: dict[str, LossSurface] = {}
-    for kind, shortcut in KINDS.items():
-        for seed in range(SEEDS):
-            net = network(shape, BLOCKS, WIDTH, shortcut, seed)
-            accuracy[kind].append(train(net, data, EPOCHS, RATE, seed))
-            surface = loss_surface(net, *data, points=POINTS, seed=seed, progress=False)
-            concavity[kind].append(surface.concavity)
-            if seed < 2:
-                shown[f"{kind}, seed {seed}"] = surface
-    plots.loss_surfaces(out / "l7_twelve_layers.png", {t: (s.x, s.y, s.losses) for t, s in shown.items()}, columns=2)
-    plain, residual = (np.array(concavity[kind]) for kind in ("without", "with shortcuts"))
-    words, holds = difference(plain, residual)
+def residual_connections_smooth_the_loss(out: Path, effort: Effort, *found: Result) -> Row:
+    by_kind = {kind: found[i :: len(KINDS)] for i, kind in enumerate(KINDS)}
+    shown = {
+        f"{kind}, seed {seed}": (run["x"], run["y"], run["losses"])
+        for kind, runs in by_kind.items()
+        for seed, run in enumerate(runs[:2])
+    }
+    plots.loss_surfaces(out / "l7_twelve_layers.png", shown, columns=2)
+    concavity = {kind: np.array([run["concavity"] for run in runs]) for kind, runs in by_kind.items()}
+    words, holds = difference(concavity["without"], concavity["with shortcuts"])
     return Row(
         "picture",
-        f"digits, {2 * BLOCKS + 2} layers of width {WIDTH}, filter-normalised; mean ratio of negative to largest "
-        + "curvature: "
-        + ", ".join(
-            f"{kind} {np.mean(values):.4f} (training accuracy {np.mean(accuracy[kind]):.1%})"
-            for kind, values in concavity.items()
-        )
-        + f"; more without by {words}, 95 % over {SEEDS} seeds",
+        f"curvature ratio without {concavity['without'].mean():.4f}, with {concavity['with shortcuts'].mean():.4f}; "
+        f"more without {words}",
         verdict(holds),
-        ["l7_twelve_layers.png"],
+        f"Digits, {2 * BLOCKS + 2} layers of width {WIDTH}, filter-normalised; mean ratio of negative to largest "
+        "curvature, which is 0 for a convex surface. Training accuracy "
+        + ", ".join(f"{kind} {np.mean([run['accuracy'] for run in runs]):.1%}" for kind, runs in by_kind.items())
+        + f"; 95 % over {len(by_kind['without'])} seeds.",
+        [
+            Figure(
+                "l7_twelve_layers.png",
+                "Lines of equal loss around the weights at the end: rounder with shortcuts than without.",
+            )
+        ],
     )

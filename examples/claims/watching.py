@@ -8,7 +8,7 @@ import minnet as mn
 from minnet import plots
 from minnet.diagnostics import DeadUnits, UpdateRatios
 
-from .base import Row, claim, flat_digits, mlp, verdict
+from .base import Effort, Figure, Row, claim, flat_digits, mlp, verdict
 
 EPOCHS = 20
 RATES = {"low": 1e-4, "good": 0.1, "high": 0.7, "very high": 6.0}
@@ -32,9 +32,16 @@ def at_epoch(history: mn.History, epoch: int) -> float:
     return history["loss"][epoch - 1] if len(history) >= epoch else np.inf
 
 
-@claim("N12", "the loss curve tells the learning rate (low, good, high, very high) and the batch size")
-def the_loss_curve_tells_rate_and_batch_size(out: Path) -> Row:
-    runs = {name: [train(lr, seed=seed) for seed in range(5)] for name, lr in RATES.items()}
+@claim(
+    "N12",
+    "the loss curve tells the learning rate and the batch size",
+    "The shape of the loss curve tells the learning rate: a low one falls slowly and evenly, a high one falls fast but "
+    "stays at a worse loss, a very high one diverges. How much it wiggles tells the batch size: most for a batch of "
+    "one.",
+)
+def the_loss_curve_tells_rate_and_batch_size(out: Path, effort: Effort) -> Row:
+    seeds = effort.repeats(5, 10)
+    runs = {name: [train(lr, seed=seed) for seed in range(seeds)] for name, lr in RATES.items()}
     labels = {f"{name}: {RATES[name]:g}": histories[0] for name, histories in runs.items()}
     plots.compare_rates(out / "n12_rates.png", labels, title="Digits, 100 hidden units, momentum 0.9")
     start = float(np.median([run.steps["loss"][0] for run in runs["good"]]))
@@ -58,21 +65,33 @@ def the_loss_curve_tells_rate_and_batch_size(out: Path) -> Row:
     falls = bool(np.all(np.diff(jumps) < 0))
     return Row(
         "one figure each",
-        f"median loss of 5 seeds {start:.2f} at the start, in epochs 1 and {EPOCHS}: "
-        + ", ".join(f"{name} ({RATES[name]:g}) {early[name]:.2g}, {late[name]:.2g}" for name in RATES)
-        + "; mean jump from batch to batch: "
-        + ", ".join(f"{size}: {jump:.2g}" for size, jump in zip(sizes, jumps, strict=True)),
+        f"loss at the end: low {late['low']:.2g}, good {late['good']:.2g}, high {late['high']:.2g}, very high "
+        f"{late['very high']:.2g}; jumps fall with the batch",
         verdict(bool(told) and falls),
-        ["n12_rates.png", "n12_batches.png"],
+        f"Median loss of {seeds} seeds: {start:.2f} at the start; in epochs 1 and {EPOCHS}, "
+        + ", ".join(f"{name} ({RATES[name]:g}) {early[name]:.2g} and {late[name]:.2g}" for name in RATES)
+        + ". Mean jump of the loss from batch to batch, by size of the batch: "
+        + ", ".join(f"{size}: {jump:.2g}" for size, jump in zip(sizes, jumps, strict=True))
+        + ".",
+        [
+            Figure("n12_rates.png", "The four shapes of the notes: slow, good, stuck above good, exploding."),
+            Figure("n12_batches.png", "The larger the batch, the less the loss jumps from step to step."),
+        ],
     )
 
 
-@claim("N14", "the ratio of update to weights should be about 1e-3; lower, the rate is too low, higher, too high")
-def the_update_ratio_tells_the_rate(out: Path) -> Row:
+@claim(
+    "N14",
+    "the ratio of updates to weights tells the rate",
+    "Track the ratio of the norm of the update to the norm of the weights, for each parameter tensor. It should be "
+    "about 1e-3. If it is lower, the rate may be too low; if it is higher, the rate is likely too high.",
+)
+def the_update_ratio_tells_the_rate(out: Path, effort: Effort) -> Row:
+    seeds = effort.repeats(3, 6)
     series, ratios, words = {}, {}, []
     for name, lr in RATES.items():
         monitors, dead = (
-            [UpdateRatios(at=lambda step: step == 1 or step % 5 == 0) for _ in range(3)],
+            [UpdateRatios(at=lambda step: step == 1 or step % 5 == 0) for _ in range(seeds)],
             DeadUnits(at=[25]),
         )
         losses = [
@@ -91,9 +110,17 @@ def the_update_ratio_tells_the_rate(out: Path) -> Row:
     )
     return Row(
         "about 1e-3",
-        "median ratio of the weights in the second quarter of 10 epochs, and last loss, of 3 seeds: "
-        + "; ".join(words)
-        + f", but up to {first:.1e} in its first 25 steps, after which {died:.0%} of its units are dead",
+        f"low rate {ratios['low']:.1e}, good {ratios['good']:.1e}, high {ratios['high']:.1e}, very high at first "
+        f"{first:.1e}",
         verdict(holds),
-        ["n14_ratios.png"],
+        f"Median ratio of the weights in the second quarter of 10 epochs, and last loss, of {seeds} seeds: "
+        + "; ".join(words)
+        + f", but up to {first:.1e} in its first 25 steps, after which {died:.0%} of its units are dead.",
+        [
+            Figure(
+                "n14_ratios.png",
+                "The good rate stays within a decade of 1e-3. At the very high rate the units die, and what is dead is "
+                "not updated: the ratio is high at first only.",
+            )
+        ],
     )

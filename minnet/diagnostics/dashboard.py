@@ -20,12 +20,48 @@ from .verdicts import Verdict, verdicts, worst
 
 _Kind = TypeVar("_Kind", bound=Monitor)
 _REFRESH = 5  # seconds after which a browser reloads the page during a run
+_LEVELS = ("bad", "watch", "good")
+# Title of a figure: what to look at.
+_CAPTIONS = {
+    "Loss": "It should fall and then level off. A line that is flat from the start means a rate that is too low; "
+    "jumps and a loss that stays high mean one that is too high; validation that rises while training falls means "
+    "overfitting.",
+    "Accuracy": "The distance between the two lines is the gap: wide means overfitting, none means that a larger net "
+    "or a longer run may help.",
+    "Learning rate": "Compare its steps with those of the loss: a loss that falls where the rate falls was limited "
+    "by it.",
+    "Updates": "The update of each tensor over its weights, for one step. Near 1e-3 the rate suits; a decade or more "
+    "below it is likely too low, above it too high.",
+    "Units": "Dead ReLU units give 0 for all data and no longer learn; saturated outputs pass on hardly any "
+    "gradient. Both should stay near 0.",
+    "Weights": "Each column is the histogram at a step; darker is more. They should widen slowly. Bands that do not "
+    "move belong to a layer that does not learn.",
+    "Gradients": "They should be of one size in all layers, and shrink with the loss. Ones that shrink from the last "
+    "layer to the first vanish on the way.",
+    "Activations": "They should keep their width from layer to layer. All at one value means that a layer is dead or "
+    "saturated.",
+}
+_WIDE = ("Weights", "Gradients", "Activations")  # several panels side by side, which a narrow page scrolls
 _STYLE = (
-    "body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:1.5rem auto;padding:0 1rem;color:#222}"
-    "h1{font-size:1.3rem;margin-bottom:.2rem}h2{font-size:1rem;margin:1.5rem 0 .3rem}p{margin:.2rem 0;color:#555}"
-    "ul{list-style:none;padding:0}li{border-left:.4rem solid;padding:.15rem .7rem;margin:.3rem 0}"
-    ".good{border-color:#009E73}.watch{border-color:#E69F00}.bad{border-color:#D55E00}"
-    "b{display:inline-block;width:3.5rem}img{max-width:100%}"
+    ":root{color-scheme:light dark;--ink:#1d1d1f;--dim:#55585e;--line:#8885;--card:#fff;--page:#f4f4f2;"
+    "--good:#00704f;--watch:#8a5a00;--bad:#b03a00}"
+    "@media (prefers-color-scheme:dark){:root{--ink:#e8e8ea;--dim:#a9adb5;--card:#1f2023;--page:#141517;"
+    "--good:#3ecf9d;--watch:#f2b13c;--bad:#ff8a4c}}"
+    "*{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;max-width:82rem;margin:0 auto;"
+    "padding:1rem 1rem 3rem;color:var(--ink);background:var(--page);overflow-wrap:anywhere}"
+    "h1{font-size:1.4rem;margin:0}h2{font-size:1rem;margin:0 0 .3rem}p{margin:.2rem 0;color:var(--dim)}"
+    ".good{--tone:var(--good)}.watch{--tone:var(--watch)}.bad{--tone:var(--bad)}"
+    ".tally span{color:var(--tone);font-weight:600;margin-right:1rem}"
+    "ul{list-style:none;padding:0}li,figure{background:var(--card);border:1px solid var(--line);border-radius:6px}"
+    "li{border-left:.4rem solid var(--tone);padding:.3rem .8rem;margin:.4rem 0;max-width:60rem}"
+    "b{display:inline-block;width:3.5rem;color:var(--tone)}"
+    ".figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,24rem),1fr));gap:.8rem}"
+    "figure{margin:0;padding:.7rem .9rem;min-width:0}figure.wide{grid-column:1/-1}figcaption{color:var(--dim);"
+    "font-size:14px;max-width:60rem;margin-top:.4rem}.scroll{overflow-x:auto}"
+    "img{display:block;max-width:100%;height:auto;background:#fff;border-radius:4px}"
+    "@media (max-width:640px){body{font-size:16px;padding:.8rem .7rem 2rem}b{display:block}"
+    ".wide img{max-width:none;width:44rem}}"
+    "@media print{.figures{display:block}figure{break-inside:avoid;margin-bottom:.6rem}}"
 )
 
 
@@ -159,18 +195,26 @@ def page(
     kinds = UpdateRatios, DeadUnits, Saturation, Statistics
     figures = plots.run_figures(history, *(_first(monitors, kind) for kind in kinds))  # type: ignore[arg-type]
     sentences = "".join(f'<li class="{v.level}"><b>{v.level}</b>{html.escape(v.text)}</li>' for v in found)
-    images = "".join(
-        f'<h2>{html.escape(name)}</h2><img alt="{html.escape(name)}" '
-        f'src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        for name, png in figures.items()
-    )
+    counts = {level: sum(v.level == level for v in found) for level in _LEVELS}
+    tally = "".join(f'<span class="{level}">{count} {level}</span>' for level, count in counts.items() if count)
+    images = "".join(_figure(name, png) for name, png in figures.items())
     again = f'<meta http-equiv="refresh" content="{_REFRESH}">' if running else ""
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in words)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">{again}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}: {worst(found)}</title><style>{_STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1>{lines}<ul>{sentences}</ul>{images}</html>\n"
+        f'<h1>{html.escape(title)}</h1>{lines}<p class="tally">{tally}</p><ul>{sentences}</ul>'
+        f'<div class="figures">{images}</div></html>\n'
+    )
+
+
+def _figure(name: str, png: bytes) -> str:
+    """Return a figure with its title and a caption that says what to look at."""
+    caption = html.escape(_CAPTIONS[name])
+    return (
+        f'<figure class="{"wide" if name in _WIDE else ""}"><h2>{name}</h2><div class="scroll"><img alt="{name}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div><figcaption>{caption}</figcaption></figure>'
     )
 
 

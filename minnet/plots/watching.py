@@ -4,7 +4,7 @@ Functions named ``..._panel`` draw in one panel of a figure. Functions that take
 a CSV file beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -271,9 +271,9 @@ def histogram_names(statistics: Statistics) -> dict[str, list[str]]:
     return found
 
 
-def histogram_panels(statistics: Statistics) -> Any:
-    """Return a figure with rows of histograms over time for weights, gradients and activations."""
-    rows = {kind: names for kind, names in histogram_names(statistics).items() if names}
+def histogram_panels(statistics: Statistics, of: Mapping[str, list[str]]) -> Any:
+    """Return a figure with a row of histograms over time for each kind of array."""
+    rows = {kind: names for kind, names in of.items() if names}
     width = max(len(names) for names in rows.values())
     drawn, axes = figure(width, width=3.1, height=[2.2] * len(rows))
     for i, names in enumerate(rows.values()):
@@ -298,7 +298,11 @@ def histograms(path: Place, statistics: Statistics) -> Any:
         for step, row in zip(steps, shares, strict=True)
         for border, share in zip(borders, row, strict=False)
     ]
-    return save(histogram_panels(statistics), path, Table(("array", "step", "bin from", "share"), rows))
+    return save(
+        histogram_panels(statistics, histogram_names(statistics)),
+        path,
+        Table(("array", "step", "bin from", "share"), rows),
+    )
 
 
 # One run on a page ---------------------------------------------------------------------------------------------------
@@ -311,26 +315,25 @@ def run_figures(
     saturation: Monitor | None,
     statistics: Statistics | None,
 ) -> dict[str, bytes]:
-    """Return the figures of a dashboard as bytes of PNG files, by title, without those of missing or empty monitors."""
-    has_epochs = len(history) > 0
+    """Return the figures of a dashboard as bytes of PNG files, by title, without those of missing or empty monitors.
+
+    Each panel is a figure of its own, so that a narrow page shows them one below the other.
+    """
+    draw: dict[str, Callable[[Any], object]] = {"Loss": lambda axis: loss_panel(axis, history)}
+    if len(history) > 0 and "accuracy" in history:
+        draw["Accuracy"] = lambda axis: accuracy_panel(axis, history)
+    draw["Learning rate"] = lambda axis: rate_panel(axis, history)
+    if ratios:
+        draw["Updates"] = lambda axis: ratio_panel(axis, ratios)
+    if dead or saturation:
+        draw["Units"] = lambda axis: units_panel(axis, dead or None, saturation or None)
     found = {}
-    drawn, axes = figure(3 if has_epochs and "accuracy" in history else 2, width=4.0)
-    loss_panel(axes[0], history)
-    if len(axes) == 3:
-        accuracy_panel(axes[1], history)
-    rate_panel(axes[-1], history)
-    found["Curves"] = as_png(drawn)
-    if ratios or dead or saturation:
-        drawn, axes = figure(2, width=5.2)
-        for axis in axes:
-            axis.set_visible(False)
-        if ratios:
-            axes[0].set_visible(True)
-            ratio_panel(axes[0], ratios)
-        if dead or saturation:
-            axes[1].set_visible(True)
-            units_panel(axes[1], dead or None, saturation or None)
-        found["Updates and units"] = as_png(drawn)
+    for title, panel in draw.items():
+        drawn, (axis,) = figure(1, width=4.6)
+        panel(axis)
+        found[title] = as_png(drawn)
     if statistics:
-        found["Histograms over time"] = as_png(histogram_panels(statistics))
+        for kind, names in histogram_names(statistics).items():
+            if names:
+                found[kind.capitalize()] = as_png(histogram_panels(statistics, {kind: names}))
     return found
