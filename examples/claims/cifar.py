@@ -1,5 +1,6 @@
 """The course's reference points on CIFAR-10, for those who have the data."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -40,7 +41,11 @@ def trained(kind: str, seed: int, folder: str) -> Result:
     layers, batch, rate, l2 = NETWORKS[kind]
     net = mn.Net(layers, (32, 32, 3), mn.SoftmaxCrossEntropy(), l2=l2, seed=seed)
     options = {"batch_size": batch, "epochs": EPOCHS, "validation": val, "seed": seed, "progress": False}
-    standardize = mn.data.Standardizer.fit(train[0], per="channel")
+    if kind == "two layers":  # minus the mean image, as in the assignment
+        measured = mn.data.Standardizer.fit(train[0])
+        standardize = replace(measured, std=np.ones_like(measured.std))
+    else:
+        standardize = mn.data.Standardizer.fit(train[0], per="channel")
     lr = schedules.Cosine(rate, EPOCHS).in_epochs()
     history = mn.fit(net, train, rule=mn.Nesterov(0.9), lr=lr, standardize=standardize, **options)
     return {"accuracy": np.array(history["val_accuracy"])}

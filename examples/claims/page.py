@@ -50,7 +50,8 @@ dl{display:grid;grid-template-columns:5.2rem minmax(0,1fr);margin:.3rem 0;gap:.1
 dt{color:var(--dim)}dd{margin:0}dd.verdict{color:var(--tone);font-weight:600}
 summary{cursor:pointer}details.more>summary{color:var(--dim)}
 .figures summary{list-style:none}.figures summary::-webkit-details-marker{display:none}
-.figures img{display:block;width:100%;max-height:10rem;object-fit:contain;background:#fff;border-radius:4px;padding:2px}
+.figures img{display:block;width:100%;max-height:10rem;object-fit:contain;object-position:left;
+background:#fff;border-radius:4px;padding:2px}
 .figures details{margin:0 0 .5rem}
 .figures span{display:block;font-size:13px;line-height:1.4;color:var(--dim);margin-top:.2rem}
 article:has(.figures details[open]){grid-column:1/-1;grid-template-columns:minmax(0,1fr)}
@@ -100,9 +101,10 @@ def kind_of(one: Found) -> str:
 
 def tally_words(found: Sequence[Found]) -> str:
     counts = Counter(kind_of(one) for one in found)
-    return ", ".join(
-        f"{counts[kind]} {said}" for kind, said in zip(KINDS, ("hold", "depend", "do not hold here"), strict=True)
-    )
+    said = {HOLDS: "hold", "depends": "depend", FAILS: "do not hold here"}
+    if counts["not tested"]:
+        said["not tested"] = "ended with an error"
+    return ", ".join(f"{counts[kind]} {words}" for kind, words in said.items())
 
 
 def tally(found: Sequence[Found]) -> str:

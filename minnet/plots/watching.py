@@ -331,6 +331,7 @@ def run_figures(
     for title, panel in draw.items():
         drawn, (axis,) = figure(1, width=4.6)
         panel(axis)
+        axis.set_title("")  # the page has it
         found[title] = as_png(drawn)
     if statistics:
         for kind, names in histogram_names(statistics).items():

@@ -300,6 +300,7 @@ def test_the_page_stands_alone_and_has_a_card_for_each_claim(made_up, tmp_path):
     assert "https://cs231n.github.io/neural-networks-3/" in outside
     assert all(a["src"].startswith("data:image/png;base64,") for a in parsed.all("img"))
     assert not parsed.all("link") + parsed.all("script")
+    assert page.tally_words(list(found.values())) == "1 hold, 1 depend, 1 do not hold here, 1 ended with an error"
     assert parsed.all("img")[0]["alt"] == "N1, figure: Look here."
     viewport = {"name": "viewport", "content": "width=device-width, initial-scale=1"}
     assert viewport in parsed.all("meta")
