@@ -182,9 +182,9 @@ class Twin:
 
 
 def a_pass(net: Net) -> Iterator[Pass]:
-    """Yield the passes of a copy of the net over one sample of zeros, for their shapes (see ``Net.layer_passes``)."""
+    """Yield the passes of a copy of the net over one sample, for their shapes (see ``Net.layer_passes``)."""
     twin = net.twin()
-    twin.forward(np.zeros((1, *net.input_shape), net.input_dtype))
+    twin.forward(net.any_input())
     return twin.layer_passes()
 
 

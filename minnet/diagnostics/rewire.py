@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..layers import Chain, Layer, Residual
+from ..layers import Chain, InitialState, Layer, Residual, TiedEmbedding
 from ..layers.changed import changed
 from ..layers.recurrent import Recurrent
 from ..net.losses import Loss
@@ -11,22 +11,22 @@ from ..net.net import Net
 
 Change = Callable[[str, Layer], Layer]
 
+# Composites and their paths whose layers are replaced. Other inner layers must be of a certain class.
+PATHS = {Residual: ("layers", "shortcut"), InitialState: ("state", "inputs"), TiedEmbedding: ("layers",)}
+
 
 def rewire(layer: Layer, change: Change, name: str = "") -> Layer:
     """Replace every layer inside ``layer``, and then ``layer`` itself, by ``change(name, layer)``.
 
-    Names are those of the net's parameters without the last part, such as ``"2.layers.0"``. Only layers inside Chain
-    and Residual are replaced, not those inside composites of a user.
+    Names are those of the net's parameters without the last part, such as ``"2.layers.0"``. Only layers inside
+    Chain and the paths of ``PATHS`` are replaced, not those inside composites of a user.
     """
     if type(layer) is Chain:
         layer = Chain([rewire(inner, change, _join(name, str(i))) for i, inner in enumerate(layer.layers)])
-    elif type(layer) is Residual:
-        paths = {
-            path: rewire(inner, change, _join(name, path))
-            for path, inner in (("layers", layer.layers), ("shortcut", layer.shortcut))
-            if isinstance(inner, Layer)
-        }
-        layer = replace(layer, **paths)
+    elif type(layer) in PATHS:
+        inner = {path: getattr(layer, path) for path in PATHS[type(layer)]}
+        paths = {p: rewire(way, change, _join(name, p)) for p, way in inner.items() if isinstance(way, Layer)}
+        layer = replace(layer, **paths)  # type: ignore[type-var]
     return change(name, layer) if name else layer
 
 

@@ -14,7 +14,7 @@ from ..layers.spec import Plan, Shape
 from ..net.net import Net
 from ..storage.files import write_json
 from .gains import Gains, expected_gains
-from .rewire import rewired
+from .rewire import PATHS, rewired
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def taps(layer: Any) -> Iterator[Tap]:
     elif isinstance(layer, Chain):
         for inner in layer.layers:
             yield from taps(inner)
-    elif isinstance(layer, Residual):
-        yield from taps(layer.layers)
-        yield from taps(layer.shortcut)
+    else:
+        for path in PATHS.get(type(layer), ()):
+            yield from taps(getattr(layer, path))
 
 
 def variance_by_layer(net: Net, x: Any, y: Any = None, *, seed: int = 0) -> VarianceByLayer:

@@ -155,6 +155,12 @@ class Passes(Vectors):
                 )
         return words
 
+    def any_input(self) -> np.ndarray:
+        """Return one sample that the net takes, (1, *input_shape): zeros, or a word that no layer leaves out."""
+        hidden = {entry.word for entry in self._hidden}
+        word = next((word for word in range(self.vocabulary) if word not in hidden), 0)
+        return np.full((1, *self.input_shape), word, self.input_dtype)
+
     def warn_of_bytes(self, x: np.ndarray) -> None:
         """Warn of input of uint8 that hardly is an image; words may well be bytes."""
         if x.dtype is not self.dtype and not self.vocabulary:

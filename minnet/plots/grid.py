@@ -42,9 +42,9 @@ def image_grid(panels: Mapping[str, np.ndarray], columns: int, names: Sequence[A
 
 
 def _size(pictures: np.ndarray) -> tuple[float, float]:
-    """Return width and height of an image in inches."""
+    """Return width and height of an image in inches. Wide images have the area of square ones."""
     height, width = pictures.shape[1:3]
-    return _INCHES * width / max(height, width), _INCHES * height / max(height, width)
+    return _INCHES * (width / height) ** 0.5, _INCHES * (height / width) ** 0.5
 
 
 def stretched(pictures: np.ndarray) -> np.ndarray:
