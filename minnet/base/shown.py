@@ -1,6 +1,7 @@
 """How reports show themselves in a notebook."""
 
 import html
+import sys
 
 _STYLE = "white-space: pre; overflow-x: auto; font-family: monospace; line-height: 1.2"  # Jupyter has another font
 
@@ -13,6 +14,19 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return as_html(str(self))
+
+
+class ShownText(str):
+    """Text with lines, which a notebook shows as ``print`` would."""
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+
+def in_notebook() -> bool:
+    """Return whether this process runs a notebook, which shows bars although its standard error is no terminal."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def as_html(text: str) -> str:

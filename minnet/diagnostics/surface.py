@@ -125,7 +125,8 @@ def loss_line(
         seed: seed of the direction.
         direction: vector of shape (P,) to use instead of a random direction, such as the difference of two nets'
             weights.
-        progress: whether to show a progress bar; None shows one on a terminal only.
+        progress: whether to show a progress bar; None shows one on a terminal and in a
+            notebook.
 
     Returns:
         A ``LossSurface`` with ``y=None``.

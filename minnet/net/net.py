@@ -8,7 +8,7 @@ import numpy as np
 
 from ..base import checks
 from ..base.guide import Guided
-from ..base.shown import as_html
+from ..base.shown import ShownText
 from ..kernels.passes.flat import count, fill
 from ..kernels.passes.losses.targets import weight_of
 from ..layers import Chain, Layer
@@ -338,13 +338,13 @@ class Net(Passes, Guided):
                     return f"output of layer {place} ({type(self.layers.layers[int(place)]).__name__})"
         return None
 
-    def summary(self) -> str:
+    def summary(self) -> ShownText:
         """Return a table of layers, output shapes, parameter counts and frozen tensors, with the memory in bytes."""
         buffers = self.buffer_layout.size
-        return summarise(self._root, self.input_shape, self.layout.size, buffers, self.dtype, self._frozen)
+        return ShownText(summarise(self._root, self.input_shape, self.layout.size, buffers, self.dtype, self._frozen))
 
     def _repr_html_(self) -> str:
-        return as_html(self.summary())
+        return self.summary()._repr_html_()
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"

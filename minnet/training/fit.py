@@ -47,7 +47,7 @@ def fit(
     Args:
         progress: what is written to standard error. ``"bar"`` or True shows a progress bar. ``"lines"`` writes one line
             per epoch with loss, accuracy, validation, learning rate and time. False writes nothing. None chooses a bar
-            on a terminal and lines elsewhere, such as in a notebook, in a log file or under pytest.
+            on a terminal and in a notebook, and lines elsewhere, such as in a log file or under pytest.
         others: all other arguments are those of ``Trainer``.
 
     Returns:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
+from ..base.shown import in_notebook
 from .callbacks import Record, Run
 
-# Values of ``progress``. None means a bar on a terminal and lines elsewhere.
+# Values of ``progress``. None means a bar on a terminal and in a notebook, and lines elsewhere.
 Progress = bool | str | None
 
 _BAR_EVERY = 20  # steps between two updates of the figures beside the bar
@@ -18,7 +19,7 @@ _BAR_EVERY = 20  # steps between two updates of the figures beside the bar
 def chosen(who: str, progress: Progress) -> str:
     """Return ``"bar"``, ``"lines"`` or ``"nothing"``; raise ValueError for a wrong value of ``progress``."""
     if progress is None:
-        return "bar" if sys.stderr is not None and sys.stderr.isatty() else "lines"
+        return "bar" if in_notebook() or (sys.stderr is not None and sys.stderr.isatty()) else "lines"
     if isinstance(progress, bool):
         return "bar" if progress else "nothing"
     if progress not in ("bar", "lines"):

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..base import checks, streams
+from ..base.shown import ShownText
 from ..data import Augment, Batches, Data, Standardizer
 from ..data.arrays import check_scales
 from ..net.net import Net
@@ -236,20 +237,19 @@ class Trainer(Loop):
         if self.validation is not None:
             inputs.counting("Trainer validation", self.net, self.validation[1], self.validation_weight)
 
-    def summary(self) -> str:
+    def summary(self) -> ShownText:
         """Return ``net.summary()``, followed by what the run does and by how its steps are taken."""
         batches, reason = self.batches, self.recorded.reason
-        return "\n".join(
-            [
-                self.net.summary(),
-                f"{self.steps:,} steps, {self.step:,} of them done; {len(batches):,} an epoch, with batches of "
-                f"{batches.batch_size} of {batches.size:,} samples",
-                f"{self.optimizer.rule}, learning rate {self.lr}",
-                "Steps are recorded once and replayed by compiled code"
-                if reason is None
-                else f"Python takes every step, which is slower for small nets: {reason}",
-            ]
+        lines = (
+            self.net.summary(),
+            f"{self.steps:,} steps, {self.step:,} of them done; {len(batches):,} an epoch, with batches of "
+            f"{batches.batch_size} of {batches.size:,} samples",
+            f"{self.optimizer.rule}, learning rate {self.lr}",
+            "Steps are recorded once and replayed by compiled code"
+            if reason is None
+            else f"Python takes every step, which is slower for small nets: {reason}",
         )
+        return ShownText("\n".join(lines))
 
     # Running and resuming --------------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ import io
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minnet as mn
+from minnet.training.progress import chosen
 
 N, BATCH, PER_EPOCH = 22, 8, 3
 TIME = r"\d+\.\d s"
@@ -51,6 +53,13 @@ def test_progress_chooses_a_bar_or_lines_or_nothing(monkeypatch, capsys, progres
         assert text.count("\nepoch ") + text.startswith("epoch ") == (3 if expected == "lines" else 0)
         assert (text == "") == (expected == "nothing")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("shell", "expected"), [(SimpleNamespace(kernel=object()), "bar"), (None, "lines")])
+def test_a_notebook_shows_a_bar(monkeypatch, shell, expected):
+    """``IPython`` is loaded in both; outside of a notebook it has no kernel."""
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert chosen("fit", None) == expected
 
 
 @pytest.mark.parametrize("progress", ["line", "", "none", 1, 0, [], "Bar"])

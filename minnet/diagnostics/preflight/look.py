@@ -57,7 +57,8 @@ def preflight(
         few: number of samples to overfit.
         seed: seed of the choice of samples and of the shuffling.
         batch_size, drop_last: as in ``Trainer``. Only the sizes of the batches are checked.
-        progress: whether to show a progress bar; None shows one on a terminal only.
+        progress: whether to show a progress bar; None shows one on a terminal and in a
+            notebook.
 
     Returns:
         A ``Preflight`` with one ``Finding`` for each check, also for bad values and labels.

@@ -70,7 +70,8 @@ def lr_range_test(
             its own ``lr`` keeps it; a group with ``lr_factor`` follows the test.
         seed, seeds: first seed and number of seeds. The runs have the seeds ``seed``, ``seed + 1``, ..., which fix the
             order of the data and the layers' noise. All start with the same weights, buffers and ``net.step``.
-        progress: whether to show a progress bar; None shows one on a terminal only.
+        progress: whether to show a progress bar; None shows one on a terminal and in a
+            notebook.
 
     Returns:
         A ``RangeTest``.
