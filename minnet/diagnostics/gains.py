@@ -49,7 +49,7 @@ def expected_gains(layer: Layer, m: Any, x: np.ndarray) -> Gains:
     Args:
         layer: the layer.
         m: its memory after a training pass over x.
-        x: its input.
+        x: its input, shape (n, *in_shape).
     """
     scale = 0.0 if x.dtype.kind == "i" else _mean_square(x)  # words have no scale
     if scale == 0:

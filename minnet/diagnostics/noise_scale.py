@@ -88,7 +88,8 @@ def noise_scale(net: Net, x: np.ndarray, y: np.ndarray, parts: int) -> tuple[flo
 
     Args:
         net: a copy of the net, such as ``net.twin()``, because each part takes a training pass.
-        x, y: samples; their number must be divisible by ``parts``.
+        x: samples, shape (n, *input_shape); n must be divisible by ``parts``.
+        y: their targets, as the loss takes them, such as labels (n,).
         parts: number of equal parts.
 
     Returns:

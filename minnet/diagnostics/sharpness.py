@@ -88,7 +88,8 @@ def hessian_vector_product(net: Net, x: np.ndarray, y: np.ndarray, v: np.ndarray
     Args:
         net: float64 net, such as ``net.twin(np.float64)``. Its weights, buffers and step are restored; its gradients
             change.
-        x, y: the batch. The noise is that of the net's step.
+        x: the batch, shape (n, *input_shape). The noise is that of the net's step.
+        y: its targets, as the loss takes them, such as labels (n,).
         v: vector of shape (P,), where P is the number of parameters.
 
     Returns:

@@ -119,7 +119,8 @@ def loss_line(
 
     Args:
         net: trained net. A twin is evaluated, with the present running statistics of batch norms, as in the paper.
-        x, y: samples on which the loss is measured, without penalties.
+        x: samples on which the loss is measured, without penalties; shape (n, *input_shape).
+        y: their targets, as the loss takes them, such as labels (n,).
         span: steps are from -span to span. A step of 1 adds filters with the norms of the net's filters.
         points: number of steps, odd, so that the net itself is the middle one.
         seed: seed of the direction.

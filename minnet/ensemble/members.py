@@ -35,7 +35,8 @@ class Ensemble(Guided, Predictions):
             An average, or a draw from ``SWAG``, has no statistics of batch norm of its own. These members have:
             ``average.point(net, refresh=train)`` and ``(drawn, refreshed_buffers(net, train, params=drawn))``.
         names: names of the members; None for numbers.
-        weights: weight of each member in means and votes, at least 0 and not all 0; None for equal weights.
+        weights: weight of each member in means and votes, shape (K,), at least 0 and not all 0; None for equal
+            weights.
         steps: training steps of each member by itself; None if not known.
         all_steps: training steps of all members together, such as those of the run for its snapshots. None for the sum
             of ``steps``.
@@ -112,7 +113,11 @@ class Ensemble(Guided, Predictions):
         return f"Ensemble({len(self)} members, {self._net!r})"
 
     def reweighted(self, weights: Sequence[float] | np.ndarray) -> "Ensemble":
-        """Return an ensemble of the same members with other weights; members of weight 0 are left out."""
+        """Return an ensemble of the same members with other weights; members of weight 0 are left out.
+
+        Args:
+            weights: shape (K,), at least 0 and not all 0.
+        """
         checked = as_weights(weights, len(self))
         kept = np.flatnonzero(checked)
         return Ensemble(

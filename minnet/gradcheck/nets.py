@@ -44,7 +44,9 @@ def check_net(
 
     Args:
         net: a network built with a loss.
-        x, y: a few samples. Every evaluation uses them unchanged, as augmentation is done by ``Batches``.
+        x: a few samples, shape (n, *input_shape). Every evaluation uses them unchanged, as augmentation is done by
+            ``Batches``.
+        y: their targets, as the loss takes them, such as labels (n,).
         dtype: dtype of the twin. float32 shows how single precision affects a check.
         inputs: whether to check the gradient with respect to x too. Words have none.
         part: part of the objective: data loss and penalties ``"together"``, ``"data"`` alone, ``"penalties"`` alone,
@@ -177,7 +179,8 @@ def compare_precisions(net: Net, x: np.ndarray, y: np.ndarray, *, burn_in: int =
 
     Args:
         net: a network built with a loss.
-        x, y: samples.
+        x: samples, shape (n, *input_shape).
+        y: their targets, as the loss takes them, such as labels (n,).
         burn_in: as in ``check_net``.
 
     Returns:

@@ -217,7 +217,13 @@ class Net(Passes, Guided):
     # Measuring -------------------------------------------------------------------------------------------
 
     def loss(self, x: np.ndarray, y: np.ndarray, *, sample_weight: Any = None) -> float:
-        """Return the objective (data loss + penalties) of x and y in evaluation mode."""
+        """Return the objective (data loss + penalties) of x and y in evaluation mode.
+
+        Args:
+            x: samples, shape (n, *input_shape), of a dtype that the net's can hold.
+            y: targets, as the loss takes them, such as labels (n,).
+            sample_weight: shape (n,); None for equal weights.
+        """
         self.objective, _ = self._measure(x, y, sample_weight, CHUNK)
         return self.objective.total
 
@@ -225,6 +231,12 @@ class Net(Passes, Guided):
         self, x: np.ndarray, y: np.ndarray, *, sample_weight: Any = None, batch_size: int = CHUNK
     ) -> dict[str, float]:
         """Evaluate the net on x and y, ``batch_size`` samples at a time.
+
+        Args:
+            x: samples, shape (n, *input_shape), of a dtype that the net's can hold.
+            y: targets, as the loss takes them, such as labels (n,).
+            sample_weight: shape (n,); None for equal weights.
+            batch_size: number of samples of a pass. It decides the memory, and hardly the figures.
 
         Returns:
             ``"loss"`` (data loss + penalties), ``"data_loss"``, and ``"accuracy"`` if the loss classifies.
@@ -239,6 +251,13 @@ class Net(Passes, Guided):
         """Return how many samples, or positions, the last forward pass classified as in y.
 
         None if the loss does not classify. With weights (n,), return the sum of the weights of these samples.
+
+        Args:
+            y: targets of that pass, as the loss takes them, such as labels (n,).
+            sample_weight: weight of each target, shape (n * positions,); None to count.
+
+        Raises:
+            ValueError: there was no forward pass.
         """
         if self._seen is None:
             raise ValueError("correct: expected a forward pass first; got none")
@@ -273,7 +292,15 @@ class Net(Passes, Guided):
         return self._loss().counting(targets, sample_weight)
 
     def predict(self, x: np.ndarray, *, batch_size: int = CHUNK) -> np.ndarray:
-        """Return the scores, shape (n, *output_shape), in a new array, computed ``batch_size`` samples at a time."""
+        """Return the scores in a new array, computed ``batch_size`` samples at a time.
+
+        Args:
+            x: samples, shape (n, *input_shape), of a dtype that the net's can hold.
+            batch_size: number of samples of a pass, which decides the memory.
+
+        Returns:
+            Scores of shape (n, *output_shape), in the dtype of the net.
+        """
         self._check_shape(x)
         checks.count("predict", "batch_size", batch_size)
         self.warn_of_bytes(checks.array("Net", "input", x))

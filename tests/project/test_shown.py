@@ -31,7 +31,8 @@ def test_a_notebook_shows_the_summary_of_a_net():
     net = mn.Net([mn.Dense(3)], 4, mn.SquaredError())
     assert html.escape(net.summary()) in net._repr_html_()
     assert net.summary()._repr_html_() == net._repr_html_()
-    trainer = mn.Trainer(net, (np.ones((4, 4), np.float32), np.ones((4, 3))), rule=mn.SGD(), lr=0.1, batch_size=4, steps=1)
+    data = np.ones((4, 4), np.float32), np.ones((4, 3))
+    trainer = mn.Trainer(net, data, rule=mn.SGD(), lr=0.1, batch_size=4, steps=1)
     assert html.escape(str(trainer.summary())) in trainer.summary()._repr_html_()
     assert pickle.loads(pickle.dumps(net.summary())) == net.summary()
 
