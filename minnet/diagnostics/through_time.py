@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base import checks, streams
-from ..layers import GRU, LSTM, RNN, Bidirectional, Layer
+from ..layers import GRU, LSTM, RNN, Bidirectional, ChoGRU, Layer
 from ..layers.changed import changed
 from ..layers.recurrent import Recurrent
 from ..net.net import Net
@@ -84,7 +84,8 @@ def gradients_through_time(net: Net, x: Any, y: Any = None, *, seed: int = 0) ->
     The pass is one of training from states of 0, on a twin; the net does not change.
 
     Args:
-        net: net with ``RNN``, ``LSTM`` or ``GRU`` layers, none of which is reversed or in a ``Bidirectional``.
+        net: net with ``RNN``, ``LSTM``, ``GRU`` or ``ChoGRU`` layers, none of which is reversed or in a
+            ``Bidirectional``.
         x: samples of shape (n, *input_shape), whose first axis is time.
         y: targets, for gradients of the net's loss. If there is one for each position, only the last one counts. None
             to start the backward pass with standard normal numbers at the last position.
@@ -136,7 +137,7 @@ def _listening(net: Net) -> Net:
 def _listener(layer: Layer) -> Layer:
     if isinstance(layer, Bidirectional) or (isinstance(layer, Recurrent) and layer.reverse):
         raise ValueError(f"gradients_through_time: expected layers that go forwards in time; got {layer!r}")
-    if not isinstance(layer, RNN | LSTM | GRU):
+    if not isinstance(layer, RNN | LSTM | GRU | ChoGRU):
         return layer
     heard: dict[str, list[float]] = {}
 
@@ -153,7 +154,7 @@ def _listener(layer: Layer) -> Layer:
 def _at_states(layer: Recurrent, m: Any, s: int) -> dict[str, np.ndarray]:
     """Return the gradients with respect to the states after step s, before the layer takes this step backwards."""
     dh = m.dys[s] + m.carry
-    if isinstance(layer, GRU):
+    if isinstance(layer, GRU | ChoGRU):
         return {"h": dh + m.dbefore}
     if isinstance(layer, LSTM):
         o = m.gates[s][:, 3 * layer.units :]

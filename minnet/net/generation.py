@@ -65,13 +65,12 @@ def generate(
         scores = _step_by_step(_reader(net, net.layers), words, None)
     else:
         _check_context(net, len(words), length, slide)
-        reader = _reader(net, changed(net.layers, partial(kept, context=net.input_shape[0])))
-        if all(map(reads_by_steps, reader.all_layers())):
-            scores = _step_by_step(reader, words, net.input_shape[0])
+        context, scores = net.input_shape[0], _by_windows(net, words)
+        keep = partial(kept, context=context)
+        if all(reads_by_steps(keep(layer)) for layer in net.all_layers()):
+            scores = chain(_step_by_step(_reader(net, changed(net.layers, keep)), words, context), scores)
         else:
             _check_order(net, words)
-            scores = iter(())
-        scores = chain(scores, _by_windows(net, words))
     start = len(words)
     while len(words) < start + length:
         words.append(_drawn(next(scores), temperature, top_k, rng))

@@ -30,6 +30,13 @@ def gru_step(p, x, h, c):
     return (1 - z) * n + z * h, None
 
 
+def cho_step(p, x, h, c):
+    a, (U_r, U_z, U_n) = x @ p["W"] + p["b"], np.hsplit(p["U"], 3)
+    r, z = sigmoid(a[:, :UNITS] + h @ U_r), sigmoid(a[:, UNITS : 2 * UNITS] + h @ U_z)
+    n = np.tanh(a[:, 2 * UNITS :] + (r * h) @ U_n)
+    return (1 - z) * n + z * h, None
+
+
 def lstm_step(p, x, h, c):
     a = x @ p["W"] + h @ p["U"] + p["b"]
     i, f, g, o = np.split(a, 4, axis=1)
@@ -37,7 +44,7 @@ def lstm_step(p, x, h, c):
     return sigmoid(o) * np.tanh(c), c
 
 
-STEPS = {mn.RNN: rnn_step, mn.GRU: gru_step, mn.LSTM: lstm_step}
+STEPS = {mn.RNN: rnn_step, mn.GRU: gru_step, mn.ChoGRU: cho_step, mn.LSTM: lstm_step}
 
 
 def loss_from(step, p, h, c, t):

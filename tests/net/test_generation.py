@@ -57,6 +57,7 @@ def tied():
 KEPT = {"attention": attention, "learned places": lambda: attention(learned=True), "tied": tied}
 WHOLE = {
     "unknown": lambda: net_of(Before()),
+    "a shape that depends on the context": lambda: net_of(mn.Reshape((TIME, 5)), mn.RNN(5)),
     "unknown and attention": lambda: net_of(Before(), mn.SelfAttention(1, causal=True)),
     "attention with padding": lambda: net_of(mn.SelfAttention(1, causal=True, padding=0)),
 }
