@@ -15,7 +15,7 @@ from pathlib import Path
 import minnet as mn
 from minnet import schedules
 
-TRAINING = 49_000
+HELD_OUT = 1_000  # of 50,000
 BATCH, EPOCHS, WARM_UP, RATE, L2 = 128, 20, 1, 0.02, 1e-3
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     if folder is None:
         sys.exit("cifar10_3c3d.py: expected MINNET_DATA to name a folder with cifar10/ in it; it is not set")
     (x, y), (x_test, y_test) = mn.datasets.cifar10(Path(folder) / "cifar10")
-    train, val = (x[:TRAINING], y[:TRAINING]), (x[TRAINING:], y[TRAINING:])
+    train, val = (x[:-HELD_OUT], y[:-HELD_OUT]), (x[-HELD_OUT:], y[-HELD_OUT:])
     standardize = mn.data.Standardizer.fit(train[0], per="channel")
 
     net = mn.Net(

@@ -33,7 +33,6 @@ import minnet as mn
 from minnet import plots, schedules
 from minnet.storage.files import write_whole
 
-TRAINING, VALIDATION = 40_000, 5_000
 BATCH, RATE = 128, 0.02
 
 
@@ -43,8 +42,8 @@ def block(filters: int) -> list[mn.Layer]:
 
 def cifar10(folder: Path, epochs: int, members: int) -> Task:
     (x, y), _ = mn.datasets.cifar10(folder)
-    standardize = mn.data.Standardizer.fit(x[:TRAINING], per="channel")
-    ends = (0, TRAINING, TRAINING + VALIDATION, len(x))
+    ends = (0, 8 * len(x) // 10, 9 * len(x) // 10, len(x))
+    standardize = mn.data.Standardizer.fit(x[: ends[1]], per="channel")
     train, val, test = ((standardize(x[a:b]), y[a:b]) for a, b in itertools.pairwise(ends))
     return Task(
         [*block(16), *block(32), *block(64), mn.Flatten(), mn.Dense(10)],
@@ -54,7 +53,7 @@ def cifar10(folder: Path, epochs: int, members: int) -> Task:
         test,
         batch=BATCH,
         rate=RATE,
-        steps=epochs * -(-TRAINING // BATCH),
+        steps=epochs * -(-ends[1] // BATCH),
         members=members,
     )
 

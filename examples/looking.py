@@ -23,7 +23,6 @@ from minnet import plots
 from minnet.diagnostics import amplify, fooling_images, saliency, visualise_classes
 
 BATCH = 64
-CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 def block(channels: int) -> list[mn.Layer]:
@@ -81,7 +80,7 @@ def main() -> None:
 
     chosen = one_of_each(net, x, y)
     images, labels = x[chosen], y[chosen]
-    names = [str(i) for i in range(10)] if arguments.data is None else CIFAR10
+    names = [str(i) for i in range(10)] if arguments.data is None else list(mn.datasets.cifar10_classes())
     # Black and white, as the network takes them.
     black, white = (standardize(np.full((1, *x.shape[1:]), grey, np.float32))[0] for grey in (0, 1))
     bounds = black, white

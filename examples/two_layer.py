@@ -17,7 +17,7 @@ import numpy as np
 import minnet as mn
 from minnet import plots, schedules
 
-TRAINING = 49_000
+HELD_OUT = 1_000  # of 50,000
 HIDDEN, BATCH, EPOCHS, RATE, L2 = 200, 200, 10, 0.1, 5e-4
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     if folder is None:
         sys.exit("two_layer.py: expected MINNET_DATA to name a folder with cifar10/ in it; it is not set")
     (x, y), (x_test, y_test) = mn.datasets.cifar10(Path(folder) / "cifar10")
-    train, val = (x[:TRAINING], y[:TRAINING]), (x[TRAINING:], y[TRAINING:])
+    train, val = (x[:-HELD_OUT], y[:-HELD_OUT]), (x[-HELD_OUT:], y[-HELD_OUT:])
     measured = mn.data.Standardizer.fit(train[0])
     minus_mean_image = replace(measured, std=np.ones_like(measured.std))
 

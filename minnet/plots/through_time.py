@@ -17,16 +17,24 @@ def gradients_through_time(path: Place, results: Mapping[str, GradientsThroughTi
 
     Args:
         path: see ``save``.
-        results: label -> result. The name of the layer and of its state follow the label if a result has several.
+        results: label -> result. The state follows the label if a layer has several, and the name of the layer if there
+            are several layers.
         title: title of the figure.
     """
     drawn, (axis,) = figure(width=5.4)
     rows: list[tuple[Any, ...]] = []
     lines = [(label, name, norms) for label, result in results.items() for name, norms in result.norms.items()]
+    words = [word for label, result in results.items() for word in _words(label, list(result.norms))]
     for rank, (label, name, norms) in enumerate(lines):
-        word = label if len(results[label].norms) == 1 and label else f"{label} {name}".strip()
-        axis.plot(np.where(norms > 0, norms, np.nan), label=word, **look(rank))
+        axis.plot(np.where(norms > 0, norms, np.nan), label=words[rank], **look(rank))
         rows += [(label, name, distance, float(norm)) for distance, norm in enumerate(norms)]
     axis.set(title=title, xlabel="steps before the last", ylabel="norm of the gradient", yscale="log")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return save(drawn, path, Table(("line", "state", "distance", "norm"), rows))
+
+
+def _words(label: str, names: list[str]) -> list[str]:
+    """Return the words of the legend for the states of one result, whose names are "place class state"."""
+    if not label or len({name.rsplit(" ", 1)[0] for name in names}) > 1:
+        return [f"{label} {name}".strip() for name in names]
+    return [label] if len(names) == 1 else [f"{label}, {name.rsplit(' ', 1)[1]}" for name in names]

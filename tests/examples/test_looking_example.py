@@ -1,6 +1,18 @@
 """The example that looks at a network trains it, says how far images had to change, and draws four figures."""
 
 import numpy as np
+import pytest
+
+import minnet as mn
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of small kernels mostly wait for each other where several processes share the cores."""
+    threads = mn.get_num_threads()
+    mn.set_num_threads(1)
+    yield
+    mn.set_num_threads(threads)
 
 
 def test_the_example_draws_what_the_network_sees(run_example, tmp_path):
