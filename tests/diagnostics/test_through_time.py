@@ -113,6 +113,15 @@ def test_of_a_loss_at_each_position_the_last_one_counts():
     assert (scaled != found).all()
 
 
+def test_a_layer_with_a_state_given_to_it_is_measured_too():
+    size = 2 * TIME
+    inputs = [mn.Reshape((TIME, 2))]
+    net = mn.Net([mn.InitialState(mn.LSTM(4, last=True), mn.Dense(4), inputs), mn.Dense(3)], size)
+    found = gradients_through_time(net, RNG.standard_normal((5, size)))
+    assert list(found.norms) == ["0.layer LSTM h", "0.layer LSTM c"]
+    assert (found.norms["0.layer LSTM c"] > 0).all()
+
+
 def test_an_orthogonal_matrix_keeps_the_norm_and_a_shrunken_one_loses_it_at_its_rate():
     """Where tanh is near linear, the gradient is multiplied by the transpose of U in each step."""
     for gain in (1.0, 0.5, 1.5):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import minnet as mn
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -36,3 +38,12 @@ def run_example(monkeypatch, capsys) -> Iterator[Callable[..., subprocess.Comple
     yield run
     for name in [name for name in sys.modules if name.split(".")[0] == "claims"]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread for kernels, as threads of small ones mostly wait where several processes share the cores."""
+    threads = mn.get_num_threads()
+    mn.set_num_threads(1)
+    yield
+    mn.set_num_threads(threads)

@@ -3,18 +3,8 @@
 import numpy as np
 import pytest
 
-import minnet as mn
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads of small kernels mostly wait for each other where several processes share the cores."""
-    threads = mn.get_num_threads()
-    mn.set_num_threads(1)
-    yield
-    mn.set_num_threads(threads)
-
-
+@pytest.mark.usefixtures("one_thread")
 def test_the_example_draws_what_the_network_sees(run_example, tmp_path):
     done = run_example("looking.py", "--epochs", "2", "--steps", "3", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
