@@ -25,7 +25,7 @@ from claims.page import page, tally_words
 from claims.running import Busy, Found, State, at_work, expected_seconds, in_order_of_codes, test
 
 import minnet as mn
-from minnet.experiments.store import Store
+from minnet.experiments.store import Store, StoreError
 from minnet.storage.files import write_together, write_whole
 
 
@@ -177,4 +177,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except StoreError as error:  # such as another run at work in the same folder
+        sys.exit(f"reproduce.py: {error}")
