@@ -337,11 +337,12 @@ def test_the_script_writes_table_page_and_figures_and_goes_on(tmp_path):
     assert (tmp_path / "index.html").read_text() == "the page of all claims"
 
 
-def test_a_second_run_in_the_same_folder_is_refused(run_example, tmp_path):
-    with Store(tmp_path / "claims.db", {"what": "claims of examples/reproduce.py"}):
-        done = run_example("reproduce.py", "--only", "L2", "--out", str(tmp_path), "--workers", "0")
+def test_a_store_that_cannot_be_used_is_named(run_example, tmp_path):
+    with Store(tmp_path / "claims.db", {"what": "another study"}):
+        pass
+    done = run_example("reproduce.py", "--only", "L2", "--out", str(tmp_path), "--workers", "0")
     assert done.returncode == 1
-    assert done.stderr.startswith("reproduce.py: Store: expected no other coordinator of ")
+    assert done.stderr.startswith("reproduce.py: Store: expected a store of this study in ")
 
 
 @pytest.mark.parametrize(
