@@ -82,6 +82,7 @@ RESULTS = {
     "Record": lambda: next(iter(mn.Trainer(net(), data(), rule=mn.SGD(), lr=0.1, steps=1, batch_size=4))),
     "Rows": lambda: history().steps,
     "Standardizer": lambda: mn.data.Standardizer.fit(data()[0]),
+    "ShownText": lambda: net().summary(),
     "StepCurve": lambda: sweep().curves[0],
     "StepSweep": sweep,
     "TensorCheck": lambda: gradient_check().worst,
