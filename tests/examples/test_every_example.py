@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Programs without a test of their own, the arguments of a short run, and what it prints.
 SHORT = {
     "cifar10_3c3d.py": (["--epochs", "2"], "accuracy on 40 test images"),
-    "ensembles.py": (["--epochs", "2", "--members", "2", "--seeds", "1"], "N25: averages of weights, cosine"),
+    "ensembles.py": (["--epochs", "1", "--members", "2", "--seeds", "1"], "N25: averages of weights, cosine"),
     "mnist.py": (["--epochs", "1"], "test accuracy"),
     "to_pytorch.py": (["--epochs", "1"], ""),
     "two_layer.py": (["--epochs", "1"], "validation accuracy"),
