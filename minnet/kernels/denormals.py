@@ -68,17 +68,52 @@ _REGISTER: Any = {"x86_64": _X86, "AMD64": _X86, "aarch64": _Arm, "arm64": _Arm}
 def _call_between(function, change, callee):
     """Fill ``function``: it changes the flags, calls ``callee``, and restores the flags, whatever the call returns.
 
-    The call must not be inlined: the optimiser does not know the flags and could move arithmetic across their change.
+    Flags that are as they should be are not written, which takes longer than to read them. The calls must not be
+    inlined: the optimiser does not know the flags and could move arithmetic across their change.
     """
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     before = _REGISTER.read(builder)
-    _REGISTER.write(builder, change(builder, before))
-    result = builder.call(callee, function.args, attrs=("noinline",))
-    _REGISTER.write(builder, before)
+    wanted = change(builder, before)
+    with builder.if_then(builder.icmp_unsigned("!=", before, wanted)):
+        _REGISTER.write(builder, wanted)
+        result = builder.call(callee, function.args, attrs=("noinline",))
+        _REGISTER.write(builder, before)
+        _return(builder, result)
+    _return(builder, builder.call(callee, function.args, attrs=("noinline",)))
+
+
+def _return(builder, result):
     if isinstance(result.type, ir.VoidType):
         builder.ret_void()
     else:
         builder.ret(result)
+
+
+def set_and_restored() -> tuple[str, str]:
+    """Return LLVM's text that sets the flags, and text that restores them, for code that calls many kernels."""
+    if _REGISTER is _X86:
+        access = 'call void asm sideeffect "{}mxcsr ($0)", "r,~{{memory}}"(i32* %{})'
+        return (
+            f"""
+  %flags_before = alloca i32
+  %flags_within = alloca i32
+  {access.format("st", "flags_before")}
+  %flags_read = load i32, i32* %flags_before
+  %flags_set = or i32 %flags_read, {_X86.flags.constant}
+  store i32 %flags_set, i32* %flags_within
+  {access.format("ld", "flags_within")}""",
+            f"\n  {access.format('ld', 'flags_before')}",
+        )
+    if _REGISTER is _Arm:
+        write = 'call void asm sideeffect "msr fpcr, $0", "r,~{{memory}}"(i64 %{})'
+        return (
+            f"""
+  %flags_before = call i64 asm sideeffect "mrs $0, fpcr", "=r,~{{memory}}"()
+  %flags_set = or i64 %flags_before, {_Arm.flags.constant}
+  {write.format("flags_set")}""",
+            f"\n  {write.format('flags_before')}",
+        )
+    return "", ""
 
 
 def _with_flags(builder, before):

@@ -319,10 +319,11 @@ class Net(Passes, Guided):
         targets = self._check_targets(y, len(x))
         weights = np.empty((len(x), self.positions), np.float64)
         loss.weigh(targets, sample_weight, weights.reshape(-1))
-        # The accuracy uses the sample weights without the class weights.
-        counted = np.ones(len(x)) if sample_weight is None else np.array(sample_weight, np.float64)
-        counted = np.repeat(counted, self.positions)
-        loss.leave_out(targets, counted)
+        # The accuracy uses the sample weights without the class weights. Without weights, hits are only counted.
+        counted = None
+        if sample_weight is not None:
+            counted = np.repeat(np.array(sample_weight, np.float64), self.positions)
+            loss.leave_out(targets, counted)
         data, right, counts = 0.0, 0.0, False
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
@@ -335,8 +336,16 @@ class Net(Passes, Guided):
                     np.divide(weights[part].reshape(-1), share, out=batch.weights, casting="same_kind")
                     data += share * float(loss.apply(scores, targets[part], batch.weights, batch.dscores))
                 counts = loss.hits(scores, targets[part], batch.hits)
-                right += float(counted.reshape(weights.shape)[part].reshape(-1) @ batch.hits) if counts else 0.0
-        return Objective(data, *self.penalties()), right / float(counted.sum()) if counts else None
+                if not counts:
+                    continue
+                if counted is None:
+                    right += count(batch.hits)
+                else:
+                    right += float(counted.reshape(weights.shape)[part].reshape(-1) @ batch.hits)
+        if not counts:
+            return Objective(data, *self.penalties()), None
+        total = loss.count(targets) if counted is None else float(counted.sum())
+        return Objective(data, *self.penalties()), float(right / total)
 
     def _loss(self) -> Loss:
         if self.loss_function is None:

@@ -262,7 +262,7 @@ class Trainer(Loop):
         Raises:
             RuntimeError: another thread trains the net.
         """
-        with leave_on_signals(self), self.net.trained_here():
+        with leave_on_signals(self), self.net.trained_here(), self.recorded.at_work():
             try:
                 with shown(self, progress) as show:
                     for record in self._at_speed(epoch_by_epoch=chosen("Trainer.run", progress) == "lines"):

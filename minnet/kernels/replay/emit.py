@@ -22,6 +22,8 @@ from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
+from ..denormals import set_and_restored
+
 
 class Place(NamedTuple):
     """Where an argument of a call comes from when the function runs.
@@ -218,6 +220,7 @@ def emit(
 def _loop(stages: int, cursors: int, results: int) -> str:
     """Return the text of the function that goes through the stages of each step."""
     tables = "i64* %pointers, i64* %constants, i64* %row, i64* %cursor, i64* %result"
+    set_flags, restore_flags = set_and_restored()  # here, so that no kernel has to do so
     calls = "".join(
         f"""
   %goes{i} = call i1 @stage{i}({tables})
@@ -227,7 +230,7 @@ after{i}:"""
     )
     return f"""
 define i64 @steps(i64 %count, i64 %words, {_PARAMETERS}) {{
-entry:
+entry:{set_flags}
   br label %head
 head:
   %step = phi i64 [0, %entry], [%next, %after{stages - 1}]
@@ -242,7 +245,7 @@ body:
   %result = getelementptr i64, i64* %results, i64 %result_at{calls}
   %next = add i64 %step, 1
   br label %head
-stop:
+stop:{restore_flags}
   ret i64 %step
 }}
 """

@@ -1,7 +1,8 @@
 """The steps of a training as a list of kernel calls, and the tables that the calls read."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Program:
         self._arrays: list[np.ndarray] = []  # kept, so that addresses and ids stay theirs
         self._constants: list[Any] = []
         self._row: list[Any] = []  # numbers of the first row, for their types
-        self._update: list[tuple[Any, list[tuple[int, Any]], list[int]]] = []  # see ``row_of``
+        self._update: list[tuple[Any, _Chosen, list[Any], _Chosen]] = []  # see ``row_of``
 
     # Making it -------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class Program:
         """
         for call, other in zip(calls, following, strict=True):
             places: list[Place] = []
-            checked: list[tuple[int, Any]] = []
+            checked: list[int] = []
             varying: list[int] = []
             for i, (value, then) in enumerate(zip(call.args, other.args, strict=True)):
                 if isinstance(value, float | np.floating) or (_is_integer(value) and value != then):
@@ -119,9 +120,10 @@ class Program:
                     varying.append(i)
                 else:
                     places.append(self._place(value))
-                    checked.append((i, value))
+                    checked.append(i)
             self._lines.append(Line(*call, tuple(places), None, in_update=True))
-            self._update.append((call.kernel, checked, varying))
+            fixed = [call.args[i] for i in checked]
+            self._update.append((call.kernel, _chooser(checked), fixed, _chooser(varying)))
 
     def finish(self) -> None:
         """Compile the function, or take that of a program with the same structure.
@@ -183,13 +185,13 @@ class Program:
         if len(calls) != len(self._update):
             return None
         row: list[Any] = []
-        for (kernel, args), (own, checked, varying) in zip(calls, self._update, strict=True):
+        for (kernel, args), (own, checked, fixed, varying) in zip(calls, self._update, strict=True):
             if kernel is not own:
                 return None
-            for i, value in checked:
-                if args[i] is not value and not _same(args[i], value):
-                    return None
-            row.extend([args[i] for i in varying])
+            came = checked(args)
+            if not all(map(is_, came, fixed)) and not all(map(_same, came, fixed)):
+                return None
+            row += varying(args)
         return row
 
     def table(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
@@ -220,6 +222,16 @@ class Program:
         tables = *self._addresses, address_of(table), address_of(cursors), address_of(results)
         words = table.shape[1] if len(table) > 1 else 0
         return run_machine_code(self._function, steps, words, *tables), results
+
+
+_Chosen = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+def _chooser(places: Sequence[int]) -> _Chosen:
+    """Return a function that takes the elements at these places out of a sequence."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return (lambda values: (values[places[0]],)) if places else (lambda values: ())
 
 
 def _is_integer(value: Any) -> bool:

@@ -63,10 +63,11 @@ def _values(run: Run, steps: range) -> tuple[list[Update], list[dict[str, float]
     try:
         if constant and not optimizer.schedules and steps:
             return [Update(rate_at(run.lr, steps[0]), factor)] * len(steps), [{}] * len(steps)
-        ahead = optimizer.steps - run.step
+        ahead, scheduled = optimizer.steps - run.step, bool(optimizer.schedules)
         for step in steps:
             update = Update(rate_at(run.lr, step), factor)
-            hyperparameters.append(optimizer.hyperparameters(lr_factor=factor, step=step + ahead))
+            values = optimizer.hyperparameters(lr_factor=factor, step=step + ahead) if scheduled else {}
+            hyperparameters.append(values)
             updates.append(update)
     except ValueError:
         pass

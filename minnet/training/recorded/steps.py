@@ -17,7 +17,8 @@ ends the update itself, the block says so, and Python makes the update of the sa
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -89,6 +90,18 @@ class RecordedSteps:
         self._first: int | None = None  # steps of the optimizer before this run
         self._depends: tuple[Any, ...] | None = None  # what the programs depend on
         self._steady: dict[tuple[int, Update], _Row] = {}  # of updates that are always the same
+        self._open: ExitStack | None = None  # within ``at_work``
+        self._ready = False  # whether ``_open`` keeps kernels ready to be noted
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Within this context, kernels stay ready to be noted from the first time on, which saves time at each go."""
+        with ExitStack() as stack:
+            self._open, self._ready = stack, False
+            try:
+                yield
+            finally:
+                self._open = None
 
     def take(self, updates: list[Update]) -> Block | None:
         """Take steps, one for each update; stop at a step that ends in an error.
@@ -207,15 +220,27 @@ class RecordedSteps:
         rows: list[_Row] = []
         numbers: list[np.ndarray] = []
         calls: Tape = []
-        with noting(), noted_on(calls):
+        keeps = optimizer.numbers.size > 0
+        with self._noting(), noted_on(calls):
             for i, (size, update) in enumerate(zip(sizes, updates, strict=True)):
                 calls.clear()
                 optimizer.steps = first + i
                 optimizer.update(update.lr * update.lr_factor, update.lr_factor)
                 rows.append(self._row(size, update, calls))
-                if optimizer.numbers.size:
+                if keeps:
                     numbers.append(optimizer.numbers.copy())
         return rows, numbers
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Within this context kernels can be noted."""
+        with ExitStack() as here:
+            if self._open is None:
+                here.enter_context(noting())
+            elif not self._ready:
+                self._open.enter_context(noting())
+                self._ready = True
+            yield
 
     def _row(self, size: int, update: Update, calls: Tape) -> "_Row":
         """Return the row of an update that makes these calls; record the step if it is the first of its form."""
@@ -264,9 +289,13 @@ class _Row:
 
 
 def _ends_of_programs(rows: list[_Row]) -> list[int]:
-    """Return where rows end that follow one another and belong to one program."""
-    if rows.count(rows[0]) == len(rows):
-        return [len(rows)]
+    """Return where rows end that follow one another and belong to one program.
+
+    Rows after the first that are all the same are apart from it, since they need no table of all steps.
+    """
+    same = rows.count(rows[-1])
+    if same >= len(rows) - 1:
+        return [len(rows)] if same == len(rows) or len(rows) == 1 else [1, len(rows)]
     changes = [i for i in range(1, len(rows)) if rows[i].step is not rows[i - 1].step]
     return [*changes, len(rows)]
 
