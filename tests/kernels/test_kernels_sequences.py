@@ -40,6 +40,13 @@ def make_sums(rng, shape):
     return [rng.integers(0, vocabulary, n), vocabulary // 2, rng.standard_normal((n, width)), *outputs]
 
 
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 0, shape[1]], shapes=[(1, 1), (3, 5)])
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 1, 1], shapes=[(2, 3)])
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(1, 9, shape), 0, shape[1]], shapes=[(40, 3)])
+def are_seen(words, padding, within):
+    return all(set(row[:within].tolist()) - {padding} for row in words)
+
+
 @twin_of(embedding.embed, make_rows, shapes=WORDS)
 def embed(words, W, padding, y):
     for i, word in enumerate(words):
