@@ -273,9 +273,13 @@ def _fits(function: Callable[..., Any], values: Sequence[Any], named: Mapping[st
 def _parameters(function: Callable[..., Any]) -> tuple[list[str], frozenset[str], frozenset[str]]:
     """Return the names of parameters that may be given by place, of all that may be given, and of those that must be.
 
-    What ``*args``, ``**kwargs`` and parameters without a name take is not among them.
+    What ``*args`` and ``**kwargs`` take is not among them. If a parameter has no name for callers, what must be given
+    is something that does not exist, so that no call fits for certain.
     """
-    every = [p for p in _signature(function).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    parameters = _signature(function).parameters.values()
+    if any(p.kind is p.POSITIONAL_ONLY for p in parameters):
+        return [], frozenset(), frozenset({""})
+    every = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     names = frozenset(p.name for p in every)
     return (
         [p.name for p in every if p.kind is p.POSITIONAL_OR_KEYWORD],

@@ -139,6 +139,7 @@ def run_machine_code(function: Callable[..., Any], *arguments: Any) -> Any:
 def noting() -> Iterator[None]:
     """Within this context ``note`` can be used; entering it takes some microseconds, ``note`` none."""
     global _open_tapes
+    process = os.getpid()
     with _changing:
         _open_tapes += 1
         if _open_tapes == 1:
@@ -146,10 +147,11 @@ def noting() -> Iterator[None]:
     try:
         yield
     finally:
-        with _changing:
-            _open_tapes -= 1
-            if _open_tapes == 0:
-                _change_classes()
+        if os.getpid() == process:  # a child that was forked meanwhile began without tapes
+            with _changing:
+                _open_tapes -= 1
+                if _open_tapes == 0:
+                    _change_classes()
 
 
 @contextmanager

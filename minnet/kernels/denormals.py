@@ -89,31 +89,42 @@ def _return(builder, result):
         builder.ret(result)
 
 
-def set_and_restored() -> tuple[str, str]:
-    """Return LLVM's text that sets the flags, and text that restores them, for code that calls many kernels."""
+def set_and_restored(flushing: bool, name: str) -> tuple[str, str]:
+    """Return LLVM's text that sets or clears the flags, and text that restores them, for code around many kernels.
+
+    Args:
+        flushing: whether denormal numbers are zeros between the two.
+        name: how the names of values in the text begin, which must occur once in a function.
+    """
+    change = "or" if flushing else "and"
     if _REGISTER is _X86:
         access = 'call void asm sideeffect "{}mxcsr ($0)", "r,~{{memory}}"(i32* %{})'
         return (
             f"""
-  %flags_before = alloca i32
-  %flags_within = alloca i32
-  {access.format("st", "flags_before")}
-  %flags_read = load i32, i32* %flags_before
-  %flags_set = or i32 %flags_read, {_X86.flags.constant}
-  store i32 %flags_set, i32* %flags_within
-  {access.format("ld", "flags_within")}""",
-            f"\n  {access.format('ld', 'flags_before')}",
+  %{name}_before = alloca i32
+  %{name}_within = alloca i32
+  {access.format("st", f"{name}_before")}
+  %{name}_read = load i32, i32* %{name}_before
+  %{name}_new = {change} i32 %{name}_read, {_mask(_X86, flushing)}
+  store i32 %{name}_new, i32* %{name}_within
+  {access.format("ld", f"{name}_within")}""",
+            f"\n  {access.format('ld', f'{name}_before')}",
         )
     if _REGISTER is _Arm:
         write = 'call void asm sideeffect "msr fpcr, $0", "r,~{{memory}}"(i64 %{})'
         return (
             f"""
-  %flags_before = call i64 asm sideeffect "mrs $0, fpcr", "=r,~{{memory}}"()
-  %flags_set = or i64 %flags_before, {_Arm.flags.constant}
-  {write.format("flags_set")}""",
-            f"\n  {write.format('flags_before')}",
+  %{name}_before = call i64 asm sideeffect "mrs $0, fpcr", "=r,~{{memory}}"()
+  %{name}_new = {change} i64 %{name}_before, {_mask(_Arm, flushing)}
+  {write.format(f"{name}_new")}""",
+            f"\n  {write.format(f'{name}_before')}",
         )
     return "", ""
+
+
+def _mask(register: Any, flushing: bool) -> int:
+    flags: int = register.flags.constant
+    return flags if flushing else ~flags
 
 
 def _with_flags(builder, before):

@@ -31,9 +31,10 @@ def generate(
 
     The scores at the last position are those of the next word. It is drawn from softmax(scores / temperature), and is
     then read like the words before it. A net of recurrent layers, and of layers that act on each position by itself,
-    reads each word once and keeps its state, so texts may have any length. A net with causal ``SelfAttention`` or
-    ``PositionalEncoding`` reads each word once, too, and keeps the keys and values, but may read only as many words as
-    its input has: its context. Nets with layers of other kinds read the whole text again for each word.
+    reads each word once and keeps its state, so texts may have any length. A net with causal ``SelfAttention``
+    without padding, or with ``PositionalEncoding``, reads each word once, too, and keeps the keys and values, but may
+    read only as many words as its input has: its context. Nets with layers of other kinds read the whole text again for
+    each word.
 
     Args:
         net: a net whose input is (time,) words and whose output is the scores (time, vocabulary) of each next word. A
@@ -65,6 +66,7 @@ def generate(
         scores = _step_by_step(_reader(net, net.layers), words, None)
     else:
         _check_context(net, len(words), length, slide)
+        _check_hidden(net, words, slide and len(words) + length - 1 > net.input_shape[0])
         context, scores = net.input_shape[0], _by_windows(net, words)
         keep = partial(kept, context=context)
         if all(reads_by_steps(keep(layer)) for layer in net.all_layers()):
@@ -117,11 +119,24 @@ def _check_context(net: Net, prompt: int, length: int, slide: bool) -> None:
         )
 
 
+def _check_hidden(net: Net, words: list[int], slides: bool) -> None:
+    """Raise ValueError if attention that leaves a padding word out could see nothing of a text."""
+    hidden = net.words_left_out()
+    if words[0] in hidden:
+        raise ValueError(f"generate: expected a prompt that begins with another word than the padding; got {words[0]}")
+    if hidden and slides:
+        raise ValueError(
+            "generate: expected slide=False for a net with attention that leaves out padding, as the padding may "
+            f"become the first word of what it reads; got slide=True and a text longer than {net.input_shape[0]} words"
+        )
+
+
 def _check_order(net: Net, words: list[int]) -> None:
     """Raise ValueError if the scores at the first position depend on the words after it."""
     one = _window(net, words)
-    other = (one + 1) % net.vocabulary
-    other[0, 0] = one[0, 0]
+    other, hidden = one.copy(), net.words_left_out()
+    seen = [word for word in range(net.vocabulary) if word not in hidden]
+    one[0, 1:], other[0, 1:] = seen[0], seen[-1]
     first, second = (net.predict(x)[0, 0] for x in (one, other))
     if np.abs(first - second).max() > np.sqrt(np.finfo(net.dtype).eps) * np.abs(first).max():
         raise ValueError(

@@ -344,8 +344,11 @@ class Net(Passes, Guided):
                     right += float(counted.reshape(weights.shape)[part].reshape(-1) @ batch.hits)
         if not counts:
             return Objective(data, *self.penalties()), None
-        total = loss.count(targets) if counted is None else float(counted.sum())
-        return Objective(data, *self.penalties()), float(right / total)
+        if counted is None:
+            marks = np.ones(weights.size, np.bool_)
+            loss.leave_out(targets, marks)
+            return Objective(data, *self.penalties()), right / int(count(marks))
+        return Objective(data, *self.penalties()), right / float(counted.sum())
 
     def _loss(self) -> Loss:
         if self.loss_function is None:

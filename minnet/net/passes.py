@@ -155,9 +155,13 @@ class Passes(Vectors):
                 )
         return words
 
+    def words_left_out(self) -> set[int]:
+        """Return the words that the attention of some layer leaves out, which are padding."""
+        return {entry.word for entry in self._hidden}
+
     def any_input(self) -> np.ndarray:
         """Return one sample that the net takes, (1, *input_shape): zeros, or a word that no layer leaves out."""
-        hidden = {entry.word for entry in self._hidden}
+        hidden = self.words_left_out()
         word = next((word for word in range(self.vocabulary) if word not in hidden), 0)
         return np.full((1, *self.input_shape), word, self.input_dtype)
 

@@ -226,3 +226,19 @@ def test_scores_that_are_no_numbers_are_refused():
     net.params[:] = np.nan
     with pytest.raises(FloatingPointError, match="generate: expected finite scores; got NaN or infinity"):
         mn.generate(net, [0], 1)
+
+
+@pytest.mark.parametrize("prompt", [[1], [2]])
+def test_a_net_with_padding_that_sees_later_words_is_refused_whatever_the_prompt(prompt):
+    net = mn.Net([mn.Embedding(6, 4), mn.SelfAttention(1, padding=0), mn.Dense(6)], 5, seed=3)
+    with pytest.raises(ValueError, match="do not see those after them"):
+        mn.generate(net, prompt, 3)
+
+
+def test_a_text_that_could_begin_with_padding_is_refused_before_it_is_written():
+    net = mn.Net([mn.Embedding(6, 4), mn.SelfAttention(1, causal=True, padding=5), mn.Dense(6)], 5, seed=3)
+    assert len(mn.generate(net, [1], 5)) == 5
+    with pytest.raises(ValueError, match="generate: expected slide=False"):
+        mn.generate(net, [1], 40, slide=True)
+    with pytest.raises(ValueError, match="begins with another word than the padding; got 5"):
+        mn.generate(net, [5], 2)

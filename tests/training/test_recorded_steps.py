@@ -1,6 +1,9 @@
 """Recorded steps have the bits of steps that Python takes: for every layer, loss, rule, combinator and option."""
 
 import inspect
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -296,3 +299,58 @@ def test_steps_of_both_kinds_follow_one_another(taken):
 
     assert result(make(False)) == result(make(True))
     assert 13 < len(taken) < 60
+
+
+def test_a_denormal_objective_is_that_of_python():
+    def losses(recorded):
+        net = mn.Net([mn.Dense(2)], 6, mn.SquaredError(), l2=1e-3, dtype=np.float64, seed=0)
+        net.params = net.params * 1e-154
+        data = np.zeros((20, 6)), np.zeros((20, 2))
+        trainer = mn.Trainer(net, data, rule=mn.Momentum(), lr=0.1, batch_size=10, epochs=3)
+        trainer.recorded.reason = None if recorded else "for comparison"
+        return trainer.run(progress=False).steps["loss"]
+
+    np.testing.assert_array_equal(losses(True), losses(False))
+    assert 0 < losses(True)[0] < np.finfo(np.float64).tiny
+
+
+def test_rows_that_differ_anywhere_are_run_apart():
+    class Row:
+        def __init__(self, step):
+            self.step = step
+
+    a, b = Row("one size"), Row("another")
+    for rows in ([a], [a, a], [b, a, a], [a, b], [a, b, a], [a, a, b, a], [a, a, b]):
+        ends = recorded_steps._ends_of_programs(rows)
+        parts = [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        assert [row for part in parts for row in part] == rows
+        assert all(len({row.step for row in part}) == 1 for part in parts)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_run_that_goes_on_in_a_forked_child_has_the_bits_of_the_parent(tmp_path):
+    program = """
+import os, sys
+import numpy as np
+import minnet as mn
+
+x, y = mn.datasets.iris()
+
+class Fork(mn.Callback):
+    child = None
+
+    def on_epoch(self, trainer, row):
+        if row["epoch"] == 20:
+            Fork.child = os.fork()
+
+net = mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy(), seed=0)
+rate = mn.schedules.Cosine(0.01, 160)
+mn.fit(net, (x, y), rule=mn.Adam(), lr=rate, batch_size=40, epochs=40, callbacks=[Fork()], progress=False)
+np.save(sys.argv[1] if Fork.child else sys.argv[2], net.params)
+if Fork.child:
+    os.waitpid(Fork.child, 0)
+"""
+    environment = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}  # its threads may be started again in a child
+    paths = [tmp_path / "parent.npy", tmp_path / "child.npy"]
+    subprocess.run([sys.executable, "-c", program, *map(str, paths)], env=environment, check=True, timeout=120)
+    np.testing.assert_array_equal(*map(np.load, paths))

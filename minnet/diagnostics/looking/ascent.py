@@ -122,7 +122,10 @@ def as_bounds(who: str, bounds: Any, shape: Shape, dtype: np.dtype) -> Bounds:
         return None
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
         raise TypeError(f"{who}: expected bounds as (low, high) or None; got {bounds!r}")
-    low, high = (checks.array(who, "bounds", edge).astype(dtype) for edge in bounds)
+    edges = [checks.array(who, "bounds", edge) for edge in bounds]
+    if any(edge.dtype.kind not in "iuf" for edge in edges):
+        raise TypeError(f"{who}: expected bounds as numbers or arrays of numbers; got {bounds!r}")
+    low, high = (edge.astype(dtype) for edge in edges)
     try:
         np.broadcast_to(low, shape), np.broadcast_to(high, shape)
     except ValueError:

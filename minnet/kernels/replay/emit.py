@@ -220,7 +220,7 @@ def emit(
 def _loop(stages: int, cursors: int, results: int) -> str:
     """Return the text of the function that goes through the stages of each step."""
     tables = "i64* %pointers, i64* %constants, i64* %row, i64* %cursor, i64* %result"
-    set_flags, restore_flags = set_and_restored()  # here, so that no kernel has to do so
+    set_flags, restore_flags = set_and_restored(True, "flags")  # here, so that no kernel has to do so
     calls = "".join(
         f"""
   %goes{i} = call i1 @stage{i}({tables})
@@ -349,11 +349,15 @@ class _Stage:
     def _total(self, line: Total) -> str:
         """Write the sum of the objective; return whether it is finite."""
         total = None
+        self._names += 1
+        clear, restore = set_and_restored(False, f"flags{self._names}")  # Python adds without them
+        self._written.append(clear)
         for result, factor in line.terms:
             value = self._load("double", "results", result)
             if factor is not None:
                 value = self._value(f"fmul double {self._load('double', 'constants', factor)}, {value}")
             total = value if total is None else self._value(f"fadd double {total}, {value}")
+        self._written.append(restore)
         self._store(self._value(f"bitcast double {total} to i64"), line.result)
         # x - x is 0 for a finite x and NaN for any other x.
         return self._value(f"fcmp oeq double {self._value(f'fsub double {total}, {total}')}, 0.0")

@@ -15,6 +15,7 @@ or the loss ends a step before its update, Python takes that step from its begin
 ends the update itself, the block says so, and Python makes the update of the same gradient again to raise the error.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -91,13 +92,13 @@ class RecordedSteps:
         self._depends: tuple[Any, ...] | None = None  # what the programs depend on
         self._steady: dict[tuple[int, Update], _Row] = {}  # of updates that are always the same
         self._open: ExitStack | None = None  # within ``at_work``
-        self._ready = False  # whether ``_open`` keeps kernels ready to be noted
+        self._ready_in: int | None = None  # process in which ``_open`` keeps kernels ready to be noted
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Within this context, kernels stay ready to be noted from the first time on, which saves time at each go."""
         with ExitStack() as stack:
-            self._open, self._ready = stack, False
+            self._open, self._ready_in = stack, None
             try:
                 yield
             finally:
@@ -237,9 +238,9 @@ class RecordedSteps:
         with ExitStack() as here:
             if self._open is None:
                 here.enter_context(noting())
-            elif not self._ready:
+            elif self._ready_in != os.getpid():
                 self._open.enter_context(noting())
-                self._ready = True
+                self._ready_in = os.getpid()
             yield
 
     def _row(self, size: int, update: Update, calls: Tape) -> "_Row":
@@ -294,8 +295,10 @@ def _ends_of_programs(rows: list[_Row]) -> list[int]:
     Rows after the first that are all the same are apart from it, since they need no table of all steps.
     """
     same = rows.count(rows[-1])
-    if same >= len(rows) - 1:
-        return [len(rows)] if same == len(rows) or len(rows) == 1 else [1, len(rows)]
+    if same == len(rows):
+        return [len(rows)]
+    if same == len(rows) - 1 and rows[0] is not rows[-1]:
+        return [1, len(rows)]
     changes = [i for i in range(1, len(rows)) if rows[i].step is not rows[i - 1].step]
     return [*changes, len(rows)]
 
