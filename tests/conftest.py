@@ -6,9 +6,11 @@ import importlib.util
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -85,3 +87,24 @@ def usual_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@pytest.fixture(autouse=True)
+def all_threads() -> Iterator[None]:
+    """A test that sets the number of threads, or runs a program that does, leaves it to the next one as it was.
+
+    Otherwise tests that compare one thread with two would be skipped if they came after such a test.
+    """
+    yield
+    numba = sys.modules.get("numba")  # imported by tests, after the settings above
+    if numba is not None and has_threads(numba):
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+def has_threads(numba: ModuleType) -> bool:
+    """Return whether Numba has started threads, without starting them."""
+    try:
+        numba.threading_layer()
+    except ValueError:
+        return False
+    return True
