@@ -316,6 +316,14 @@ class Optimizer(Guided):
         varying = isinstance(self.clip_norm, Schedule) or any(part.varies for part in self._parts)
         return not varying and all(part.rule.steady for part in self._parts)
 
+    def takes_many(self) -> bool:
+        """Return whether ``update`` takes an array of rates, one for each of several steps, while calls are noted.
+
+        ``steps`` is an array then too. See ``Rule.vectorised``.
+        """
+        varying = isinstance(self.clip_norm, Schedule) or any(part.varies for part in self._parts)
+        return not varying and self._limit is None and all(rule.vectorised for rule in self.all_rules())
+
     @property
     def grad_norm(self) -> float:
         """Norm of the last gradient before clipping; NaN unless ``clip_norm`` is set."""

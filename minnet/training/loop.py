@@ -25,7 +25,7 @@ from .description import fingerprint
 from .divergence import DivergenceError
 from .history import History
 from .inputs import Rate, rate_at
-from .recorded import RecordedSteps
+from .recorded import Forecast, RecordedSteps
 from .replaying import NOTHING_YET, Replaying, row_of_epoch
 from .state import State
 
@@ -62,6 +62,7 @@ class Loop(Replaying, Guided):
         self._begun = False  # whether ``on_start`` of the callbacks was called
         self._amid = False  # whether a step has begun and not ended
         self.recorded = RecordedSteps(self.net, self.batches, self.optimizer)
+        self._forecast = Forecast()
 
     @property
     def lr(self) -> Schedule:

@@ -12,7 +12,7 @@ from ..net.net import Net
 from ..optim.optimizer import Optimizer
 from .callbacks import Callback, Record, Run, acts_at_steps
 from .history import History
-from .recorded import Ahead, Block, RecordedSteps, Update, look_ahead
+from .recorded import Ahead, Block, Forecast, RecordedSteps, Update
 from .state import State
 
 # Of an epoch so far: sum of losses, number of samples, number of correct answers (None if the loss does not classify);
@@ -41,6 +41,7 @@ class Replaying:
     unproven: bool
     over: bool
     recorded: RecordedSteps
+    _forecast: Forecast
     _evaluated: Any
     _amid: bool
     # State before several epochs that are taken at one go, and state before the last of them; None until there are any.
@@ -71,15 +72,15 @@ class Replaying:
             return None
         left = min(len(self.batches) - self.batches.position // self.batches.batch_size, self.steps - self.step)
         if most > left and not self._epoch_by_epoch and self._nobody_looks_at_epochs():
-            record = self._take_epochs(look_ahead(cast(Run, self), most))
+            record = self._take_epochs(self._forecast.look_ahead(cast(Run, self), most))
             if record is not None:
                 return record
-        ahead = look_ahead(cast(Run, self), min(most, left))
+        ahead = self._forecast.look_ahead(cast(Run, self), min(most, left))
         if not ahead.updates:
             return None
         epoch = self.batches.epoch_index + 1
         with self._under_way():
-            block = self._take(ahead.updates)
+            block = self._take(ahead)
             if block is None:
                 return None
             if self.unproven:  # the first loss after ``latest`` is finite
@@ -102,10 +103,10 @@ class Replaying:
             raise
         self._amid = False
 
-    def _take(self, updates: list[Update]) -> Block | None:
+    def _take(self, ahead: Ahead) -> Block | None:
         self.net.begin_training()  # other threads predict before or after these steps
         try:
-            return self.recorded.take(updates)
+            return self.recorded.take(ahead.updates, ahead.known, ahead.place)
         finally:
             self.net.end_training()
 
@@ -154,10 +155,10 @@ class Replaying:
         before, amid = self._kept = self._kept or (State(self.net, self.optimizer), State(self.net, self.optimizer))
         before.take(self.net, self.optimizer)
         with self._under_way():
-            block = self._take(ahead.updates[:last])
+            block = self._take(ahead.part(0, last))
             if block is not None and len(block.losses) == last:
                 amid.take(self.net, self.optimizer)
-                end = self._take(ahead.updates[last:count])
+                end = self._take(ahead.part(last, count))
                 block = block.joined(end) if end is not None else None
             if block is None or len(block.losses) < count or not np.isfinite(self.net.params).all():
                 before.put_back(self.net, self.optimizer)

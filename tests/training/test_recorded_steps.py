@@ -279,6 +279,57 @@ def test_weights_of_samples(taken, loss, kind):
     check(taken, lambda python: run(layers, data(ROW, kind=kind), python=python, **given))
 
 
+VECTORISED = [
+    *(mn.SGD(), mn.Momentum(0.9, dampening=0.5), mn.Momentum(0.9, lr_in_velocity=False), mn.Nesterov()),
+    *(mn.NesterovLookAhead(), mn.RMSprop(), mn.RMSpropMomentum(), mn.RMSpropMomentum(lr_in_velocity=True)),
+    *(mn.RMSpropCentred(), mn.RMSpropCentredMomentum(), mn.Adagrad(), mn.Adadelta(), mn.Lion(), mn.Muon()),
+    *(mn.Adam(), mn.Adam(bias_correction=False), mn.Adam(eps_on_corrected=False), mn.AMSGrad(bias_correction=True)),
+    *(mn.AdaMax(), mn.ClipNorm(mn.Adam(), 0.1), mn.ClipTensorNorm(mn.SGD(), 0.1), mn.ClipValue(mn.SGD(), 0.1)),
+    *(mn.AdaptiveClip(mn.Momentum()), mn.CoupledDecay(mn.Adam(), 0.01)),
+]
+
+
+class Factors(mn.Callback):
+    """Looks at every fifth step; there it changes the rate for a while, and once moves the memory of the net."""
+
+    def looks_at(self, trainer, step):
+        return step % 5 == 0
+
+    def on_step(self, trainer, record):
+        trainer.lr_factor = 0.3 if 20 <= record.step < 40 else 1.0
+        if record.step == 85:
+            trainer.net.predict(np.zeros((100, *ROW), np.float32))
+        if record.step == 60:
+            trainer.lr = schedules.Linear(0.02, 0.0, 95)
+
+
+@pytest.mark.parametrize("rule", VECTORISED, ids=str)
+def test_numbers_of_many_steps_at_once(taken, rule, monkeypatch):
+    """Rates fall from step to step, batches have two sizes, and one group has a rate of its own."""
+    updates, update = [], mn.Optimizer.update
+
+    def counted(optimizer, *arguments, **named):
+        updates.append(np.size(optimizer.steps))
+        return update(optimizer, *arguments, **named)
+
+    def make(python):
+        layers, of_biases = [mn.Dense(5), mn.ReLU(), mn.Dense(3)], lambda tensor: tensor.name.endswith("b")
+        slower = mn.Group(of_biases, lr=0.003) if not isinstance(rule, mn.Muon) else mn.Group(of_biases, lr_factor=0.3)
+        given = {"groups": [slower], "weight_decay": 0.01, "callbacks": [Factors()], "epochs": 20}
+        return run(layers, data(ROW), python=python, rule=rule, lr=schedules.Cosine(0.05, 90), **given)
+
+    check(taken, make)
+    monkeypatch.setattr(mn.Optimizer, "update", counted)
+    make(False)
+    assert sum(updates) >= 100
+    assert len(updates) < 20
+
+
+def test_no_vectorised_rule_is_left_out():
+    shown = {type(rule) for rule in VECTORISED}
+    assert {name for name in public_rules() if getattr(mn, name).vectorised} == {kind.__name__ for kind in shown}
+
+
 def test_clipping_shows_its_norm(taken):
     layers = [mn.Dense(5), mn.ReLU(), mn.Dense(3)]
     check(taken, lambda python: run(layers, data(ROW), python=python, clip_norm=0.1, weight_decay=1e-2))

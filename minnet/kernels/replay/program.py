@@ -194,11 +194,15 @@ class Program:
             row += varying(args)
         return row
 
-    def table(self, rows: Sequence[Sequence[Any]]) -> np.ndarray:
-        """Return rows of numbers as rows of words, shape (steps, words)."""
-        words = np.zeros((len(rows), max(1, len(self._row))), np.uint64)
-        for i, example in enumerate(self._row):
-            column = [row[i] for row in rows]
+    def table(self, columns: Iterable[Any], steps: int) -> np.ndarray:
+        """Return the numbers of steps as rows of words, shape (steps, words).
+
+        Args:
+            columns: the numbers of ``row_of``, each as a number for all steps, or as ``steps`` numbers.
+            steps: number of steps.
+        """
+        words = np.zeros((steps, max(1, len(self._row))), np.uint64)
+        for i, (example, column) in enumerate(zip(self._row, columns, strict=True)):
             if isinstance(example, np.float32):
                 words.view(np.float32)[:, 2 * i] = column
             elif isinstance(example, float | np.floating):

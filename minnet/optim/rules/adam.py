@@ -16,6 +16,7 @@ from ...kernels.chunks import for_size
 from ...kernels.updates import adam as kernels
 from ...kernels.updates.means import new_rest, rest
 from .base import Hyper, State
+from .several import power, root
 from .spikes import GuardedRule
 
 
@@ -54,6 +55,7 @@ class Adam(GuardedRule):
     bias_correction: bool = True
     eps_on_corrected: bool = True
     slots: ClassVar[tuple[str, ...]] = ("mean", "squares")
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check_moments(self)
@@ -98,6 +100,7 @@ class AMSGrad(GuardedRule):
     bias_correction: bool = False
     eps_on_corrected: bool = True
     slots: ClassVar[tuple[str, ...]] = ("mean", "squares", "largest")
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check_moments(self)
@@ -138,13 +141,14 @@ class AdaMax(GuardedRule):
     eps: Hyper = 1e-8
     eps_in_norm: bool = True
     slots: ClassVar[tuple[str, ...]] = ("mean", "norm")
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check_moments(self)
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         eps_norm, eps = (self.eps, 0.0) if self.eps_in_norm else (0.0, self.eps)
-        rate = lr / (1 - self.beta1**t)
+        rate = lr / (1 - power(self.beta1, t))
         cast = params.dtype.type
         scalars = map(cast, (rate, eps_norm, eps, lr * decay))
         step = for_size(params.size, kernels.adamax, kernels.adamax_parallel)
@@ -270,5 +274,5 @@ def _corrected(rule: Adam | AMSGrad, lr: float, t: int) -> tuple[float, float]:
     """
     if not rule.bias_correction:
         return lr, 1.0
-    rate, root_fix = lr / (1 - rule.beta1**t), 1 / math.sqrt(1 - rule.beta2**t)
+    rate, root_fix = lr / (1 - power(rule.beta1, t)), 1 / root(1 - power(rule.beta2, t))
     return (rate, root_fix) if rule.eps_on_corrected else (rate / root_fix, 1.0)

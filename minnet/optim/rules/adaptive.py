@@ -35,6 +35,7 @@ class Adagrad(GuardedRule):
     eps_in_root: bool = False
     initial: Hyper = 0.0
     slots: ClassVar[tuple[str, ...]] = ("squares",)
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.non_negative("Adagrad", "eps", self.eps)
@@ -74,6 +75,7 @@ class Adadelta(GuardedRule):
     rho: Hyper = 0.95
     eps: Hyper = 1e-6
     slots: ClassVar[tuple[str, ...]] = ("squares", "updates")
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Adadelta", "rho", self.rho)

@@ -47,6 +47,9 @@ class Rule(Guided):
             rows. Other rules work element by element and are given the longest runs of elements that are treated alike.
         steady: whether ``apply`` hands the same numbers to its kernels in all steps after the first that have the same
             ``lr`` and ``decay``, which saves time when steps are replayed.
+        vectorised: whether ``apply`` also takes arrays of ``lr`` and ``t``, with one element for each of several steps,
+            and hands its kernels arrays with the bits of the numbers of each step. Calls are only noted then, and the
+            numbers of many recorded steps are computed at once.
         searches: whether the rule evaluates several points per step (a line search) and defines ``search`` instead of
             ``apply``.
 
@@ -61,6 +64,7 @@ class Rule(Guided):
     numbers: ClassVar[tuple[str, ...]] = ()
     shaped: ClassVar[bool] = False
     steady: ClassVar[bool] = False
+    vectorised: ClassVar[bool] = False
     searches: ClassVar[bool] = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -7,6 +7,7 @@ except ``ClipValue`` raise FloatingPointError for a gradient that is not finite,
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class ClipValue(Around):
     """
 
     bound: Hyper
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         super().check()
@@ -77,6 +79,7 @@ class ClipTensorNorm(Around):
     """
 
     bound: Hyper
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         super().check()
@@ -113,6 +116,7 @@ class ClipNorm(Around):
     """
 
     bound: Hyper
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         super().check()
@@ -147,6 +151,7 @@ class AdaptiveClip(Around):
 
     clipping: Hyper = 0.01
     eps: Hyper = 1e-3
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         super().check()

@@ -226,6 +226,7 @@ class CoupledDecay(Around):
 
     strength: Hyper
     spare: bool = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         super().check()

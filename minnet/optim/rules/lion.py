@@ -36,6 +36,7 @@ class Lion(GuardedRule):
     beta2: Hyper = 0.99
     slots: ClassVar[tuple[str, ...]] = ("mean",)
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Lion", "beta1", self.beta1)

@@ -74,6 +74,7 @@ class Muon(GuardedRule):
     fallback: Rule = field(default_factory=Adam)
     slots: ClassVar[tuple[str, ...]] = ("momentum",)
     shaped: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Muon", "momentum", self.momentum)

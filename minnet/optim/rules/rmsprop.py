@@ -42,6 +42,7 @@ class RMSprop(GuardedRule):
     eps_in_root: bool = False
     slots: ClassVar[tuple[str, ...]] = ("squares",)
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)
@@ -83,6 +84,7 @@ class RMSpropMomentum(GuardedRule):
     lr_in_velocity: bool = False
     slots: ClassVar[tuple[str, ...]] = ("squares", "velocity")
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)
@@ -124,6 +126,7 @@ class RMSpropCentred(GuardedRule):
     eps_in_root: bool = False
     slots: ClassVar[tuple[str, ...]] = ("variance", "mean")
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)
@@ -166,6 +169,7 @@ class RMSpropCentredMomentum(GuardedRule):
     lr_in_velocity: bool = False
     slots: ClassVar[tuple[str, ...]] = ("variance", "mean", "velocity")
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         _check(self)

@@ -25,6 +25,7 @@ class SGD(GuardedRule):
     """
 
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         cast = params.dtype.type
@@ -58,6 +59,7 @@ class Momentum(GuardedRule):
     dampening: Hyper = 0.0
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Momentum", "momentum", self.momentum)
@@ -65,8 +67,7 @@ class Momentum(GuardedRule):
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         gain, rate, pull = (-lr, 1.0, lr * decay) if self.lr_in_velocity else (1.0, -lr, -decay)
-        if t > 1:
-            gain *= 1 - self.dampening
+        gain = gain * (1 - self.dampening * (t > 1))
         cast = params.dtype.type
         step = for_size(params.size, kernels.momentum, kernels.momentum_parallel)
         if not step(params, grads, state[0], rest(cast, self.momentum), cast(gain), cast(rate), cast(pull)):
@@ -97,6 +98,7 @@ class Nesterov(GuardedRule):
     lr_in_velocity: bool = True
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("Nesterov", "momentum", self.momentum)
@@ -132,6 +134,7 @@ class NesterovLookAhead(GuardedRule):
     momentum: Hyper = 0.9
     slots: ClassVar[tuple[str, ...]] = ("velocity", "position")
     steady: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
 
     def check(self) -> None:
         checks.fraction("NesterovLookAhead", "momentum", self.momentum)

@@ -4,7 +4,7 @@
 says how many steps may be taken at one go.
 """
 
-from .ahead import Ahead, look_ahead
+from .ahead import Ahead, Forecast
 from .steps import Block, RecordedSteps, Update
 
-__all__ = ["Ahead", "Block", "RecordedSteps", "Update", "look_ahead"]
+__all__ = ["Ahead", "Block", "Forecast", "RecordedSteps", "Update"]

@@ -18,9 +18,10 @@ ends the update itself, the block says so, and Python makes the update of the sa
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,8 @@ class RecordedSteps:
         self._first: int | None = None  # steps of the optimizer before this run
         self._depends: tuple[Any, ...] | None = None  # what the programs depend on
         self._steady: dict[tuple[int, Update], _Row] = {}  # of updates that are always the same
+        # Of vectorised rules: updates, the calls noted for all of them, and by batch size the program and its table.
+        self._tables: tuple[Sequence[Update], Tape, dict[int, tuple[_Step, np.ndarray]]] | None = None
         self._open: ExitStack | None = None  # within ``at_work``
         self._ready_in: int | None = None  # process in which ``_open`` keeps kernels ready to be noted
 
@@ -104,8 +107,14 @@ class RecordedSteps:
             finally:
                 self._open = None
 
-    def take(self, updates: list[Update]) -> Block | None:
+    def take(self, updates: list[Update], known: Sequence[Update] = (), place: int = 0) -> Block | None:
         """Take steps, one for each update; stop at a step that ends in an error.
+
+        Args:
+            updates: the updates.
+            known: a list that has them from ``place`` on, and then updates that will probably follow. The numbers of
+                all of them are computed at once, and kept as long as the same list is given.
+            place: see ``known``.
 
         Returns:
             What was done; None if Python must take the next step.
@@ -118,12 +127,12 @@ class RecordedSteps:
         cursors[:, PASS] = range(self.net.step, self.net.step + len(updates))
         numbers = self.optimizer.numbers.copy()
         try:
-            rows, later = self._rows(sizes, updates)
+            stretches, later = self._stretches(sizes, updates, known, place)
         except NotRecordableError as error:
             self.reason = str(error)
             self.optimizer.numbers = numbers
             return None
-        block = self._run(cursors, rows)
+        block = self._run(cursors, stretches)
         if later:
             self.optimizer.numbers = [numbers, *later][len(block.losses)]
         return block if block.losses or block.failed else None
@@ -164,14 +173,14 @@ class RecordedSteps:
         fixed = net.l2, net.l1, net.max_norm, net.loss_function, net.frozen, self.optimizer.clip_norm
         depends = (net.generation, threading.get_ident(), *fixed)
         if depends != self._depends:
-            self._depends, self._programs, self._steady = depends, {}, {}
+            self._depends, self._programs, self._steady, self._tables = depends, {}, {}, None
 
-    def _run(self, cursors: np.ndarray, rows: "list[_Row]") -> Block:
-        """Run the steps of these rows, up to the first that does not complete."""
+    def _run(self, cursors: np.ndarray, stretches: "list[_Stretch]") -> Block:
+        """Run these steps, up to the first that does not complete."""
         block, failed, first = Block([], [], [], []), False, 0
-        for end in _ends_of_programs(rows):
-            step, start = rows[first].step, time.perf_counter()
-            done, results = step.program.run(_table(rows[first:end]), cursors[first:end])
+        for step, length, table in stretches:
+            end, start = first + length, time.perf_counter()
+            done, results = step.program.run(table, cursors[first:end])
             if done:
                 _known_kinds[self._kind] = (time.perf_counter() - start) / done
             step.read(results[:done], block)
@@ -188,20 +197,60 @@ class RecordedSteps:
         norms = block.norms if step.norm is not None else None
         return block._replace(right=right, norms=norms, failed=failed)
 
-    def _rows(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
-        """Return the row of each update, and the rule's numbers after it; no numbers if the rule keeps none."""
+    def _stretches(
+        self, sizes: list[int], updates: list[Update], known: Sequence[Update], place: int
+    ) -> "tuple[list[_Stretch], list[np.ndarray]]":
+        """Return the steps with these updates, and the rule's numbers after each; none if the rule keeps none."""
         optimizer, first = self.optimizer, self.optimizer.steps
+        always_the_same = optimizer.is_steady() and updates.count(updates[0]) == len(updates)
         try:
-            if first > 0 and optimizer.is_steady() and updates.count(updates[0]) == len(updates):
-                return self._steady_rows(sizes, updates[0]), []
-            if first == 0 and len(updates) > 1 and optimizer.is_steady():
-                # The first update of a rule may differ from all others.
-                start, _ = self._rows(sizes[:1], updates[:1])
-                optimizer.steps = 1
-                return start + self._rows(sizes[1:], updates[1:])[0], []
-            return self._rows_one_by_one(sizes, updates)
+            if not always_the_same and optimizer.takes_many():
+                return self._together(sizes, *((known, place) if known else (updates, 0))), []
+            rows, numbers = self._rows(sizes, updates)
+            return _joined(rows), numbers
         finally:
             optimizer.steps = first
+
+    def _together(self, sizes: list[int], known: Sequence[Update], place: int) -> "list[_Stretch]":
+        """Do what ``_stretches`` says, by noting one update with the numbers of all steps."""
+        optimizer, first = self.optimizer, self.optimizer.steps
+        for size in set(sizes) - set(self._programs):
+            i = sizes.index(size)
+            optimizer.steps = first + i
+            self._rows_one_by_one([size], [known[place + i]])  # makes the program
+        if self._tables is None or self._tables[0] is not known:
+            rates, factors = np.array(known).T
+            calls: Tape = []
+            with self._noting(), noted_on(calls):
+                optimizer.steps = first - place + np.arange(len(known))  # type: ignore[assignment]  # see takes_many
+                optimizer.update(rates * factors, factors)
+            self._tables = known, calls, {}
+        _, calls, tables = self._tables
+        found: list[_Stretch] = []
+        for size, alike in groupby(sizes):
+            if size not in tables:
+                row = self._known(size, calls)
+                assert row is not None  # a vectorised rule makes the same calls in all steps
+                tables[size] = row.step, row.step.program.table(row.numbers, len(known))
+            step, table = tables[size]
+            length = len(list(alike))
+            found.append(_Stretch(step, length, table[place : place + length]))
+            place += length
+        return found
+
+    def _rows(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
+        """Return the row of each update, and the rule's numbers after it; ``optimizer.steps`` changes."""
+        optimizer = self.optimizer
+        if not optimizer.is_steady():
+            return self._rows_one_by_one(sizes, updates)
+        if optimizer.steps > 0 and updates.count(updates[0]) == len(updates):
+            return self._steady_rows(sizes, updates[0]), []
+        if optimizer.steps > 0 or len(updates) == 1:
+            return self._rows_one_by_one(sizes, updates)
+        # The first update of a rule may differ from all others.
+        start, _ = self._rows_one_by_one(sizes[:1], updates[:1])
+        optimizer.steps = 1
+        return start + self._rows(sizes[1:], updates[1:])[0], []
 
     def _steady_rows(self, sizes: list[int], update: Update) -> "list[_Row]":
         """Return the rows of updates that are always the same."""
@@ -245,17 +294,22 @@ class RecordedSteps:
 
     def _row(self, size: int, update: Update, calls: Tape) -> "_Row":
         """Return the row of an update that makes these calls; record the step if it is the first of its form."""
-        steps = self._programs.setdefault(size, [])
-        for step in steps:
+        known = self._known(size, calls)
+        if known is None:
+            if sum(map(len, self._programs.values())) == _MOST_PROGRAMS:
+                raise NotRecordableError("its updates have another form at every step")
+            self._programs.setdefault(size, []).append(self._record(size, update, calls))
+            known = self._known(size, calls)
+            assert known is not None
+        return known
+
+    def _known(self, size: int, calls: Tape) -> "_Row | None":
+        """Return the row of an update that makes these calls; None if no step of its form has been recorded."""
+        for step in self._programs.get(size, ()):
             numbers = step.program.row_of(calls)
             if numbers is not None:
                 return _Row(step, numbers)
-        if sum(map(len, self._programs.values())) == _MOST_PROGRAMS:
-            raise NotRecordableError("its updates have another form at every step")
-        steps.append(self._record(size, update, calls))
-        numbers = steps[-1].program.row_of(calls)
-        assert numbers is not None
-        return _Row(steps[-1], numbers)
+        return None
 
     def _record(self, size: int, update: Update, calls: Tape) -> "_Step":
         """Make the program of a step."""
@@ -286,7 +340,27 @@ class _Row:
     @cached_property
     def words(self) -> np.ndarray:
         """The numbers as a table for steps that all have them."""
-        return self.step.program.table([self.numbers])
+        return self.step.program.table(self.numbers, 1)
+
+
+class _Stretch(NamedTuple):
+    """Steps of one program that follow one another.
+
+    Attributes:
+        step: what they do.
+        length: how many they are.
+        table: their numbers, one row for each, or one row for all.
+    """
+
+    step: "_Step"
+    length: int
+    table: np.ndarray
+
+
+def _joined(rows: list[_Row]) -> list[_Stretch]:
+    """Return the steps of these rows in stretches."""
+    ends = _ends_of_programs(rows)
+    return [_Stretch(rows[i].step, end - i, _table(rows[i:end])) for i, end in zip([0, *ends], ends, strict=False)]
 
 
 def _ends_of_programs(rows: list[_Row]) -> list[int]:
@@ -307,7 +381,7 @@ def _table(rows: list[_Row]) -> np.ndarray:
     """Return the table of steps of one program."""
     if rows.count(rows[0]) == len(rows):
         return rows[0].words
-    return rows[0].step.program.table([row.numbers for row in rows])
+    return rows[0].step.program.table(zip(*(row.numbers for row in rows), strict=True), len(rows))
 
 
 class _Step:
