@@ -242,7 +242,7 @@ def figures(result: Subject, reference: str) -> list[Figure]:
     rule has one colour in all panels.
     """
     leaders = shown(result, reference, result.statements(reference))
-    lines = f"Lines: {', '.join(leaders)}."
+    lines = f"Lines: {'; '.join(leaders)}."
     profiles, counts = result.profile(reference), [b for b in (1, 3, 10, 20) if b <= result.protocol.tuning]
     by_budget = result.by_budget(counts)
     shares = {"all problems": {name: (FACTORS, profiles[name][None]) for name in leaders}}

@@ -76,41 +76,48 @@ def run(
         ValueError: no problems or entries, or two with one name.
     """
     problems, entries = list(problems), list(entries)
-    for kind, names in (("problem", [p.name for p in problems]), ("entry", [e.name for e in entries])):
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"benchmark.run: expected one {kind} or more, each with a name of its own; got {names}")
+    _check_names("problem", [problem.name for problem in problems])
+    _check_names("entry", [entry.name for entry in entries])
     protocol = Protocol() if protocol is None else protocol
-    configs = {entry.name: entry.trials(protocol.tuning, protocol.seed) for entry in entries}
-    pairs = [(problem, entry) for problem in problems for entry in entries]
     path = None if store is None else Path(store)
     shared = {problem.name: problem for problem in problems}
     with Store(path, SUBJECT) as opened, Engine(workers, executor, shared=shared) as engine:
 
-        def take(runs: Iterable[Job]) -> dict[Job, Curve]:
-            by_key: dict[str, list[Job]] = {}
-            for one in runs:
-                by_key.setdefault(one.key(), []).append(one)
-            taken = engine.run([alike[0].unit() for alike in by_key.values()], opened, progress)
-            return {one: curve_of(one.problem, outcome) for unit, outcome in taken for one in by_key[unit.key]}
+        def take(jobs: Iterable[Job]) -> dict[Job, Curve]:
+            return _taken(jobs, engine, opened, progress)
 
-        jobs = {
-            (p, e): [[Job(p, e, c, s, "validation") for s in protocol.choosing] for c in configs[e.name]]
-            for p, e in pairs
-        }
-        tuning = take(one for trials in jobs.values() for runs in trials for one in runs)
-        tried = {pair: [[tuning[one] for one in runs] for runs in trials] for pair, trials in jobs.items()}
+        configs = {entry.name: entry.trials(protocol.tuning, protocol.seed) for entry in entries}
+        pairs = [(problem, entry) for problem in problems for entry in entries]
+        trials = {(p, e): [[Job(p, e, c, s, "validation") for s in protocol.choosing] for c in configs[e.name]]
+                  for p, e in pairs}  # fmt: skip
+        tuning = take(job for several in trials.values() for jobs in several for job in jobs)
+        tried = {pair: [[tuning[job] for job in jobs] for jobs in several] for pair, several in trials.items()}
         best = {(p, e): min(range(protocol.tuning), key=lambda i: merit(tried[p, e][i], p)) for p, e in pairs}
-        last = {
-            pair: [Job(*pair, configs[pair[1].name][best[pair]], s, "test") for s in protocol.reporting]
-            for pair in pairs
-        }
-        reported = take(one for runs in last.values() for one in runs)
+        last = {(p, e): [Job(p, e, configs[e.name][best[p, e]], s, "test") for s in protocol.reporting]
+                for p, e in pairs}  # fmt: skip
+        reported = take(job for jobs in last.values() for job in jobs)
         cells = {
             (p.name, e.name): Cell(p, e, configs[e.name], tried[p, e], best[p, e], [reported[r] for r in last[p, e]])
             for p, e in pairs
         }
-        expected = {one.key() for one in (*tuning, *reported)}
+        expected = {job.key() for job in (*tuning, *reported)}
         return Result(problems, entries, protocol, cells, expected, opened.rows(), path)
+
+
+def _check_names(kind: str, names: list[str]) -> None:
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"benchmark.run: expected one {kind} or more, each with a name of its own; got {names}")
+
+
+def _taken(
+    jobs: Iterable[Job], engine: Engine, store: Store, progress: Callable[[Unit, Outcome], None] | None
+) -> dict[Job, Curve]:
+    """Return the curve of each job. Jobs that are the same run, under other names, are run once."""
+    by_key: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_key.setdefault(job.key(), []).append(job)
+    taken = engine.run([alike[0].unit() for alike in by_key.values()], store, progress)
+    return {job: curve_of(job.problem, outcome) for unit, outcome in taken for job in by_key[unit.key]}
 
 
 def curve_of(problem: AnyProblem, outcome: Outcome) -> Curve:
