@@ -49,7 +49,48 @@ def forward(layer: mn.Layer, name: str, p: Values, buffers: Values, x: Any, chan
             return x.reshape(len(x), -1), {}
         case mn.ReLU():
             return jax.nn.relu(x), {}
+        case mn.GELUTanh():
+            return jax.nn.gelu(x, approximate=True), {}
+        case mn.Embedding():
+            return p[f"{name}.W"][x], {}
+        case mn.PositionalEncoding():
+            return x + p[f"{name}.P"], {}
+        case mn.LayerNorm():
+            mean, var = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
+            return (x - mean) * lax.rsqrt(var + layer.eps) * p[f"{name}.gamma"] + p[f"{name}.beta"], {}
+        case mn.RNN() | mn.LSTM():
+            return recurrent(layer, *(p[f"{name}.{each}"] for each in "WUb"), x), {}
+        case mn.SelfAttention():
+            return attention(layer, *(p[f"{name}.{each}"] for each in ("W_in", "b_in", "W_out", "b_out")), x), {}
     raise TypeError(f"peer_jax: expected a layer of the workloads; got {layer}")
+
+
+def recurrent(layer: mn.RNN | mn.LSTM, W: Any, U: Any, b: Any, x: Any) -> Any:
+    """The states, or the last one: one product for the inputs of all steps, then a scan over time."""
+    inputs = (x @ W + b).swapaxes(0, 1)
+    zeros = jnp.zeros((len(x), layer.units), x.dtype)
+
+    def rnn(h: Any, a: Any) -> tuple[Any, Any]:
+        h = jnp.tanh(a + h @ U)
+        return h, h
+
+    def lstm(carry: Any, a: Any) -> tuple[Any, Any]:
+        h, c = carry
+        i, f, g, o = jnp.split(a + h @ U, 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    is_lstm = isinstance(layer, mn.LSTM)
+    _, states = lax.scan(lstm, (zeros, zeros), inputs) if is_lstm else lax.scan(rnn, zeros, inputs)
+    return states[-1] if layer.last else states.swapaxes(0, 1)
+
+
+def attention(layer: mn.SelfAttention, W_in: Any, b_in: Any, W_out: Any, b_out: Any, x: Any) -> Any:
+    n, time, width = x.shape
+    q, k, v = ((x @ W_in + b_in).reshape(n, time, 3, layer.heads, -1)[:, :, i] for i in range(3))
+    y = jax.nn.dot_product_attention(q, k, v, is_causal=layer.causal)
+    return y.reshape(n, time, width) @ W_out + b_out
 
 
 def _along(vector: Any, x: Any, axis: int) -> Any:
@@ -103,13 +144,16 @@ class Jax:
         self.params: Values = {name: jnp.array(value) for name, value in named.items()}
         self.buffers: Values = {name: jnp.array(value) for name, value in net.named_buffers().items()}
         self.state = [jax.tree.map(jnp.zeros_like, self.params) for _ in work.rule.slots]
-        self.t, self.x, self.y = jnp.zeros((), jnp.float32), jnp.array(x), jnp.array(y, jnp.int32)
+        self.t, self.x = jnp.zeros((), jnp.float32), jnp.array(x)
+        self.y = jnp.array(y, jnp.int32 if np.issubdtype(y.dtype, np.integer) else jnp.float32)
         decaying = {name for name, value in named.items() if name.endswith(".W")}
         axis, whole = 1 if self.first else 3, mn.Chain(work.layers)
 
         def loss(p: Values, buffers: Values, x: Any, y: Any) -> tuple[Any, Values]:
             scores, new = forward(whole, "", p, buffers, x, axis)
-            return -jnp.take_along_axis(jax.nn.log_softmax(scores), y[:, None], 1).mean(), new
+            if isinstance(work.loss, mn.SquaredError):
+                return jnp.square(scores - y).mean(), new  # of one output
+            return -jnp.take_along_axis(jax.nn.log_softmax(scores), y[..., None], -1).mean(), new
 
         def gradients(p: Values, buffers: Values, x: Any, y: Any) -> tuple[Any, Values, Values]:
             (value, new), g = jax.value_and_grad(loss, has_aux=True)(p, buffers, x, y)

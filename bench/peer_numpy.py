@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+import peer_numpy_sequences as sequences
+from peer_numpy_sequences import column_sums
 from workloads import LEARNING_RATE, Workload
 
 import minnet as mn
@@ -31,8 +33,18 @@ def forward(layer: mn.Layer, name: str, p: Values, buffers: Values, x: np.ndarra
             return y, x
         case mn.Embedding():
             return p[f"{name}.W"][x], x
-        case mn.LSTM():
-            return lstm(name, p, x)
+        case mn.RNN() | mn.LSTM():
+            forward_through_time = sequences.lstm if isinstance(layer, mn.LSTM) else sequences.rnn
+            states, kept = forward_through_time(*(p[f"{name}.{each}"] for each in "WUb"), x)
+            return states[:, -1] if layer.last else states, kept
+        case mn.SelfAttention():
+            return sequences.attention(layer, *(p[f"{name}.{each}"] for each in ("W_in", "b_in", "W_out", "b_out")), x)
+        case mn.PositionalEncoding():
+            return x + p[f"{name}.P"], None
+        case mn.LayerNorm():
+            return sequences.layer_norm(p[f"{name}.gamma"], p[f"{name}.beta"], layer.eps, x)
+        case mn.GELUTanh():
+            return sequences.gelu_tanh(x)
         case mn.Conv2D():
             return conv(layer, p[f"{name}.W"], p.get(f"{name}.b"), x)
         case mn.BatchNorm():
@@ -76,8 +88,25 @@ def backward(layer: mn.Layer, name: str, p: Values, g: Values, dy: np.ndarray, c
             g[f"{name}.W"] = np.zeros_like(p[f"{name}.W"])
             np.add.at(g[f"{name}.W"], cache, dy)
             return None
-        case mn.LSTM():
-            return lstm_backward(name, p, g, dy, cache)
+        case mn.RNN() | mn.LSTM():
+            back_through_time = sequences.lstm_backward if isinstance(layer, mn.LSTM) else sequences.rnn_backward
+            of_x, *of_weights = back_through_time(p[f"{name}.W"], p[f"{name}.U"], dy, cache)
+            g |= {f"{name}.{each}": value for each, value in zip("WUb", of_weights, strict=True)}
+            return of_x
+        case mn.SelfAttention():
+            of_x, *of_weights = sequences.attention_backward(layer, p[f"{name}.W_in"], p[f"{name}.W_out"], dy, cache)
+            names = "W_in", "b_in", "W_out", "b_out"
+            g |= {f"{name}.{each}": value for each, value in zip(names, of_weights, strict=True)}
+            return of_x
+        case mn.PositionalEncoding():
+            g[f"{name}.P"] = dy.sum(axis=0)
+            return dy
+        case mn.LayerNorm():
+            of_x, *of_weights = sequences.layer_norm_backward(p[f"{name}.gamma"], dy, cache)
+            g |= {f"{name}.{each}": value for each, value in zip(("gamma", "beta"), of_weights, strict=True)}
+            return of_x
+        case mn.GELUTanh():
+            return dy * sequences.gelu_tanh_slope(*cache)
         case mn.Conv2D():
             if layer.bias:
                 g[f"{name}.b"] = column_sums(dy)
@@ -103,51 +132,6 @@ def backward(layer: mn.Layer, name: str, p: Values, g: Values, dy: np.ndarray, c
         case mn.ReLU():
             return dy * (cache > 0)
     raise TypeError(f"peer_numpy: expected a layer of the workloads; got {layer}")
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def lstm(name: str, p: Values, x: np.ndarray) -> tuple[np.ndarray, Any]:
-    """All states, with the gates i, f, g, o."""
-    W, U, b = (p[f"{name}.{each}"] for each in "WUb")
-    inputs, h, c = x @ W + b, np.zeros((len(x), len(U)), x.dtype), np.zeros((len(x), len(U)), x.dtype)
-    states, kept = [], []
-    for t in range(x.shape[1]):
-        i, f, g, o = np.split(inputs[:, t] + h @ U, 4, axis=1)
-        i, f, g, o, before = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o), (h, c)
-        c = f * c + i * g
-        squashed = np.tanh(c)
-        h = o * squashed
-        states.append(h)
-        kept.append((i, f, g, o, squashed, *before))
-    return np.stack(states, axis=1), (x, kept)
-
-
-def lstm_backward(name: str, p: Values, g: Values, dy: np.ndarray, cache: Any) -> np.ndarray:
-    (x, kept), (W, U) = cache, (p[f"{name}.W"], p[f"{name}.U"])
-    d, dh, dc = np.empty((*x.shape[:2], W.shape[1]), x.dtype), 0.0, 0.0
-    for t in reversed(range(x.shape[1])):
-        i, f, candidate, o, squashed, _, before = kept[t]
-        dh = dy[:, t] + dh
-        dc = dc + dh * o * (1 - squashed**2)
-        parts = (
-            dc * candidate * i * (1 - i), dc * before * f * (1 - f),
-            dc * i * (1 - candidate**2), dh * squashed * o * (1 - o),
-        )  # fmt: skip
-        d[:, t] = np.concatenate(parts, axis=1)
-        dh, dc = d[:, t] @ U.T, dc * f
-    rows, states = d.reshape(-1, d.shape[2]), np.stack([h for *_, h, _ in kept], axis=1)
-    g[f"{name}.W"], g[f"{name}.b"] = x.reshape(len(rows), -1).T @ rows, column_sums(rows)
-    g[f"{name}.U"] = states.reshape(len(rows), -1).T @ rows
-    return (rows @ W.T).reshape(x.shape)
-
-
-def column_sums(x: np.ndarray) -> np.ndarray:
-    """Over all axes but the last. As a product: faster than x.sum, and it does not add float32 one by one."""
-    rows = x.reshape(-1, x.shape[-1])
-    return np.ones(len(rows), x.dtype) @ rows
 
 
 def padded(x: np.ndarray, sides: int, value: float = 0.0) -> np.ndarray:
@@ -216,6 +200,21 @@ def batch_norm_backward(name: str, p: Values, g: Values, dy: np.ndarray, cache: 
     return p[f"{name}.gamma"] * inv_std * (dy - dbeta / n - normed * (dgamma / n))
 
 
+def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean over samples, or positions, and its gradient. Overwrites the scores."""
+    shape, labels = scores.shape, labels.reshape(-1)
+    scores = scores.reshape(-1, shape[-1])
+    rows = np.arange(len(scores))
+    scores -= scores.max(axis=1, keepdims=True)
+    dscores = np.exp(scores)
+    sums = dscores.sum(axis=1, keepdims=True)
+    loss = float((np.log(sums[:, 0]) - scores[rows, labels]).mean())
+    dscores /= sums
+    dscores[rows, labels] -= 1
+    dscores /= len(scores)
+    return loss, dscores.reshape(shape)
+
+
 class NumPy:
     """Forward and backward pass layer by layer; the update runs over flat vectors."""
 
@@ -232,18 +231,13 @@ class NumPy:
 
     def _pass(self) -> float:
         scores, cache = forward(self.whole, "", self.p, self.buffers, self.x)
-        shape, labels = scores.shape, self.y.reshape(-1)  # one for each sample, or for each position
-        scores = scores.reshape(-1, shape[-1])
-        rows = np.arange(len(scores))
-        scores -= scores.max(axis=1, keepdims=True)
-        dscores = np.exp(scores)
-        sums = dscores.sum(axis=1, keepdims=True)
-        loss = float((np.log(sums[:, 0]) - scores[rows, labels]).mean())
-        dscores /= sums
-        dscores[rows, labels] -= 1
-        dscores /= len(scores)
+        if isinstance(self.work.loss, mn.SquaredError):
+            difference = scores - self.y
+            loss, dscores = float(np.square(difference).mean()), 2 / len(scores) * difference  # of one output
+        else:
+            loss, dscores = cross_entropy(scores, self.y)
         g: Values = {}
-        backward(self.whole, "", self.p, g, dscores.reshape(shape), cache, dx=False)
+        backward(self.whole, "", self.p, g, dscores, cache, dx=False)
         for name, value in g.items():
             self.g[name][...] = value
             if self.work.l2 and name.endswith((".W", ".U")):

@@ -22,15 +22,43 @@ class Sum(nn.Module):
         return self.layers(x) + self.shortcut(x)
 
 
-class States(nn.LSTM):
-    """All states of an LSTM with one bias: PyTorch's second one stays 0."""
+class States(nn.Module):
+    """The states of a recurrent layer with one bias, or the last one: PyTorch's second bias stays 0."""
 
-    def __init__(self, inputs: int, units: int) -> None:
-        super().__init__(inputs, units, batch_first=True)
-        nn.init.zeros_(self.bias_hh_l0).requires_grad_(False)
+    def __init__(self, layer: mn.RNN | mn.LSTM, inputs: int) -> None:
+        super().__init__()
+        kind = nn.LSTM if isinstance(layer, mn.LSTM) else nn.RNN
+        self.recurrent, self.last = kind(inputs, layer.units, batch_first=True), layer.last
+        nn.init.zeros_(self.recurrent.bias_hh_l0).requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x)[0]
+        states = self.recurrent(x)[0]
+        return states[:, -1] if self.last else states
+
+
+class Attention(nn.Module):
+    """What ``nn.TransformerEncoderLayer`` calls for a sequence with itself: two products around the fused attention."""
+
+    def __init__(self, width: int, layer: mn.SelfAttention) -> None:
+        super().__init__()
+        self.heads, self.causal = layer.heads, layer.causal
+        self.into, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.into(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class Places(nn.Module):
+    """Learned positions."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.empty(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.places
 
 
 def module(layer: mn.Layer, in_shape: tuple[int, ...]) -> nn.Module:
@@ -47,8 +75,16 @@ def module(layer: mn.Layer, in_shape: tuple[int, ...]) -> nn.Module:
             return nn.Linear(in_shape[-1], layer.units)
         case mn.Embedding():
             return nn.Embedding(layer.vocabulary, layer.width)
-        case mn.LSTM():
-            return States(in_shape[-1], layer.units)
+        case mn.RNN() | mn.LSTM():
+            return States(layer, in_shape[-1])
+        case mn.SelfAttention():
+            return Attention(in_shape[-1], layer)
+        case mn.PositionalEncoding():
+            return Places(in_shape)
+        case mn.LayerNorm():
+            return nn.LayerNorm(in_shape[-1], layer.eps)
+        case mn.GELUTanh():
+            return nn.GELU(approximate="tanh")
         case mn.Conv2D():
             padding = 0 if layer.padding == "valid" else layer.padding
             return nn.Conv2d(in_shape[2], layer.filters, layer.kernel, layer.stride, padding, bias=layer.bias)
@@ -69,7 +105,10 @@ def module(layer: mn.Layer, in_shape: tuple[int, ...]) -> nn.Module:
 # minnet's names of parameters by the kind of module and PyTorch's names.
 NAMES = {"weight": "W", "bias": "b"}
 NORM_NAMES = {"weight": "gamma", "bias": "beta"}
-LSTM_NAMES = {"weight_ih_l0": "W", "weight_hh_l0": "U", "bias_ih_l0": "b"}
+SEQUENCE_NAMES = {
+    "recurrent.weight_ih_l0": "W", "recurrent.weight_hh_l0": "U", "recurrent.bias_ih_l0": "b", "places": "P",
+    "into.weight": "W_in", "into.bias": "b_in", "out.weight": "W_out", "out.bias": "b_out",
+}  # fmt: skip
 
 
 class Torch:
@@ -92,19 +131,21 @@ class Torch:
         self.parameters: dict[str, nn.Parameter] = {}
         self.dense: set[str] = set()  # names of weights that PyTorch keeps transposed
         for name, part in model.named_modules():
-            is_norm, is_lstm = isinstance(part, nn.modules.batchnorm._BatchNorm), isinstance(part, States)
-            names = NORM_NAMES if is_norm else LSTM_NAMES if is_lstm else NAMES
-            for own, parameter in part.named_parameters(recurse=False):
-                if parameter.requires_grad:
+            is_norm = isinstance(part, nn.modules.batchnorm._BatchNorm | nn.LayerNorm)
+            is_sequence = isinstance(part, States | Attention | Places)
+            names = NORM_NAMES if is_norm else SEQUENCE_NAMES if is_sequence else NAMES
+            for own, parameter in part.named_parameters(recurse=is_sequence):
+                if parameter.requires_grad and not name.endswith((".into", ".out", ".recurrent")):
                     self.parameters[f"{name}.{names[own]}"] = parameter
-                    if parameter.ndim == 2 and not isinstance(part, nn.Embedding):
+                    if parameter.ndim == 2 and not isinstance(part, nn.Embedding | Places):
                         self.dense.add(f"{name}.{names[own]}")
         with torch.no_grad():
             for name, value in channels_first(work, net.named_parameters()).items():
                 self.parameters[name].copy_(torch.from_numpy(np.array(value.T if name in self.dense else value)))
         self.model = model = model.to(dtype)
-        self.x, self.y = torch.from_numpy(images_first(x)), torch.from_numpy(y)
-        self.x = self.x if work.vocabulary else self.x.to(dtype)
+        self.x, self.y = (
+            t.to(dtype) if t.is_floating_point() else t for t in map(torch.from_numpy, (images_first(x), y))
+        )
         if channels == "last":
             model.to(memory_format=torch.channels_last)
             self.x = self.x.contiguous(memory_format=torch.channels_last)
@@ -127,6 +168,8 @@ class Torch:
 
         def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             scores = model(x)
+            if isinstance(work.loss, mn.SquaredError):
+                return nn.functional.mse_loss(scores, y)  # of one output
             return nn.functional.cross_entropy(scores.flatten(0, -2), y.flatten())
 
         if compiled:

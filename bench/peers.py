@@ -38,12 +38,10 @@ class Peer:
     runner: str  # "module.Class"
     settings: dict[str, Any] = field(default_factory=dict)
     images_only: bool = False  # the settings make no difference where there are none
-    sequences: bool = True  # whether the runner has the layers of sequences
 
     def suits(self, workload: str) -> bool:
         """Whether to run a workload with this peer."""
-        work = WORKLOADS[workload]
-        return work.has_images or not (self.images_only or (work.vocabulary and not self.sequences))
+        return WORKLOADS[workload].has_images or not self.images_only
 
     def is_there(self) -> bool:
         compiles = self.settings.get("compiled", False)
@@ -66,7 +64,7 @@ PEERS = {
     "PyTorch compiled, channels last": Peer(
         "torch", "peer_torch.Torch", {"channels": "last", "compiled": True}, images_only=True
     ),
-    "JAX": Peer("jax", "peer_jax.Jax", {"channels": "last"}, sequences=False),
+    "JAX": Peer("jax", "peer_jax.Jax", {"channels": "last"}),
     "JAX, channels first": Peer("jax", "peer_jax.Jax", {"channels": "first"}, images_only=True),
 }
 

@@ -1,6 +1,6 @@
-"""The networks that are timed: layers, batch and update rule, with softmax cross-entropy on random data in float32.
+"""The networks that are timed: layers, batch, loss and update rule, on random data in float32.
 
-Nets of words have a target at each position.
+The loss is softmax cross-entropy, unless a workload has another. Nets of words have a target at each position.
 """
 
 import math
@@ -26,21 +26,25 @@ class Workload:
     rule: mn.Rule
     classes: int = 10
     l2: float = 0.0
+    loss: mn.Loss = mn.SoftmaxCrossEntropy()
 
     def net(self, dtype: type = np.float32) -> mn.Net:
-        return mn.Net(self.layers, self.input_shape, mn.SoftmaxCrossEntropy(), l2=self.l2, dtype=dtype, seed=0)
+        return mn.Net(self.layers, self.input_shape, self.loss, l2=self.l2, dtype=dtype, seed=0)
 
     def data(self, batch: int | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Random samples (batch, *input_shape), float32, and labels (batch,); the workload's own batch unless told.
 
-        Words are int64, and have labels (batch, time).
+        Words are int64, and have labels (batch, time). SquaredError has numbers (batch, 1) instead of labels.
         """
         rng = np.random.default_rng(seed)
         n = batch or self.batch
         if self.vocabulary:
             shape = n, *self.input_shape
             return rng.integers(0, self.vocabulary, shape), rng.integers(0, self.classes, shape)
-        return rng.standard_normal((n, *self.input_shape), np.float32), rng.integers(0, self.classes, n)
+        x = rng.standard_normal((n, *self.input_shape), np.float32)
+        if isinstance(self.loss, mn.SquaredError):
+            return x, rng.standard_normal((n, 1), np.float32)
+        return x, rng.integers(0, self.classes, n)
 
     @property
     def has_images(self) -> bool:
@@ -62,11 +66,19 @@ class Workload:
 
 
 def _uses_of_weights(plan: Plan) -> Iterator[int]:
-    """Multiply-adds of each layer for one sample: every weight serves every output pixel, or position, once."""
+    """Multiply-adds of each product for one sample: every weight serves every output pixel, or position, once.
+
+    Attention also has a product of two numbers for each feature and pair of positions, hidden or not, and another.
+    """
     for child in plan.children:
-        if isinstance(child.layer, mn.Dense | mn.Conv2D | mn.LSTM):
-            weights = sum(math.prod(p.shape) for p in child.plan.params if p.name in ("W", "U"))
-            yield weights * math.prod(child.plan.out[:-1])
+        if isinstance(child.layer, mn.Dense | mn.Conv2D | mn.RNN | mn.LSTM | mn.SelfAttention):
+            places = child.plan.out if isinstance(child.layer, mn.Conv2D) else child.in_shape
+            for param in child.plan.params:
+                if param.name in ("W", "U", "W_in", "W_out"):
+                    yield math.prod(param.shape) * math.prod(places[:-1])
+        if isinstance(child.layer, mn.SelfAttention):
+            time, width = child.in_shape
+            yield 2 * time * time * width
         yield from _uses_of_weights(child.plan)
 
 
@@ -97,6 +109,20 @@ def resnet(blocks: int) -> list[mn.Layer]:
     return [*first, *(layer for part in body for layer in part), mn.GlobalAvgPool2D(), mn.Dense(10)]
 
 
+def transformer(vocabulary: int, width: int, heads: int, blocks: int) -> list[mn.Layer]:
+    """Radford et al. 2019, GPT-2, with output embeddings of its own and without dropout."""
+    body: list[mn.Layer] = []
+    for _ in range(blocks):
+        body.append(mn.Residual([mn.LayerNorm(), mn.SelfAttention(heads, causal=True)]))
+        body.append(mn.Residual([mn.LayerNorm(), mn.Dense(4 * width), mn.GELUTanh(), mn.Dense(width)]))
+    first = [mn.Embedding(vocabulary, width), mn.PositionalEncoding(learned=True)]
+    return [*first, *body, mn.LayerNorm(), mn.Dense(vocabulary)]
+
+
+def characters(layer: mn.Layer) -> list[mn.Layer]:
+    return [mn.Embedding(65, 65), layer, mn.Dense(65)]
+
+
 WORKLOADS = {
     "iris_mlp": Workload(dense(4, 6, 3), (4,), 5, mn.Momentum(), classes=3),
     "spiral_mlp": Workload(dense(100, 3), (2,), 300, mn.SGD(), classes=3),
@@ -119,6 +145,12 @@ WORKLOADS = {
         (32, 32, 3), 128, mn.Momentum(),
     ),
     "cifar10_resnet20": Workload(resnet(3), (32, 32, 3), 128, mn.Momentum(), l2=1e-4),
-    # Characters of a play, as in Karpathy's min-char-rnn, with an LSTM.
-    "char_lstm": Workload([mn.Embedding(65, 65), mn.LSTM(128), mn.Dense(65)], (100,), 50, mn.Adam(), classes=65),
+    # Characters of a play: the sizes of Karpathy's min-char-rnn, then those of his char-rnn, with one layer.
+    "min_char_rnn": Workload(characters(mn.RNN(100)), (25,), 1, mn.Adam(), classes=65),
+    "char_lstm": Workload(characters(mn.LSTM(128)), (100,), 50, mn.Adam(), classes=65),
+    "char_lstm_512": Workload(characters(mn.LSTM(512)), (100,), 50, mn.Adam(), classes=65),
+    "adding_lstm": Workload(
+        [mn.LSTM(64, last=True), mn.Dense(1)], (100, 2), 64, mn.Adam(), loss=mn.SquaredError()
+    ),
+    "transformer": Workload(transformer(65, 128, 4, 4), (128,), 32, mn.Adam(), classes=65),
 }  # fmt: skip

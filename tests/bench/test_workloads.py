@@ -13,7 +13,8 @@ import minnet as mn
 
 BATCH = 16
 # Convolutions take long, and have so many ReLUs that of more samples one is always near its kink.
-SMALL = {"char_lstm": 2, "cs231n_three_layer_conv": 2, "mnist_2c2d": 2, "cifar10_3c3d": 1, "cifar10_resnet20": 1}
+SMALL = {"cs231n_three_layer_conv": 2, "mnist_2c2d": 2, "cifar10_3c3d": 1, "cifar10_resnet20": 1}
+SMALL |= {"char_lstm": 2, "char_lstm_512": 1, "transformer": 1}
 STEPS = 3
 
 
@@ -154,9 +155,13 @@ BY_HAND = {
     + (9 * (32 * 64 + 5 * 64 * 64) + 32 * 64) * 8 * 8
     + 640,
     "char_lstm": 100 * ((65 + 128) * 4 * 128 + 128 * 65),
+    "adding_lstm": 100 * (2 + 64) * 4 * 64 + 64,
+    # Four blocks of three, one, four and four matrices of 128 x 128, and two products of queries, keys and values.
+    "transformer": 4 * 128 * (12 * 128 * 128 + 2 * 128 * 128) + 128 * 128 * 65,
 }
 FIRST = {"iris_mlp": 16, "mnist_mlp": 784000, "mnist_2c2d": 25 * 32 * 28 * 28, "cifar10_resnet20": 27 * 16 * 32 * 32}
-FIRST["char_lstm"] = 0  # the first layer embeds, so the LSTM has a gradient of its input
+FIRST["adding_lstm"] = 100 * 2 * 4 * 64
+FIRST["char_lstm"] = FIRST["transformer"] = 0  # the first layer embeds, so the LSTM has a gradient of its input
 
 
 @pytest.mark.parametrize("known", BY_HAND)
