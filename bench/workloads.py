@@ -14,6 +14,7 @@ from minnet.layers.conv import Padding
 from minnet.layers.spec import Plan
 
 LEARNING_RATE = 1e-4
+SOFTMAX = mn.SoftmaxCrossEntropy()
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Workload:
     rule: mn.Rule
     classes: int = 10
     l2: float = 0.0
-    loss: mn.Loss = mn.SoftmaxCrossEntropy()
+    loss: mn.Loss = SOFTMAX
 
     def net(self, dtype: type = np.float32) -> mn.Net:
         return mn.Net(self.layers, self.input_shape, self.loss, l2=self.l2, dtype=dtype, seed=0)
