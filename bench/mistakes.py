@@ -105,16 +105,17 @@ def spoiled_steps(base, name, arguments, shape, **methods):
 
 
 def forgets(name):
-    """A step backwards after which what an array carries to the step before is lost."""
+    """Steps backwards in which what an array carries to the step before is lost."""
 
-    def step(base):
-        def forgetful(self, m, s):
-            getattr(m, name)[...] = 0
-            base._step_backward(self, m, s)
+    def steps(base):
+        def forgetful(self, m, first, last):
+            for s in range(last - 1, first - 1, -1):
+                getattr(m, name)[...] = 0
+                base._steps_backward(self, m, s, s + 1)
 
         return forgetful
 
-    return step
+    return steps
 
 
 def with_state_after(self, m):
@@ -124,12 +125,12 @@ def with_state_after(self, m):
 
 
 for _kind in (mn.RNN, mn.LSTM, mn.GRU):
-    spoiled_steps(_kind, "nothing goes back through time", [3], (4, 2), _step_backward=forgets("carry")(_kind))
+    spoiled_steps(_kind, "nothing goes back through time", [3], (4, 2), _steps_backward=forgets("carry")(_kind))
     spoiled_steps(_kind, "dU with the state of the same step", [3], (4, 2), _recurrent_gradients=with_state_after)
     seed(_kind, [3], (4, 2), "dx against time", lambda m, x, y, dy, dx: copy(dx, dx[:, ::-1]))
     seed(_kind, [3], (4, 2), "db of the last step", lambda m, x, y, dy, dx: copy(m.db, m.d_activated[-1].sum(axis=0)))
-spoiled_steps(mn.LSTM, "the cell's gradient ends at each step", [3], (4, 2), _step_backward=forgets("dc")(mn.LSTM))
-spoiled_steps(mn.GRU, "z's path past the gates forgotten", [3], (4, 2), _step_backward=forgets("dbefore")(mn.GRU))
+spoiled_steps(mn.LSTM, "the cell's gradient ends at each step", [3], (4, 2), _steps_backward=forgets("dc")(mn.LSTM))
+spoiled_steps(mn.GRU, "z's path past the gates forgotten", [3], (4, 2), _steps_backward=forgets("dbefore")(mn.GRU))
 seed(
     mn.GRU,
     [3],
@@ -138,8 +139,8 @@ seed(
     lambda m, x, y, dy, dx: copy(m.dU, m.h[:-1].reshape(-1, 3).T @ m.d_activated.reshape(-1, 9)),
 )
 seed(mn.GRU, [3], (4, 2), "c treated as b", lambda m, x, y, dy, dx: copy(m.dc, m.db[-3:]))
-spoiled_steps(mn.ChoGRU, "nothing goes back through time", [3], (4, 2), _step_backward=forgets("carry")(mn.ChoGRU))
-spoiled_steps(mn.ChoGRU, "path past the gates forgotten", [3], (4, 2), _step_backward=forgets("dbefore")(mn.ChoGRU))
+spoiled_steps(mn.ChoGRU, "nothing goes back through time", [3], (4, 2), _steps_backward=forgets("carry")(mn.ChoGRU))
+spoiled_steps(mn.ChoGRU, "path past the gates forgotten", [3], (4, 2), _steps_backward=forgets("dbefore")(mn.ChoGRU))
 seed(
     mn.ChoGRU,
     [3],

@@ -141,13 +141,14 @@ def _listener(layer: Layer) -> Layer:
         return layer
     heard: dict[str, list[float]] = {}
 
-    def step_backward(_: Any, m: Any, s: int) -> None:
-        for state, gradient in _at_states(layer, m, s).items():
-            heard.setdefault(state, []).append(float(np.linalg.norm(gradient)))
-        layer._step_backward(m, s)
+    def steps_backward(_: Any, m: Any, first: int, last: int) -> None:
+        for s in range(last - 1, first - 1, -1):
+            for state, gradient in _at_states(layer, m, s).items():
+                heard.setdefault(state, []).append(float(np.linalg.norm(gradient)))
+            layer._steps_backward(m, s, s + 1)
 
     # A subclass of the layer's own class: its plan, its memory and the rest of its passes are the same.
-    kind = type(type(layer).__name__, (type(layer),), {"_step_backward": step_backward, "heard": heard})
+    kind = type(type(layer).__name__, (type(layer),), {"_steps_backward": steps_backward, "heard": heard})
     return kind(**{field.name: getattr(layer, field.name) for field in fields(layer)})
 
 
@@ -158,5 +159,8 @@ def _at_states(layer: Recurrent, m: Any, s: int) -> dict[str, np.ndarray]:
         return {"h": dh + m.dbefore}
     if isinstance(layer, LSTM):
         o = m.gates[s][:, 3 * layer.units :]
-        return {"h": dh, "c": m.dc + dh * o * (1 - m.squashed[s] ** 2)}
+        through_h = dh * o * (1 - m.squashed[s] ** 2)
+        if layer.padding is not None:
+            through_h[m.words[:, s] == layer.padding] = 0  # such a step leaves h and c as they are
+        return {"h": dh, "c": m.dc + through_h}
     return {"h": dh}

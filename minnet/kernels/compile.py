@@ -24,21 +24,33 @@ _NO_COUNTS: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": False}
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "pipeline_class": HelperCompiler, **_NO_COUNTS}
 
 
+def _widest(target: Any) -> Any:
+    """Return a target whose loops are in the widest registers of the processor, or those of MINNET_VECTOR_BYTES."""
+    width = f'"prefer-vector-width"="{8 * int(os.environ.get("MINNET_VECTOR_BYTES") or 64)}"'
+
+    def post_lowering(module, library):
+        target.post_lowering(module, library)
+        for function in module.functions:
+            if not function.is_declaration:
+                set.add(function.attributes, width)  # past llvmlite's check: it knows no attributes with values
+
+    return target.subtarget(post_lowering=post_lowering)
+
+
 class _WideCompiler(FlushingCompiler):
-    """Numba's compiler for loops in the widest registers of the processor, or those of MINNET_VECTOR_BYTES."""
+    """Numba's compiler for kernels with wide loops."""
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
-        target = self.state.targetctx
-        width = f'"prefer-vector-width"="{8 * int(os.environ.get("MINNET_VECTOR_BYTES") or 64)}"'
+        self.state.targetctx = _widest(self.state.targetctx)
 
-        def post_lowering(module, library):
-            target.post_lowering(module, library)
-            for function in module.functions:
-                if not function.is_declaration:
-                    set.add(function.attributes, width)  # past llvmlite's check: it knows no attributes with values
 
-        self.state.targetctx = target.subtarget(post_lowering=post_lowering)
+class _WideHelperCompiler(HelperCompiler):
+    """Numba's compiler for routines with wide loops."""
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+        self.state.targetctx = _widest(self.state.targetctx)
 
 
 def _compile(
@@ -99,6 +111,12 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
 def routine(function: Callable[..., Any]) -> Callable[..., Any]:
     """A helper that is too large to be inlined. Its copies agree: it moves numbers, or adds in a stated order."""
     return njit(function, fastmath=set(), error_model="numpy", **_NO_WRAPPERS)
+
+
+def wide_routine(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A ``routine`` whose loops are those of a ``wide_kernel``, from which alone it is called."""
+    options = {**_NO_WRAPPERS, "pipeline_class": _WideHelperCompiler}
+    return njit(function, fastmath=set(), error_model="numpy", **options)
 
 
 def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,18 +8,21 @@ This room knows kernels and random streams, and nothing of networks, losses or t
 from .activation import ELU, GELU, SELU, GELUTanh, LeakyReLU, Maxout, PReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .attention import PositionalEncoding, SelfAttention
 from .base import Layer
+from .bidirectional import Bidirectional
 from .cho_gru import ChoGRU
 from .composite import Chain, Residual
 from .conv import Conv2D
 from .conv_transpose import ConvTranspose2D
 from .dense import Dense
 from .embedding import Embedding
+from .gru import GRU
 from .initial_state import InitialState
+from .lstm import LSTM
 from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from .patches import PatchEmbedding
 from .pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D, Upsample, ZeroPad
-from .recurrent import GRU, LSTM, RNN, Bidirectional
+from .rnn import RNN
 from .shape import Flatten, Reshape, Slice
 from .spec import Buffer, Param, Plan, Scratch, Tensor
 from .tied import TiedEmbedding

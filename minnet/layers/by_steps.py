@@ -19,10 +19,13 @@ from .cho_gru import ChoGRU
 from .composite import Chain, Residual
 from .dense import Dense
 from .embedding import Embedding
+from .gru import GRU
 from .kept import KeptAttention, KeptPlace
+from .lstm import LSTM
 from .noise import Dropout, SpatialDropout
 from .norm import BatchNorm, LayerNorm
-from .recurrent import GRU, LSTM, RNN, Recurrent
+from .recurrent import Recurrent
+from .rnn import RNN
 from .tied import TiedEmbedding
 
 # Layers that act on each position by itself in passes that do not train, and composites of such layers. A subclass may

@@ -1,20 +1,19 @@
 """The gated recurrent unit as it was published, with the reset gate before the product with the state."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..kernels.arrays import rows
-from ..kernels.passes import recurrent as kernels
-from ..kernels.passes.flat import fill
-from ..kernels.passes.residual import accumulate
-from .initializers import GlorotUniform, Orthogonal
-from .products import product, product_of_transpose, product_with_transpose
-from .recurrent import Recurrent
-from .spec import Initializer, Scratch
+from ..kernels.passes import cho_gru as kernels
+from ..kernels.passes.recurrent import join
+from ..kernels.passes.through_time import pack_weights, panels_for
+from .gru import ThreeGates
+from .products import product_of_transpose
+from .spec import Scratch
 
 
 @dataclass(frozen=True)
-class ChoGRU(Recurrent):
+class ChoGRU(ThreeGates):
     """Gated recurrent unit of Cho et al. 2014, equations 5 to 8: Keras's GRU with ``reset_after=False``.
 
     With a = x_t @ W + b, whose columns are the gates r, z, n in this order, and U_r, U_z, U_n the same columns of U::
@@ -34,29 +33,19 @@ class ChoGRU(Recurrent):
         reverse: whether to step from the last position to the first. Outputs stay at the positions of their inputs.
         streams: number of samples of every training pass, each of which goes on from the state that the same row of the
             training pass before ended in, as in ``GRU``. None to start every pass from 0.
+        padding: a word that fills up short sequences, as in ``Embedding``, or None. A step at this word does not change
+            the state, so ``last`` gives the state after the last other word, and ``reverse`` starts there. The input of
+            the net must be words, one for each position.
     """
-
-    gates = 3
-
-    units: int
-    init: Initializer = field(default_factory=GlorotUniform)
-    recurrent_init: Initializer = field(default_factory=Orthogonal)
-    last: bool = False
-    reverse: bool = False
-    streams: int | None = None
 
     def _more_scratch(self, time: int) -> tuple[Scratch, ...]:
         units = self.units
         return (
-            Scratch("U_rz", (units, 2 * units), per_sample=False),
-            Scratch("U_n", (units, units), per_sample=False),
             Scratch("reset", (time, units)),  # r * h_(t-1)
-            Scratch("of_rz", (2 * units,), brief=True),
-            Scratch("of_n", (units,), brief=True),
             Scratch("d_rz", (time, 2 * units), brief=True),
             Scratch("d_n", (time, units), brief=True),
             Scratch("dreset", (units,), brief=True),
-            Scratch("dbefore", (units,), brief=True),
+            self._dbefore(),
             Scratch("dU_rz", (units, 2 * units), per_sample=False, brief=True),
             Scratch("dU_n", (units, units), per_sample=False, brief=True),
         )
@@ -64,40 +53,27 @@ class ChoGRU(Recurrent):
     def _by_step(self) -> tuple[str, ...]:
         return *super()._by_step(), "reset", "d_rz", "d_n"
 
-    def bind(self, m: Any) -> None:
-        super().bind(m)
-        m.resets, m.drzs, m.dns = list(m.reset), list(m.d_rz), list(m.d_n)
+    def _panels(self) -> int:
+        units = self.units
+        return max(super()._panels(), panels_for(2 * units, units, 4) + panels_for(units, units, 4))
 
-    def _start(self, m: Any) -> None:
-        super()._start(m)
-        kernels.part(m.U, m.U_rz, m.U_n)
+    def _pack_transposed(self, m: Any) -> None:
+        """Pack the transpose of the columns of r and z, and behind it that of the columns of n."""
+        units, behind = self.units, panels_for(2 * self.units, self.units, m.U.itemsize)
+        pack_weights(m.U, 0, 1, 3 * units, 2 * units, units, m.panels, 0)
+        pack_weights(m.U, 2 * units, 1, 3 * units, units, units, m.panels, behind)
 
-    def _start_backward(self, m: Any) -> None:
-        fill(m.dbefore.reshape(-1), m.zero)
+    def _steps(self, m: Any, first: int, last: int) -> None:
+        kernels.cho_gru(m.U, m.activated, m.reset, m.h, first, last, *self._in_time(m))
 
-    def _from_state(self, m: Any, s: int) -> None:
-        product(m, m.before[s], m.U_rz, m.nothing, m.of_rz)
-
-    def _step(self, m: Any, s: int) -> None:
-        kernels.cho_gates(m.gates[s], m.of_rz, m.before[s], m.resets[s])
-        product(m, m.resets[s], m.U_n, m.nothing, m.of_n)
-        kernels.cho_step(m.gates[s], m.of_n, m.before[s], m.after[s])
-
-    def _step_backward(self, m: Any, s: int) -> None:
-        gates, before = m.gates[s], m.before[s]
-        kernels.cho_step_backward(gates, before, m.dys[s], m.carry, m.dbefore, m.drzs[s], m.dns[s])
-        product_with_transpose(m, m.dns[s], m.U_n, m.dreset)
-        kernels.cho_gates_backward(gates, before, m.dreset, m.dbefore, m.drzs[s])
-        kernels.join(m.drzs[s], m.dns[s], m.dgates[s])
-
-    def _to_state(self, m: Any, s: int) -> None:
-        product_with_transpose(m, m.drzs[s], m.U_rz, m.carry)
-
-    def _first_gradient(self, m: Any) -> None:
-        super()._first_gradient(m)
-        accumulate(m.dfirst, m.dbefore)
+    def _steps_backward(self, m: Any, first: int, last: int) -> None:
+        kernels.cho_gru_backward(
+            m.U, m.activated, m.h, m.dy_by_step, first, last, self._least(m), m.carry, m.dreset, m.dbefore, m.d_rz,
+            m.d_n, *self._in_time(m),
+        )  # fmt: skip
+        join(rows(m.d_rz), rows(m.d_n), rows(m.d_activated))
 
     def _recurrent_gradients(self, m: Any) -> None:
         product_of_transpose(m, rows(m.h[:-1]), rows(m.d_rz), m.dU_rz)
         product_of_transpose(m, rows(m.reset), rows(m.d_n), m.dU_n)
-        kernels.join(m.dU_rz, m.dU_n, m.dU)
+        join(m.dU_rz, m.dU_n, m.dU)

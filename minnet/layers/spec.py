@@ -87,12 +87,13 @@ class Hidden:
     Attributes:
         word: the word.
         time: number of positions that the layer has; the input of the net must be as many words.
-        within: every sample must have another word among its first ``within`` positions, so that something is seen.
+        within: every sample must have another word among its first ``within`` positions, so that something is seen; 0
+            if samples may have none.
     """
 
     word: int
     time: int
-    within: int
+    within: int = 0
 
 
 @dataclass(frozen=True)

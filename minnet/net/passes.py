@@ -146,7 +146,7 @@ class Passes(Vectors):
             first = [int(i) for i in np.argwhere((words < 0) | (words >= self.vocabulary))[0]]
             raise ValueError(f"Net: expected words from 0 to {self.vocabulary - 1}; got {x[*first]} at x{first}")
         for hidden in self._hidden:
-            if not are_seen(words, hidden.word, hidden.within):
+            if hidden.within and not are_seen(words, hidden.word, hidden.within):
                 at = int(np.argmax((words[:, : hidden.within] == hidden.word).all(axis=1)))
                 raise ValueError(
                     f"Net: expected another word than padding={hidden.word} "
@@ -156,7 +156,7 @@ class Passes(Vectors):
         return words
 
     def words_left_out(self) -> set[int]:
-        """Return the words that the attention of some layer leaves out, which are padding."""
+        """Return the words whose positions some layer leaves out, which are padding."""
         return {entry.word for entry in self._hidden}
 
     def any_input(self) -> np.ndarray:
