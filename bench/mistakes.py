@@ -150,6 +150,27 @@ seed(
 )
 
 
+def sees_padding(base):
+    """A layer whose steps backwards take padding for words."""
+
+    def steps(self, m, first, last):
+        words, m._run.words = m.words, np.full_like(m.words, -1)
+        base._steps_backward(self, m, first, last)
+        m._run.words = words
+
+    return dataclass(frozen=True)(type(base.__name__, (base,), {"_steps_backward": steps}))
+
+
+for _kind in (mn.RNN, mn.LSTM, mn.GRU, mn.ChoGRU):
+    MISTAKES.append(
+        Mistake(
+            *(mn.Chain([mn.Embedding(3, 2), k(3, last=True, padding=1)]) for k in (sees_padding(_kind), _kind)),
+            (5,),
+            f"{_kind.__name__}: padding skipped forwards only",
+        )
+    )
+
+
 class WithoutItself(mn.GRU):
     """A layer whose first state has the gradient through the product with U only."""
 

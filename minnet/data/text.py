@@ -159,7 +159,7 @@ def padded(sequences: Sequence[Any], time: int | None = None, *, padding: int) -
         sequences: sequences of integers.
         time: number of columns. None for the length of the longest sequence.
         padding: the number behind the end of a shorter sequence: a word of its own in inputs (``Embedding(padding=)``,
-            ``SelfAttention(padding=)``), or a label that the loss ignores in targets
+            ``LSTM(padding=)``, ``SelfAttention(padding=)``), or a label that the loss ignores in targets
             (``SoftmaxCrossEntropy(ignored=-1)``).
 
     Returns:

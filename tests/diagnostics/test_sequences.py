@@ -17,7 +17,8 @@ IMAGES = RNG.standard_normal((N, 4, 4, 1)).astype(np.float32)
 
 
 def recurrent():
-    layers = [mn.Embedding(VOCABULARY, 4, padding=0), mn.Bidirectional(mn.ChoGRU(4)), mn.LSTM(4), mn.Dense(VOCABULARY)]
+    both = mn.Bidirectional(mn.ChoGRU(4, padding=0))
+    layers = [mn.Embedding(VOCABULARY, 4, padding=0), both, mn.LSTM(4, padding=0), mn.Dense(VOCABULARY)]
     return mn.Net(layers, TIME, mn.SoftmaxCrossEntropy(ignored=-1))
 
 

@@ -1,14 +1,27 @@
 """Kernels of words and sequences against naive twins, which step through time in plain NumPy."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from splitmix import STREAM
-from twins import Table, check_twin, empty
+from twins import DTYPES, Table, check_twin, empty
 
-from minnet.kernels.passes import attention, embedding, patches, recurrent, residual
+from minnet.kernels.passes import (
+    attention,
+    cho_gru,
+    embedding,
+    gru,
+    lstm,
+    patches,
+    recurrent,
+    residual,
+    rnn,
+    through_time,
+)
 from minnet.kernels.vector.product import least_work, new_work
+from minnet.kernels.vector.simd import VECTOR_BYTES
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -137,126 +150,251 @@ def part(both, a, b):
     a[...], b[...] = np.hsplit(both, 2)
 
 
-# Steps --------------------------------------------------------------------------------------------------------
+# Recurrent layers ---------------------------------------------------------------------------------------------
+
+# (samples, steps, units): one of everything; odd; several tasks; sums that are cut.
+STEPS = [(1, 1, 1), (3, 4, 5), (21, 9, 40), (2, 2, 300)]
 
 
-def make_step(gates, *kinds):
-    """Arguments for (samples, units): "g" all gates, "G" two, "a" an activation, "u" a state, "." an output."""
-
-    def make(rng, shape):
-        n, units = shape
-        made = []
-        for kind in kinds:
-            size = (
-                (n, gates * units)
-                if "g" in kind
-                else (n, 2 * units)
-                if "G" in kind
-                else (units,)
-                if "1" in kind
-                else shape
-            )
-            made.append(
-                empty(size) if "." in kind else rng.uniform(0, 1, size) if "a" in kind else rng.standard_normal(size)
-            )
-        return made
-
-    return make
+def pack(W, dtype):
+    """The panels of B (depth, columns), written from their description: lanes, then terms, then panels."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    (depth, columns), rows = W.shape, -(-len(W) // lanes) * lanes
+    panels = []
+    for j in range(0, columns, 2 * lanes):
+        part = W[:, j : j + 2 * lanes]
+        width = lanes if part.shape[1] <= lanes else 2 * lanes
+        panel = np.zeros((rows, width))
+        panel[:depth, : part.shape[1]] = part
+        panels.append(np.concatenate([panel.reshape(-1), np.zeros(rows * (2 * lanes - width))]))
+    return np.concatenate(panels).astype(dtype)
 
 
-@twin_of(recurrent.tanh_step, make_step(1, "u", "u", "."))
-def tanh_step(gates, recurrent, h):
-    h[...] = np.tanh(gates + recurrent)
+@DTYPES
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("depth", "columns"), [(1, 1), (5, 17), (33, 50), (300, 32)])
+def test_weights_are_packed_as_described(depth, columns, transposed, dtype):
+    """Of a part of W, into a part of the memory, and not beyond it."""
+    rng = np.random.default_rng([depth, columns])
+    W = rng.standard_normal((columns + 3, depth) if transposed else (depth, columns + 3)).astype(dtype)
+    at, steps = (3 * depth, (1, depth)) if transposed else (3, (columns + 3, 1))
+    expected = pack(W[3:].T if transposed else W[:, 3:], dtype)
+    size = through_time.panels_for(depth, columns, W.itemsize)
+    assert expected.size == size
+    packed = np.full(7 + size + 64, np.nan, dtype)
+    packed[7 : 7 + size] = 0
+    through_time.pack_weights(W, at, *steps, depth, columns, packed, 7)
+    np.testing.assert_array_equal(packed[7 : 7 + size], expected)
+    assert np.isnan(packed[:7]).all(), "something was written in front"
+    assert np.isnan(packed[7 + size :]).all(), "something was written behind"
+    assert through_time.panels_for(depth, columns, 4) >= through_time.panels_for(depth, columns, 8)
 
 
-@twin_of(recurrent.tanh_step_backward, make_step(1, "a", "u", "u", "."))
-def tanh_step_backward(h, dy, carry, dgates):
-    dgates[...] = (1 - h**2) * (dy + carry)
+class Cells:
+    """Makes the arguments of the kernels that take steps: random states, gates and gradients, and packed weights.
+
+    Args:
+        gates: their number.
+        packs: what of U (units, gates * units) is packed, one behind the other.
+        names: arrays in the order of the arguments: "gates", "h" and so on, of ``SIZES``.
+        backward: whether ``least`` and what follows it come behind ``last``.
+        padded: whether some words are padding, in steps that go from the last position to the first.
+    """
+
+    SIZES: ClassVar = {
+        **{"c": "TN", "h": "TN", "tanh_c": "tN", "inner": "tN", "reset": "tN", "dy": "tN", "gates": "tG"},
+        **{"dgates": "tG", "drecurrent": "tG", "d_rz": "t2", "d_n": "tN", "bias": "N"},
+        **{"carry": "nN", "dc": "nN", "dbefore": "nN", "dreset": "nN"},
+    }
+
+    def __init__(self, gates, packs, names, backward=(), padded=False):
+        self.gates, self.packs, self.names, self.backward, self.padded = gates, packs, names, backward, padded
+
+    def __call__(self, rng, shape):
+        n, time, units = shape
+        U = rng.standard_normal((units, self.gates * units)) / math.sqrt(units)
+        kinds = {"T": (time + 1, n), "t": (time, n), "n": (n,)}
+
+        def array(name):
+            kind, width = self.SIZES[name][:-1], self.SIZES[name][-1]
+            size = (*kinds.get(kind, ()), {"N": 1, "2": 2, "G": self.gates}[width] * units)
+            # Backward passes read gates as activations.
+            return rng.uniform(0.1, 0.9, size) if self.backward and name == "gates" else rng.standard_normal(size)
+
+        words = np.zeros((0, 0), np.int64)
+        if self.padded:
+            words = rng.integers(0, 2, (n, time))
+            words[0] = 1
+        work, offsets = new_work(np.dtype(np.float64))
+        steps = [time // 2, time, *([time // 2 + 1] if self.backward else [])]
+        way = [words, 1, time - 1, -1] if self.padded else [words, 1, 0, 1]
+        packs = [part(U, units) for part in self.packs]
+        return [
+            U, *map(array, self.names), *steps, *map(array, self.backward), *way,
+            lambda dtype: np.concatenate([pack(part, dtype) for part in packs]), np.zeros_like(work), offsets,
+        ]  # fmt: skip
 
 
-@twin_of(recurrent.relu_step, make_step(1, "u", "u", "."))
-def relu_step(gates, recurrent, h):
-    h[...] = np.maximum(gates + recurrent, 0)
-
-
-@twin_of(recurrent.relu_step_backward, make_step(1, "u", "u", "u", "."))
-def relu_step_backward(h, dy, carry, dgates):
-    dgates[...] = (h > 0) * (dy + carry)
+def is_hidden(words, padding, s, place, stride, n):
+    return words[:, place + s * stride] == padding if words.size else np.zeros(n, bool)
 
 
 def logistic(x):
     return 1 / (1 + np.exp(-x))
 
 
-@twin_of(recurrent.lstm_step, make_step(4, "g", "g", "u", ".", ".", "."))
-def lstm_step(gates, recurrent, c_before, c, tanh_c, h):
-    i, f, g, o = np.hsplit(gates + recurrent, 4)
-    i, f, g, o = logistic(i), logistic(f), np.tanh(g), logistic(o)
-    gates[...] = np.hstack([i, f, g, o])
-    c[...] = f * c_before + i * g
-    tanh_c[...] = np.tanh(c)
-    h[...] = o * tanh_c
+def whole(U, units):
+    return U
 
 
-@twin_of(recurrent.lstm_step_backward, make_step(4, "ga", "u", "a", "u", "u", "u", "g."))
-def lstm_step_backward(gates, c_before, tanh_c, dy, carry, dc, dgates):
-    i, f, g, o = np.hsplit(gates, 4)
-    dh = dy + carry
-    total = dc + dh * o * (1 - tanh_c**2)
-    parts = total * g * i * (1 - i), total * c_before * f * (1 - f), total * i * (1 - g**2), dh * tanh_c * o * (1 - o)
-    dgates[...] = np.hstack(parts)
-    dc[...] = total * f
+def turned(U, units):
+    return U.T
 
 
-@twin_of(recurrent.gru_step, make_step(3, "g", "g", "1", "u", ".", "."))
-def gru_step(gates, recurrent, c, before, inner, h):
-    (ar, az, an), (ur, uz, un) = np.hsplit(gates, 3), np.hsplit(recurrent, 3)
-    r, z = logistic(ar + ur), logistic(az + uz)
-    inner[...] = un + c
-    n = np.tanh(an + r * inner)
-    gates[...] = np.hstack([r, z, n])
-    h[...] = (1 - z) * n + z * before
+def kinds_of(kernel, *description, **more):
+    """Register a twin for steps at all words and at those that are no padding."""
+
+    def register(twin):
+        for padded in (False, True):
+            twin_of(kernel, Cells(*description, **more, padded=padded), shapes=STEPS, sums=True)(twin)
+        return twin
+
+    return register
 
 
-@twin_of(recurrent.gru_step_backward, make_step(3, "ga", "u", "u", "u", "u", "u", "g.", "g."))
-def gru_step_backward(gates, inner, before, dy, carry, dbefore, dgates, drecurrent):
-    r, z, n = np.hsplit(gates, 3)
-    dh = dbefore + dy + carry
-    dn = dh * (1 - z) * (1 - n**2)
-    dr, dz = dn * inner * r * (1 - r), dh * (before - n) * z * (1 - z)
-    dgates[...] = np.hstack([dr, dz, dn])
-    drecurrent[...] = np.hstack([dr, dz, dn * r])
-    dbefore[...] = dh * z
+def rnn_twin(activation):
+    def twin(U, gates, h, first, last, words, padding, place, stride, panels, work, offsets):
+        for s in range(first, last):
+            gates[s] += h[s] @ U
+            hidden = is_hidden(words, padding, s, place, stride, h.shape[1])
+            h[s + 1] = np.where(hidden[:, np.newaxis], h[s], activation(gates[s]))
+
+    return twin
 
 
-@twin_of(recurrent.cho_gates, make_step(3, "g", "G", "u", "."))
-def cho_gates(gates, of_rz, before, reset):
-    units = before.shape[1]
-    gates[:, : 2 * units] = logistic(gates[:, : 2 * units] + of_rz)
-    reset[...] = gates[:, :units] * before
+def rnn_backward_twin(slope):
+    def twin(U, h, dy, first, last, least, carry, dgates, words, padding, place, stride, panels, work, offsets):
+        for s in reversed(range(first, last)):
+            hidden = is_hidden(words, padding, s, place, stride, h.shape[1])[:, np.newaxis]
+            dh = dy[s] + carry
+            dgates[s] = np.where(hidden, 0, slope(h[s + 1]) * dh)
+            carry[...] = np.where(hidden, dh, dgates[s] @ U.T if s >= least else 0)
+
+    return twin
 
 
-@twin_of(recurrent.cho_step, make_step(3, "ga", "u", "u", "."))
-def cho_step(gates, of_n, before, h):
-    _, z, n = np.hsplit(gates, 3)
-    n[...] = np.tanh(n + of_n)
-    h[...] = (1 - z) * n + z * before
+for _kernel, _back, _activation, _slope in (
+    (rnn.tanh_rnn, rnn.tanh_rnn_backward, np.tanh, lambda h: 1 - h**2),
+    (rnn.relu_rnn, rnn.relu_rnn_backward, lambda a: np.maximum(a, 0), lambda h: h > 0),
+):
+    kinds_of(_kernel, 1, [whole], ["gates", "h"])(rnn_twin(_activation))
+    kinds_of(_back, 1, [turned], ["h", "dy"], backward=["carry", "dgates"])(rnn_backward_twin(_slope))
 
 
-@twin_of(recurrent.cho_step_backward, make_step(3, "ga", "u", "u", "u", "u", "G", "."))
-def cho_step_backward(gates, before, dy, carry, dbefore, d_rz, d_n):
-    _, z, n = np.hsplit(gates, 3)
-    dh = dbefore + dy + carry
-    d_rz[:, before.shape[1] :] = dh * (before - n) * z * (1 - z)
-    d_n[...] = dh * (1 - z) * (1 - n**2)
-    dbefore[...] = dh * z
+@kinds_of(lstm.lstm, 4, [whole], ["gates", "c", "tanh_c", "h"])
+def lstm_twin(U, gates, c, tanh_c, h, first, last, words, padding, place, stride, panels, work, offsets):
+    for s in range(first, last):
+        seen = ~is_hidden(words, padding, s, place, stride, h.shape[1])
+        gates[s] += h[s] @ U
+        i, f, g, o = np.hsplit(gates[s], 4)
+        i, f, g, o = logistic(i), logistic(f), np.tanh(g), logistic(o)
+        gates[s, seen] = np.hstack([i, f, g, o])[seen]
+        c[s + 1], h[s + 1] = c[s], h[s]
+        c[s + 1, seen] = (f * c[s] + i * g)[seen]
+        tanh_c[s, seen] = np.tanh(c[s + 1, seen])
+        h[s + 1, seen] = o[seen] * tanh_c[s, seen]
 
 
-@twin_of(recurrent.cho_gates_backward, make_step(3, "ga", "u", "u", "u", "G"))
-def cho_gates_backward(gates, before, dreset, dbefore, d_rz):
-    r = gates[:, : before.shape[1]]
-    d_rz[:, : before.shape[1]] = dreset * before * r * (1 - r)
-    dbefore += dreset * r
+@kinds_of(lstm.lstm_backward, 4, [turned], ["gates", "c", "tanh_c", "dy"], backward=["carry", "dc", "dgates"])
+def lstm_backward_twin(
+    U, gates, c, tanh_c, dy, first, last, least, carry, dc, dgates, words, padding, place, stride, panels, work, offsets
+):
+    for s in reversed(range(first, last)):
+        hidden = is_hidden(words, padding, s, place, stride, len(dc))[:, np.newaxis]
+        i, f, g, o = np.hsplit(gates[s], 4)
+        dh = dy[s] + carry
+        total = dc + dh * o * (1 - tanh_c[s] ** 2)
+        parts = total * g * i * (1 - i), total * c[s] * f * (1 - f), total * i * (1 - g**2)
+        dgates[s] = np.where(hidden, 0, np.hstack([*parts, dh * tanh_c[s] * o * (1 - o)]))
+        carry[...] = np.where(hidden, dh, dgates[s] @ U.T if s >= least else 0)
+        dc[...] = np.where(hidden, dc, total * f)
+
+
+GRU_PACKS = [lambda U, units: U[:, : 2 * units], lambda U, units: U[:, 2 * units :]]
+
+
+@kinds_of(gru.gru, 3, GRU_PACKS, ["gates", "bias", "inner", "h"])
+def gru_twin(U, gates, c, inner, h, first, last, words, padding, place, stride, panels, work, offsets):
+    units = len(c)
+    for s in range(first, last):
+        seen = ~is_hidden(words, padding, s, place, stride, h.shape[1])
+        of_state = h[s] @ U
+        inner[s] = of_state[:, 2 * units :] + c
+        gates[s, :, : 2 * units] += of_state[:, : 2 * units]
+        r, z, n = np.hsplit(gates[s], 3)
+        r, z = logistic(r), logistic(z)
+        n = np.tanh(n + r * inner[s])
+        gates[s, seen] = np.hstack([r, z, n])[seen]
+        h[s + 1] = h[s]
+        h[s + 1, seen] = ((1 - z) * n + z * h[s])[seen]
+
+
+@kinds_of(
+    gru.gru_backward, 3, [turned], ["gates", "inner", "h", "dy"], backward=["carry", "dbefore", "dgates", "drecurrent"]
+)
+def gru_backward_twin(
+    U, gates, inner, h, dy, first, last, least, carry, dbefore, dgates, drecurrent, words, padding, place, stride,
+    panels, work, offsets,
+):  # fmt: skip
+    for s in reversed(range(first, last)):
+        hidden = is_hidden(words, padding, s, place, stride, len(carry))[:, np.newaxis]
+        r, z, n = np.hsplit(gates[s], 3)
+        dh = dbefore + dy[s] + carry
+        dn = dh * (1 - z) * (1 - n**2)
+        dr, dz = dn * inner[s] * r * (1 - r), dh * (h[s] - n) * z * (1 - z)
+        dgates[s] = np.where(hidden, 0, np.hstack([dr, dz, dn]))
+        drecurrent[s] = np.where(hidden, 0, np.hstack([dr, dz, dn * r]))
+        dbefore[...] = np.where(hidden, dh, dh * z)
+        carry[...] = drecurrent[s] @ U.T if s >= least else 0
+
+
+@kinds_of(cho_gru.cho_gru, 3, GRU_PACKS, ["gates", "reset", "h"])
+def cho_gru_twin(U, gates, reset, h, first, last, words, padding, place, stride, panels, work, offsets):
+    units = h.shape[2]
+    for s in range(first, last):
+        seen = ~is_hidden(words, padding, s, place, stride, h.shape[1])
+        rz = gates[s, :, : 2 * units]
+        rz[...] = logistic(rz + h[s] @ U[:, : 2 * units])
+        r, z = np.hsplit(rz, 2)
+        reset[s] = r * h[s]
+        gates[s, :, 2 * units :] += reset[s] @ U[:, 2 * units :]
+        gates[s, seen, 2 * units :] = np.tanh(gates[s, seen, 2 * units :])
+        h[s + 1] = h[s]
+        h[s + 1, seen] = ((1 - z) * gates[s, :, 2 * units :] + z * h[s])[seen]
+
+
+CHO_TURNED = [lambda U, units: U[:, : 2 * units].T, lambda U, units: U[:, 2 * units :].T]
+
+
+@kinds_of(
+    cho_gru.cho_gru_backward, 3, CHO_TURNED, ["gates", "h", "dy"],
+    backward=["carry", "dreset", "dbefore", "d_rz", "d_n"],
+)  # fmt: skip
+def cho_gru_backward_twin(
+    U, gates, h, dy, first, last, least, carry, dreset, dbefore, d_rz, d_n, words, padding, place, stride, panels, work,
+    offsets,
+):  # fmt: skip
+    units = carry.shape[1]
+    for s in reversed(range(first, last)):
+        hidden = is_hidden(words, padding, s, place, stride, len(carry))[:, np.newaxis]
+        r, z, n = np.hsplit(gates[s], 3)
+        dh = dbefore + dy[s] + carry
+        d_n[s] = np.where(hidden, 0, dh * (1 - z) * (1 - n**2))
+        dreset[...] = d_n[s] @ U[:, 2 * units :].T
+        dr, dz = dreset * h[s] * r * (1 - r), dh * (h[s] - n) * z * (1 - z)
+        d_rz[s] = np.where(hidden, 0, np.hstack([dr, dz]))
+        dbefore[...] = np.where(hidden, dh, dh * z + dreset * r)
+        carry[...] = d_rz[s] @ U[:, : 2 * units].T if s >= least else 0
 
 
 # Patches ------------------------------------------------------------------------------------------------------

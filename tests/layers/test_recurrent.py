@@ -147,6 +147,40 @@ def test_bidirectional_has_both_directions_side_by_side(kind, last):
         np.testing.assert_allclose(part, alone.predict(X), rtol=0, atol=1e-14)
 
 
+WORDS = [[3, 1, 4, 1, 2], [2, 5], [4], []]
+
+
+def net_of_words(layer, time):
+    net = mn.Net([mn.Embedding(6, INPUTS), layer], time, dtype=np.float64, seed=1)
+    net.params += 0.1 * np.random.default_rng(2).standard_normal(net.params.size)
+    return net
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_at_padding_the_state_stays_as_it_is(kind, reverse):
+    y = net_of_words(kind(UNITS, reverse=reverse, padding=0), TIME).predict(mn.data.padded(WORDS, TIME, padding=0))
+    for words, states in zip(WORDS, y, strict=True):
+        alone = net_of_words(kind(UNITS, reverse=reverse), len(words)).predict([words])[0] if words else states[:0]
+        np.testing.assert_allclose(states[: len(words)], alone, rtol=0, atol=1e-14)
+        end = np.zeros(UNITS) if reverse or not words else states[len(words) - 1]
+        np.testing.assert_array_equal(states[len(words) :], np.tile(end, (TIME - len(words), 1)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_state_is_that_at_the_true_end_wherever_the_padding_is(kind):
+    for layer, plain in (
+        (kind(UNITS, last=True, padding=0), kind(UNITS, last=True)),
+        (kind(UNITS, last=True, reverse=True, padding=0), kind(UNITS, last=True, reverse=True)),
+        (mn.Bidirectional(kind(UNITS, last=True, padding=0)), mn.Bidirectional(kind(UNITS, last=True))),
+    ):
+        alone = [net_of_words(plain, len(words)).predict([words])[0] for words in WORDS[:-1]]
+        net = net_of_words(layer, TIME)
+        np.testing.assert_allclose(net.predict(mn.data.padded(WORDS, TIME, padding=0))[:-1], alone, rtol=0, atol=1e-14)
+        scattered = [[3, 1, 4, 1, 2], [0, 2, 0, 0, 5], [0, 0, 0, 4, 0]]
+        np.testing.assert_allclose(net.predict(scattered), alone, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("layer", [mn.RNN(UNITS, relu=True), mn.LSTM(UNITS), mn.GRU(UNITS), mn.ChoGRU(UNITS)], ids=str)
 def test_batches_of_one_are_the_batch(layer):
     net, _ = net_of(layer)
@@ -192,6 +226,11 @@ RESULTS: list[np.ndarray] = []
         (lambda: mn.GRU(3, init=0.1), "GRU: expected init to be an initializer such as .*; got 0.1"),
         (lambda: mn.RNN(3, recurrent_init=mn.initializers.Zeros), "RNN: expected recurrent_init to be an initializer"),
         (lambda: mn.RNN(3, relu="relu"), "RNN: expected relu to be True or False; got 'relu'"),
+        (lambda: mn.GRU(3, padding=-1), "GRU: expected padding of at least 0; got -1"),
+        (
+            lambda: mn.Net([mn.LSTM(3, padding=0)], (5, 4)),
+            r"LSTM 0: expected a net whose input is 5 words, one for each position, .* of floating-point numbers",
+        ),
         (lambda: mn.LSTM(3, last=1), "LSTM: expected last to be True or False; got 1"),
         (lambda: mn.LSTM(3, forget_bias="one"), "LSTM: expected forget_bias to be a number; got 'one'"),
         (

@@ -37,6 +37,7 @@ STEPWISE = {
     "RNN": lambda **options: net_of(mn.RNN(7), **options),
     "LSTM, LSTM": lambda **options: net_of(mn.LSTM(7), mn.LayerNorm(), mn.Dropout(0.5), mn.LSTM(6), **options),
     "GRU in a residual": lambda **options: net_of(mn.Residual([mn.GRU(5), mn.Tanh()]), mn.BatchNorm(), **options),
+    "with padding": lambda **options: net_of(mn.GRU(7, padding=2), mn.LSTM(5, padding=2), **options),
     "with streams": lambda **options: net_of(mn.LSTM(7, streams=3), **options),
 }
 

@@ -5,6 +5,7 @@ Where conventions differ, the docstrings of minnet say how, and the conversion s
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,6 +190,43 @@ def test_a_first_state_equals_pytorchs_h_0(layer, kind, torch):
     np.testing.assert_allclose(y, expected.detach().numpy(), rtol=0, atol=1e-11)
     np.testing.assert_allclose(dx, given.grad.numpy(), rtol=0, atol=1e-11)
     assert_gradients_equal(module, {k.removeprefix("0.layer."): v for k, v in net.named_gradients().items()})
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("both", [False, True], ids=["one direction", "both"])
+@pytest.mark.parametrize(("layer", "kind"), RECURRENT, ids=lambda v: str(v) if isinstance(v, mn.Layer) else "")
+def test_sequences_of_different_lengths_equal_pytorchs_packed_ones(layer, kind, both, last, torch):
+    layer, lengths = replace(layer, padding=0, last=last), [4, 1, 3]
+    net = mn.Net([mn.Embedding(5, 3), mn.Bidirectional(layer) if both else layer], 4, dtype=np.float64)
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    words = np.array([[1, 2, 3, 4], [2, 0, 0, 0], [4, 1, 1, 0]])
+    y = net.forward(words).copy()
+    cotangent = rng.standard_normal(y.shape)
+    if not last:  # PyTorch's outputs at padding are 0, and have no gradient
+        y[words == 0] = cotangent[words == 0] = 0
+    net.backward(cotangent)
+
+    places = {"ahead.": "", "back.": "_reverse"} if both else {"": ""}
+    module = kind(torch.nn)(3, 4, batch_first=True, bidirectional=both, dtype=torch.float64)
+    for place, suffix in places.items():
+        start = f"1.{place}"
+        own = {k.removeprefix(start): v for k, v in net.named_parameters().items() if k.startswith(start)}
+        give(torch, module, own, suffix)
+    W = torch.tensor(net.named_parameters()["0.W"], requires_grad=True)
+    x = torch.nn.functional.embedding(torch.tensor(words), W)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    states, ends = module(packed)
+    ends = ends[0] if isinstance(layer, mn.LSTM) else ends
+    expected = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)[0]
+    expected = ends.transpose(0, 1).flatten(1) if last else expected
+    expected.backward(torch.tensor(cotangent))
+    np.testing.assert_allclose(y, expected.detach().numpy(), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(net.named_gradients()["0.W"], W.grad.numpy(), rtol=0, atol=1e-11)
+    for place, suffix in places.items():
+        start = f"1.{place}"
+        gradients = {k.removeprefix(start): v for k, v in net.named_gradients().items() if k.startswith(start)}
+        assert_gradients_equal(module, gradients, suffix)
 
 
 @pytest.mark.parametrize("causal", [False, True])

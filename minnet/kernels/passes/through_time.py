@@ -35,8 +35,8 @@ def _panel(depth, lanes):
 
 
 @kernel
-def pack_weights(W, at, row_step, column_step, depth, columns, panels, to):
-    """Pack B at panels[to:], with B[k, j] = W's element at + k * row_step + j * column_step, for ``add_product``.
+def pack_weights(W, at, row_step, column_step, depth, columns, packed, to):
+    """Pack B at packed[to:], with B[k, j] = W's element at + k * row_step + j * column_step, for ``add_product``.
 
     Elements of W count in C order. One of the steps is 1. A panel has two vectors of columns, or one if no more are
     left, and all terms.
@@ -46,7 +46,7 @@ def pack_weights(W, at, row_step, column_step, depth, columns, panels, to):
         cols = min(2 * lanes, columns - j)
         width = 2 * lanes if cols > lanes else lanes
         to = start + j // (2 * lanes) * _panel(depth, lanes)
-        pack(w, at + j * column_step, row_step, column_step, depth, cols, width, lanes, panels, to)
+        pack(w, at + j * column_step, row_step, column_step, depth, cols, width, lanes, packed, to)
 
 
 @helper
