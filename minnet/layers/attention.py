@@ -13,7 +13,6 @@ from ..kernels.passes import attention as kernels
 from ..kernels.passes.dense import column_sums
 from ..kernels.passes.flat import copy
 from ..kernels.passes.residual import add_row
-from ..kernels.vector.product import least_work
 from .base import Layer
 from .initializers import GlorotUniform, Normal, Zeros
 from .memory import NO_WORDS, Memory
@@ -81,28 +80,30 @@ class SelfAttention(Layer):
             Scratch("d_qkv", (time, 3 * width), brief=True),
             Scratch("d_mixed", (time, width), brief=True),
         )
-        work = max(least_work() + 2 * time * time + time * width // self.heads, 6 * width)
+        work = max(kernels.work_for(time, time, width // self.heads, 4), 6 * width)
         hidden = None if self.padding is None else Hidden(self.padding, time, 1 if self.causal else time)
         return Plan(in_shape, params=params, scratch=scratch, work=work, hidden=hidden)
 
     def _options(self, m: Memory) -> tuple[Any, ...]:
-        """Return the arguments of the kernels from ``heads`` to ``log_sums``."""
+        """Return the arguments of the kernels from ``queries`` to ``log_sums``."""
+        width = m.in_shape[1]
         ahead = 0 if self.causal else m.in_shape[0]
         words, padding = (NO_WORDS, -1) if self.padding is None else (m.words, self.padding)
         rate = self.dropout if m.training else 0.0
         threshold, keep = np.uint64(int(rate * 2.0**64)), m.zero.dtype.type(1 / (1 - rate))
-        return self.heads, ahead, words, padding, m.stream, m.step, threshold, keep, m.nothing, m.log_sums
+        places = m.qkv, m.qkv, width, 2 * width, self.heads
+        return *places, ahead, words, padding, m.stream, m.step, threshold, keep, m.log_sums
 
     def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         product(m, rows(x), m.W_in, m.b_in, rows(m.qkv))
-        kernels.attention(m.qkv, *self._options(m), m.mixed, m.work, least_work(), m.offsets)
+        kernels.attention(*self._options(m), m.mixed, m.work, m.offsets)
         product(m, rows(m.mixed), m.W_out, m.b_out, rows(y))
 
     def backward(self, m: Any, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         product_of_transpose(m, rows(m.mixed), rows(dy), m.dW_out)
         column_sums(rows(dy), m.db_out, m.work[0])
         product_with_transpose(m, rows(dy), m.W_out, rows(m.d_mixed))
-        kernels.attention_backward(m.qkv, *self._options(m), m.d_mixed, m.d_qkv, m.work, least_work(), m.offsets)
+        kernels.attention_backward(*self._options(m), m.d_mixed, m.d_qkv, m.d_qkv, m.work, m.offsets)
         product_of_transpose(m, rows(x), rows(m.d_qkv), m.dW_in)
         column_sums(rows(m.d_qkv), m.db_in, m.work[0])
         if dx is not None:

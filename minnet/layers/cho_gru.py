@@ -5,8 +5,8 @@ from typing import Any
 
 from ..kernels.arrays import rows
 from ..kernels.passes import cho_gru as kernels
-from ..kernels.passes.recurrent import join
-from ..kernels.passes.through_time import pack_weights, panels_for
+from ..kernels.passes.packed import panels_for
+from ..kernels.passes.recurrent import join, pack_weights
 from .gru import ThreeGates
 from .products import product_of_transpose
 from .spec import Scratch

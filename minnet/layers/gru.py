@@ -7,8 +7,9 @@ from ..kernels.arrays import rows
 from ..kernels.passes import gru as kernels
 from ..kernels.passes.dense import column_sums
 from ..kernels.passes.flat import copy, fill
+from ..kernels.passes.packed import panels_for
+from ..kernels.passes.recurrent import pack_weights
 from ..kernels.passes.residual import accumulate
-from ..kernels.passes.through_time import pack_weights, panels_for
 from .initializers import GlorotUniform, Orthogonal, Zeros
 from .products import product_of_transpose
 from .recurrent import Recurrent

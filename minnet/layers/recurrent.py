@@ -26,7 +26,7 @@ from ..kernels.arrays import rows
 from ..kernels.passes import recurrent as kernels
 from ..kernels.passes.dense import column_sums
 from ..kernels.passes.flat import copy, fill
-from ..kernels.passes.through_time import pack_weights, panels_for
+from ..kernels.passes.packed import panels_for
 from .base import Layer
 from .initializers import Zeros
 from .memory import NO_WORDS
@@ -187,12 +187,12 @@ class Recurrent(Layer):
     def _pack(self, m: Any) -> None:
         """Pack U for the product with the state."""
         width = m.U.shape[1]
-        pack_weights(m.U, 0, width, 1, self.units, width, m.panels, 0)
+        kernels.pack_weights(m.U, 0, width, 1, self.units, width, m.panels, 0)
 
     def _pack_transposed(self, m: Any) -> None:
         """Pack the transpose of U, for the gradient with respect to the state."""
         width = m.U.shape[1]
-        pack_weights(m.U, 0, 1, width, width, self.units, m.panels, 0)
+        kernels.pack_weights(m.U, 0, 1, width, width, self.units, m.panels, 0)
 
     def _in_time(self, m: Any) -> tuple[Any, ...]:
         """Return the arguments of the kernels from ``words`` to ``offsets``."""

@@ -31,7 +31,10 @@ def test_every_kernel_is_cached_and_keeps_nan_and_infinity():
         assert kernel.targetoptions["fastmath"] <= FAST, name
         assert kernel.targetoptions["error_model"] == "numpy", name
         shared = kernel.py_func.__module__.endswith(
-            ("block", "channels", "chunks", "elementary", "means", "moves", "noise", "partials", "rows", "sums")
+            (
+                *("block", "channels", "chunks", "elementary", "means", "moves", "noise", "packed", "partials", "rows"),
+                *("sums", "through_time"),
+            )
         )
         is_helper = (
             (shared and name != "means.squares_fit")

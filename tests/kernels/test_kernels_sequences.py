@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from splitmix import STREAM
-from twins import DTYPES, Table, check_twin, empty
+from twins import Table, check_twin, empty
 
 from minnet.kernels.passes import (
     attention,
@@ -14,13 +14,13 @@ from minnet.kernels.passes import (
     embedding,
     gru,
     lstm,
+    packed,
     patches,
     recurrent,
     residual,
     rnn,
-    through_time,
 )
-from minnet.kernels.vector.product import least_work, new_work
+from minnet.kernels.vector.product import new_work
 from minnet.kernels.vector.simd import VECTOR_BYTES
 
 TWINS = Table()
@@ -170,24 +170,40 @@ def pack(W, dtype):
     return np.concatenate(panels).astype(dtype)
 
 
-@DTYPES
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize(("depth", "columns"), [(1, 1), (5, 17), (33, 50), (300, 32)])
-def test_weights_are_packed_as_described(depth, columns, transposed, dtype):
-    """Of a part of W, into a part of the memory, and not beyond it."""
-    rng = np.random.default_rng([depth, columns])
-    W = rng.standard_normal((columns + 3, depth) if transposed else (depth, columns + 3)).astype(dtype)
-    at, steps = (3 * depth, (1, depth)) if transposed else (3, (columns + 3, 1))
-    expected = pack(W[3:].T if transposed else W[:, 3:], dtype)
-    size = through_time.panels_for(depth, columns, W.itemsize)
-    assert expected.size == size
-    packed = np.full(7 + size + 64, np.nan, dtype)
-    packed[7 : 7 + size] = 0
-    through_time.pack_weights(W, at, *steps, depth, columns, packed, 7)
-    np.testing.assert_array_equal(packed[7 : 7 + size], expected)
-    assert np.isnan(packed[:7]).all(), "something was written in front"
-    assert np.isnan(packed[7 + size :]).all(), "something was written behind"
-    assert through_time.panels_for(depth, columns, 4) >= through_time.panels_for(depth, columns, 8)
+def make_weights(transposed):
+    """A part of W, for a part of memory that begins where no vector does: the place tells the twin the precision."""
+
+    def make(rng, shape):
+        depth, columns = shape
+        W = rng.standard_normal((columns + 3, depth) if transposed else (depth, columns + 3))
+        at, steps = (3 * depth, (1, depth)) if transposed else (3, (columns + 3, 1))
+
+        def memory(dtype):
+            itemsize = np.dtype(dtype).itemsize
+            return np.zeros(itemsize + packed.panels_for(depth, columns, itemsize) + 64, dtype)
+
+        return [W, at, *steps, depth, columns, memory, lambda dtype: np.dtype(dtype).itemsize]
+
+    return make
+
+
+WEIGHTS = [(1, 1), (5, 17), (33, 50), (300, 32)]
+
+
+@twin_of(recurrent.pack_weights, make_weights(False), shapes=WEIGHTS)
+@twin_of(recurrent.pack_weights, make_weights(True), shapes=WEIGHTS)
+def pack_weights(W, at, row_step, column_step, depth, columns, packed, to):
+    k, j = np.mgrid[:depth, :columns]
+    found = pack(W.reshape(-1)[at + k * row_step + j * column_step], {4: np.float32, 8: np.float64}[to])
+    packed[to : to + found.size] = found
+
+
+@pytest.mark.parametrize(("depth", "columns"), WEIGHTS)
+def test_panels_of_float32_take_no_less_memory_than_those_of_float64(depth, columns):
+    for dtype in (np.float32, np.float64):
+        size = packed.panels_for(depth, columns, np.dtype(dtype).itemsize)
+        assert pack(np.ones((depth, columns)), dtype).size == size
+    assert packed.panels_for(depth, columns, 4) >= size
 
 
 class Cells:
@@ -447,15 +463,17 @@ def make_attention(ahead, padded, outputs):
             words = rng.integers(0, 2, (n, time))
             words[:, 0] = 0
         width = heads * depth
-        work, offsets = new_work(np.dtype(np.float64), least_work() + 2 * time**2 + time * depth)
+        work, offsets = new_work(np.dtype(np.float64), attention.work_for(time, time, depth, 4))
         qkv, log_sums, dy = rng.standard_normal((n, time, 3 * width)), empty((n, heads, time)), []
         if outputs == "gradient":
             log_sums[...] = of_weights(qkv, heads, ahead, words, 1)[1]
             dy = [rng.standard_normal((n, time, width))]
-        out = [empty((n, time, 3 * width))] if dy else [empty((n, time, width))]
-        options = [words, 1, np.uint64(STREAM), 3, np.uint64(0), 1.0, empty(0)]
+        # Queries apart from keys and values, as kernels also get them; the layer has all in one array.
+        queries, keys = qkv[..., :width].copy(), qkv[..., width:].copy()
+        out = [empty(queries.shape), empty(keys.shape)] if dy else [empty((n, time, width))]
+        options = [words, 1, np.uint64(STREAM), 3, np.uint64(0), 1.0]
         work = np.zeros_like(work)
-        return [qkv, heads, time if ahead else 0, *options, log_sums, *dy, *out, work, least_work(), offsets]
+        return [queries, keys, 0, width, heads, time if ahead else 0, *options, log_sums, *dy, *out, work, offsets]
 
     return make
 
@@ -478,21 +496,26 @@ def of_weights(qkv, heads, ahead, words, padding):
 
 
 def attention_twin(
-    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, out, work, least, offsets
-):
+    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, out, work,
+    offsets,
+):  # fmt: skip
+    qkv = np.concatenate([queries, keys], axis=-1)
     weights, log_sums[...] = of_weights(qkv, heads, ahead, words, padding)
     out[...] = (weights @ split_heads(qkv, heads)[2]).transpose(0, 2, 1, 3).reshape(out.shape)
 
 
 def attention_backward_twin(
-    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
-):
+    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, dy,
+    dqueries, dkeys, work, offsets,
+):  # fmt: skip
+    qkv = np.concatenate([queries, keys], axis=-1)
     (q, k, v), (weights, _) = split_heads(qkv, heads), of_weights(qkv, heads, ahead, words, padding)
     d = dy.reshape(*dy.shape[:2], heads, -1).transpose(0, 2, 1, 3)
     slopes = d @ v.transpose(0, 1, 3, 2)
     slopes = weights * (slopes - (weights * slopes).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
     back = np.stack([slopes @ k, slopes.transpose(0, 1, 3, 2) @ q, weights.transpose(0, 1, 3, 2) @ d])
-    dqkv[...] = back.transpose(1, 3, 0, 2, 4).reshape(dqkv.shape)
+    dqkv = back.transpose(1, 3, 0, 2, 4).reshape(qkv.shape)
+    dqueries[...], dkeys[...] = dqkv[..., : queries.shape[2]], dqkv[..., queries.shape[2] :]
 
 
 def make_step_of_attention(rng, shape):

@@ -1,11 +1,14 @@
-"""Scaled dot-product attention of the positions of a sequence to one another. Vaswani et al. 2017, section 3.2.
+"""Scaled dot-product attention of the positions of one sequence to those of another. Vaswani et al. 2017, section 3.2.
 
-``qkv`` (n, time, 3 * width) holds queries, keys and values side by side, each with the parts of all heads side by side.
-A task is one head of one sample. Its weights, (time, time), stay in the memory of its thread: of them only ``log_sums``
-(n, heads, time) is kept, the logarithm of the sum of each row's exponentials, from which the backward pass computes the
-weights again. A position sees itself, all before it, and ``ahead`` positions after it, but none whose word in ``words``
-(n, time) is ``padding``; ``words`` has no elements if there are none. Each position must see at least one. Weights are
-dropped where the noise of their place is below ``threshold``, and the others multiplied by ``keep``.
+The queries are the first ``width`` columns of ``queries`` (n, time, ...). Keys and values are columns of ``keys``
+(n, others, ...) from ``key_at`` and ``value_at`` on. Of a sequence with itself, both are the same array. Each has the
+parts of all heads side by side. A task is one head of one sample, and takes a block of queries at a time. Its weights,
+(rows, others), stay in the memory of its thread: of them only ``log_sums`` (n, heads, time) is kept, the logarithm of
+the sum of each row's exponentials, from which the backward pass computes the weights again. A position sees the one of
+its own place, all before it, and ``ahead`` positions after it, but none whose word in ``words`` (n, others) is
+``padding``; ``words`` has no elements if there are none. Blocks leave out what no row sees. Each position must see at
+least one. Weights are dropped where the noise of their place is below ``threshold``, and the others multiplied by
+``keep``.
 """
 
 import math
@@ -13,11 +16,13 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
-from ..compile import helper, routine, wide_kernel, wide_parallel_kernel
+from ..compile import helper, wide_kernel, wide_parallel_kernel, wide_routine
 from ..noise import at_step, draw
 from ..vector.elementary import exp, larger, log
-from ..vector.product import product_on_one_thread
+from ..views import flat
+from .packed import add_product, pack_matrix, panel_size, panels_for, spare_for, spare_size, whole_panels
 
+_ROWS = 28  # queries of a block
 _SERIAL = 200_000  # weights times features up to which waking a second thread costs more than it brings
 
 
@@ -78,110 +83,169 @@ def _drop(row, base, first, threshold, keep):
 
 
 @helper
-def _put(source, target, start, step):
-    """target[start + i * step + j] = source[i, j], for flat target."""
-    for i in range(source.shape[0]):
-        out, row = target[start + i * step :], source[i]
-        for j in range(row.size):
-            out[j] = row[j]
+def _clear(a, rows, row_step, columns):
+    """a[r * row_step + j] = 0, for flat a, r < rows and j < columns."""
+    for r in range(rows):
+        row = a[r * row_step :]
+        for j in range(columns):
+            row[j] = row.dtype.type(0)
 
 
-@routine
-def _attend(task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, out, work, least, offsets):
-    time, width = out.shape[1:]
+def work_for(time, others, depth, itemsize):
+    """Return the elements of work that a thread needs."""
+    packed = 2 * panels_for(depth, others, itemsize) + panels_for(others, depth, itemsize)
+    return spare_for(itemsize) + packed + 2 * panels_for(time, depth, itemsize) + 2 * _ROWS * others
+
+
+@wide_routine
+def _attend(
+    task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums, out, work,
+    offsets,
+):  # fmt: skip
+    (time, width), (others, key_row), query_row = out.shape[1:], keys.shape[1:], queries.shape[2]
     sample, head, depth = task // heads, task % heads, width // heads
-    flat, start = qkv.reshape(-1), sample * time * 3 * width + head * depth
-    scale, low = out.dtype.type(1 / math.sqrt(depth)), -out.dtype.type(math.inf)
-    weights = work[least : least + time * time].reshape((time, time))
-    made = work[least + time * time : least + time * time + time * depth].reshape((time, depth))
-    query, key, value = flat[start:], flat[start + width :], flat[start + 2 * width :]
-    product_on_one_thread(query, 3 * width, 1, key, 1, 3 * width, none, low, weights, depth, work, offsets)
-    for r in range(time):
-        if words.size > 0:
-            _hide(weights[r], words[sample], padding)
-        log_sums[sample, head, r] = _softmax(weights[r], min(time, r + 1 + ahead), scale)
-        if threshold > 0:
-            _drop(weights[r], base, (task * time + r) * time, threshold, keep)
-    product_on_one_thread(weights.reshape(-1), time, 1, value, 3 * width, 1, none, low, made, time, work, offsets)
-    _put(made, out.reshape(-1), sample * time * width + head * depth, width)
+    query, key, y = flat(queries), flat(keys), flat(out)
+    start, from_query = sample * others * key_row + head * depth, sample * time * query_row + head * depth
+    scale, size = out.dtype.type(1 / math.sqrt(depth)), out.itemsize
+    key_panels = work[spare_size(size) :]
+    value_panels = key_panels[panel_size(depth, others, size) :]
+    weights = value_panels[panel_size(others, depth, size) :]
+    pack_matrix(key, start + key_at, 1, key_row, depth, others, key_panels)
+    pack_matrix(key, start + value_at, key_row, 1, others, depth, value_panels)
+    for first in range(0, time, _ROWS):
+        rows = min(_ROWS, time - first)
+        seen = whole_panels(min(others, first + rows + ahead), others, size)
+        _clear(weights, rows, others, seen)
+        add_product(
+            query, from_query + first * query_row, query_row, 1, rows, key_panels, depth, 0, depth, weights, 0, others,
+            seen, work, offsets,
+        )  # fmt: skip
+        for i in range(rows):
+            row, r = weights[i * others : i * others + seen], first + i
+            if words.size > 0:
+                _hide(row, words[sample], padding)
+            log_sums[sample, head, r] = _softmax(row, min(others, r + 1 + ahead), scale)
+            if threshold > 0:
+                _drop(row, base, (task * time + r) * others, threshold, keep)
+        to = (sample * time + first) * width + head * depth
+        _clear(y[to:], rows, width, depth)
+        add_product(
+            weights, 0, others, 1, rows, value_panels, others, 0, seen, y, to, width, depth, work, offsets
+        )  # fmt: skip
 
 
 @wide_parallel_kernel
 def attention(
-    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, out, work, least, offsets
-):
+    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, out, work,
+    offsets,
+):  # fmt: skip
     """out (n, time, width) = the means of the values, weighted by the softmax of queries times keys / sqrt(depth).
 
-    ``none`` is an empty array. work and offsets have a row for each thread; products take ``least`` elements of work.
+    work and offsets have a row for each thread, work one of ``work_for`` elements.
     """
     tasks, base = out.shape[0] * heads, at_step(stream, step)
-    if out.size * out.shape[1] <= _SERIAL:
+    if out.size * keys.shape[1] <= _SERIAL:
         for task in range(tasks):
             _attend(
-                task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, out, work[0], least,
-                offsets[0],
+                task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums,
+                out, work[0], offsets[0],
             )  # fmt: skip
     else:
         for i in prange(tasks):
             own = get_thread_id()
             _attend(
-                np.intp(i), qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, out, work[own],
-                least, offsets[own],
+                np.intp(i), queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep,
+                log_sums, out, work[own], offsets[own],
             )  # fmt: skip
 
 
-@routine
+@wide_routine
 def _attend_backward(
-    task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
-):
-    time, width = dy.shape[1:]
+    task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums, dy, dqueries,
+    dkeys, work, offsets,
+):  # fmt: skip
+    (time, width), (others, key_row), query_row = dy.shape[1:], keys.shape[1:], queries.shape[2]
     sample, head, depth = task // heads, task % heads, width // heads
-    flat, start, wide = qkv.reshape(-1), sample * time * 3 * width + head * depth, 3 * width
-    scale, low = dy.dtype.type(1 / math.sqrt(depth)), -dy.dtype.type(math.inf)
-    weights = work[least : least + time * time].reshape((time, time))
-    slopes = work[least + time * time : least + 2 * time * time].reshape((time, time))
-    made = work[least + 2 * time * time : least + 2 * time * time + time * depth].reshape((time, depth))
-    query, key, value = flat[start:], flat[start + width :], flat[start + 2 * width :]
-    above = dy.reshape(-1)[sample * time * width + head * depth :]
-    product_on_one_thread(query, wide, 1, key, 1, wide, none, low, weights, depth, work, offsets)
-    product_on_one_thread(above, width, 1, value, 1, wide, none, low, slopes, depth, work, offsets)
-    for r in range(time):
-        row, slope, first = weights[r], slopes[r], (task * time + r) * time
-        if words.size > 0:
-            _hide(row, words[sample], padding)
-        _weights_again(row, min(time, r + 1 + ahead), scale, log_sums[sample, head, r])
-        if threshold > 0:
-            _drop(slope, base, first, threshold, keep)
-        _through_softmax(row, scale, slope)
-        if threshold > 0:
-            _drop(row, base, first, threshold, keep)
-    target = dqkv.reshape(-1)
-    product_on_one_thread(slopes.reshape(-1), time, 1, key, wide, 1, none, low, made, time, work, offsets)
-    _put(made, target, start, wide)
-    product_on_one_thread(slopes.reshape(-1), 1, time, query, wide, 1, none, low, made, time, work, offsets)
-    _put(made, target, start + width, wide)
-    product_on_one_thread(weights.reshape(-1), 1, time, above, width, 1, none, low, made, time, work, offsets)
-    _put(made, target, start + 2 * width, wide)
+    query, key, above, of_query, of_key = flat(queries), flat(keys), flat(dy), flat(dqueries), flat(dkeys)
+    start, from_query = sample * others * key_row + head * depth, sample * time * query_row + head * depth
+    from_above = sample * time * width + head * depth
+    scale, size = dy.dtype.type(1 / math.sqrt(depth)), dy.itemsize
+    by_key, by_query = panel_size(others, depth, size), panel_size(time, depth, size)
+    keys_turned = work[spare_size(size) :]
+    values_turned = keys_turned[panel_size(depth, others, size) :]
+    key_panels = values_turned[panel_size(depth, others, size) :]
+    query_panels, above_panels = key_panels[by_key:], key_panels[by_key + by_query :]
+    weights = above_panels[by_query:]
+    slopes = weights[_ROWS * others :]
+    pack_matrix(key, start + key_at, 1, key_row, depth, others, keys_turned)
+    pack_matrix(key, start + value_at, 1, key_row, depth, others, values_turned)
+    pack_matrix(key, start + key_at, key_row, 1, others, depth, key_panels)
+    pack_matrix(query, from_query, query_row, 1, time, depth, query_panels)
+    pack_matrix(above, from_above, width, 1, time, depth, above_panels)
+    _clear(of_key[start + key_at :], others, key_row, depth)
+    _clear(of_key[start + value_at :], others, key_row, depth)
+    for first in range(0, time, _ROWS):
+        rows = min(_ROWS, time - first)
+        seen = whole_panels(min(others, first + rows + ahead), others, size)
+        _clear(weights, rows, others, seen)
+        add_product(
+            query, from_query + first * query_row, query_row, 1, rows, keys_turned, depth, 0, depth, weights, 0, others,
+            seen, work, offsets,
+        )  # fmt: skip
+        _clear(slopes, rows, others, seen)
+        add_product(
+            above, from_above + first * width, width, 1, rows, values_turned, depth, 0, depth, slopes, 0, others, seen,
+            work, offsets,
+        )  # fmt: skip
+        for i in range(rows):
+            row, slope = weights[i * others : i * others + seen], slopes[i * others : i * others + seen]
+            r = first + i
+            place = (task * time + r) * others
+            if words.size > 0:
+                _hide(row, words[sample], padding)
+            _weights_again(row, min(others, r + 1 + ahead), scale, log_sums[sample, head, r])
+            if threshold > 0:
+                _drop(slope, base, place, threshold, keep)
+            _through_softmax(row, scale, slope)
+            if threshold > 0:
+                _drop(row, base, place, threshold, keep)
+        to = from_query + first * query_row
+        _clear(of_query[to:], rows, query_row, depth)
+        add_product(
+            slopes, 0, others, 1, rows, key_panels, others, 0, seen, of_query, to, query_row, depth, work, offsets
+        )  # fmt: skip
+        add_product(
+            slopes, 0, 1, others, seen, query_panels, time, first, rows, of_key, start + key_at, key_row, depth, work,
+            offsets,
+        )  # fmt: skip
+        add_product(
+            weights, 0, 1, others, seen, above_panels, time, first, rows, of_key, start + value_at, key_row, depth,
+            work, offsets,
+        )  # fmt: skip
 
 
 @wide_parallel_kernel
 def attention_backward(
-    qkv, heads, ahead, words, padding, stream, step, threshold, keep, none, log_sums, dy, dqkv, work, least, offsets
-):
-    """dqkv = the gradient with respect to qkv, from ``dy``, that with respect to the output of ``attention``."""
+    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, dy,
+    dqueries, dkeys, work, offsets,
+):  # fmt: skip
+    """Gradients of queries, keys and values, from ``dy``, that with respect to the output of ``attention``.
+
+    They have the places of what they are gradients of, in dqueries and dkeys.
+    """
     tasks, base = dy.shape[0] * heads, at_step(stream, step)
-    if dy.size * dy.shape[1] <= _SERIAL:
+    if dy.size * keys.shape[1] <= _SERIAL:
         for task in range(tasks):
             _attend_backward(
-                task, qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv, work[0],
-                least, offsets[0],
+                task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums,
+                dy, dqueries, dkeys, work[0], offsets[0],
             )  # fmt: skip
     else:
         for i in prange(tasks):
             own = get_thread_id()
             _attend_backward(
-                np.intp(i), qkv, heads, ahead, words, padding, base, threshold, keep, none, log_sums, dy, dqkv,
-                work[own], least, offsets[own],
+                np.intp(i), queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep,
+                log_sums, dy, dqueries, dkeys, work[own], offsets[own],
             )  # fmt: skip
 
 

@@ -1,12 +1,12 @@
-"""All steps of the GRU of Cho et al., and all of them back through time. See ``recurrent`` for the arrays."""
+"""All steps of the GRU of Cho et al., and all of them back through time. See ``through_time`` for the arrays."""
 
 import numpy as np
 from numba import get_thread_id, prange
 
 from ..compile import helper, wide_parallel_kernel, wide_routine
 from ..views import flat
-from .recurrent import add, clear, is_padding, put, sigmoid_of, tanh_of
-from .through_time import add_product, panel_size, samples_of, tasks_for
+from .packed import add_product, panel_size
+from .through_time import add, clear, is_padding, put, samples_of, sigmoid_of, tanh_of, tasks_for
 
 
 @helper
@@ -37,14 +37,14 @@ def _forward(start, stop, first, last, gates, reset, h, words, padding, place, s
     for s in range(first, last):
         row, rows = s * samples + start, stop - start
         add_product(
-            flat(h), row * units, units, rows, panels, units, flat(gates), row * 3 * units, 3 * units, 2 * units,
-            spare, offsets,
+            flat(h), row * units, units, 1, rows, panels, units, 0, units, flat(gates), row * 3 * units, 3 * units,
+            2 * units, spare, offsets,
         )  # fmt: skip
         for i in range(start, stop):
             _of_reset(gates[s, i], h[s, i], reset[s, i])
         add_product(
-            flat(reset), row * units, units, rows, of_n, units, flat(gates), row * 3 * units + 2 * units, 3 * units,
-            units, spare, offsets,
+            flat(reset), row * units, units, 1, rows, of_n, units, 0, units, flat(gates),
+            row * 3 * units + 2 * units, 3 * units, units, spare, offsets,
         )  # fmt: skip
         for i in range(start, stop):
             if is_padding(words, padding, i, s, place, stride):
@@ -121,14 +121,15 @@ def _backward(
             clear(carry[i])
             clear(dreset[i])
         add_product(
-            flat(d_n), row * units, units, rows, of_n, units, flat(dreset), start * units, units, units, spare, offsets
+            flat(d_n), row * units, units, 1, rows, of_n, units, 0, units, flat(dreset), start * units, units, units,
+            spare, offsets,
         )  # fmt: skip
         for i in range(start, stop):
             _of_reset_backward(gates[s, i], h[s, i], dreset[i], dbefore[i], d_rz[s, i, :units])
         if s >= least:
             add_product(
-                flat(d_rz), row * 2 * units, 2 * units, rows, panels, 2 * units, flat(carry), start * units, units,
-                units, spare, offsets,
+                flat(d_rz), row * 2 * units, 2 * units, 1, rows, panels, 2 * units, 0, 2 * units, flat(carry),
+                start * units, units, units, spare, offsets,
             )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""All steps of a GRU, and all of them back through time. See ``recurrent`` for the arrays."""
+"""All steps of a GRU, and all of them back through time. See ``through_time`` for the arrays."""
 
 import numpy as np
 from numba import get_thread_id, prange
@@ -6,8 +6,8 @@ from numba import get_thread_id, prange
 from ..compile import helper, wide_parallel_kernel, wide_routine
 from ..vector.elementary import tanh
 from ..views import flat
-from .recurrent import add, clear, is_padding, put, sigmoid_of
-from .through_time import add_product, panel_size, samples_of, tasks_for
+from .packed import add_product, panel_size
+from .through_time import add, clear, is_padding, put, samples_of, sigmoid_of, tasks_for
 
 
 @helper
@@ -32,11 +32,12 @@ def _forward(start, stop, first, last, gates, c, inner, h, words, padding, place
         for i in range(start, stop):
             put(c, inner[s, i])
         add_product(
-            flat(h), row * units, units, rows, panels, units, flat(gates), row * 3 * units, 3 * units, 2 * units,
-            spare, offsets,
+            flat(h), row * units, units, 1, rows, panels, units, 0, units, flat(gates), row * 3 * units, 3 * units,
+            2 * units, spare, offsets,
         )  # fmt: skip
         add_product(
-            flat(h), row * units, units, rows, of_n, units, flat(inner), row * units, units, units, spare, offsets
+            flat(h), row * units, units, 1, rows, of_n, units, 0, units, flat(inner), row * units, units, units,
+            spare, offsets,
         )  # fmt: skip
         for i in range(start, stop):
             if is_padding(words, padding, i, s, place, stride):
@@ -116,8 +117,8 @@ def _backward(
             clear(carry[i])
         if s >= least:
             add_product(
-                flat(drecurrent), (s * samples + start) * 3 * units, 3 * units, stop - start, panels, 3 * units,
-                flat(carry), start * units, units, units, spare, offsets,
+                flat(drecurrent), (s * samples + start) * 3 * units, 3 * units, 1, stop - start, panels, 3 * units,
+                0, 3 * units, flat(carry), start * units, units, units, spare, offsets,
             )  # fmt: skip
 
 

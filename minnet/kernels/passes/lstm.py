@@ -1,4 +1,4 @@
-"""All steps of an LSTM, and all of them back through time. See ``recurrent`` for the arrays."""
+"""All steps of an LSTM, and all of them back through time. See ``through_time`` for the arrays."""
 
 import numpy as np
 from numba import get_thread_id, prange
@@ -6,8 +6,8 @@ from numba import get_thread_id, prange
 from ..compile import helper, wide_parallel_kernel, wide_routine
 from ..vector.elementary import tanh
 from ..views import flat
-from .recurrent import add, clear, is_padding, put, sigmoid_of, tanh_of
-from .through_time import add_product, samples_of, tasks_for
+from .packed import add_product
+from .through_time import add, clear, is_padding, put, samples_of, sigmoid_of, tanh_of, tasks_for
 
 
 @helper
@@ -33,8 +33,8 @@ def _forward(start, stop, first, last, gates, c, tanh_c, h, words, padding, plac
     for s in range(first, last):
         row = s * samples + start
         add_product(
-            flat(h), row * units, units, stop - start, panels, units, flat(gates), row * 4 * units, 4 * units,
-            4 * units, spare, offsets,
+            flat(h), row * units, units, 1, stop - start, panels, units, 0, units, flat(gates), row * 4 * units,
+            4 * units, 4 * units, spare, offsets,
         )  # fmt: skip
         for i in range(start, stop):
             if is_padding(words, padding, i, s, place, stride):
@@ -105,8 +105,8 @@ def _backward(
                 clear(carry[i])
         if s >= least:
             add_product(
-                flat(dgates), (s * samples + start) * 4 * units, 4 * units, stop - start, panels, 4 * units,
-                flat(carry), start * units, units, units, spare, offsets,
+                flat(dgates), (s * samples + start) * 4 * units, 4 * units, 1, stop - start, panels, 4 * units, 0,
+                4 * units, flat(carry), start * units, units, units, spare, offsets,
             )  # fmt: skip
 
 

@@ -1,15 +1,11 @@
-"""What all recurrent layers share: the exchange of the axes of samples and time, states that go on, and parts of cells.
+"""What surrounds the steps of recurrent layers: exchanged axes of samples and time, states that go on, packed weights.
 
 Within the layers the first axis is the step and the second the sample, so that all arrays of a step are contiguous.
-A state has shape (n, units), and gates lie side by side in (n, gates * units). ``gates`` enters as x @ W + b. ``dy`` is
-the gradient with respect to the state that comes from the output of the step, and ``carry`` the one that comes from the
-next step. A step at a word that is ``padding`` changes no state: step s reads position place + s * stride of words
-(n, time), which has no elements if there are none. Loops write to one array each, because the compiler must prove for
-vector code that it differs from all arrays that the loop reads.
 """
 
-from ..compile import helper, kernel
-from ..vector.elementary import sigmoid, tanh
+from ..compile import kernel
+from ..views import flat
+from .packed import pack_matrix
 
 
 @kernel
@@ -70,45 +66,10 @@ def part(both, a, b):
             b[i, j] = right[j]
 
 
-# Cells ----------------------------------------------------------------------------------------------------------------
+@kernel
+def pack_weights(W, at, row_step, column_step, depth, columns, packed, to):
+    """Pack B at packed[to:], with B[k, j] = W's element at + k * row_step + j * column_step, for ``add_product``.
 
-
-@helper
-def sigmoid_of(a):
-    """a = sigmoid(a)."""
-    for j in range(a.size):
-        a[j] = sigmoid(a[j])
-
-
-@helper
-def tanh_of(a):
-    """a = tanh(a)."""
-    for j in range(a.size):
-        a[j] = tanh(a[j])
-
-
-@helper
-def is_padding(words, padding, i, s, place, stride):
-    """Return whether step s of sample i, which is at position place + s * stride, has the word ``padding``."""
-    return words.size > 0 and words[i, place + s * stride] == padding
-
-
-@helper
-def put(source, target):
-    """Copy one row to another."""
-    for j in range(target.size):
-        target[j] = source[j]
-
-
-@helper
-def clear(row):
-    """Set a row to 0."""
-    for j in range(row.size):
-        row[j] = row.dtype.type(0)
-
-
-@helper
-def add(source, target):
-    """Add one row to another."""
-    for j in range(target.size):
-        target[j] += source[j]
+    Elements of W count in C order. One of the steps is 1.
+    """
+    pack_matrix(flat(W), at, row_step, column_step, depth, columns, packed[to:])

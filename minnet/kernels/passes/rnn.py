@@ -1,4 +1,4 @@
-"""All steps of a recurrent layer without gates, and all of them back through time. See ``recurrent`` for the arrays."""
+"""All steps of a recurrent layer without gates, forwards and backwards. See ``through_time`` for the arrays."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from numba import get_thread_id, prange
 from ..compile import helper, wide_parallel_kernel, wide_routine
 from ..vector.elementary import tanh
 from ..views import flat
-from .recurrent import add, clear, is_padding, put
-from .through_time import add_product, samples_of, tasks_for
+from .packed import add_product
+from .through_time import add, clear, is_padding, put, samples_of, tasks_for
 
 
 @helper
@@ -29,12 +29,13 @@ def _forward_of(cell: Any) -> Any:
     """Return the routine that takes samples from ``start`` to ``stop`` through the steps from ``first`` to ``last``."""
 
     @wide_routine
-    def forward(start, stop, first, last, gates, h, words, padding, place, stride, panels, spare, offsets):
+    def _forward(start, stop, first, last, gates, h, words, padding, place, stride, panels, spare, offsets):
         samples, units = h.shape[1:]
         for s in range(first, last):
             row = (s * samples + start) * units
             add_product(
-                flat(h), row, units, stop - start, panels, units, flat(gates), row, units, units, spare, offsets
+                flat(h), row, units, 1, stop - start, panels, units, 0, units, flat(gates), row, units, units, spare,
+                offsets,
             )  # fmt: skip
             for i in range(start, stop):
                 if is_padding(words, padding, i, s, place, stride):
@@ -42,7 +43,7 @@ def _forward_of(cell: Any) -> Any:
                 else:
                     cell(gates[s, i], h[s + 1, i])
 
-    return forward
+    return _forward
 
 
 _tanh_forward, _relu_forward = _forward_of(_tanh_cell), _forward_of(_relu_cell)
@@ -107,7 +108,7 @@ def _backward_of(cell: Any) -> Any:
     """Return the routine that takes the same steps backwards."""
 
     @wide_routine
-    def backward(
+    def _backward(
         start, stop, first, last, least, h, dy, carry, dgates, words, padding, place, stride, panels, spare, offsets
     ):  # fmt: skip
         samples, units = carry.shape
@@ -121,11 +122,11 @@ def _backward_of(cell: Any) -> Any:
                     clear(carry[i])
             if s >= least:
                 add_product(
-                    flat(dgates), (s * samples + start) * units, units, stop - start, panels, units, flat(carry),
-                    start * units, units, units, spare, offsets,
+                    flat(dgates), (s * samples + start) * units, units, 1, stop - start, panels, units, 0, units,
+                    flat(carry), start * units, units, units, spare, offsets,
                 )  # fmt: skip
 
-    return backward
+    return _backward
 
 
 _tanh_backward, _relu_backward = _backward_of(_tanh_back), _backward_of(_relu_back)
