@@ -27,11 +27,24 @@ def block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., None]:
     return run
 
 
-def copy(vector_bytes: int) -> Callable[..., None]:
+def packing_block(rows: int, vector_bytes: int) -> Callable[..., None]:
+    """``block.make_packing_block``."""
+    sums = block(rows, 2, vector_bytes)
+
+    def run(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, ahead):
+        count = 2 * vector_bytes // A.itemsize
+        for k in range(n1 * n2):
+            P[p + k * count : p + (k + 1) * count] = B[b + k * ldb : b + k * ldb + count]
+        sums(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
+
+    return run
+
+
+def copy(vector_bytes: int, vectors: int) -> Callable[..., None]:
     """``moves.make_copy``."""
 
     def run(B, at, panel, to):
-        count = 2 * vector_bytes // B.itemsize
+        count = vectors * vector_bytes // B.itemsize
         panel[to : to + count] = B[at : at + count]
 
     return run

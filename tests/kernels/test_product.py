@@ -13,7 +13,7 @@ import minnet as mn
 from minnet.kernels.passes import gather
 from minnet.kernels.vector import block as blocks
 from minnet.kernels.vector import dots as dot_products
-from minnet.kernels.vector import moves, simd
+from minnet.kernels.vector import moves, product, simd
 from minnet.kernels.vector import transform as transforms
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
@@ -55,6 +55,33 @@ def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, 
             expected = np.maximum(products + first_row[:, :width], floor)
             np.testing.assert_allclose(C[:, :width], expected, atol=200 * EPS[dtype])
             assert np.isnan(C[:, width:]).all()
+
+
+@every_number_of_lanes
+def test_a_packing_block_has_the_sums_of_a_block_and_copies_b_at_any_width(vector_bytes, dtype):
+    rows, lanes = 6, vector_bytes // np.dtype(dtype).itemsize
+    block, packing = blocks.make_block(rows, 2, vector_bytes), blocks.make_packing_block(rows, vector_bytes)
+
+    @njit
+    def run(A, offsets, B, b, ldb, D, C, packed, P, p, terms, floor):
+        width = 2 * lanes
+        block(A, offsets, 1, B, b, ldb, D, 0, 0, C, 0, width, 1, 0, terms, 2, floor)
+        packing(A, offsets, 1, B, b, ldb, D, 0, 0, packed, 0, width, 1, 0, terms, 2, floor, P, p, 5)
+
+    rng = np.random.default_rng(0)
+    width = 2 * lanes
+    for terms in (1, 2, 7):
+        ldb = width + 3
+        A, B = rng.standard_normal(60).astype(dtype), rng.standard_normal(4 + terms * ldb).astype(dtype)
+        offsets, D = rng.integers(0, 40, rows + 1), rng.standard_normal(width).astype(dtype)
+        C, packed = (np.full((rows, width), np.nan, dtype) for _ in range(2))
+        P = np.full(3 + terms * width + 2, np.nan, dtype)
+        run(A, offsets, B, 4, ldb, D, C.reshape(-1), packed.reshape(-1), P, 3, terms, dtype(-0.5))
+        assert np.isfinite(C).all()
+        np.testing.assert_array_equal(packed, C)
+        np.testing.assert_array_equal(P[3:-2].reshape(terms, width), B[4:].reshape(terms, ldb)[:, :width])
+        assert np.isnan(P[:3]).all()
+        assert np.isnan(P[-2:]).all()
 
 
 @every_number_of_lanes
@@ -138,8 +165,9 @@ def test_a_constant_matrix_acts_from_both_sides_at_any_width(vector_bytes, dtype
     assert np.isnan(Y[..., :2]).all()
 
 
-# Depths around a panel's 256, rows and columns around a block's 14 and a panel's 32, rows 4096 bytes apart.
-SHAPES = [(14, 256, 32), (13, 255, 31), (15, 257, 33), (300, 40, 100), (29, 1024, 16), (3, 600, 290)]
+# Depths around a panel's 256, rows and columns around a block's 14 and a panel's 32, rows 4096 bytes apart, and more
+# columns than are packed at a time.
+SHAPES = [(14, 256, 32), (13, 255, 31), (15, 257, 33), (300, 40, 100), (29, 1024, 16), (3, 600, 290), (40, 520, 330)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -156,6 +184,27 @@ def test_the_three_products_of_a_dense_layer_equal_numpys(M, K, N, dtype):
     net.backward(dy, dx)
     np.testing.assert_allclose(net.named_gradients()["0.W"], x.astype(np.float64).T @ dy, atol=bound * M)
     np.testing.assert_allclose(dx, dy.astype(np.float64) @ W.T, atol=bound * N)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("M", "K", "N"), [(150, 300, 130), (700, 90, 68), (33, 1024, 400)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_product_has_the_same_bits_however_it_is_cut_into_tasks(M, K, N, dtype, turned):
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((K, M) if turned else (M, K)), rng.standard_normal((K, N))
+    x, W, bias = x.astype(dtype), W.astype(dtype), rng.standard_normal(N).astype(dtype)
+    found = []
+    assert M * K * N > product._SERIAL
+    for tasks in (1, 2, 3, 5, 12):
+        work, offsets = (np.resize(memory, (tasks + 1, memory.shape[1])) for memory in product.new_work(np.dtype(dtype)))
+        steps = (1, M) if turned else (K, 1)
+        C = np.full((M, N), np.nan, dtype)
+        product.matmul(x, *steps, W, N, 1, bias, dtype(0), C, K, work[:tasks], offsets[:tasks])
+        found.append(C)
+    exact = np.maximum((x.T if turned else x).astype(np.float64) @ W + bias, 0)
+    np.testing.assert_allclose(found[0], exact, atol=12 * EPS[dtype] * K)
+    for C in found[1:]:
+        np.testing.assert_array_equal(C, found[0])
 
 
 def small_net():

@@ -19,6 +19,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .. import plain
 from ..compile import helper, routine, vector_code
@@ -35,7 +36,7 @@ class _Block(Emitter):
     def __init__(self, context, builder, signature, args, dtype, vector_bytes, rows, vectors):
         super().__init__(context, builder, signature, args, dtype, vector_bytes)
         self.rows, self.vectors = rows, vectors
-        _, _, o, _, b, ldb, _, _, ldd, _, _, ldc, _, step1, _, step2, _ = args
+        _, _, o, _, b, ldb, _, _, ldd, _, _, ldc, _, step1, _, step2, _ = args[:17]
         a, table, self.b = self.address(0, self.const(0)), self.address(1, o, 8), self.address(3, b)
         self.step1, self.step2, self.ldb, self.ldd, self.ldc = map(self.scaled, (step1, step2, ldb, ldd, ldc))
         offsets = (self.load(builder.add(table, self.const(8 * i)), I64) for i in range(rows))
@@ -70,10 +71,14 @@ class _Block(Emitter):
         builder.position_at_end(done)
         return sums
 
+    def columns(self, b):
+        """Return the vectors of the row of B at this address."""
+        return [self.load(self.builder.add(b, self.const(v * self.bytes))) for v in range(self.vectors)]
+
     def _with_products(self, a, b, sums):
         """Return the sums with the products of one element of each row of A and one row of B added to them."""
         builder, vectors = self.builder, self.vectors
-        columns = [self.load(builder.add(b, self.const(v * self.bytes))) for v in range(vectors)]
+        columns = self.columns(b)
         found = []
         for i, row in enumerate(self.a_rows):
             factor = self.broadcast(self.load(builder.add(row, a), self.scalar))
@@ -98,6 +103,24 @@ class _Block(Emitter):
         builder = self.builder
         each = [builder.add(start, builder.mul(step, self.const(i))) for i in range(self.rows)]
         return [builder.add(row, self.const(v * self.bytes)) for row in each for v in range(self.vectors)]
+
+
+class _PackingBlock(_Block):
+    """Emits the code of a block that copies B while it reads it; ``args`` are those of ``make_packing_block``."""
+
+    def __init__(self, context, builder, signature, args, dtype, vector_bytes, rows):
+        super().__init__(context, builder, signature, args, dtype, vector_bytes, rows, 2)
+        self.ahead = self.scaled(args[19])
+        self.place = cgutils.alloca_once_value(builder, self.address(17, args[18]))
+
+    def columns(self, b):
+        builder, panel, columns = self.builder, self.builder.load(self.place), super().columns(b)
+        for v, column in enumerate(columns):
+            distance = self.const(v * self.bytes)
+            self.store(column, builder.add(panel, distance))
+            self.prefetch(builder.add(builder.add(b, self.ahead), distance))
+        builder.store(builder.add(panel, self.const(self.vectors * self.bytes)), self.place)
+        return columns
 
 
 def _add_incoming(source, nodes, values):
@@ -129,8 +152,32 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
     return block
 
 
+def make_packing_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
+    """Return a block of ``rows`` by 2 registers that copies the rows of B to a panel, where they lie side by side.
+
+    The first block that uses a part of B copies it, because its sums take longer than the copy. The arguments are those
+    of ``make_block``, and P, p, ahead: the panel is P[p:], and the cache lines ``ahead`` elements after each row of B
+    are fetched for a later call.
+    """
+
+    @vector_code(plain.packing_block(rows, vector_bytes))
+    def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, ahead):
+        n = types.intp
+        signature = types.void(A, offsets, n, B, n, n, D, n, n, C, n, n, n, n, n, n, A.dtype, P, n, n)
+
+        def codegen(context, builder, signature, args):
+            e = _PackingBlock(context, builder, signature, args, A.dtype, vector_bytes, rows)
+            e.finish(e.sums())
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return block
+
+
 _R0, _R1, _R2, _R3 = ROWS
 _wide0, _wide1, _wide2, _wide3 = (make_block(rows, 2, VECTOR_BYTES) for rows in ROWS)
+packing_block = make_packing_block(ROWS[0], VECTOR_BYTES)
 _slim0, _slim1, _slim2, _slim3 = (make_block(rows, 1, VECTOR_BYTES) for rows in ROWS)
 
 
@@ -178,9 +225,10 @@ def largest_block(rows):
 def rows_of_next(rows):
     """Return how many of ``rows`` rows to process next if sums are long.
 
-    Two blocks are then faster than one with unused rows: 8 and 1 for 9 rows, instead of 14.
+    Two blocks are then faster than one with unused rows, 8 and 1 for 9 rows instead of 14, and than a large and a very
+    small one, whose sums are too few to hide how long an addition takes: 8 and 8 for 16 rows instead of 14 and 2.
     """
-    return _R1 if _R1 < rows <= _R0 - 2 else min(rows, _R0)
+    return _R1 if _R1 < rows <= _R0 - 2 or _R0 < rows <= 2 * _R1 else min(rows, _R0)
 
 
 @routine

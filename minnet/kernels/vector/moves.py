@@ -12,15 +12,15 @@ from ..compile import routine, vector_code
 from .simd import I32, VECTOR_BYTES, Emitter
 
 
-def make_copy(vector_bytes: int) -> Callable[..., Any]:
-    """Return ``copy(B, at, panel, to)``: two vectors from B[at:] to panel[to:], which are flat arrays of one dtype."""
+def make_copy(vector_bytes: int, vectors: int) -> Callable[..., Any]:
+    """Return ``copy(B, at, panel, to)``: so many vectors from B[at:] to panel[to:], flat arrays of one dtype."""
 
-    @vector_code(plain.copy(vector_bytes))
+    @vector_code(plain.copy(vector_bytes, vectors))
     def copy(typingctx, B, at, panel, to):
         def codegen(context, builder, signature, args):
             e = Emitter(context, builder, signature, args, B.dtype, vector_bytes)
             source, target = e.address(0, args[1]), e.address(2, args[3])
-            for offset in (e.const(0), e.const(vector_bytes)):
+            for offset in (e.const(v * vector_bytes) for v in range(vectors)):
                 e.store(e.load(builder.add(source, offset)), builder.add(target, offset))
             return context.get_dummy_value()
 
@@ -88,15 +88,23 @@ def make_transpose(vector_bytes: int) -> Callable[..., Any]:
 
 @vector_code(plain.prefetch)
 def prefetch(typingctx, B, at):
-    """Fetch the cache line of B[at], a flat array, before it is used; ``at`` may be outside of B."""
+    """Fetch the cache line of B[at], a flat array, before it is read; ``at`` may be outside of B."""
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args, B.dtype, VECTOR_BYTES)
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        read, into_second_level, data = (ir.Constant(number, n) for n in (0, 2, 1))
-        builder.call(ask, [builder.inttoptr(e.address(0, args[1]), byte), read, into_second_level, data])
+        e.prefetch(e.address(0, args[1]))
+        return context.get_dummy_value()
+
+    return types.void(B, types.intp), codegen
+
+
+@vector_code(plain.prefetch)
+def prefetch_to_write(typingctx, B, at):
+    """Fetch the cache line of B[at], a flat array, before it is written; ``at`` may be outside of B."""
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args, B.dtype, VECTOR_BYTES)
+        e.prefetch(e.address(0, args[1]), to_write=True)
         return context.get_dummy_value()
 
     return types.void(B, types.intp), codegen
@@ -117,7 +125,7 @@ def borrowed(typingctx, A):
     return A(A), codegen
 
 
-copy_vectors = make_copy(VECTOR_BYTES)
+copy_vector, copy_two_vectors = (make_copy(VECTOR_BYTES, vectors) for vectors in (1, 2))
 move = make_move(VECTOR_BYTES)
 transpose_square = make_transpose(VECTOR_BYTES)
 
@@ -138,7 +146,7 @@ def pack(B, at, row_step, column_step, depth, cols, width, lanes, panel, to):
         for k in range(depth):
             prefetch(B, at + k * row_step + width)
             prefetch(B, at + k * row_step + width + lanes)
-            copy_vectors(B, at + k * row_step, panel, to + k * width)
+            copy_two_vectors(B, at + k * row_step, panel, to + k * width)
     else:
         for k in range(depth):
             for j in range(0, width, lanes):

@@ -11,24 +11,40 @@ from ..arrays import aligned_empty
 from ..compile import helper, kernel, parallel_kernel, routine
 from ..views import flat
 from . import small
-from .block import ROWS, block_rows_for, tile
+from .block import ROWS, packing_block, rows_of_next, tile
 from .dots import dots
-from .moves import borrowed, copy_vectors, pack, prefetch
+from .moves import borrowed, copy_vector, move, pack, prefetch, prefetch_to_write
 from .simd import VECTOR_BYTES
+from .small import turned
 
-_DEPTH = 256  # terms of a sum that are taken at a time: two AVX-512 vectors wide, a panel of 24 KB stays in L1
-_TASK_ROWS = 256  # rows of a task at the most: so many of A, _DEPTH deep, stay in L2
-_TASKS = 16  # into which large work is cut, or more
+_DEPTH = 256  # terms of a sum that are taken at a time: 14 rows of A' of them, 14 KB, stay in the first-level cache
+_PANELS = 8  # of B' that are packed at a time, or more if they are shorter: 256 KB for two AVX-512 vectors each
+_MOST = 32  # ... panels at the most
 _TINY = 300  # multiply-adds up to which sums number by number are quicker than vectors
 _LONG = 1024  # terms of a sum that ``few_columns`` adds without breaking it up
-_IN_PLACE = 16384  # bytes of A that stay in the first-level cache, whatever the distance of its terms
+_IN_PLACE = 16384  # bytes of A or B that stay in the first-level cache, whatever the distance of their terms
 _SMALL = 1000  # multiply-adds up to which plain loops are quicker than packing
 _THIN = 3  # ... and so many rows
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
-_GROUP = 4  # panels of columns that a task has at the least, where it copies its rows
-_PART = 48  # ... and rows, if tasks are few
+# Cycles of a term, where the products of a row and a panel take one: to pack a panel, to copy a row, to read it in place.
+_PACK, _COPY, _READ = 6.0, 0.2, 0.05
+_LINE = 64  # bytes of a cache line
 _BLOCK = ROWS[0]
 _CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same few sets of the first-level cache
+
+
+def _layout(lanes):
+    """Return where ``work`` holds, after the panels, the row from which sums start, a block of results, and rows of A'.
+
+    The packing of the last panel may write zeros after it.
+    """
+    width = 2 * lanes
+    starts = _PANELS * _DEPTH * width + lanes * width
+    spare = starts + (_MOST + 1) * width
+    return starts, spare, spare + _BLOCK * width
+
+
+_places = helper(_layout)
 
 
 @helper
@@ -42,168 +58,183 @@ def _copies(a_row, a_col, M, K, itemsize):
 
 
 @routine
-def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, offsets):
-    """Set offsets to the start of rows of A' from ``first`` at term k, in A or, if they are copied, in ``copy``.
+def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, at, offsets):
+    """Set offsets to the starts of rows of A' from ``first`` at term k, in A or, if they are copied, in copy[at:].
 
     Returns the distance of two terms.
     """
-    width, length, step = 2 * lanes, depth + 2 * lanes, a_col
-    if copied and a_col != 1:  # into panels as of B, so that the terms of a block lie close together
-        step = width
-        for i in range(0, rows, width):
-            cols = min(width, rows - i)
-            pack(A, (first + i) * a_row + k * a_col, a_col, a_row, depth, cols, width, lanes, copy, i * depth)
-            for r in range(i, i + cols):
-                offsets[r] = i * depth + r - i
+    step = a_col
+    if copied and a_col != 1:  # the rows side by side, so that the terms of a block lie close together
+        start, step = first * a_row + k * a_col, (rows + lanes - 1) // lanes * lanes
+        for t in range(depth):
+            for j in range(0, rows, lanes):
+                place, to = start + t * a_col + j, at + t * step + j
+                if place + lanes <= A.size:
+                    copy_vector(A, place, copy, to)
+                else:
+                    move(A, place, rows - j, copy, to, lanes)
+        for r in range(rows):
+            offsets[r] = r
     else:
         for r in range(rows):
             offsets[r] = (first + r) * a_row + k * a_col
             if copied:
-                whole = depth - depth % width
-                for j in range(0, whole, width):
-                    copy_vectors(A, offsets[r] + j, copy, r * length + j)
-                for j in range(whole, depth):
-                    copy[r * length + j] = A[offsets[r] + j]
+                length = depth + 2 * lanes
+                whole = depth - depth % lanes
+                for j in range(0, whole, lanes):
+                    copy_vector(A, offsets[r] + j, copy, at + r * length + j)
+                move(A, offsets[r] + whole, depth - whole, copy, at + r * length + whole, lanes)
                 offsets[r] = r * length
-    for r in range(rows, rows + _BLOCK):
+    for r in range(rows, _BLOCK):
         offsets[r] = offsets[rows - 1]
     return step
 
 
 @routine
-def _thin_columns(
-    A, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare, starts
-):
-    """Compute few columns of C by exchanging them with the rows: the copied rows of A' are panels like those of B."""
-    width, c = 2 * lanes, flat(C)
-    for j in range(_BLOCK):
-        starts[j] = at + min(j, cols - 1) * b_col
-    for i in range(0, rows, width):
-        many = min(width, rows - i)
-        for j in range(cols):
-            start = bias[column + j] if bias.size > 0 else c.dtype.type(0)
-            for r in range(width):
-                spare[j * width + r] = start
-        if k > 0:
-            for r in range(many):
-                for j in range(cols):
-                    spare[j * width + r] = c[(first + i + r) * N + column + j]
-        tile(
-            block_rows_for(cols), width, lanes, B, starts, 0, A, i * depth, width, spare, 0, width, spare, 0, width,
-            1, 0, depth, b_row, bottom, spare,
-        )  # fmt: skip
-        for r in range(many):
-            for j in range(cols):
-                c[(first + i + r) * N + column + j] = spare[j * width + r]
+def _edge(A, a_row, first, last, B, b_row, b_col, bias, floor, C, column, K, lanes, spare):
+    """Compute the last columns of C, few, from rows of A' that are contiguous: dot products with two rows at a time."""
+    c, N, most, zero = flat(C), C.shape[1], max(1, lanes // 4), C.dtype.type(0)
+    sums = spare[most * _DEPTH :]
+    for k in range(0, K, _DEPTH):
+        depth = min(_DEPTH, K - k)
+        length = (depth + lanes - 1) // lanes * lanes
+        bottom = floor if k + depth == K else -C.dtype.type(np.inf)
+        for j in range(most):
+            for t in range(length):
+                inside = column + j < N and t < depth
+                spare[j * length + t] = B[(column + j) * b_col + (k + t) * b_row] if inside else zero
+        for r in range(first, last, 2):
+            many = min(2, last - r)
+            dots(A, r * a_row + k, (r + many - 1) * a_row + k, depth, spare, 0, length, sums)
+            for i in range(many):
+                for j in range(N - column):
+                    to = (r + i) * N + column + j
+                    start = bias[column + j] if bias.size > 0 else zero
+                    total = sums[i * most + j] + (start if k == 0 else c[to])
+                    c[to] = bottom if total < bottom else total
+
+
+@helper
+def _shares(amount, many):
+    """Return the size of each of ``many`` shares of ``amount``, the last of which may be smaller."""
+    return (amount + many - 1) // many
 
 
 @routine
-def _thin_sums(A, offsets, rows, B, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes, spare):
-    """Compute few columns of C from rows that are not copied: dot products of two rows with the columns."""
-    c, most, length = flat(C), max(1, lanes // 4), (depth + lanes - 1) // lanes * lanes
-    sums = spare[most * length :]
-    for j in range(most):
-        for t in range(length):
-            spare[j * length + t] = B[at + j * b_col + t * b_row] if j < cols and t < depth else C.dtype.type(0)
-    for r in range(0, rows, 2):
-        many = min(2, rows - r)
-        dots(A, offsets[r], offsets[r + many - 1], depth, spare, 0, length, sums)
-        for i in range(many):
-            for j in range(cols):
-                total = sums[i * most + j]
-                to = (first + r + i) * N + column + j
-                start = bias[column + j] if bias.size > 0 else C.dtype.type(0)
-                total += start if k == 0 else c[to]
-                c[to] = bottom if total < bottom else total
+def _plan(M, N, K, threads, copied, lanes):
+    """Return (parts, groups): into how many parts rows of C are cut, and into how many groups panels of its columns.
 
-
-@routine
-def _plan(M, N, K, copied, itemsize):
-    """Return (parts, groups): the number of parts of the rows of C, and of groups of panels of its columns.
-
-    Each task packs the panels of B' for itself, and copies the rows of A' if they have to be copied. One thread is
-    fastest with the fewest tasks, and with few groups if rows are copied.
+    There is a task for each thread. It packs the panels of B' for itself, and copies rows of A' if they have to be
+    copied, so the plan is best that takes the least time with this. Results do not depend on the plan: each number of C
+    is a sum of its own.
     """
-    width = 2 * (VECTOR_BYTES // itemsize)
-    panels = (N + width - 1) // width
-    parts = (M + _TASK_ROWS - 1) // _TASK_ROWS
     if M * N * K <= _SERIAL:
-        return parts, 1
-    if panels < _TASKS:  # too few columns to go round
-        parts = max(parts, 2)
-    most = max(1, panels // _GROUP) if copied else panels
-    if copied and parts * most < 4:
-        parts = max(parts, min(4, M // _PART))
-    return parts, min(most, (_TASKS + parts - 1) // parts)
+        return 1, 1
+    panels = _shares(N, 2 * lanes)
+    best, parts, groups = np.inf, 1, 1
+    for g in range(1, min(threads, panels) + 1):
+        p = min(threads // g, _shares(M, _BLOCK))
+        rows, columns = _shares(M, p), _shares(panels, g)
+        cycles = rows * columns + _PACK * columns + (_COPY if copied else _READ) * rows
+        if cycles < best:
+            best, parts, groups = cycles, p, g
+    return parts, groups
 
 
-@routine
-def _prefetch_rows(B, at, row_step, cols, lanes, first, last):
-    """Prefetch rows first to last of a panel that is at B[at:]."""
+@helper
+def _fetch(B, at, step, lines, first, last):
+    """Fetch stretches ``first`` to ``last``, ``step`` elements apart, of ``lines`` cache lines each, from B[at:]."""
+    each = _LINE // B.itemsize
     for row in range(first, last):
-        for column in range(0, cols + lanes - 1, lanes):
-            prefetch(B, at + row * row_step + min(column, cols - 1))
+        for line in range(lines):
+            prefetch(B, at + row * step + line * each)
 
 
 @routine
 def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """Run one task of the plan: a part of the rows by a group of panels."""
+    """Run one task of the plan: a part of the rows by a group of panels.
+
+    A few panels of B' are at work at a time. Blocks of rows follow each other, and each runs along these panels, so C
+    is written along its rows. The first block packs the panels. What comes next, panels and rows that are copied, is
+    fetched meanwhile, a share with each block. A B' that lies closely together is read in place.
+    """
     M, N = C.shape
     a, b, c, work = flat(A), flat(B), flat(C), borrowed(work)
-    lanes = VECTOR_BYTES // C.itemsize
+    lanes, per_line = VECTOR_BYTES // C.itemsize, _LINE // C.itemsize
     width, panels = 2 * lanes, (N + 2 * lanes - 1) // (2 * lanes)
     part, group = task // groups, task % groups
     first, last = part * M // parts, (part + 1) * M // parts
     first_column, last_column = group * panels // groups * width, min(N, (group + 1) * panels // groups * width)
-    start, spare, copy = _DEPTH * width, (_DEPTH + 1) * width, (_DEPTH + 1 + _BLOCK) * width
+    starts, spare, copy = _places(lanes)
+    edge = last_column % width
+    if a_col == 1 and 0 < 4 * edge <= lanes <= K:
+        last_column -= edge
+        _edge(a, a_row, first, last, b, b_row, b_col, bias, floor, C, last_column, K, lanes, work[copy:])
+    elif a_row == 1 and copied and 0 < 2 * edge <= lanes <= K:
+        last_column -= edge
+        turned(a, a_col, first, last, b, b_row, b_col, bias, floor, C, last_column, K, work, offsets)
+    near = b_col == 1 and K * b_row * C.itemsize <= _IN_PLACE
+    # All turns take about the same number of panels.
+    count = max(1, _shares(last_column - first_column, width))
+    turns = _shares(count, min(_MOST, _PANELS * _DEPTH // min(K, _DEPTH)))
+    most = width * _shares(count, turns)
+    blocks = _shares(last - first, _BLOCK)
     for k in range(0, K, _DEPTH):
         depth = min(_DEPTH, K - k)
-        step = _rows_at(a, a_row, a_col, first, last - first, k, depth, copied, lanes, work[copy:], offsets)
-        source = work[copy:] if copied else a
         bottom = floor if k + depth == K else -C.dtype.type(np.inf)
-        for column in range(first_column, last_column, width):
-            cols = min(width, N - column)
-            at = k * b_row + column * b_col
-            if copied and a_col != 1 and 2 * cols <= lanes <= depth:
-                _thin_columns(
-                    source, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C, N, lanes,
-                    work[spare:copy], offsets[_TASK_ROWS + _BLOCK :],
-                )  # fmt: skip
-                continue
-            if step == 1 and 4 * cols <= lanes <= depth:
-                _thin_sums(
-                    source, offsets, last - first, b, at, b_row, b_col, bias, column, cols, first, k, depth, bottom, C,
-                    N, lanes, work,
-                )  # fmt: skip
-                continue
-            panel_width = width if cols > lanes else lanes
-            pack(b, at, b_row, b_col, depth, cols, panel_width, lanes, work, 0)
-            for j in range(width):
-                work[start + j] = bias[column + j] if bias.size > 0 and j < cols else C.dtype.type(0)
-            # While this panel is at work, its successor comes: the next columns, or the next terms of the first ones.
-            more = column + width < last_column
-            successor = k * b_row + column + width if more else (k + depth) * b_row + first_column
-            for i in range(first, last, _BLOCK):
-                if b_col == 1:
-                    share, whole = i - first, last - first + _BLOCK
-                    _prefetch_rows(
-                        b, successor, b_row, width, lanes, depth * share // whole, depth * (share + _BLOCK) // whole
-                    )
-                to, rows, o = i * N + column, min(_BLOCK, last - i), i - first
-                D, d, ldd = (work, start, 0) if k == 0 else (c, to, N)
-                tile(
-                    rows, cols, lanes, source, offsets, o, work, 0, panel_width, D, d, ldd, c, to, N,
-                    1, 0, depth, step, bottom, work[spare:copy],
-                )  # fmt: skip
+        for left in range(first_column, last_column, most):
+            right = min(left + most, last_column)
+            if k == 0:
+                for j in range(most):
+                    inside = bias.size > 0 and left + j < right
+                    work[starts + j] = bias[left + j] if inside else C.dtype.type(0)
+            # The next panels: more columns, or the next terms of the first ones.
+            next_k, next_left = (k, right) if right < last_column else (k + _DEPTH, first_column)
+            terms, columns = max(0, min(_DEPTH, K - next_k)), min(most, last_column - next_left)
+            outer, inner, distance = (terms, columns, b_row) if b_col == 1 else (columns, terms, b_col)
+            tiles = _shares(right - left, width)
+            ahead, fetched = _shares(outer, tiles * blocks), outer if near else 0
+            i = first
+            while i < last:
+                rows = rows_of_next(last - i)
+                step = _rows_at(a, a_row, a_col, i, rows, k, depth, copied, lanes, work, copy, offsets)
+                source = work[copy:] if copied else a
+                of_rows = 0 if copied and a_col != 1 and i + rows < last else depth
+                for column in range(left, right, width):
+                    cols, at, panel = min(width, N - column), k * b_row + column * b_col, (column - left) * depth
+                    in_panel, to = width if cols > lanes else lanes, i * N + column
+                    D, d, ldd = (work, starts + column - left, 0) if k == 0 else (c, to, N)
+                    in_place = near and cols == width
+                    if i == first and not in_place and b_col == 1 and cols == width and rows == _BLOCK:
+                        packing_block(
+                            source, offsets, 0, b, at, b_row, D, d, ldd, c, to, N, 1, 0, depth, step, bottom,
+                            work, panel, width,
+                        )  # fmt: skip
+                    else:
+                        if i == first and not in_place:
+                            pack(b, at, b_row, b_col, depth, cols, in_panel, lanes, work, panel)
+                        Q, q, ldq = (b, at, b_row) if in_place else (work, panel, in_panel)
+                        tile(
+                            rows, cols, lanes, source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, 1, 0, depth, step,
+                            bottom, work[spare:copy],
+                        )  # fmt: skip
+                    for r in range(rows, rows + min(_BLOCK, last - i - rows)):
+                        prefetch_to_write(c, to + r * N)
+                        prefetch_to_write(c, to + r * N + lanes)
+                    until = min(outer, fetched + ahead)
+                    _fetch(b, next_k * b_row + next_left * b_col, distance, _shares(inner, per_line), fetched, until)
+                    fetched = until
+                    until = min(depth, of_rows + _shares(depth, tiles))
+                    _fetch(a, (i + rows) * a_row + k * a_col, a_col, 1, of_rows, until)
+                    of_rows = until
+                i += rows
 
 
 @routine
 def product_on_one_thread(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """``matmul`` on one thread, for flat A and B, within a kernel whose tasks have several products."""
     copied = _copies(a_row, a_col, C.shape[0], K, C.itemsize)
-    parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
-    for task in range(parts * groups):
-        _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+    _run_task(0, 1, 1, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 
 @parallel_kernel
@@ -215,12 +246,9 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     ``new_work``.
     """
     copied = _copies(a_row, a_col, C.shape[0], K, C.itemsize)
-    parts, groups = _plan(C.shape[0], C.shape[1], K, copied, C.itemsize)
-    if C.size * K <= _SERIAL:
-        for task in range(parts * groups):
-            _run_task(
-                task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0]
-            )
+    parts, groups = _plan(C.shape[0], C.shape[1], K, len(work), copied, VECTOR_BYTES // C.itemsize)
+    if parts * groups == 1:
+        _run_task(0, 1, 1, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0])
     else:
         for i in prange(parts * groups):
             shared = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
@@ -288,16 +316,16 @@ def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
 
 def least_work(itemsize: int = 4) -> int:
     """Return the elements of ``work`` that a product needs on each thread; in float32, whose vectors have more."""
-    width = 2 * (VECTOR_BYTES // itemsize)
-    return (_DEPTH + 1 + ROWS[0]) * width + (_TASK_ROWS + width) * (_DEPTH + width)
+    lanes = VECTOR_BYTES // itemsize
+    return _layout(lanes)[2] + (_BLOCK + 2 * lanes) * (_DEPTH + 2 * lanes)
 
 
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return scratch memory for products: work (threads, n) of ``dtype``, offsets (threads, rows) int64.
 
-    n is at least ``elements``, and enough for a packed panel, a row to start from, a block of results and the rows of a
-    task. rows are those of a task and of two blocks.
+    n is at least ``elements``, and enough for packed panels, a row to start from, a block of results and copied rows.
+    rows are those that the products with exchanged rows and columns need.
     """
     threads, line = config.NUMBA_NUM_THREADS, 64 // dtype.itemsize
     each = -(-max(least_work(dtype.itemsize), elements) // line) * line
-    return aligned_empty((threads, each), dtype), np.empty((threads, _TASK_ROWS + 2 * ROWS[0]), np.int64)
+    return aligned_empty((threads, each), dtype), np.empty((threads, 16 * ROWS[0]), np.int64)

@@ -6,7 +6,7 @@ serial, so results have the same bits for any number of threads.
 
 import numpy as np
 
-from ..compile import fused_helper, helper, kernel
+from ..compile import fused_helper, helper, kernel, routine
 from ..views import flat
 from .block import ROWS, tile
 from .moves import pack
@@ -118,23 +118,23 @@ def few_columns(A, a_row, B, b_row, b_col, bias, floor, C, K, work):
             out[j] = floor if total < floor else total
 
 
-@kernel
-def turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """``matmul`` for columns of A' that are contiguous and few columns of C, as the product of the transposes.
+@routine
+def turned(a, a_col, first, last, b, b_row, b_col, bias, floor, C, column, K, work, offsets):
+    """Compute rows ``first`` to ``last`` of C from ``column`` on by exchanging rows and columns.
 
-    The few columns are rows of a block, which leaves no lanes empty, and A is read in place. N is below two vectors.
+    Rows are contiguous in A' for each term, and columns are fewer than two vectors: they are the rows of a block, which
+    leaves no lanes empty, and A' is read in place. work and offsets are those of one thread.
     """
-    M, N = C.shape
-    a, b, work, offsets, zero = flat(A), flat(B), work[0], offsets[0], C.dtype.type(0)
+    N, zero = C.shape[1] - column, C.dtype.type(0)
     lanes = VECTOR_BYTES // C.itemsize
     width = 2 * lanes
     zeros, spare, out = DEPTH * width, (DEPTH + 1) * width, (DEPTH + 1 + ROWS[0]) * width
     for j in range(N + ROWS[0]):
-        offsets[j] = min(j, N - 1) * b_col
+        offsets[j] = (column + min(j, N - 1)) * b_col
     for j in range(width):
         work[zeros + j] = zero
-    for i in range(0, M, width):
-        many = min(width, M - i)
+    for i in range(first, last, width):
+        many = min(width, last - i)
         for k in range(0, K, DEPTH):
             depth = min(DEPTH, K - k)
             panel, at, step = a, k * a_col + i, a_col
@@ -150,5 +150,11 @@ def turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
                 )  # fmt: skip
         for r in range(many):
             for j in range(N):
-                total = work[out + j * width + r] + (bias[j] if bias.size > 0 else zero)
-                C[i + r, j] = floor if total < floor else total
+                total = work[out + j * width + r] + (bias[column + j] if bias.size > 0 else zero)
+                C[i + r, column + j] = floor if total < floor else total
+
+
+@kernel
+def turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+    """``matmul`` for columns of A' that are contiguous and few columns of C, by ``turned``."""
+    turned(flat(A), a_col, 0, C.shape[0], flat(B), b_row, b_col, bias, floor, C, 0, K, work[0], offsets[0])
