@@ -196,7 +196,9 @@ def test_a_product_has_the_same_bits_however_it_is_cut_into_tasks(M, K, N, dtype
     found = []
     assert M * K * N > product._SERIAL
     for tasks in (1, 2, 3, 5, 12):
-        work, offsets = (np.resize(memory, (tasks + 1, memory.shape[1])) for memory in product.new_work(np.dtype(dtype)))
+        work, offsets = (
+            np.resize(memory, (tasks + 1, memory.shape[1])) for memory in product.new_work(np.dtype(dtype))
+        )
         steps = (1, M) if turned else (K, 1)
         C = np.full((M, N), np.nan, dtype)
         product.matmul(x, *steps, W, N, 1, bias, dtype(0), C, K, work[:tasks], offsets[:tasks])

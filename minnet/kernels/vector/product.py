@@ -26,8 +26,8 @@ _IN_PLACE = 16384  # bytes of A or B that stay in the first-level cache, whateve
 _SMALL = 1000  # multiply-adds up to which plain loops are quicker than packing
 _THIN = 3  # ... and so many rows
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
-# Cycles of a term, where the products of a row and a panel take one: to pack a panel, to copy a row, to read it in place.
-_PACK, _COPY, _READ = 6.0, 0.2, 0.05
+# Cycles of a term, of which the products of a row and a panel take one.
+_PACK, _COPY, _READ = 6.0, 0.2, 0.05  # to pack a panel, to copy a row, to read a row in place
 _LINE = 64  # bytes of a cache line
 _BLOCK = ROWS[0]
 _CROWDED = 2048  # bytes: rows at multiples of this distance fall into the same few sets of the first-level cache
@@ -151,21 +151,67 @@ def _fetch(B, at, step, lines, first, last):
 
 
 @routine
+def _run_turn(
+    copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right, next_at, stretches, length, distance,
+    k, depth, bottom, c, N, lanes, work, offsets,
+):  # fmt: skip
+    """Add ``depth`` terms from k on to rows ``first`` to ``last`` and columns ``left`` to ``right`` of C.
+
+    The first block of rows packs the panels. The next panels, ``stretches`` of ``length`` cache lines at b[next_at:],
+    ``distance`` apart, are fetched meanwhile, a share with each block, and so are rows that will be copied.
+    """
+    width, (starts, spare, copy) = 2 * lanes, _places(lanes)
+    panels = _shares(right - left, width)
+    share, fetched = _shares(stretches, panels * _shares(last - first, _BLOCK)), 0
+    i = first
+    while i < last:
+        rows = rows_of_next(last - i)
+        step = _rows_at(a, a_row, a_col, i, rows, k, depth, copied, lanes, work, copy, offsets)
+        source = work[copy:] if copied else a
+        terms = depth if copied and a_col != 1 and i + rows < last else 0  # of the next rows
+        for column in range(left, right, width):
+            cols, at, panel = min(width, N - column), k * b_row + column * b_col, (column - left) * depth
+            in_panel, to = width if cols > lanes else lanes, i * N + column
+            D, d, ldd = (work, starts + column - left, 0) if k == 0 else (c, to, N)
+            in_place = near and cols == width
+            if i == first and not in_place and b_col == 1 and cols == width and rows == _BLOCK:
+                packing_block(
+                    source, offsets, 0, b, at, b_row, D, d, ldd, c, to, N, 1, 0, depth, step, bottom, work, panel, width
+                )
+            else:
+                if i == first and not in_place:
+                    pack(b, at, b_row, b_col, depth, cols, in_panel, lanes, work, panel)
+                Q, q, ldq = (b, at, b_row) if in_place else (work, panel, in_panel)
+                tile(
+                    rows, cols, lanes, source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, 1, 0, depth, step, bottom,
+                    work[spare:copy],
+                )  # fmt: skip
+            for row in range(rows, rows + min(_BLOCK, last - i - rows)):
+                prefetch_to_write(c, to + row * N)
+                prefetch_to_write(c, to + row * N + lanes)
+            until = min(stretches, fetched + share)
+            _fetch(b, next_at, distance, length, fetched, until)
+            fetched = until
+            done = (column - left) // width * _shares(terms, panels)
+            _fetch(a, (i + rows) * a_row + k * a_col, a_col, 1, done, min(terms, done + _shares(terms, panels)))
+        i += rows
+
+
+@routine
 def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """Run one task of the plan: a part of the rows by a group of panels.
 
-    A few panels of B' are at work at a time. Blocks of rows follow each other, and each runs along these panels, so C
-    is written along its rows. The first block packs the panels. What comes next, panels and rows that are copied, is
-    fetched meanwhile, a share with each block. A B' that lies closely together is read in place.
+    A few panels of B' take a turn. Blocks of rows follow each other, and each runs along these panels, so C is written
+    along its rows. A B' that lies closely together is read in place.
     """
     M, N = C.shape
-    a, b, c, work = flat(A), flat(B), flat(C), borrowed(work)
-    lanes, per_line = VECTOR_BYTES // C.itemsize, _LINE // C.itemsize
-    width, panels = 2 * lanes, (N + 2 * lanes - 1) // (2 * lanes)
+    a, b, work = flat(A), flat(B), borrowed(work)
+    lanes, per_line, zero = VECTOR_BYTES // C.itemsize, _LINE // C.itemsize, C.dtype.type(0)
+    width, panels = 2 * lanes, _shares(N, 2 * lanes)
     part, group = task // groups, task % groups
     first, last = part * M // parts, (part + 1) * M // parts
     first_column, last_column = group * panels // groups * width, min(N, (group + 1) * panels // groups * width)
-    starts, spare, copy = _places(lanes)
+    starts, _, copy = _places(lanes)
     edge = last_column % width
     if a_col == 1 and 0 < 4 * edge <= lanes <= K:
         last_column -= edge
@@ -176,58 +222,23 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
     near = b_col == 1 and K * b_row * C.itemsize <= _IN_PLACE
     # All turns take about the same number of panels.
     count = max(1, _shares(last_column - first_column, width))
-    turns = _shares(count, min(_MOST, _PANELS * _DEPTH // min(K, _DEPTH)))
-    most = width * _shares(count, turns)
-    blocks = _shares(last - first, _BLOCK)
+    most = width * _shares(count, _shares(count, min(_MOST, _PANELS * _DEPTH // min(K, _DEPTH))))
     for k in range(0, K, _DEPTH):
         depth = min(_DEPTH, K - k)
         bottom = floor if k + depth == K else -C.dtype.type(np.inf)
         for left in range(first_column, last_column, most):
             right = min(left + most, last_column)
-            if k == 0:
-                for j in range(most):
-                    inside = bias.size > 0 and left + j < right
-                    work[starts + j] = bias[left + j] if inside else C.dtype.type(0)
-            # The next panels: more columns, or the next terms of the first ones.
+            for j in range(most if k == 0 else 0):
+                work[starts + j] = bias[left + j] if bias.size > 0 and left + j < right else zero
+            # The next turn: more columns, or the next terms of the first ones.
             next_k, next_left = (k, right) if right < last_column else (k + _DEPTH, first_column)
             terms, columns = max(0, min(_DEPTH, K - next_k)), min(most, last_column - next_left)
-            outer, inner, distance = (terms, columns, b_row) if b_col == 1 else (columns, terms, b_col)
-            tiles = _shares(right - left, width)
-            ahead, fetched = _shares(outer, tiles * blocks), outer if near else 0
-            i = first
-            while i < last:
-                rows = rows_of_next(last - i)
-                step = _rows_at(a, a_row, a_col, i, rows, k, depth, copied, lanes, work, copy, offsets)
-                source = work[copy:] if copied else a
-                of_rows = 0 if copied and a_col != 1 and i + rows < last else depth
-                for column in range(left, right, width):
-                    cols, at, panel = min(width, N - column), k * b_row + column * b_col, (column - left) * depth
-                    in_panel, to = width if cols > lanes else lanes, i * N + column
-                    D, d, ldd = (work, starts + column - left, 0) if k == 0 else (c, to, N)
-                    in_place = near and cols == width
-                    if i == first and not in_place and b_col == 1 and cols == width and rows == _BLOCK:
-                        packing_block(
-                            source, offsets, 0, b, at, b_row, D, d, ldd, c, to, N, 1, 0, depth, step, bottom,
-                            work, panel, width,
-                        )  # fmt: skip
-                    else:
-                        if i == first and not in_place:
-                            pack(b, at, b_row, b_col, depth, cols, in_panel, lanes, work, panel)
-                        Q, q, ldq = (b, at, b_row) if in_place else (work, panel, in_panel)
-                        tile(
-                            rows, cols, lanes, source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, 1, 0, depth, step,
-                            bottom, work[spare:copy],
-                        )  # fmt: skip
-                    for r in range(rows, rows + min(_BLOCK, last - i - rows)):
-                        prefetch_to_write(c, to + r * N)
-                        prefetch_to_write(c, to + r * N + lanes)
-                    until = min(outer, fetched + ahead)
-                    _fetch(b, next_k * b_row + next_left * b_col, distance, _shares(inner, per_line), fetched, until)
-                    fetched = until
-                    until = min(depth, of_rows + _shares(depth, tiles))
-                    _fetch(a, (i + rows) * a_row + k * a_col, a_col, 1, of_rows, until)
-                    of_rows = until
-                i += rows
+            stretches, length, distance = (terms, columns, b_row) if b_col == 1 else (columns, terms, b_col)
+            _run_turn(
+                copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right,
+                next_k * b_row + next_left * b_col, 0 if near else stretches, _shares(length, per_line), distance,
+                k, depth, bottom, flat(C), N, lanes, work, offsets,
+            )  # fmt: skip
 
 
 @routine
