@@ -13,6 +13,7 @@ from stress_resume import CASES, result
 import minnet as mn
 from minnet import schedules
 from minnet.data import Augment, Standardizer
+from minnet.training import replaying
 from minnet.training.loop import Loop
 from minnet.training.recorded import steps as recorded_steps
 
@@ -320,10 +321,13 @@ def test_numbers_of_many_steps_at_once(taken, rule, monkeypatch):
         return run(layers, data(ROW), python=python, rule=rule, lr=schedules.Cosine(0.05, 90), **given)
 
     check(taken, make)
+    monkeypatch.setattr(replaying, "_AT_ONE_GO", 3600)  # however slow the machine is
     monkeypatch.setattr(mn.Optimizer, "update", counted)
     make(False)
     assert sum(updates) >= 100
-    assert len(updates) < 20
+    assert len(updates) <= 100 / 4, (
+        updates
+    )  # four steps each on average; Python takes the first, and those after a move
 
 
 def test_no_vectorised_rule_is_left_out():

@@ -241,13 +241,6 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
             )  # fmt: skip
 
 
-@routine
-def product_on_one_thread(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """``matmul`` on one thread, for flat A and B, within a kernel whose tasks have several products."""
-    copied = _copies(a_row, a_col, C.shape[0], K, C.itemsize)
-    _run_task(0, 1, 1, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
-
-
 @parallel_kernel
 def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) for C (M, N), A' (M, K) and B' (K, N).
