@@ -3,8 +3,8 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 
 ``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``, ``ensemble``,
-``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else. ``experiments`` searches and
-``benchmark`` compares; both are imported when they are first asked for.
+``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else. ``experiments`` searches,
+``benchmark`` compares, ``sklearn`` has estimators for scikit-learn; they are imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -310,7 +310,7 @@ __all__ = [
 ]
 
 
-_LATER = ("benchmark", "experiments", "plots")  # imported when they are first asked for
+_LATER = ("benchmark", "experiments", "plots", "sklearn")  # imported when they are first asked for
 
 
 def __getattr__(name: str) -> object:

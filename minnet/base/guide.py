@@ -131,9 +131,9 @@ NAMES: Mapping[str, Mapping[str, str]] = {
 
 # Arguments of other libraries, and what minnet calls them where it has them.
 SAME: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(("learningrate", "eta", "stepsize", "rate"), ("lr", "every")),
+    **dict.fromkeys(("learningrate", "learningrateinit", "eta", "stepsize", "rate"), ("lr", "every")),
     **dict.fromkeys(("numepochs", "nepochs", "maxepochs", "nbepoch", "epoch"), ("epochs",)),
-    **dict.fromkeys(("maxiter", "niter", "numiters", "numiterations", "iterations", "numsteps"), ("steps",)),
+    **dict.fromkeys(("maxiter", "niter", "numiters", "numiterations", "iterations", "numsteps"), ("steps", "epochs")),
     **dict.fromkeys(("bs", "minibatch", "batch"), ("batch_size",)),
     **dict.fromkeys(("validationdata", "valdata", "val", "evalset"), ("validation",)),
     **dict.fromkeys(("optimizer", "updaterule", "update", "solver", "optim"), ("rule",)),
@@ -169,7 +169,8 @@ SAME: Mapping[str, Sequence[str]] = {
     "minlr": ("floor",),
     "mindelta": ("min_delta", "threshold"),
     **dict.fromkeys(("totalsteps", "tmax", "decaysteps"), ("steps",)),
-    "layer": ("layers",),
+    **dict.fromkeys(("layer", "hiddenlayersizes"), ("layers",)),
+    "niternochange": ("patience",),
     **dict.fromkeys(("beta", "momentum"), ("decay",)),
 }
 

@@ -4,9 +4,12 @@ import inspect
 import re
 
 import docstrings
+import pytest
 import reference
 
 import minnet as mn
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed: the reference, which needs it, is not tested")
 
 SUBJECTS = {path: thing for room in reference.ROOMS for path, thing in reference.subjects(room)}
 PLAIN = {name for name in mn.__all__ if inspect.ismodule(getattr(mn, name))}

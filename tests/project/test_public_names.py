@@ -36,7 +36,8 @@ LISTED = {
     # checks
     *("check_net", "check_layer", "check_loss", "check_gradient", "check_backward", "check_module"),
     # rooms with everything else
-    *("averaging", "benchmark", "diagnostics", "ensemble", "experiments", "gradcheck", "layers", "plots", "training"),
+    *("averaging", "benchmark", "diagnostics", "ensemble", "experiments", "gradcheck", "layers", "plots", "sklearn"),
+    "training",
     "__version__",
 }
 

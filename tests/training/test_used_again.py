@@ -38,7 +38,7 @@ ABSTRACT = {"Average", "Monitor"}
 def all_callbacks():
     """Names of all subclasses of Callback in minnet's modules, but for private ones, which their makers use once."""
     for module in pkgutil.walk_packages(mn.__path__, "minnet."):
-        if module.name != "minnet.plots" and not module.name.startswith("minnet.plots."):
+        if not f"{module.name}.".startswith(("minnet.plots.", "minnet.sklearn.")):
             importlib.import_module(module.name)
     found, classes = set(), [mn.Callback]
     while classes:
