@@ -80,10 +80,16 @@ def page(key: str, seen: set[int]) -> str:
         heading = path.removeprefix("minnet.")
         lines += [heading, "-" * len(heading), ""]
         if inspect.isclass(thing):
-            lines += [f".. autoclass:: {path}", "   :members:", ""]
+            lines += [f".. autoclass:: {path}", "   :members:", *_left_out(thing), ""]
         else:
             lines += [f".. autofunction:: {path}", ""]
     return "\n".join(lines)
+
+
+def _left_out(thing: type) -> list[str]:
+    """The option that leaves out what scikit-learn writes into its estimators: its text links to its own glossary."""
+    names = [name for name in vars(thing) if name.startswith("set_") and name.endswith("_request")]
+    return [f"   :exclude-members: {', '.join(names)}"] if names else []
 
 
 def write(folder: Path) -> None:

@@ -185,7 +185,8 @@ class _Estimator(Guided):
     def _scores(self, x: Any) -> np.ndarray:
         """Return the scores (n, outputs) of the fitted net, after checking the features."""
         check_is_fitted(self, "net_")
-        return self.net_.predict(validate_data(self, x, dtype=_FLOATS, reset=False))
+        # Kernels would be compiled once more for features that are read-only, which takes longer than a copy.
+        return self.net_.predict(validate_data(self, x, dtype=_FLOATS, force_writeable=True, reset=False))
 
 
 class Classifier(ClassifierMixin, _Estimator, BaseEstimator):
