@@ -130,7 +130,7 @@ def test_a_document_too_large_is_an_error_of_the_disks_kind(words, tmp_path):
 def test_hostile_files_are_refused_or_read_without_harm():
     import hostile_files
 
-    outcomes = hostile_files.torture(100, seed=1)
+    outcomes = hostile_files.torture(200, seed=1)
     assert {name: outcome.bad for name, outcome in outcomes.items() if outcome.bad} == {}
     assert all(outcome.refused > 5 for outcome in outcomes.values())
 
