@@ -12,6 +12,7 @@ minnet's gradient of the input is that of the whole backward pass less that of t
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -71,8 +72,11 @@ def layer_cases() -> Iterator[Case]:
     found: dict[tuple, Plan] = {}
     for work in WORKLOADS.values():
         for layer, shape, plan in placed_layers(mn.Chain(work.layers).plan(work.input_shape), work.input_shape):
-            if isinstance(layer, mn.Conv2D) or (isinstance(layer, mn.Dense) and shape[-1] * layer.units > 10_000):
+            if isinstance(layer, mn.Conv2D):
                 found[layer, (work.batch, *shape)] = plan
+            elif isinstance(layer, mn.Dense) and shape[-1] * layer.units > 10_000:
+                # All positions of a sequence are one product.
+                found[layer, (work.batch * math.prod(shape[:-1]), shape[-1])] = layer.plan(shape[-1:])
     for channels in (1, 3, 16):
         layer = mn.Conv2D(32, 3, padding=1)
         found[layer, (128, 32, 32, channels)] = layer.plan((32, 32, channels))
