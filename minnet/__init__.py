@@ -150,7 +150,7 @@ from .training.stopping import EarlyStopping, KeepBest
 from .training.trainer import Trainer
 from .training.weights import load_weights, save_weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ELU",
