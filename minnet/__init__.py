@@ -3,13 +3,14 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 
 ``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``, ``ensemble``,
-``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else. ``experiments`` searches,
-``benchmark`` compares, ``sklearn`` has estimators for scikit-learn; they are imported when they are first asked for.
+``exchange``, ``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else. ``experiments``
+searches, ``benchmark`` compares, ``sklearn`` has estimators for scikit-learn; they are imported when they are first
+asked for.
 """
 
 from importlib import import_module
 
-from . import averaging, data, diagnostics, ensemble, gradcheck, layers, schedules, training
+from . import averaging, data, diagnostics, ensemble, exchange, gradcheck, layers, schedules, training
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, refreshed_buffers
 from .data import datasets
 from .diagnostics import preflight
@@ -23,6 +24,7 @@ from .ensemble import (
     mixture_weights,
     select_greedily,
 )
+from .exchange import from_torch, to_torch
 from .gradcheck import (
     GradientCheck,
     LayerCase,
@@ -285,7 +287,9 @@ __all__ = [
     "datasets",
     "diagnostics",
     "ensemble",
+    "exchange",
     "fit",
+    "from_torch",
     "generate",
     "get_num_threads",
     "gradcheck",
@@ -306,6 +310,7 @@ __all__ = [
     "schedules",
     "select_greedily",
     "set_num_threads",
+    "to_torch",
     "training",
 ]
 

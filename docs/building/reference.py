@@ -25,6 +25,7 @@ ROOMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "diagnostics": ("Diagnostics", "minnet.diagnostics", ()),
     "averaging": ("Averages of weights", "minnet.averaging", ()),
     "ensemble": ("Ensembles", "minnet.ensemble", ()),
+    "exchange": ("Other libraries", "minnet.exchange", ()),
     "sklearn": ("scikit-learn", "minnet.sklearn", ()),
     "experiments": ("Experiments", "minnet.experiments", ()),
     "benchmark": ("Benchmark of update rules", "minnet.benchmark", ()),

@@ -54,10 +54,11 @@ DOORS = {
         *("base", "storage", "kernels", "plots", "schedules", "layers", "net", "optim", "data", "training"),
         "experiments",
     },
+    "exchange": {"base", "storage", "layers", "net"},
     "sklearn": {"base", "schedules", "layers", "net", "optim", "data", "training", "ensemble"},
 }
 LATE = "plots"  # is imported within functions only, since Matplotlib is slow to import
-MOST_ROOMS = 17
+MOST_ROOMS = 18
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.
@@ -67,7 +68,7 @@ LATE_OUTSIDE = {
     "PIL": {"plots"},
     "tqdm": {"training", "diagnostics"},
     "safetensors": {"storage"},
-    "torch": set(),
+    "torch": {"exchange"},
 }
 # Modules that are imported when somebody asks for what is in them, and that inherit from another package.
 UPON_REQUEST = {"sklearn": "minnet.sklearn.estimators"}

@@ -32,12 +32,13 @@ LISTED = {
     # a run
     *("fit", "Trainer", "History", "Callback", "Checkpoint", "EarlyStopping", "KeepBest"),
     *("HalveOnStall", "ReduceOnPlateau", "DivergenceError", "CheckpointError", "load_weights", "save_weights"),
+    *("from_torch", "to_torch"),
     *("data", "datasets", "get_num_threads", "set_num_threads"),
     # checks
     *("check_net", "check_layer", "check_loss", "check_gradient", "check_backward", "check_module"),
     # rooms with everything else
-    *("averaging", "benchmark", "diagnostics", "ensemble", "experiments", "gradcheck", "layers", "plots", "sklearn"),
-    "training",
+    *("averaging", "benchmark", "diagnostics", "ensemble", "exchange", "experiments", "gradcheck", "layers", "plots"),
+    *("sklearn", "training"),
     "__version__",
 }
 
