@@ -1,8 +1,8 @@
 """Machine code that Numba keeps in files between processes.
 
-The code of a kernel is valid as long as its own file, and all files of this folder that it imports, have the same
-contents. Files with machine code are checked when they are read. If they cannot be read or written, the kernel is
-compiled again.
+``linked`` says what is kept. The code of a kernel is valid as long as its own file, and all files of this folder that
+it imports, have the same contents. Files with machine code are checked when they are read. If they cannot be read or
+written, the kernel is compiled again.
 """
 
 import functools
@@ -86,7 +86,7 @@ class _Files(IndexDataCacheFile):
         Path(self._index_path).unlink(missing_ok=True)
 
 
-class _Cache(FunctionCache):
+class CodeCache(FunctionCache):
     """Numba's cache of one kernel. A fault of the cache never ends a call of the kernel."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -133,9 +133,10 @@ def _warn(reason: str) -> None:
         )
 
 
-def keep(compiled: Any) -> None:
-    """Keep the machine code of a kernel, or warn, once for all kernels, that there is no place for it."""
+def of(kind: type[CodeCache], function: Callable[..., Any]) -> Any:
+    """Return the cache for a function, or None after a warning, once for all, if there is no place for it."""
     try:
-        compiled._cache = _Cache(compiled.py_func)
+        return kind(function)
     except (RuntimeError, OSError) as error:  # Numba finds no folder to write in; or the sources cannot be read
         _warn(str(error))
+        return None

@@ -8,9 +8,9 @@ import numpy as np
 from numba import config, njit
 from numba.extending import intrinsic
 
-from . import cache, calls
+from . import calls, linked
 from .denormals import FlushingCompiler
-from .emission import HelperCompiler
+from .emission import WholeCompiler
 
 IS_COMPILED = not config.DISABLE_JIT  # False where Python runs the kernels
 
@@ -21,7 +21,7 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 # No C code calls kernels, and Python calls no helpers: ways to do so would only take time to compile. What allocates
 # nothing needs no counts of references to its arrays either, which cost more than the work on a small batch does.
 _NO_COUNTS: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": False}
-_NO_WRAPPERS = {"no_cpython_wrapper": True, "pipeline_class": HelperCompiler, **_NO_COUNTS}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "pipeline_class": WholeCompiler, **_NO_COUNTS}
 
 
 def _widest(target: Any) -> Any:
@@ -45,7 +45,7 @@ class _WideCompiler(FlushingCompiler):
         self.state.targetctx = _widest(self.state.targetctx)
 
 
-class _WideHelperCompiler(HelperCompiler):
+class _WideHelperCompiler(WholeCompiler):
     """Numba's compiler for routines with wide loops."""
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
@@ -63,7 +63,7 @@ def _compile(
     if config.DISABLE_JIT:
         return np.errstate(all="ignore")(function)  # as compiled code, which does not warn
     compiled = njit(function, fastmath=FAST, error_model="numpy", pipeline_class=compiler, parallel=parallel, **options)
-    cache.keep(compiled)
+    linked.keep(compiled)
     calls.watch(compiled, parallel)
     return compiled
 

@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
 
-from .emission import BODY, KernelCompiler
+from .emission import BODY, WholeCompiler
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _LAUNCH = ".kernel."  # how the name of the function begins that hands the body of a prange to the threads
@@ -162,7 +162,7 @@ def _internal(function, suffix):
     return new
 
 
-class FlushingCompiler(KernelCompiler):
+class FlushingCompiler(WholeCompiler):
     """A compiler for functions in which denormal numbers count as zeros, in all threads of a ``prange``.
 
     ``post_lowering`` is called with each module of LLVM code before it is optimised. It changes the function itself and

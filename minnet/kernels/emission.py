@@ -2,8 +2,8 @@
 
 Numba makes machine code of every function that it compiles, also of helpers, which are called within kernels only. Of a
 ``prange`` it makes machine code three times: of the body, of a loop that calls the body, and of what a thread calls. In
-the end, the kernel's own LLVM code includes all of them, and is optimised as a whole. Here the parts remain LLVM code,
-which takes a quarter off the time that a kernel takes to compile.
+the end, the kernel's own LLVM code includes all of them, and is optimised as a whole. Here the parts remain LLVM code
+as it was written, which takes half off the time that a kernel takes to compile.
 """
 
 import copy
@@ -17,10 +17,16 @@ from numba.core.registry import cpu_target
 BODY = "__numba_parfor_gufunc"  # how the name of the function begins that Numba makes of the body of a prange
 
 
-class _HelperCode(JITCodeLibrary):
-    """Optimised LLVM code. Machine code is made when the address of a function in it is asked for."""
+class _Code(JITCodeLibrary):
+    """LLVM code as Numba wrote it. It is optimised and made machine code when the address of a function is asked for.
+
+    Only a kernel's is. The parts of a kernel are optimised with it, and not before, which would take as long again.
+    """
 
     _emitted = False
+
+    def _optimize_final_module(self):
+        pass
 
     def _finalize_final_module(self):
         self._finalized = True
@@ -32,23 +38,10 @@ class _HelperCode(JITCodeLibrary):
             return 0
         if not self._emitted and any(function.name == name for function in self.get_defined_functions()):
             self._emitted = True
-            self._emit()
+            super()._optimize_final_module()
+            self._final_module.verify()
+            super()._finalize_final_module()
         return super().get_pointer_to_function(name)
-
-    def _emit(self):
-        super()._finalize_final_module()
-
-
-class _KernelCode(_HelperCode):
-    """LLVM code of a kernel or a part of it, which is optimised when its address is asked for: only a kernel's is."""
-
-    def _optimize_final_module(self):
-        pass
-
-    def _emit(self):
-        super()._optimize_final_module()
-        self._final_module.verify()
-        super()._emit()
 
 
 class _Codegen(JITCPUCodegen):
@@ -59,33 +52,19 @@ class _Codegen(JITCPUCodegen):
 
 
 @cache
-def _codegen(code: Any) -> tuple[_Codegen, dict[Any, Any]]:
-    """Return Numba's code generator with another kind of library, and what Numba compiles with it for all functions."""
+def _codegen() -> tuple[_Codegen, dict[Any, Any]]:
+    """Return Numba's code generator with libraries of ``_Code``, and what Numba compiles with it for all functions."""
     codegen = copy.copy(cpu_target.target_context.codegen())
     codegen.__class__ = _Codegen
-    codegen._library_class = code
+    codegen._library_class = _Code
     return codegen, {}
 
 
-class _Sparing(Compiler):
-    """Numba's compiler with libraries of another kind."""
-
-    code: Any  # a class of libraries
+class WholeCompiler(Compiler):
+    """Numba's compiler for kernels and their parts, which makes machine code of whole kernels only."""
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
-        codegen, shared = _codegen(self.code)
+        codegen, shared = _codegen()
         self.state.targetctx = self.state.targetctx.subtarget(_internal_codegen=codegen)
         self.state.targetctx.cached_internal_func = shared
-
-
-class HelperCompiler(_Sparing):
-    """Compiles to LLVM code."""
-
-    code = _HelperCode
-
-
-class KernelCompiler(_Sparing):
-    """Compiles to machine code, with all parts at once."""
-
-    code = _KernelCode

@@ -23,28 +23,32 @@ from numba.core import cgutils
 
 from .. import plain
 from ..compile import helper, routine, vector_code
+from ..linked import Linked
 from .moves import borrowed, move
-from .simd import I64, VECTOR_BYTES, Emitter
+from .simd import I64, VECTOR_BYTES, Emitter, VectorEmitter
 
 # Rows of a block: 14 x 2 sums, 2 vectors of B and 1 broadcast fit into 32 registers, 6 x 2 into the 16 of AVX2.
 ROWS = (6, 4, 2, 1) if VECTOR_BYTES == 32 else (14, 8, 4, 2)
 
 
-class _Block(Emitter):
-    """Emits the code of a block; ``args`` are those of the function that ``make_block`` describes."""
+class _Block(VectorEmitter):
+    """Emits the code of a block.
 
-    def __init__(self, context, builder, signature, args, dtype, vector_bytes, rows, vectors):
-        super().__init__(context, builder, signature, args, dtype, vector_bytes)
+    ``args`` are the addresses of A, of the offsets, and of the rows of B, D and C that are used first, each but A's two
+    followed by the bytes from row to row; then n1, the bytes of step1, n2, the bytes of step2, and the floor.
+    """
+
+    def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
+        super().__init__(builder, dtype, vector_bytes)
         self.rows, self.vectors = rows, vectors
-        _, _, o, _, b, ldb, _, _, ldd, _, _, ldc, _, step1, _, step2, _ = args[:17]
-        a, table, self.b = self.address(0, self.const(0)), self.address(1, o, 8), self.address(3, b)
-        self.step1, self.step2, self.ldb, self.ldd, self.ldc = map(self.scaled, (step1, step2, ldb, ldd, ldc))
+        a, table, self.b, self.ldb, self.d, self.ldd, self.c, self.ldc, *counts = args[:13]
+        self.n1, self.step1, self.n2, self.step2, self.floor = counts
         offsets = (self.load(builder.add(table, self.const(8 * i)), I64) for i in range(rows))
         self.a_rows = [builder.add(a, self.scaled(offset)) for offset in offsets]
 
     def sums(self):
         """Emit the loops over k1 and k2, and return the sums. Code that follows comes after the loops."""
-        builder, n1, n2 = self.builder, self.args[12], self.args[14]
+        builder, n1, n2 = self.builder, self.n1, self.n2
         start = builder.block
         outer, inner, after, done = (builder.append_basic_block(name) for name in ("k1", "k2", "after", "done"))
         builder.branch(outer)
@@ -90,9 +94,8 @@ class _Block(Emitter):
 
     def finish(self, sums):
         """Add D to the sums, raise them to the floor and store them in C."""
-        builder, d, c, floor = self.builder, self.args[7], self.args[10], self.args[16]
-        bottom = self.broadcast(floor)
-        befores, targets = self._places(self.address(6, d), self.ldd), self._places(self.address(9, c), self.ldc)
+        builder, bottom = self.builder, self.broadcast(self.floor)
+        befores, targets = self._places(self.d, self.ldd), self._places(self.c, self.ldc)
         for value, before, place in zip(sums, befores, targets, strict=True):
             value = builder.fadd(value, self.load(before))
             # This comparison is false for NaN, so NaN is stored.
@@ -106,12 +109,15 @@ class _Block(Emitter):
 
 
 class _PackingBlock(_Block):
-    """Emits the code of a block that copies B while it reads it; ``args`` are those of ``make_packing_block``."""
+    """Emits the code of a block that copies B while it reads it.
 
-    def __init__(self, context, builder, signature, args, dtype, vector_bytes, rows):
-        super().__init__(context, builder, signature, args, dtype, vector_bytes, rows, 2)
-        self.ahead = self.scaled(args[19])
-        self.place = cgutils.alloca_once_value(builder, self.address(17, args[18]))
+    Further ``args`` are the address of the panel, and the bytes from a row of B to the cache lines to fetch.
+    """
+
+    def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
+        super().__init__(builder, args, dtype, vector_bytes, rows, vectors)
+        self.ahead = args[14]
+        self.place = cgutils.alloca_once_value(builder, args[13])
 
     def columns(self, b):
         builder, panel, columns = self.builder, self.builder.load(self.place), super().columns(b)
@@ -129,6 +135,31 @@ def _add_incoming(source, nodes, values):
         node.add_incoming(value, source)
 
 
+def _emit(builder, args, kind, dtype, vector_bytes, rows, vectors):
+    """Emit the code of a block of one of the two kinds."""
+    block = kind(builder, args, dtype, vector_bytes, rows, vectors)
+    block.finish(block.sums())
+
+
+def _linked(kind, vector_bytes, rows, vectors):
+    """Return a function of machine code for each dtype of a block."""
+    further = 2 if kind is _PackingBlock else 0
+    found = {}
+    for dtype, scalar in ((types.float32, ir.FloatType()), (types.float64, ir.DoubleType())):
+        kinds = [I64] * 12 + [scalar] + [I64] * further
+        name = f"{'packing_' * (further > 0)}block_{rows}x{vectors}x{vector_bytes}_{dtype}"
+        found[dtype] = Linked(name, kinds, _emit, (kind, dtype, vector_bytes, rows, vectors))
+    return found
+
+
+def _addresses(e):
+    """Return what ``_Block`` takes, of the arguments of an intrinsic as ``make_block`` describes them."""
+    _, _, o, _, b, ldb, _, d, ldd, _, c, ldc, n1, step1, n2, step2, floor = e.args[:17]
+    lines = [(e.address(n, at), e.scaled(distance)) for n, at, distance in ((3, b, ldb), (6, d, ldd), (9, c, ldc))]
+    places = [part for line in lines for part in line]
+    return [e.address(0, e.const(0)), e.address(1, o, 8), *places, n1, e.scaled(step1), n2, e.scaled(step2), floor]
+
+
 def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]:
     """Return the micro-kernel for a block of ``rows`` by ``vectors`` registers, as vector code.
 
@@ -136,6 +167,7 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
     arrays of one dtype. B, C and D are used from their elements b, c and d. offsets are int64 indices of A, used from
     element o. B has n1 * n2 rows. Rows of B, C and D are ldb, ldc and ldd elements apart. NaN stays NaN.
     """
+    linked = _linked(_Block, vector_bytes, rows, vectors)
 
     @vector_code(plain.block(rows, vectors, vector_bytes))
     def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
@@ -143,8 +175,8 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
         signature = types.void(A, offsets, n, B, n, n, D, n, n, C, n, n, n, n, n, n, A.dtype)
 
         def codegen(context, builder, signature, args):
-            e = _Block(context, builder, signature, args, A.dtype, vector_bytes, rows, vectors)
-            e.finish(e.sums())
+            e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
+            linked[A.dtype].call(builder, _addresses(e))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -159,6 +191,7 @@ def make_packing_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
     of ``make_block``, and P, p, ahead: the panel is P[p:], and the cache lines ``ahead`` elements after each row of B
     are fetched for a later call.
     """
+    linked = _linked(_PackingBlock, vector_bytes, rows, 2)
 
     @vector_code(plain.packing_block(rows, vector_bytes))
     def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, ahead):
@@ -166,8 +199,8 @@ def make_packing_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
         signature = types.void(A, offsets, n, B, n, n, D, n, n, C, n, n, n, n, n, n, A.dtype, P, n, n)
 
         def codegen(context, builder, signature, args):
-            e = _PackingBlock(context, builder, signature, args, A.dtype, vector_bytes, rows)
-            e.finish(e.sums())
+            e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
+            linked[A.dtype].call(builder, [*_addresses(e), e.address(17, args[18]), e.scaled(args[19])])
             return context.get_dummy_value()
 
         return signature, codegen

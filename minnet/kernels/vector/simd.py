@@ -1,4 +1,4 @@
-"""Vector registers: their width on this processor, and an emitter of LLVM code for them."""
+"""Vector registers: their width on this processor, and emitters of LLVM code for them."""
 
 import os
 
@@ -15,11 +15,11 @@ VECTOR_BYTES = int(
 I64, I32 = ir.IntType(64), ir.IntType(32)
 
 
-class Emitter:
-    """Emits the LLVM code that all vector code needs: addresses in flat arrays, loads and stores of vectors.
+class VectorEmitter:
+    """Emits LLVM code for vectors at addresses.
 
     Args:
-        context, builder, signature, args: what Numba passes to the code generator of an intrinsic.
+        builder: LLVM's builder of a function.
         dtype: Numba's type of the elements, float32 or float64.
         vector_bytes: bytes of a vector.
 
@@ -29,8 +29,8 @@ class Emitter:
         scalar, vector: LLVM's types.
     """
 
-    def __init__(self, context, builder, signature, args, dtype, vector_bytes):
-        self.context, self.builder, self.signature, self.args = context, builder, signature, args
+    def __init__(self, builder, dtype, vector_bytes):
+        self.builder = builder
         self.size = dtype.bitwidth // 8
         self.bytes, self.lanes = vector_bytes, vector_bytes // self.size
         self.scalar = ir.FloatType() if self.size == 4 else ir.DoubleType()
@@ -43,11 +43,6 @@ class Emitter:
     def scaled(self, index, size=None):
         """Return a number of elements in bytes."""
         return self.builder.mul(index, self.const(size or self.size))
-
-    def address(self, n, at, size=None):
-        """Return the address of element ``at`` of argument ``n``, an array."""
-        array = self.context.make_array(self.signature.args[n])(self.context, self.builder, self.args[n])
-        return self.builder.add(self.builder.ptrtoint(array.data, I64), self.scaled(at, size))
 
     def load(self, where, kind=None):
         """Load a vector, or a value of another LLVM type."""
@@ -115,3 +110,21 @@ class Emitter:
         for value, source in incoming:
             node.add_incoming(value, source)
         return node
+
+
+class Emitter(VectorEmitter):
+    """Emits the LLVM code of an intrinsic, whose arguments are flat arrays and numbers.
+
+    Args:
+        context, builder, signature, args: what Numba passes to the code generator of an intrinsic.
+        dtype, vector_bytes: those of ``VectorEmitter``.
+    """
+
+    def __init__(self, context, builder, signature, args, dtype, vector_bytes):
+        super().__init__(builder, dtype, vector_bytes)
+        self.context, self.signature, self.args = context, signature, args
+
+    def address(self, n, at, size=None):
+        """Return the address of element ``at`` of argument ``n``, an array."""
+        array = self.context.make_array(self.signature.args[n])(self.context, self.builder, self.args[n])
+        return self.builder.add(self.builder.ptrtoint(array.data, I64), self.scaled(at, size))
