@@ -193,7 +193,7 @@ def torch_image_runs(case: Case, x: Any, layout: Any) -> dict[str, Callable[[], 
         y = ops.relu(x)
         return {"": (lambda: ops.relu(x)) if case.what == "forward" else (lambda: ops.threshold_backward(x, y, 0))}
     if case.kind == "pool":
-        window = [layer.size] * 2, [layer.stride] * 2, [layer.padding] * 2, [1, 1], False
+        window = list(layer.size), list(layer.stride), [layer.padding] * 2, [1, 1], False
         y, places = ops.max_pool2d_with_indices(x, *window)
         if case.what == "forward":
             return {"": lambda: ops.max_pool2d_with_indices(x, *window)}
@@ -211,7 +211,7 @@ def torch_image_runs(case: Case, x: Any, layout: Any) -> dict[str, Callable[[], 
     padding = 0 if layer.padding == "valid" else layer.padding
     W = torch.from_numpy(random(layer.filters, channels, *layer.kernel)).contiguous(memory_format=layout)
     b = torch.zeros(layer.filters) if layer.bias else None
-    how = [layer.stride] * 2, [padding] * 2, [1, 1]
+    how = list(layer.stride), [padding] * 2, [1, 1]
     y = ops.convolution(x, W, b, *how, False, [0, 0], 1)
     if case.what == "forward":
         size = list(x.shape)

@@ -34,13 +34,13 @@ def status(name: str) -> int:
 def measure(pipe: Any, name: str, workload: str, threads: int) -> None:
     peer = PEERS[name]
     limit_threads(peer.library, threads)
-    runner = peer.start(workload, batch=2)
+    runner = peer.start(WORKLOADS[workload], batch=2)
     runner.step()
     del runner
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # hand freed memory back, or the network would move in there unseen
     before = status("VmRSS")
-    runner = peer.start(workload)
+    runner = peer.start(WORKLOADS[workload])
     runner.step()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far becomes what is held now
     for _ in range(3):

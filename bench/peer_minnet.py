@@ -22,3 +22,6 @@ class Minnet:
         loss = self.net.loss_and_grads(self.x, self.y)
         self.optimizer.step(LEARNING_RATE)
         return loss
+
+    def predict(self) -> np.ndarray:
+        return self.net.predict(self.x, batch_size=len(self.x))

@@ -194,3 +194,8 @@ class Torch:
         loss.backward()
         self.optimizer.step()
         return loss.item()
+
+    @torch.inference_mode()
+    def predict(self) -> np.ndarray:
+        self.model.eval()
+        return self.model(self.x).numpy()

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from workloads import WORKLOADS
+from workloads import WORKLOADS, Workload
 
 
 class Runner(Protocol):
@@ -47,10 +47,9 @@ class Peer:
         compiles = self.settings.get("compiled", False)
         return importlib.util.find_spec(self.library) is not None and (not compiles or shutil.which("g++") is not None)
 
-    def start(self, workload: str, batch: int | None = None) -> Runner:
+    def start(self, work: Workload, batch: int | None = None) -> Runner:
         """The workload at its own batch unless told, with the weights that a new minnet net has."""
         module, name = self.runner.split(".")
-        work = WORKLOADS[workload]
         runner: type = getattr(importlib.import_module(module), name)
         return runner(work, work.net().params, *work.data(batch), **self.settings)
 
@@ -104,7 +103,7 @@ def serve(pipe: Any, name: str, threads: int) -> None:
         kind, argument = request
         if kind == "load":
             runner = None  # gives its memory back first
-            runner = peer.start(argument)
+            runner = peer.start(WORKLOADS[argument])
             pipe.send(runner.loss_and_gradients())
         else:
             assert runner is not None

@@ -142,6 +142,13 @@ def to_largest(X, x, row, column, rows, columns, Y, DY, y, DX, lanes, floor):
         free &= ~here
 
 
+def to_largest_apart(X, x, row, column, rows, columns, Y, DY, y, DX, lanes, floor):
+    """``pool._make_to_largest`` of windows that are apart."""
+    for a, b in itertools.product(range(rows), range(columns)):
+        DX[x + a * row + b * column :][:lanes] = 0
+    to_largest(X, x, row, column, rows, columns, Y, DY, y, DX, lanes, floor)
+
+
 def window_mean(vectors: int) -> Callable[..., None]:
     """``pool._make_mean``."""
 

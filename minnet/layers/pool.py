@@ -86,12 +86,19 @@ class MaxPool2D(_Window):
     padding: Padding = 0
     ceil_mode: bool = False
 
+    def bind(self, m: Any) -> None:
+        """Set m.tiles as well: whether each position of the image is in one window."""
+        super().bind(m)
+        size, stride, sides = self._window(m.in_shape)
+        m.tiles = stride == size and not np.any(sides) and not np.any(np.mod(m.in_shape[:2], size))
+
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.max_pool(x, y, m.window)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         if dx is not None:
-            kernels.max_pool_backward(x, y, dy, dx, m.window, m.input_floor)
+            backward = kernels.max_pool_backward_apart if m.tiles else kernels.max_pool_backward
+            backward(x, y, dy, dx, m.window, m.input_floor)
 
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         rows, columns, down, across, top, left = m.window

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from kernels import cases, minnet_runs, numpy_runs
+from kernels import cases, minnet_runs, numpy_runs, torch_runs
 
 DENSE = cases(["dense"])
 SMALLEST = min((case.shape for case in DENSE), key=math.prod)
@@ -25,3 +25,13 @@ def test_minnet_and_numpy_run_the_case(case):
     for run, _ in (*minnet_runs(case).values(), *numpy_runs(case).values()):
         result = run()
         assert result is None or np.isfinite(result).all()  # minnet writes into the arrays that it is given
+
+
+FIRST = {(case.kind, case.what): case for case in reversed(cases([]))}  # of each kind and pass
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("case", FIRST.values(), ids=str)
+def test_pytorch_runs_a_case_of_each_kind(case):
+    pytest.importorskip("torch", reason="PyTorch is not installed: its kernels are not called")
+    assert [run() for run, _ in torch_runs(case).values()]

@@ -32,6 +32,14 @@ POOLS = [
     (2, 6, 5, 17, (3, 2), (2, 1), (1, 0), (2, 1)),
     (3, 5, 7, 2, (1, 4), (1, 3), (0, 2), (0, 1)),
 ]
+# Windows side by side that cover the image.
+TILES = [
+    (1, 1, 1, 1, 1, 1, 0, 0),
+    (2, 4, 6, 3, 2, 2, 0, 0),
+    (3, 6, 4, 17, (3, 2), (3, 2), 0, 0),
+    (2, 2, 8, 49, (1, 4), (1, 4), 0, 0),
+    (2, 3, 3, 16, 3, 3, 0, 0),
+]
 # Windows of up to 11 x 11 positions, the middle one of more than a block of the sum, those at the border of fewer.
 WIDE_POOL = (2, 13, 13, 3, 11, 4, 5, 5)
 
@@ -77,6 +85,7 @@ def make_max_pool_backward(rng, shape):
     return [x, y, rng.standard_normal(y.shape), empty(x.shape), window_of(shape), floor]
 
 
+@twin_of(pool.max_pool_backward_apart, make_max_pool_backward, shapes=TILES)
 @twin_of(pool.max_pool_backward, make_max_pool_backward, shapes=POOLS)
 def max_pool_backward(x, y, dy, dx, window, floor):
     dx[:] = 0

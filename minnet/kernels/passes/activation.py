@@ -25,43 +25,83 @@ def for_size(n: int, serial: Callable[..., Any], parallel: Callable[..., Any]) -
     return parallel if n >= _LARGE else serial
 
 
-@kernel
-def leaky_relu(x, slope, y):
-    """y = x where x > 0, slope * x elsewhere; slope 0 gives ReLU."""
-    xs, ys = flat(x), flat(y)
+@helper
+def _leaky_relu(x, slope, y):
     zero = x.dtype.type(0)
-    for i in range(xs.size):
-        v = xs[i]
-        ys[i] = slope * v if v <= zero else v
+    for i in range(x.size):
+        v = x[i]
+        y[i] = slope * v if v <= zero else v
 
 
-@kernel
+@parallel_kernel
+def leaky_relu(x, slope, y):
+    """y = x where x > 0, slope * x elsewhere."""
+    xs, ys = flat(x), flat(y)
+    if xs.size <= SERIAL:
+        _leaky_relu(xs, slope, ys)
+    else:
+        for chunk in prange(chunks(xs.size)):
+            start, stop = bounds(chunk, xs.size)
+            _leaky_relu(xs[start:stop], slope, ys[start:stop])
+
+
+@helper
+def _leaky_relu_backward(x, slope, dy, dx):
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        g = dy[i]
+        dx[i] = g if x[i] > zero else slope * g
+
+
+@parallel_kernel
 def leaky_relu_backward(x, slope, dy, dx):
     """dx = dy where x > 0, slope * dy elsewhere."""
     xs, dys, dxs = flat(x), flat(dy), flat(dx)
+    if xs.size <= SERIAL:
+        _leaky_relu_backward(xs, slope, dys, dxs)
+    else:
+        for chunk in prange(chunks(xs.size)):
+            start, stop = bounds(chunk, xs.size)
+            _leaky_relu_backward(xs[start:stop], slope, dys[start:stop], dxs[start:stop])
+
+
+@helper
+def _relu(x, y):
     zero = x.dtype.type(0)
-    for i in range(xs.size):
-        g = dys[i]
-        dxs[i] = g if xs[i] > zero else slope * g
+    for i in range(x.size):
+        v = x[i]
+        y[i] = zero if v <= zero else v
 
 
-@kernel
+@parallel_kernel
 def relu(x, y):
     """y = max(x, 0)."""
     xs, ys = flat(x), flat(y)
+    if xs.size <= SERIAL:
+        _relu(xs, ys)
+    else:
+        for chunk in prange(chunks(xs.size)):
+            start, stop = bounds(chunk, xs.size)
+            _relu(xs[start:stop], ys[start:stop])
+
+
+@helper
+def _relu_backward(x, dy, dx):
     zero = x.dtype.type(0)
-    for i in range(xs.size):
-        v = xs[i]
-        ys[i] = zero if v <= zero else v
+    for i in range(x.size):
+        dx[i] = dy[i] if x[i] > zero else zero
 
 
-@kernel
+@parallel_kernel
 def relu_backward(x, dy, dx):
     """dx = dy where x > 0, 0 elsewhere."""
     xs, dys, dxs = flat(x), flat(dy), flat(dx)
-    zero = x.dtype.type(0)
-    for i in range(xs.size):
-        dxs[i] = dys[i] if xs[i] > zero else zero
+    if xs.size <= SERIAL:
+        _relu_backward(xs, dys, dxs)
+    else:
+        for chunk in prange(chunks(xs.size)):
+            start, stop = bounds(chunk, xs.size)
+            _relu_backward(xs[start:stop], dys[start:stop], dxs[start:stop])
 
 
 @helper

@@ -46,13 +46,13 @@ def _largest(typingctx, X, x, row, column, rows, columns, Y, y):
     return types.void(X, n, n, n, n, n, Y, n), codegen
 
 
-def _make_to_largest(whole: bool) -> Any:
+def _make_to_largest(whole: bool, apart: bool) -> Any:
     """Vector code that adds DY[y:] to DX where X first equals Y[y:] in the window, unless that is floor or less.
 
-    For a vector of channels, or for the first ``lanes`` of one.
+    For a vector of channels, or for the first ``lanes`` of one. If windows are apart, DX counts as 0 before.
     """
 
-    @vector_code(plain.to_largest)
+    @vector_code(plain.to_largest_apart if apart else plain.to_largest)
     def to_largest(typingctx, X, x, row, column, rows, columns, Y, DY, y, DX, lanes, floor):
         n = types.intp
 
@@ -70,8 +70,9 @@ def _make_to_largest(whole: bool) -> Any:
                 here = builder.add(builder.mul(outer.index, row), builder.mul(inner.index, column))
                 place, left = builder.add(target, here), builder.load(free)
                 equal = builder.fcmp_ordered("==", load(builder.add(source, here)), best)
-                held = load(place)
-                value = builder.select(builder.and_(left, equal), builder.fadd(held, gradient), held)
+                held = ir.Constant(e.vector, None) if apart else load(place)
+                added = gradient if apart else builder.fadd(held, gradient)
+                value = builder.select(builder.and_(left, equal), added, held)
                 if whole:
                     e.store(value, place)
                 else:
@@ -84,7 +85,8 @@ def _make_to_largest(whole: bool) -> Any:
     return to_largest
 
 
-_to_largest, _to_largest_in_part = _make_to_largest(True), _make_to_largest(False)
+_to_largest, _to_largest_in_part = _make_to_largest(True, False), _make_to_largest(False, False)
+_to_largest_apart, _to_largest_in_part_apart = _make_to_largest(True, True), _make_to_largest(False, True)
 
 
 @parallel_kernel
@@ -148,6 +150,29 @@ def max_pool_backward(x, y, dy, dx, window, floor):
                     _to_largest_in_part(
                         source, at, row, channels, rows, columns, best, gradient, to, target, left, floor
                     )
+
+
+@parallel_kernel
+def max_pool_backward_apart(x, y, dy, dx, window, floor):
+    """``max_pool_backward`` for windows that lie side by side and cover the image: each position is written once."""
+    rows, columns, row = window[0], window[1], x.shape[2] * x.shape[3]
+    channels, lanes = x.shape[3], VECTOR_BYTES // x.itemsize
+    whole = channels - channels % lanes
+    for image in prange(x.shape[0]):
+        source, best, gradient = x[image].reshape(-1), y[image].reshape(-1), dy[image].reshape(-1)
+        target = dx[image].reshape(-1)
+        for i in range(y.shape[1]):
+            for j in range(y.shape[2]):
+                at, to = i * rows * row + j * columns * channels, (i * y.shape[2] + j) * channels
+                for c in range(0, whole, lanes):
+                    _to_largest_apart(
+                        source, at + c, row, channels, rows, columns, best, gradient, to + c, target, lanes, floor
+                    )
+                if whole < channels:
+                    _to_largest_in_part_apart(
+                        source, at + whole, row, channels, rows, columns, best, gradient, to + whole, target,
+                        channels - whole, floor,
+                    )  # fmt: skip
 
 
 def _add_blocks(builder, totals, rests, blocks):

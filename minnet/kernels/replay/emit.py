@@ -256,6 +256,7 @@ class _Stage:
 
     def __init__(self, lines: Sequence[Line | Total | Mark | Peek], views: Sequence[View]) -> None:
         self._views, self._written, self._names = views, list[str](), 0
+        self._addresses: dict[int, str] = {}  # names of those that are loaded at the start of the function
         for line in lines:
             if isinstance(line, Mark):
                 self._store("1", line.result)
@@ -274,6 +275,11 @@ class _Stage:
                 f"define internal i1 @stage{number}({_PARAMETERS}) noinline {{",
                 "  %returned = alloca i64\n  %raised = alloca i64",
                 "  %returned_at = ptrtoint i64* %returned to i64\n  %raised_at = ptrtoint i64* %raised to i64",
+                *(
+                    f"  {name}_at = getelementptr i64, i64* %pointers, i64 {pointer}\n"
+                    f"  {name} = load i64, i64* {name}_at"
+                    for pointer, name in self._addresses.items()
+                ),
                 *self._written,
                 "  ret i1 1\nstop:\n  ret i1 0\n}",
             ]
@@ -328,7 +334,7 @@ class _Stage:
     def _parts(self, place: Place, wanted: Iterator[str]) -> Iterator[str]:
         """Yield the values that stand for an argument, with their types, which are those that are wanted next."""
         if place.kind == "array":
-            yield from self._array(self._views[place.value], wanted)
+            yield self._array(self._views[place.value], wanted)
         elif place.kind == "tuple":
             for element in place.value:
                 yield from self._parts(element, wanted)
@@ -340,11 +346,24 @@ class _Stage:
             table, kind = {"constant": "constants", "row": "rows", "cursor": "cursors"}[place.kind], next(wanted)
             yield f"{kind} {self._load(kind, table, place.value)}"
 
-    def _array(self, view: View, wanted: Iterator[str]) -> Iterator[str]:
-        """Yield an array as Numba takes it apart, without an owner whose references would be counted."""
-        address = self._load("i64", "pointers", view.pointer)
-        parts = 0, 0, math.prod(view.shape), view.dtype.itemsize, address, *view.shape, *view.strides
-        yield from (f"{next(wanted)} {part}" for part in parts)
+    def _array(self, view: View, wanted: Iterator[str]) -> str:
+        """Return an array as Numba takes it apart, without an owner whose references would be counted."""
+        words = (
+            0,
+            0,
+            math.prod(view.shape),
+            view.dtype.itemsize,
+            self._address(view.pointer),
+            *view.shape,
+            *view.strides,
+        )
+        if any(next(wanted) != "i64" for _ in words):
+            raise AssertionError(f"an array of {len(view.shape)} axes has other parts than words")
+        return "i64 " + ", i64 ".join(map(str, words))
+
+    def _address(self, pointer: int) -> str:
+        """Return the name of an address, which the function loads at its start, once."""
+        return self._addresses.setdefault(pointer, f"%a{pointer}")
 
     def _total(self, line: Total) -> str:
         """Write the sum of the objective; return whether it is finite."""
@@ -364,6 +383,6 @@ class _Stage:
 
     def _peek(self, line: Peek) -> None:
         """Write the copy of a number to the results."""
-        start = self._value(f"inttoptr i64 {self._load('i64', 'pointers', line.array)} to i64*")
+        start = self._value(f"inttoptr i64 {self._address(line.array)} to i64*")
         place = self._value(f"getelementptr i64, i64* {start}, i64 {line.element}")
         self._store(self._read("i64", place), line.result)
