@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from memory import status
-from peers import PEERS, Process, fall_asleep, limit_threads, seconds_each
+from peers import PEERS, Peer, Process, fall_asleep, limit_threads, seconds_each
 from workloads import Workload, conv, dense
 
 import minnet as mn
@@ -89,21 +89,30 @@ SWEEPS = {
 }
 
 
+def one_step(peer: Peer, sweep: str, value: int) -> Callable[[], Any]:
+    """Build a network and run it once; return what runs it."""
+    runner: Any = peer.start(SWEEPS[sweep].network(value))
+    run: Callable[[], Any] = runner.predict if SWEEPS[sweep].predicts else runner.step
+    run()
+    return run
+
+
 def serve(pipe: Any, name: str, threads: int) -> None:
     """The life of a peer's process: build a network, run it, until there is nothing more to do."""
-    peer, runner, run = PEERS[name], None, None
+    peer, run, known = PEERS[name], None, set[str]()
     limit_threads(peer.library, threads)
     while (request := pipe.recv()) is not None:
         kind, argument = request
         if kind == "build":
-            runner = run = None
+            sweep, value = argument
+            run = None
+            if sweep not in known:  # what the libraries load or set up once is no part of the first network's memory
+                known.add(sweep)
+                one_step(peer, sweep, SWEEPS[sweep].values[0])
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)  # what the last network had, which the next would move into unseen
-            sweep, value = argument
             before = status("VmRSS")
-            runner = peer.start(SWEEPS[sweep].network(value))
-            run = runner.predict if SWEEPS[sweep].predicts else runner.step
-            run()
+            run = one_step(peer, sweep, value)
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far becomes what is held now
             pipe.send((seconds_each(run, 1), status("VmHWM") - before))
         else:
