@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 DOCS = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name not in ("generated", "out"))
 PAGES = [*sorted(ROOT.glob("*.md")), *DOCS, ROOT / "bench" / "README.md"]
-IN_ORDER = [page for page in DOCS if page.parent.name != "docs" or page.name == "start.md"]
+IN_ORDER = [page for page in DOCS if (page.parent.name != "docs" or page.name == "start.md") and blocks_of(page)]
 
 BLOCKS = [(page, block) for page in PAGES if page not in IN_ORDER for block in blocks_of(page)]
 IDS = [f"{page.stem}-{number}" for page in PAGES if page not in IN_ORDER for number, _ in enumerate(blocks_of(page), 1)]
