@@ -148,6 +148,7 @@ from .training.controllers import HalveOnStall, ReduceOnPlateau
 from .training.divergence import DivergenceError
 from .training.fit import fit
 from .training.history import History
+from .training.precompiling import precompile
 from .training.stopping import EarlyStopping, KeepBest
 from .training.trainer import Trainer
 from .training.weights import load_weights, save_weights
@@ -302,6 +303,7 @@ __all__ = [
     "lr_range_test",
     "mixture_weights",
     "numerical_gradient",
+    "precompile",
     "preflight",
     "refreshed_buffers",
     "relative_error",

@@ -120,6 +120,17 @@ class CodeCache(FunctionCache):
 
 
 _warned: list[str] = []
+_places: set[Path] = set()
+
+
+def places() -> list[Path]:
+    """Return the folders in which the code of kernels is kept, which need not exist yet."""
+    return sorted(_places)
+
+
+def failure() -> str | None:
+    """Return why code is not kept, or None if it is."""
+    return _warned[0] if _warned else None
 
 
 def _warn(reason: str) -> None:
@@ -136,7 +147,9 @@ def _warn(reason: str) -> None:
 def of(kind: type[CodeCache], function: Callable[..., Any]) -> Any:
     """Return the cache for a function, or None after a warning, once for all, if there is no place for it."""
     try:
-        return kind(function)
+        files = kind(function)
+        _places.add(Path(files.cache_path))
+        return files
     except (RuntimeError, OSError) as error:  # Numba finds no folder to write in; or the sources cannot be read
         _warn(str(error))
         return None

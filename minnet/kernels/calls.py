@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from numba import get_num_threads, threading_layer
 from numba.core.registry import CPUDispatcher
 
+from . import announce
+
 
 class Call(NamedTuple):
     """One call of a kernel: the kernel and its arguments."""
@@ -80,6 +82,7 @@ _NOTING = {kind: _noting(kind) for kind in (CPUDispatcher, _FirstCall, _OneAtATi
 
 def watch(compiled: Any, parallel: bool) -> None:
     """Have the calls of a kernel do what this module says."""
+    announce.watch(compiled)
     with _changing:
         _kernels.append((compiled, parallel))
         compiled.__class__ = _class_of(parallel)
@@ -113,6 +116,12 @@ def start_threads() -> None:
             get_num_threads()  # starts them
             _layer = threading_layer()
             _change_classes()
+
+
+def threading_library() -> str:
+    """Return what Numba runs threads with: ``"omp"``, ``"tbb"``, or ``"workqueue"``, its own. Starts the threads."""
+    start_threads()
+    return str(_layer)
 
 
 def check_threads() -> None:

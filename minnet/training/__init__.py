@@ -11,6 +11,7 @@ from .controllers import HalveOnStall, ReduceOnPlateau
 from .divergence import DivergenceError
 from .fit import fit
 from .history import History
+from .precompiling import precompile
 from .stopping import EarlyStopping, KeepBest
 from .trainer import Trainer
 from .weights import load_weights, save_weights
@@ -28,5 +29,6 @@ __all__ = [
     "Trainer",
     "fit",
     "load_weights",
+    "precompile",
     "save_weights",
 ]

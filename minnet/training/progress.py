@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..base.shown import in_notebook
+from ..kernels import announce
 from .callbacks import Record, Run
 
 # Values of ``progress``. None means a bar on a terminal and in a notebook, and lines elsewhere.
@@ -31,13 +32,14 @@ def chosen(who: str, progress: Progress) -> str:
 def shown(trainer: Run, progress: Progress) -> Iterator[Callable[[Record], None]]:
     """Show the steps of a run within this context; yield a function to call after each step."""
     kind = chosen("Trainer.run", progress)
-    if kind == "bar":
-        with _bar(trainer) as advance:
-            yield advance
-    elif kind == "lines":
-        yield _Lines(trainer)
-    else:
-        yield lambda record: None
+    with announce.said(None if kind == "bar" else kind):
+        if kind == "bar":
+            with _bar(trainer) as advance:
+                yield advance
+        elif kind == "lines":
+            yield _Lines(trainer)
+        else:
+            yield lambda record: None
 
 
 @contextmanager

@@ -145,7 +145,7 @@ print(history["epoch"])
 def test_a_script_prints_what_it_prints_and_the_lines_go_to_standard_error():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["before", "[1, 2]"]
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("compiling kernels")]
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
 
 
