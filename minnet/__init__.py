@@ -24,7 +24,7 @@ from .ensemble import (
     mixture_weights,
     select_greedily,
 )
-from .exchange import from_torch, to_torch
+from .exchange import from_torch, to_onnx, to_torch
 from .gradcheck import (
     GradientCheck,
     LayerCase,
@@ -312,6 +312,7 @@ __all__ = [
     "schedules",
     "select_greedily",
     "set_num_threads",
+    "to_onnx",
     "to_torch",
     "training",
 ]

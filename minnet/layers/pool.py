@@ -128,15 +128,18 @@ class AvgPool2D(_Window):
     ceil_mode: bool = False
 
     def bind(self, m: Any) -> None:
-        """Set m.shares (H, W of the output): 1 / number of positions that the mean of each window counts."""
         super().bind(m)
-        size, stride, sides = self._window(m.in_shape)
+        m.shares = self.shares(m.in_shape, m.out).astype(m.nothing.dtype)
+
+    def shares(self, in_shape: Shape, out: Shape) -> np.ndarray:
+        """Return, for each window (H, W of the output), 1 / number of positions that its mean counts."""
+        size, stride, sides = self._window(in_shape)
         counts = []
-        for length, many, reach, step, (before, after) in zip(m.in_shape, m.out, size, stride, sides, strict=False):
+        for length, many, reach, step, (before, after) in zip(in_shape, out, size, stride, sides, strict=False):
             first, last = (-before, length + after) if self.count_padding else (0, length)
             starts = np.arange(many) * step - before
             counts.append(np.minimum(starts + reach, last) - np.maximum(starts, first))
-        m.shares = (1 / np.outer(*counts)).astype(m.nothing.dtype)
+        return np.asarray(1 / np.outer(*counts))
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.mean_pool(x, y, m.window, m.shares)

@@ -32,7 +32,7 @@ LISTED = {
     # a run
     *("fit", "Trainer", "History", "Callback", "Checkpoint", "EarlyStopping", "KeepBest"),
     *("HalveOnStall", "ReduceOnPlateau", "DivergenceError", "CheckpointError", "load_weights", "save_weights"),
-    *("from_torch", "to_torch", "precompile"),
+    *("from_torch", "to_onnx", "to_torch", "precompile"),
     *("data", "datasets", "get_num_threads", "set_num_threads"),
     # checks
     *("check_net", "check_layer", "check_loss", "check_gradient", "check_backward", "check_module"),
