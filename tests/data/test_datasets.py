@@ -11,6 +11,7 @@ import pytest
 
 from minnet import datasets
 from minnet.base import streams
+from minnet.data import cifar as cifar_files
 
 
 @pytest.fixture
@@ -295,7 +296,7 @@ BATCHES = [f"data_batch_{i}.bin" for i in range(1, 6)]
 @pytest.fixture
 def small_cifar(monkeypatch):
     """Files of 2 records, the short one of 1, in place of 10,000 and 1,000."""
-    monkeypatch.setattr(datasets, "_CIFAR_RECORDS", 2)
+    monkeypatch.setattr(cifar_files, "_RECORDS", 2)
 
 
 def write_cifar(folder, names=(*BATCHES, "test_batch.bin"), records=2, seed=0):
@@ -334,7 +335,7 @@ def test_cifar10_is_found_in_the_folder_that_its_archive_makes(tmp_path):
 
 
 def test_cifar10_takes_the_first_1000_test_images_only_where_the_test_batch_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "_CIFAR_RECORDS", 10)
+    monkeypatch.setattr(cifar_files, "_RECORDS", 10)
     written = write_cifar(tmp_path, (*BATCHES, "test_batch.bin"), records=10)
     written |= write_cifar(tmp_path, ["test_first1000.bin"], records=1, seed=1)
     assert_images_are_records(*datasets.cifar10(tmp_path)[1], written["test_batch.bin"])

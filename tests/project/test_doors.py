@@ -39,7 +39,7 @@ DOORS = {
     "layers": {"base", "kernels"},
     "net": {"base", "kernels", "layers"},
     "optim": {"base", "kernels", "layers", "net", "schedules"},
-    "data": {"base", "kernels"},
+    "data": {"base", "storage", "kernels"},
     "training": {"base", "storage", "kernels", "plots", "schedules", "net", "optim", "data"},
     "averaging": {"base", "kernels", "layers", "net", "data", "training"},
     "ensemble": {"base", "storage", "net", "data", "training", "averaging"},
@@ -66,11 +66,18 @@ OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 LATE_OUTSIDE = {
     "matplotlib": {"plots"},
     "cycler": {"plots"},
-    "PIL": {"plots"},
-    "tqdm": {"training", "diagnostics"},
+    "PIL": {"plots", "data"},  # figures; folders of images
+    "tqdm": {"training", "diagnostics", "data"},
     "safetensors": {"storage"},
     "torch": {"exchange"},
+    # Of extras.
     "onnx": {"exchange"},
+    "pooch": {"data"},
+    "requests": {"data"},  # which pooch needs
+    "pandas": {"training"},
+    "tensorboardX": {"training"},
+    "mlflow": {"training"},
+    "wandb": {"training"},
 }
 # Modules that are imported when somebody asks for what is in them, and that inherit from another package.
 UPON_REQUEST = {"sklearn": "minnet.sklearn.estimators"}
@@ -347,6 +354,9 @@ def test_an_offence_would_be_seen(source):
     assert list(offences(ast.parse(source)))
 
 
+BINARY = {"os.open", "gzip.open", "tarfile.open", "Image.open"}  # which open no text, whatever their mode is
+
+
 def text_without_encoding(root):
     """Calls that open a text file in whatever encoding the machine prefers, in a syntax tree."""
     for node in ast.walk(root):
@@ -356,7 +366,7 @@ def text_without_encoding(root):
             modes = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             if call not in ("open", "read_text", "write_text") or "encoding" in given:
                 continue
-            binary = ast.unparse(node.func) in ("os.open", "gzip.open") or any("b" in mode for mode in modes[-1:])
+            binary = ast.unparse(node.func) in BINARY or any("b" in mode for mode in modes[-1:])
             if call != "open" or not binary:
                 yield f"line {node.lineno}: {ast.unparse(node)}"
 

@@ -36,6 +36,7 @@ from stress_resume import CASES
 
 import minnet as mn
 from minnet import datasets
+from minnet.data import cifar as cifar_files
 from minnet.storage import archive, tensorfile
 
 CODE = ("exec", "compile", "import", "os.", "subprocess.", "pickle.", "marshal.", "ctypes.", "socket.", "shutil.")
@@ -475,7 +476,7 @@ def torture(count: int, seed: int, say: Callable[[str], None] = lambda line: Non
     """Read ``count`` files in all, two thirds of them checkpoints."""
     rng = np.random.default_rng(seed)
     outcomes: dict[str, Outcome] = {}
-    records, datasets._CIFAR_RECORDS = datasets._CIFAR_RECORDS, 2  # small files, or writing them would take the time
+    records, cifar_files._RECORDS = cifar_files._RECORDS, 2  # small files, or writing them would take the time
     sys.addaudithook(_audit)
     tracemalloc.start()
     try:
@@ -496,7 +497,7 @@ def torture(count: int, seed: int, say: Callable[[str], None] = lambda line: Non
                 say(_line(name, outcomes[name], Expanding.times))
     finally:
         tracemalloc.stop()
-        datasets._CIFAR_RECORDS = records
+        cifar_files._RECORDS = records
     return outcomes
 
 
