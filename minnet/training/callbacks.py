@@ -143,6 +143,13 @@ class Callback(Guided):
     def on_end(self, trainer: Run) -> None:
         """Called once when the run ends, for any reason, and again if a run that was left continues and ends."""
 
+    def on_break(self, trainer: Run) -> None:
+        """Called when an exception breaks the run off, as one of another callback: close files.
+
+        ``on_end`` is not called then. After an exception in ``between_steps`` the run may still go on; files must then
+        be opened again.
+        """
+
     def inner(self) -> "Iterable[Callback]":
         """Return the callbacks that this one runs itself, such as the monitors of ``Dashboard``."""
         return ()

@@ -10,6 +10,9 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ..base.extras import extra
 from ..base.guide import Guided
 from ..storage.files import write_whole
 from . import listing
@@ -79,6 +82,39 @@ class Rows:
     def columns(self) -> list[str]:
         """Return the names of all columns, in the order in which they first appeared."""
         return list(dict.fromkeys(column for row in self.rows for column in row))
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame``, one column each.
+
+        A column of integers is int64 and one of numbers float64. Where rows lack an entry, they are Int64 and Float64,
+        whose missing entries are ``pandas.NA``: a figure that is NaN and one that was not measured stay different. A
+        column with anything else has the dtype object.
+
+        Raises:
+            ImportError: if pandas is not installed (``pip install 'minnet[pandas]'``).
+        """
+        with extra("Rows.to_pandas", "pandas 2.2 or newer", "pandas"):
+            import pandas
+        missing = pandas.NA
+        columns = {name: [row.get(name, missing) for row in self.rows] for name in self.columns()}
+        return pandas.DataFrame({name: _series(values, missing) for name, values in columns.items()})
+
+
+def _series(values: list[Any], missing: object) -> Any:
+    """Return a column for pandas; ``missing`` marks places without an entry."""
+    import pandas
+
+    there = [value for value in values if value is not missing]
+    whole = all(isinstance(value, Integral) and -(2**63) <= int(value) < 2**63 for value in there)
+    if not all(isinstance(value, Real) for value in there) or any(isinstance(value, bool) for value in there):
+        return pandas.Series(values, dtype=object)
+    mask = np.array([value is missing for value in values])
+    filled = np.array([0 if value is missing else value for value in values], np.int64 if whole else np.float64)
+    if not mask.any():
+        return pandas.Series(filled)
+    # Made of values and a mask, because every other way turns NaN into a missing entry.
+    kind = pandas.arrays.IntegerArray if whole else pandas.arrays.FloatingArray
+    return pandas.Series(kind(filled, mask))
 
 
 class History(Guided):
@@ -158,8 +194,7 @@ class History(Guided):
         """
         path = Path(path)
         if path.suffix == ".json":
-            document = {"stopped": self.stopped, "epochs": _plain(self.epochs), "steps": _plain(self.steps)}
-            write_whole(path, json.dumps(document, indent=1, allow_nan=False))
+            write_whole(path, self.to_json())
         elif path.suffix == ".csv":
             write_whole(path, self.to_csv())
         else:
@@ -183,6 +218,18 @@ class History(Guided):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([["row", *columns], *lines])
         return text.getvalue()
+
+    def to_json(self) -> str:
+        """Return all rows as the text of ``save``'s JSON file; NaN and infinity, which JSON lacks, are text."""
+        document = {"stopped": self.stopped, "epochs": _plain(self.epochs), "steps": _plain(self.steps)}
+        return json.dumps(document, indent=1, allow_nan=False)
+
+    def to_pandas(self) -> Any:
+        """Return the epochs' rows as a ``pandas.DataFrame``; ``history.steps.to_pandas()`` has the steps' rows.
+
+        See ``history.epochs.to_pandas``, which this calls.
+        """
+        return self.epochs.to_pandas()
 
     @classmethod
     def load(cls, path: str | Path) -> "History":

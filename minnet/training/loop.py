@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -109,10 +109,16 @@ class Loop(Replaying, Guided):
         Returns:
             The record of the last step that was taken.
         """
-        self._expect_a_step()
-        if self.batches.position == 0:
-            self.net.reset_state()  # the streams of an epoch begin with its first batch
-        return self._replay(most) or self._take_step()
+        try:
+            self._expect_a_step()
+            if self.batches.position == 0:
+                self.net.reset_state()  # the streams of an epoch begin with its first batch
+            return self._replay(most) or self._take_step()
+        except StopIteration:
+            raise
+        except BaseException:
+            self._break_off()
+            raise
 
     def _take_step(self) -> Record:
         """Take a step in Python."""
@@ -122,16 +128,12 @@ class Loop(Replaying, Guided):
         epoch = self.batches.epoch_index + 1
         self.net.begin_training()  # other threads predict before or after this step
         try:
-            try:
-                self._amid = True
-                record, samples, right = self._update(epoch, lr, factor)
-            finally:
-                self.net.end_training()
-            self.step += 1
-            self._note(record, hyperparameters, samples, right)
-        except BaseException:
-            self.over = True  # the run cannot go on
-            raise
+            self._amid = True
+            record, samples, right = self._update(epoch, lr, factor)
+        finally:
+            self.net.end_training()
+        self.step += 1
+        self._note(record, hyperparameters, samples, right)
         self._amid = False
         self._rest()
         return record
@@ -261,9 +263,19 @@ class Loop(Replaying, Guided):
             for callback in self.callbacks:
                 callback.on_start(self)
         except BaseException:
+            self._break_off()
             self.over = True
             raise
         self._begun = True
+
+    def _break_off(self) -> None:
+        """Let callbacks close their files, because an exception leaves the run. Within a step, it ends the run."""
+        if self.over:  # the run had ended, and other runs may use its callbacks
+            return
+        self.over = self._amid
+        for callback in self.callbacks:
+            with suppress(Exception):  # the exception that leaves the run is the one to report
+                callback.on_break(self)
 
     def stop(self, reason: str) -> None:
         """End the run after the current step; ``history.stopped`` becomes ``reason``."""

@@ -94,13 +94,9 @@ class Replaying:
 
     @contextmanager
     def _under_way(self) -> Iterator[None]:
-        """Within this context a step is under way; after an exception the run cannot go on."""
+        """Within this context a step is under way; after an exception it stays so, and the run cannot go on."""
         self._amid = True
-        try:
-            yield
-        except BaseException:
-            self.over = True
-            raise
+        yield
         self._amid = False
 
     def _take(self, ahead: Ahead) -> Block | None:

@@ -31,7 +31,7 @@ def printed_on(page: Path) -> list[tuple[str, str | None]]:
     found = FENCE.findall(page.read_text(encoding="utf-8"))
     return [
         (text, after[1] if after[0] == "text" else None)
-        for (kind, text), after in zip(found, [*found[1:], ("", "")], strict=True)
+        for (kind, text), after in zip(found, [*found, ("", "")][1:], strict=True)
         if kind == "python"
     ]
 

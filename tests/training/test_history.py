@@ -407,3 +407,52 @@ def test_the_norm_of_the_gradient_is_recorded_wherever_it_is_measured(bound):
     assert ("grad_norm" in history.steps) == (bound is not None)
     if bound is not None:
         np.testing.assert_allclose(history.steps["grad_norm"], norms, rtol=1e-5)
+
+
+# pandas -------------------------------------------------------------------------------------------------
+
+
+def test_a_data_frame_tells_figures_that_are_nan_from_those_that_are_missing():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: data frames are not tested")
+    history = made_by_hand()
+    history.epochs.rows[1]["val_accuracy"] = math.nan
+    frame = history.to_pandas()
+    assert list(frame.columns) == history.epochs.columns()
+    kinds = {"epoch": "int64", "step": "int64", "loss": "float64", "lr": "float64"}
+    assert frame.dtypes.astype(str).to_dict() == {**kinds, "val_loss": "Int64", "val_accuracy": "Float64"}
+    assert frame["val_loss"][0] is pandas.NA
+    assert frame["val_loss"][1] == 2**53 + 1
+    assert frame["val_accuracy"][0] is pandas.NA
+    assert math.isnan(frame["val_accuracy"][1])
+    assert math.isnan(frame["loss"][0])
+    assert frame["loss"][1] == -math.inf
+
+
+def test_a_data_frame_has_the_numbers_of_the_steps_to_the_last_bit():
+    pytest.importorskip("pandas", reason="pandas is not installed: data frames are not tested")
+    history = made_by_hand()
+    frame = history.steps.to_pandas()
+    assert list(map(repr, frame["loss"].tolist())) == list(map(repr, AWKWARD))
+    assert frame["step"].tolist() == history.steps["step"]
+    run = trained()
+    assert run.to_pandas().to_dict("records") == run.epochs.rows
+
+
+def test_a_data_frame_takes_what_callbacks_add_of_any_kind():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: data frames are not tested")
+    history = History()
+    history.epochs.rows += [{"note": "a", "dead": np.int64(7), "huge": 2**70, "yes": True}, {"norm": np.float32(0.5)}]
+    frame = history.to_pandas()
+    assert frame["note"].tolist() == ["a", pandas.NA]
+    assert frame["dead"].tolist() == [7, pandas.NA]
+    assert frame["norm"].tolist() == [pandas.NA, 0.5]
+    assert frame["huge"][0] == 2.0**70
+    assert frame["yes"][0] is True
+    assert History().to_pandas().shape == (0, 0)
+
+
+def test_the_text_of_a_file_can_be_had_without_the_file(tmp_path):
+    history = made_by_hand()
+    for suffix, text in ((".json", history.to_json()), (".csv", history.to_csv())):
+        history.save(tmp_path / f"run{suffix}")
+        assert (tmp_path / f"run{suffix}").read_text(encoding="utf-8") == text

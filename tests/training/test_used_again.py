@@ -3,12 +3,30 @@
 import importlib
 import pkgutil
 import signal
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 import minnet as mn
 from minnet import diagnostics
+
+
+@dataclass
+class Notes:
+    """A log outside of the run: what it has does not belong to what the run leaves."""
+
+    figures: list = field(default_factory=list, repr=False, compare=False)
+
+    def begin(self, run, step):
+        self.figures.append((run, step))
+
+    def __call__(self, step, figures):
+        self.figures.append((step, figures))
+
+    def close(self):
+        pass
+
 
 CALLBACKS = {
     "KeepBest": lambda folder: mn.KeepBest("val_accuracy"),
@@ -31,6 +49,7 @@ CALLBACKS = {
     "Dashboard": lambda folder: diagnostics.Dashboard(
         folder / "page.html", every=9, monitors=[diagnostics.UpdateRatios(at=3), diagnostics.Saturation(at=3)]
     ),
+    "Tracker": lambda folder: mn.training.Tracker(Notes(), at=3),
 }
 ABSTRACT = {"Average", "Monitor"}
 
