@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import config, njit
+from numba import config, njit, types
 from numba.extending import intrinsic
 
 from . import calls, linked
@@ -99,24 +99,37 @@ def wide_parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, parallel=True, compiler=_WideCompiler, no_cfunc_wrapper=True)
 
 
+def _part(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Compile a part of kernels, once for all values of an argument.
+
+    Numba would compile it once more for each call in which a whole number is written out, as if this were a type.
+    """
+    part = njit(function, error_model="numpy", **{**_NO_WRAPPERS, **options})
+    if not config.DISABLE_JIT:
+        template = part.get_call_template
+        part.get_call_template = lambda args, kws: template(
+            tuple(map(types.unliteral, args)), {name: types.unliteral(kind) for name, kind in kws.items()}
+        )
+    return part
+
+
 def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part of kernels, which is compiled into them and always inlined.
 
     Otherwise each kernel that calls the helper would contain a copy, optimised in its own way, and a process would use
     the copy that was loaded first. The bits of a sum would then depend on which kernels ran before.
     """
-    return njit(function, fastmath=FAST, error_model="numpy", forceinline=True, **_NO_WRAPPERS)
+    return _part(function, fastmath=FAST, forceinline=True)
 
 
 def routine(function: Callable[..., Any]) -> Callable[..., Any]:
     """A helper that is too large to be inlined. Its copies agree: it moves numbers, or adds in a stated order."""
-    return njit(function, fastmath=set(), error_model="numpy", **_NO_WRAPPERS)
+    return _part(function, fastmath=set())
 
 
 def wide_routine(function: Callable[..., Any]) -> Callable[..., Any]:
     """A ``routine`` whose loops are those of a ``wide_kernel``, from which alone it is called."""
-    options = {**_NO_WRAPPERS, "pipeline_class": _WideHelperCompiler}
-    return njit(function, fastmath=set(), error_model="numpy", **options)
+    return _part(function, fastmath=set(), pipeline_class=_WideHelperCompiler)
 
 
 def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,12 +137,12 @@ def exact_helper(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The empty set of flags must be given: a helper without flags has those of its caller.
     """
-    return njit(function, fastmath=set(), error_model="numpy", forceinline=True, **_NO_WRAPPERS)
+    return _part(function, fastmath=set(), forceinline=True)
 
 
 def fused_helper(function: Callable[..., Any]) -> Callable[..., Any]:
     """A helper whose terms are added in the order written. A product and a sum may become one instruction."""
-    return njit(function, fastmath={"contract"}, error_model="numpy", forceinline=True, **_NO_WRAPPERS)
+    return _part(function, fastmath={"contract"}, forceinline=True)
 
 
 def vector_code(plain: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
