@@ -1,5 +1,7 @@
 """Machine code is made of kernels only: not of their helpers, nor of the parts that Numba makes of a ``prange``."""
 
+import gc
+
 import numba
 import numpy as np
 import pytest
@@ -86,3 +88,43 @@ def test_code_that_minnet_does_not_compile_may_call_helpers(emitted):
     assert other(np.arange(4.0)) == 7
     assert "other" in emitted
     assert not {"half", "halve", "increase"} & set(emitted)
+
+
+@pytest.mark.parametrize("kind", [helper, routine, exact_helper])
+def test_a_part_is_compiled_once_for_numbers_that_are_written_out_and_others(kind):
+    @kind
+    def put(x, i, number):
+        x[i] = number
+
+    @kernel
+    def fill(x, n):
+        put(x, 0, 1.0)
+        put(x, 1, 2.0)
+        put(x, n, 3.0)
+
+    x = np.zeros(4)
+    fill(x, 3)
+    np.testing.assert_array_equal(x, [1, 2, 0, 3])
+    assert len(put.overloads) == 1
+
+
+@pytest.mark.parametrize("searches", [True, False])
+def test_the_search_for_garbage_goes_on_after_a_kernel_was_compiled(searches):
+    @kernel
+    def one(x):
+        x[0] = 1
+
+    @kernel
+    def wrong(x):
+        x[0] = "one"
+
+    before = gc.isenabled()
+    (gc.enable if searches else gc.disable)()
+    try:
+        one(np.zeros(1))
+        assert gc.isenabled() == searches
+        with pytest.raises(numba.TypingError):
+            wrong(np.zeros(1))
+        assert gc.isenabled() == searches
+    finally:
+        (gc.enable if before else gc.disable)()
