@@ -20,11 +20,11 @@ _IR = 8  # of the opset: the oldest runtime that has it reads the file
 def to_onnx(net: Net, path: str | Path) -> None:
     """Write a net to a file of ONNX, for evaluation passes.
 
-    The graph has one input, ``"input"``, of shape ("batch", \\*input_shape), and one output, ``"output"``, of shape
-    ("batch", \\*output_shape), for any number of samples. Images have their channels last, as here, in the input and in
-    the output; they are transposed inside, where ONNX has channels first. Numbers are float32 and words int64. Weights
-    and running statistics are constants. Dropout is left out, states that go on from pass to pass start from 0, and a
-    loss is no part of the graph: the output is what ``predict`` returns, up to rounding in float32.
+    The graph has one input, ``"input"``, of shape ``("batch", *input_shape)``, and one output, ``"output"``, of shape
+    ``("batch", *output_shape)``, for any number of samples. Images have their channels last, as here, in the input and
+    in the output; they are transposed inside, where ONNX has channels first. Numbers are float32 and words int64.
+    Weights and running statistics are constants. Dropout is left out, states that go on from pass to pass start from 0,
+    and a loss is no part of the graph: the output is what ``predict`` returns, up to rounding in float32.
 
     Args:
         net: the net; it does not change.

@@ -594,9 +594,7 @@ def twin_of_three_layers(torch, net):
     names = {
         f"{i}.{kind}": getattr(model[i], word) for i in (0, 2, 4) for kind, word in (("W", "weight"), ("b", "bias"))
     }
-    with torch.no_grad():
-        for name, view in net.named_parameters().items():
-            names[name].copy_(torch.tensor(view.T if view.ndim == 2 else view))
+    model.load_state_dict(mn.to_torch(net))
     return model, names
 
 

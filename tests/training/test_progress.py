@@ -82,9 +82,14 @@ def test_all_of_them_give_the_same_bits(capsys):
 # Lines ----------------------------------------------------------------------------------------------------
 
 
+def of_epochs(text):
+    """The lines without the one of a process that compiles kernels."""
+    return [line for line in text.splitlines() if not line.startswith("compiling kernels")]
+
+
 def lines_of(capsys, trainer, progress="lines"):
     history = trainer.run(progress)
-    return history, capsys.readouterr().err.splitlines()
+    return history, of_epochs(capsys.readouterr().err)
 
 
 def test_a_line_has_loss_accuracy_validation_rate_and_time(capsys):
@@ -145,7 +150,7 @@ print(history["epoch"])
 def test_a_script_prints_what_it_prints_and_the_lines_go_to_standard_error():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["before", "[1, 2]"]
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("compiling kernels")]
+    lines = of_epochs(done.stderr)
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
 
 
