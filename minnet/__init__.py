@@ -2,15 +2,15 @@
 
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 
-``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``, ``ensemble``,
-``exchange``, ``gradcheck``, ``layers``, ``plots`` and ``training``, which have everything else. ``experiments``
-searches, ``benchmark`` compares, ``sklearn`` has estimators for scikit-learn; they are imported when they are first
-asked for.
+``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``,
+``distributed``, ``ensemble``, ``exchange``, ``gradcheck``, ``layers``, ``plots`` and ``training``, which have
+everything else. ``experiments`` searches, ``benchmark`` compares, ``sklearn`` has estimators for scikit-learn; these
+are imported when they are first asked for.
 """
 
 from importlib import import_module
 
-from . import averaging, data, diagnostics, ensemble, exchange, gradcheck, layers, schedules, training
+from . import averaging, data, diagnostics, distributed, ensemble, exchange, gradcheck, layers, schedules, training
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, refreshed_buffers
 from .data import datasets
 from .diagnostics import preflight
@@ -287,6 +287,7 @@ __all__ = [
     "data",
     "datasets",
     "diagnostics",
+    "distributed",
     "ensemble",
     "exchange",
     "fit",

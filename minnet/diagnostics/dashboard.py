@@ -171,6 +171,8 @@ class Dashboard(Callback):
             return
         level = baseline(trainer.net, trainer.batches.data[1])
         self.verdicts = verdicts(history, self.monitors, trainer.batches.batch_size, level)
+        if not trainer.writes:
+            return
         total = -(-trainer.steps // len(trainer.batches))
         words = [
             f"{len(history.epochs)} of {total} epochs, {len(history.steps):,} of {trainer.steps:,} steps",

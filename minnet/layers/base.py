@@ -62,6 +62,20 @@ class Layer(Guided):
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward(m, x, y, dy, dx)")
 
+    def statistics(self, m: Memory) -> tuple[np.ndarray, ...]:
+        """Return what the last training pass measured: for each buffer that is not carried, an array of its shape.
+
+        A layer with such buffers defines this method and ``keep`` to be trained in shards (``distributed.MPI``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define statistics(m) and keep(m, ...)")
+
+    def keep(self, m: Memory, *statistics: np.ndarray) -> None:
+        """Update the buffers by statistics of a training pass, given in the order of ``statistics``.
+
+        ``forward`` does the same with its own; nothing else in a pass may change the buffers.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define statistics(m) and keep(m, ...)")
+
     def winners(self, m: Memory, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         """Return which smooth pieces the last forward pass was on, for gradient checks.
 

@@ -107,6 +107,10 @@ class Memory:
         """Number of steps of the sequence that the passes before have read, if this one goes on from them."""
         return self._run.place
 
+    def walk(self) -> list["Memory"]:
+        """Return this memory and that of all inner layers, in the order of ``Node.walk``."""
+        return [self, *(memory for _, child in self.children for memory in child.walk())]
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"layer memory has no {name!r}; the plan declares {sorted(self.__dict__)}")
 
@@ -132,8 +136,7 @@ class Node:
     def rests(self, frozen: Collection[str]) -> bool:
         """Return whether this layer keeps statistics, and all of its own parameters are among the ``frozen`` names."""
         own = [f"{self.name}.{param.name}" for param in self.plan.params]
-        keeps = any(not buffer.carried for buffer in self.plan.buffers)
-        return keeps and bool(own) and all(name in frozen for name in own)
+        return bool(self.plan.kept()) and bool(own) and all(name in frozen for name in own)
 
     def _sizes(self, capacity: int, brief: bool) -> dict[str, int]:
         """Return the elements of each place of scratch memory; a shared place has the size of its largest entry."""

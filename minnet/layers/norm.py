@@ -92,16 +92,22 @@ class BatchNorm(Layer):
         if m.training:
             moments = by_size(x.size, batch_norm.batch_moments, batch_norm.batch_moments_parallel)
             moments(x, parts, m.mean, m.var, m.partial, m.work)
-            if self.momentum < 1:  # at 1, rounding would change statistics that are to stay constant
-                momentum = x.dtype.type(self.momentum)
-                batch_norm.running_average(m.running_mean, momentum, m.mean[0])
-                batch_norm.running_average(m.running_var, momentum, m.var)
+            self.keep(m, *self.statistics(m))
         else:
             copy(m.running_mean, m.mean[0])
             fill(m.mean[1], x.dtype.type(0))
             copy(m.running_var, m.var)
         apply = by_size(x.size, batch_norm.batch_norm, batch_norm.batch_norm_parallel)
         apply(x, parts, m.mean, m.var, x.dtype.type(self.eps), m.gamma, m.beta, m.inv_std, m.floor, y, m.work)
+
+    def statistics(self, m: Memory) -> tuple[np.ndarray, ...]:
+        return m.mean[0], m.var
+
+    def keep(self, m: Memory, *statistics: np.ndarray) -> None:
+        if self.momentum < 1:  # at 1, rounding would change statistics that are to stay constant
+            momentum = m.running_mean.dtype.type(self.momentum)
+            for running, value in zip((m.running_mean, m.running_var), statistics, strict=True):
+                batch_norm.running_average(running, momentum, value)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         share = x.dtype.type(x.shape[-1] / x.size if m.training else 0)

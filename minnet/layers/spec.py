@@ -124,6 +124,10 @@ class Plan:
     streams: int = 0
     hidden: Hidden | None = None
 
+    def kept(self) -> tuple[Buffer, ...]:
+        """Return the buffers that statistics of training passes update: all but the states that go on."""
+        return tuple(buffer for buffer in self.buffers if not buffer.carried)
+
     def least_batch(self) -> int:
         """Return the largest ``least`` of this plan and its children."""
         return max([self.least, *(child.plan.least_batch() for child in self.children)])

@@ -41,20 +41,20 @@ def describe_architecture(net: Net) -> Document:
     }
 
 
-def differences(what: str, other: Any, given: Any, where: str = "in the file") -> str:
+def differences(what: str, other: Any, given: Any, where: str = "in the file", here: str = "here") -> str:
     """Return the differences between two descriptions as text; "" if there are none.
 
     Args:
         what: what is described.
         other: the other description, such as that of a file.
         given: the description of the given object.
-        where: where the other description comes from, for the text.
+        where, here: where the other and the given description come from, for the text.
     """
-    found = list(_differences(what, other, given, where))
+    found = list(_differences(what, other, given, (where, here)))
     return "; ".join([*found[:_SHOWN], *([f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else [])])
 
 
-def _differences(what: str, other: Any, given: Any, where: str) -> Iterator[str]:
+def _differences(what: str, other: Any, given: Any, where: tuple[str, str]) -> Iterator[str]:
     if isinstance(given, dict) and isinstance(other, dict):
         for name in dict.fromkeys([*other, *given]):
             yield from _differences(f"{what} {name}".strip(), other.get(name), given.get(name), where)
@@ -62,7 +62,7 @@ def _differences(what: str, other: Any, given: Any, where: str) -> Iterator[str]
         for i, pair in enumerate(zip(other, given, strict=True)):
             yield from _differences(f"{what} {i}", *pair, where)
     elif repr(other) != repr(given):  # distinguishes 1 from 1.0, and works for any value in a damaged file
-        yield f"{what} is {short(other)} {where}, {short(given)} here"
+        yield f"{what} is {short(other)} {where[0]}, {short(given)} {where[1]}"
 
 
 def _is_text(values: list[Any]) -> bool:

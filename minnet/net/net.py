@@ -17,7 +17,7 @@ from ..layers.memory import Node, Run
 from ..layers.spec import Shape
 from .losses import Loss
 from .objective import Objective
-from .passes import CHUNK, Passes
+from .passes import CHUNK, Batch, Passes, check_array
 from .planning import hidden_words, planned, warn_of_channels_first
 from .summary import summarise
 
@@ -202,15 +202,61 @@ class Net(Passes, Guided):
         self.begin_training()
         try:
             batch = self._batch(x.shape[0])
-            loss = self._loss()
-            loss.weigh(targets, sample_weight, batch.weights)
-            scores = self._forward(x, training=True)
-            data = float(loss.apply(scores, targets, batch.weights, batch.dscores))
-            self.layers.backward_observed(batch.memory, x, scores, batch.dscores, dx, observe)
+            self._loss().weigh(targets, sample_weight, batch.weights)
+            data = self._pass_to_train(x, targets, batch, dx, observe)
             l2, l1 = self.add_penalties()
             self.objective = Objective(data, l2, l1)
-            self._run.step += 1
             return self.objective.total
+        finally:
+            self.end_training()
+
+    def _pass_to_train(
+        self,
+        x: np.ndarray,
+        targets: np.ndarray,
+        batch: Batch,
+        dx: np.ndarray | None = None,
+        observe: Observer | None = None,
+    ) -> float:
+        """Pass checked input forwards and backwards, with the weights in ``batch``; return the data loss."""
+        scores = self._forward(x, training=True)
+        data = float(self._loss().apply(scores, targets, batch.weights, batch.dscores))
+        self.layers.backward_observed(batch.memory, x, scores, batch.dscores, dx, observe)
+        self._run.step += 1
+        return data
+
+    # Parts of a batch ------------------------------------------------------------------------------------
+
+    def loss_weights(self, y: Any, sample_weight: Any = None) -> np.ndarray:
+        """Return the weight of each target in the loss of a batch, (n * positions,), as ``Loss.weigh`` defines it."""
+        targets = self._loss().check_targets(y, self.output_shape, self.dtype)
+        weights = np.empty(len(targets) * self.positions, self.dtype)
+        self._loss().weigh(targets, sample_weight, weights)
+        return weights
+
+    def partial_grads(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
+        """Run a training pass over a part of a batch: fill ``grads`` and return the data loss, without penalties.
+
+        With the weights that the samples have in the whole batch, the sums over all parts are the data loss of the
+        batch and its gradient. ``step`` increases by 1.
+
+        Args:
+            x: samples, shape (n, *input_shape).
+            y: their targets.
+            weights: their part of what ``loss_weights`` returned for the batch, shape (n * positions,).
+
+        Raises:
+            TypeError, ValueError: an argument does not fit. Nothing has changed.
+            RuntimeError: another thread trains this net.
+        """
+        x, targets = self.as_input(x), self._check_targets(y, len(x))
+        self._check_size(len(x))
+        check_array("partial_grads", "weights", weights, (len(x) * self.positions,), self.dtype)
+        self.begin_training()
+        try:
+            batch = self._batch(len(x))
+            np.copyto(batch.weights, weights)
+            return self._pass_to_train(x, targets, batch)
         finally:
             self.end_training()
 

@@ -1,5 +1,6 @@
 """Forward and backward passes of a net, and the memory and the lock that they use."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ..kernels.passes.losses.targets import are_labels
 from ..layers import Chain
 from ..layers.base import Observer, Pass
 from ..layers.by_steps import reads_by_steps
-from ..layers.memory import NO_WORDS, Memory, Run
+from ..layers.memory import NO_WORDS, Memory, Node, Run
 from ..layers.spec import Hidden, Shape
 from .objective import Objective
 from .vectors import Vectors
@@ -25,7 +26,7 @@ CHUNK = 256  # samples per pass in prediction and evaluation, so that memory doe
 
 
 @dataclass
-class _Batch:
+class Batch:
     """Views for one batch size, which are made once and kept."""
 
     memory: Memory
@@ -58,8 +59,8 @@ class Passes(Vectors):
         self._training_depth = 0  # how many begin_training await their end_training
         self._capacity = 0
         self.generation = 0
-        self._batches: dict[int, _Batch] = {}
-        self._seen: tuple[np.ndarray, _Batch] | None = None  # input and memory of the last forward pass
+        self._batches: dict[int, Batch] = {}
+        self._seen: tuple[np.ndarray, Batch] | None = None  # input and memory of the last forward pass
 
     def poison(self) -> None:
         """Fill scratch memory, activations and gradients with NaN, to reveal elements that a pass does not write."""
@@ -80,7 +81,7 @@ class Passes(Vectors):
         with self.lock:
             self._batch(n)
 
-    def _batch(self, n: int) -> _Batch:
+    def _batch(self, n: int) -> Batch:
         """Return views for ``n`` samples; allocate memory if no earlier batch was as large."""
         if n > self._capacity:
             self._root.allocate(n, self.dtype)
@@ -91,7 +92,7 @@ class Passes(Vectors):
             self.generation += 1
         if n not in self._batches:
             weights, marks = np.empty(n * self.positions, self.dtype), np.empty((2, n * self.positions), np.bool_)
-            self._batches[n] = _Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, *marks)
+            self._batches[n] = Batch(self._root.memory(n), self._scores[0, :n], self._scores[1, :n], weights, *marks)
         return self._batches[n]
 
     # Input -----------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class Passes(Vectors):
         self.layers.forward(batch.memory, x, batch.scores)
         return batch.scores
 
-    def _saw(self, x: np.ndarray, batch: _Batch) -> None:
+    def _saw(self, x: np.ndarray, batch: Batch) -> None:
         self._seen = x, batch
         self._run.words = x if self.vocabulary else NO_WORDS
 
@@ -264,7 +265,7 @@ class Passes(Vectors):
         if self._seen is None:
             raise ValueError("backward: expected a forward pass first; got none")
         x, batch = self._seen
-        _check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
+        check_array("backward", "dscores", dscores, batch.scores.shape, self.dtype)
         if dx is not None:
             self.check_dx("backward", dx, x.shape)
         with self.lock:
@@ -308,6 +309,42 @@ class Passes(Vectors):
         x, batch = self._seen
         return self.layers.winners(batch.memory, x, batch.scores)
 
+    # Statistics ------------------------------------------------------------------------------------------
+
+    @property
+    def statistics_size(self) -> int:
+        """The number of elements of all buffers that layers update by statistics of training passes."""
+        return sum(math.prod(buffer.shape) for node in self._root.walk() for buffer in node.plan.kept())
+
+    def read_statistics(self, n: int, out: np.ndarray) -> None:
+        """Write the statistics that the last training pass, over ``n`` samples, measured to the start of ``out``.
+
+        Args:
+            n: the number of samples of that pass.
+            out: vector of ``statistics_size`` elements. Layers that are frozen measure nothing.
+        """
+        place = 0
+        for node, memory in self._measuring(n):
+            for values in node.layer.statistics(memory):
+                out[place : place + values.size] = values.reshape(-1)
+                place += values.size
+
+    def keep_statistics(self, measured: np.ndarray) -> None:
+        """Update the buffers by statistics that ``read_statistics`` has written, as the pass itself does."""
+        place = 0
+        for node, memory in self._measuring(1):
+            arrays = []
+            for buffer in node.plan.kept():
+                size = math.prod(buffer.shape)
+                arrays.append(measured[place : place + size].reshape(buffer.shape))
+                place += size
+            node.layer.keep(memory, *arrays)
+
+    def _measuring(self, n: int) -> list[tuple[Node, Memory]]:
+        """Return the layers whose statistics training passes update, with their memory for ``n`` samples."""
+        pairs = zip(self._root.walk(), self._batch(n).memory.walk(), strict=True)
+        return [(node, memory) for node, memory in pairs if node.plan.kept() and node.name not in self._run.resting]
+
     # Threads ---------------------------------------------------------------------------------------------
 
     def begin_training(self) -> None:
@@ -349,7 +386,8 @@ class Passes(Vectors):
             self.end_training()
 
 
-def _check_array(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+def check_array(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    """Raise an error unless ``array`` is C-contiguous, of this shape and dtype."""
     if not isinstance(array, np.ndarray):
         raise TypeError(
             f"{who}: expected {name} as an array of shape {shape} and dtype {dtype}; got {type(array).__name__}"
@@ -363,6 +401,6 @@ def _check_array(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np
 
 def check_place(who: str, name: str, array: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
     """Raise an error unless ``array`` can be written in place: C-contiguous, of this shape and dtype."""
-    _check_array(who, name, array, shape, dtype)
+    check_array(who, name, array, shape, dtype)
     if not array.flags.writeable:
         raise ValueError(f"{who}: expected {name} to be writeable; got a read-only array")

@@ -56,6 +56,10 @@ class Run(Protocol):
         """The learning rate, as a schedule."""
 
     @property
+    def writes(self) -> bool:
+        """Whether this process writes files and prints: always, except on ranks other than 0."""
+
+    @property
     def columns(self) -> list[str]:
         """Names in the rows of the history's epochs that do not come from callbacks."""
 
@@ -73,6 +77,10 @@ class Callback(Guided):
     """Base class of callbacks; override the methods you need.
 
     A callback may read everything of the trainer, and end the run with ``trainer.stop(reason)``.
+
+    In a run of several processes (``exchange``), each calls its own callbacks, with the same figures and weights. A
+    callback that writes files or prints does so only if ``trainer.writes``. What ``before_update`` finds in the layers
+    is the pass of the first shard of the process.
 
     A resumed run must be given the same callbacks: their ``repr`` is compared, and their ``state()`` is restored. The
     ``repr`` shows the arguments of the constructor that are kept as attributes (``name`` or ``_name``): arrays by

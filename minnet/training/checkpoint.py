@@ -100,6 +100,8 @@ class Checkpoint(Callback):
         ]
         if len(same) > 1:
             raise ValueError(f"Checkpoint: expected a folder for each; got {len(same)} with {self.folder}")
+        if not trainer.writes:
+            return
         self._make_folder()
         try:
             self._take_folder(trainer)
@@ -115,6 +117,8 @@ class Checkpoint(Callback):
 
     def between_steps(self, trainer: Run) -> None:
         """Save if a checkpoint is due or the run is about to end."""
+        if not trainer.writes:
+            return
         epochs = trainer.history.epochs.rows
         if self.best is not None and self._direction and epochs and epochs[-1]["step"] == trainer.step:
             value = monitored("Checkpoint", epochs[-1], self.best)

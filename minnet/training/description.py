@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..distributed import MPI
 from ..net.description import Document, describe_architecture, differences, words
 from ..net.net import Net
 from ..schedules import Constant, Schedule
@@ -22,6 +23,7 @@ class ResumableRun(Run, Protocol):
     """A run with all attributes that a checkpoint contains. ``Trainer`` is one."""
 
     evaluate_training: int
+    exchange: MPI | None
 
     good: State  # restored after a divergence
     latest: State
@@ -57,6 +59,8 @@ def describe_run(trainer: ResumableRun) -> Document:
         "tensors of": {name: ", ".join(tensors) for name, tensors in optimizer.grouped.items()},
         **trainer.fingerprints,
         "callbacks": [words(callback) for callback in trainer.callbacks if not callback.bystander],
+        # The number of ranks decides nothing. Files of runs without an exchange have no such entry.
+        **({} if trainer.exchange is None else {"exchange": words(trainer.exchange)}),
     }
 
 
@@ -165,7 +169,7 @@ def compare_branch(saved: Saved, trainer: ResumableRun, trust_data: bool) -> Non
     run = saved.get("run", kind=dict)
     file = {
         "net": describe_branch_net(saved.get("net", kind=dict)),
-        "batches": {name: _as_text(value) for name, value in saved.get("arguments", kind=dict).items()},
+        "batches": {name: as_text(value) for name, value in saved.get("arguments", kind=dict).items()},
         "state of the rule": saved.get("optimizer", "contents", kind=dict),
         **{name: run.get(name) for name in ("data", "validation")},
         "callbacks": [
@@ -176,7 +180,7 @@ def compare_branch(saved: Saved, trainer: ResumableRun, trust_data: bool) -> Non
     }
     given = {
         "net": describe_branch_net(describe_net(trainer.net)),
-        "batches": {name: _as_text(value) for name, value in describe_order(trainer).items()},
+        "batches": {name: as_text(value) for name, value in describe_order(trainer).items()},
         "state of the rule": trainer.optimizer.contents(),
         **trainer.fingerprints,
         "callbacks": [type(callback).__name__ for callback in trainer.callbacks if not callback.bystander],
@@ -190,10 +194,10 @@ def compare_branch(saved: Saved, trainer: ResumableRun, trust_data: bool) -> Non
         raise CheckpointError(f"expected a run that can take over the state in {path}; got another: {found}")
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return a value of the description of batches as text, arrays by their checksum."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_as_text(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name} {as_text(inner)}" for name, inner in value.items())
     if isinstance(value, np.ndarray):
         return f"{value.dtype.name} {value.shape} crc32 {zlib.crc32(np.ascontiguousarray(value).data)}"
     return repr(value)

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..base.guide import guided
 from ..data import Augment, Data, Standardizer
+from ..distributed import MPI
 from ..net.net import Net
 from ..optim.groups import Group
 from ..optim.rules import Hyper, Rule
@@ -36,6 +37,7 @@ def fit(
     clip_norm: Hyper = None,
     groups: Iterable[Group] = (),
     callbacks: Iterable[Callback] = (),
+    exchange: MPI | None = None,
     progress: Progress = None,
 ) -> History:
     """Train ``net`` and return the history of the run.
@@ -74,4 +76,5 @@ def fit(
         clip_norm=clip_norm,
         groups=groups,
         callbacks=callbacks,
+        exchange=exchange,
     ).run(progress)

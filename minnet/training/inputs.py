@@ -8,6 +8,7 @@ import numpy as np
 
 from ..base import checks
 from ..data import Batches, Data, Standardizer, check_data
+from ..distributed import MPI
 from ..net.net import Net
 from ..schedules import Schedule
 from .callbacks import Callback
@@ -33,6 +34,24 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
             raise ValueError(f"Trainer: expected each callback once; got one object twice, {callback!r}")
         seen.add(id(callback))
     return found
+
+
+def check_exchange(exchange: Any) -> MPI | None:
+    """Return the exchange; raise TypeError for anything else than one or None."""
+    if not isinstance(exchange, MPI | None):
+        raise TypeError(f"Trainer: expected exchange to be a distributed.MPI or None; got {exchange!r}")
+    return exchange
+
+
+def check_shards(shards: int, shortest: int, least: int, layer: str | None) -> None:
+    """Raise ValueError if a shard of the shortest batch has fewer than ``least`` samples, which ``layer`` needs."""
+    smallest = max(shortest // shards, 1)
+    if smallest < least:
+        raise ValueError(
+            f"Trainer: expected shards of at least {least} samples, which layer {layer} needs for its statistics; got "
+            f"one of {smallest}, in a batch of {shortest} samples that is cut into {shards}. drop_last=True leaves out "
+            "a last batch that is shorter; or give another batch_size, or fewer shards"
+        )
 
 
 def for_net(who: str, data: Data, net: Net) -> Data:

@@ -13,13 +13,18 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..base.guide import Guided
+from ..distributed import MPI
+from ..distributed.ranks import Ranks
+from ..distributed.sharded import Sharded
 from ..net.losses import Loss
+from ..net.net import Net
 from ..schedules import Schedule
 from ..schedules.given import as_schedule
 from ..schedules.length import telling_steps, warn_of_length
 from ..schedules.schedule import resolved
 from ..storage import archive
 from . import ownership, resume
+from .agreement import agree_on_run
 from .callbacks import Callback, Record, watches
 from .description import fingerprint
 from .divergence import DivergenceError
@@ -36,6 +41,9 @@ class Loop(Replaying, Guided):
     validation_weight: np.ndarray | None
     sample_weight: np.ndarray | None
     evaluate_training: int
+    passes: Net | Sharded  # what makes the training passes of a batch
+    exchange: MPI | None
+    ranks: Ranks  # the processes that take the steps together
     identity: str
     leaving: str | None
     ended: bool
@@ -61,7 +69,10 @@ class Loop(Replaying, Guided):
         self._left = None  # state of a run that was left, from before ``on_end`` of the callbacks
         self._begun = False  # whether ``on_start`` of the callbacks was called
         self._amid = False  # whether a step has begun and not ended
+        self._first_pass = self.net.step  # number of the first training pass of the present step
         self.recorded = RecordedSteps(self.net, self.batches, self.optimizer)
+        if isinstance(self.passes, Sharded):
+            self.recorded.reason = f"{self.passes.exchange} adds the gradients of shards within each step"
         self._forecast = Forecast()
 
     @property
@@ -80,6 +91,11 @@ class Loop(Replaying, Guided):
             if step >= self.step:
                 rate_at(schedule, step)
         return schedule
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and shows progress: always, except on ranks other than 0."""
+        return self.ranks.rank == 0
 
     @property
     def columns(self) -> list[str]:
@@ -140,7 +156,8 @@ class Loop(Replaying, Guided):
 
     def _expect_a_step(self) -> None:
         """Prepare for the next step: StopIteration if the run is over, RuntimeError if it cannot go on."""
-        if self._begun and not self.ended and not self._amid and (self.leaving or self.history.stopped) is not None:
+        requested = self._requests() != (None, None)
+        if requested and self._begun and not self.ended and not self._amid:
             self._rest()  # requested after between_steps was called, so a callback that saves has not heard of it
         if self.history.stopped is not None:
             if self.history.stopped == "finished" and self.step < self.steps:
@@ -169,11 +186,11 @@ class Loop(Replaying, Guided):
             (record, samples, right): the number of samples and of correct answers, or their weighted sums.
         """
         x, y = self.batches.next()
-        weights = self.batches.weights(len(y))
+        weights, self._first_pass = self.batches.weights(len(y)), self.net.step
         with np.errstate(over="ignore", invalid="ignore"):  # _fail reports a run that diverges
-            loss = self.net.loss_and_grads(x, y, sample_weight=weights)
+            loss = self.passes.loss_and_grads(x, y, sample_weight=weights)
         if not math.isfinite(loss):
-            place = self.net.first_non_finite() or "the loss itself"
+            place = self.passes.first_non_finite() or "the loss itself"
             self._fail("a finite loss", f"loss {loss} at step {self.step + 1} (epoch {epoch}), first seen in {place}")
         if self.unproven:  # the first loss after ``latest`` is finite
             self.good, self.latest, self.unproven = self.latest, self.good, False
@@ -187,13 +204,13 @@ class Loop(Replaying, Guided):
                 self.optimizer.step(lr, lr_factor=factor)
         except FloatingPointError as error:
             self._fail("a finite gradient", f"at step {self.step + 1} (epoch {epoch}): {error}")
-        right = self.net.correct(y, sample_weight=weights)
-        return record, self.net.counted(y, sample_weight=weights), right
+        right = self.passes.correct(y, sample_weight=weights)
+        return record, self.passes.counted(y, sample_weight=weights), right
 
     def _again(self, x: Any, y: Any, weights: np.ndarray | None) -> float:
         """Loss and gradient of the same batch with the same noise, at other parameters."""
-        self.net.step -= 1
-        return self.net.loss_and_grads(x, y, sample_weight=weights)
+        self.net.step = self._first_pass
+        return self.passes.loss_and_grads(x, y, sample_weight=weights)
 
     # After a step ----------------------------------------------------------------------------------------
 
@@ -243,7 +260,7 @@ class Loop(Replaying, Guided):
         """Call ``between_steps``, where callbacks may save the run, and end the run if that was requested."""
         # A request that comes during the loop may come too late for a callback that saves. It waits for the next
         # call, so that all callbacks see it.
-        leaving, stopped = self.leaving, self.history.stopped
+        leaving, stopped = self._requests()
         for callback in self.callbacks:
             callback.between_steps(self)
         if leaving is not None:
@@ -252,12 +269,26 @@ class Loop(Replaying, Guided):
         elif stopped is not None:
             self.end(stopped)
 
+    def _requests(self) -> tuple[str | None, str | None]:
+        """Return why the run is to be interrupted and why it is to end, as one of the ranks was told; None if not.
+
+        A signal may come to one rank alone, or to several between different steps. All ranks act on what was said
+        here, which is the same on all.
+        """
+        leaving, stopped = self.ranks.first(self.leaving, self.history.stopped)
+        if leaving is not None:
+            self.leaving = leaving
+        if stopped is not None:
+            self.history.stopped = stopped
+        return leaving, stopped
+
     # Start and end ---------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         """Call ``on_start`` of the callbacks, once; RuntimeError if they belong to another run."""
         if self._begun:
             return
+        agree_on_run(self)
         ownership.take(self, continues=self.step > 0)
         try:
             for callback in self.callbacks:
@@ -311,6 +342,7 @@ class Loop(Replaying, Guided):
                 errors.append(error)
         if errors:
             raise errors[0]
+        self.ranks.share(None)  # so that no rank goes on before rank 0 has written its files
 
     def _fail(self, expected: str, got: str) -> NoReturn:
         """Restore the last good state, end the run and raise DivergenceError."""
@@ -337,7 +369,7 @@ class Loop(Replaying, Guided):
 
         The file contains weights and buffers under their names. It is written whole or not at all. A run that was left
         (``leave``) is saved as a run that has not ended. Call this method between two steps: in a loop of your own, or
-        in ``between_steps`` of a callback.
+        in ``between_steps`` of a callback. With an ``exchange``, rank 0 alone writes.
 
         Raises:
             RuntimeError: the call came within a step, after a step that an exception interrupted, or while the net has
@@ -345,6 +377,8 @@ class Loop(Replaying, Guided):
             OSError: the file cannot be written. A file that was at ``path`` before is unchanged.
         """
         self._check_between_steps("save")
+        if not self.writes:
+            return
         with self._as_it_was_left():
             archive.write(path, *resume.state_of(self))
 

@@ -31,7 +31,7 @@ def chosen(who: str, progress: Progress) -> str:
 @contextmanager
 def shown(trainer: Run, progress: Progress) -> Iterator[Callable[[Record], None]]:
     """Show the steps of a run within this context; yield a function to call after each step."""
-    kind = chosen("Trainer.run", progress)
+    kind = chosen("Trainer.run", progress) if trainer.writes else "nothing"
     with announce.said(None if kind == "bar" else kind):
         if kind == "bar":
             with _bar(trainer) as advance:

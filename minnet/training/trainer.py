@@ -11,6 +11,9 @@ from ..base import checks, streams
 from ..base.shown import ShownText
 from ..data import Augment, Batches, Data, Standardizer
 from ..data.arrays import check_scales
+from ..distributed import MPI
+from ..distributed.ranks import Ranks
+from ..distributed.sharded import Sharded
 from ..net.net import Net
 from ..optim.groups import Group
 from ..optim.optimizer import Optimizer
@@ -59,6 +62,9 @@ class Trainer(Loop):
         weight_decay, clip_norm, groups: see ``Optimizer``. Each hyper-parameter that is a schedule has a column in
             ``history.steps``.
         callbacks: objects that are called at every step and epoch, see ``Callback``.
+        exchange: ``distributed.MPI`` for a run that several processes share; None for a run of this process. The same
+            program runs in all of them, and the run is refused before its first step if they differ in it, in the data
+            or in an argument.
 
     Attributes:
         lr: the learning rate as a schedule. It may be set to whatever the argument may be, also during the run and
@@ -70,6 +76,7 @@ class Trainer(Loop):
         over: whether the run has ended, or cannot go on after an exception, so that other runs may use its callbacks.
         recorded: the steps as they are recorded and replayed by compiled code. ``recorded.reason`` says why Python
             takes every step, and is None where steps are recorded.
+        writes: whether this process writes files and shows progress: always, except on ranks other than 0.
         identity: a random name, different for each run. A resumed run has the name of the run that it continues.
         columns: names in the rows of the history's epochs that do not come from callbacks, in order: ``epoch``,
             ``step``, ``loss``; ``accuracy`` if the loss classifies; with ``evaluate_training`` ``train_loss``,
@@ -112,9 +119,12 @@ class Trainer(Loop):
         clip_norm: Hyper = None,
         groups: Iterable[Group] = (),
         callbacks: Iterable[Callback] = (),
+        exchange: MPI | None = None,
     ) -> None:
         if not isinstance(net, Net):
             raise TypeError(f"Trainer: expected a Net; got {net!r}")
+        self.exchange = inputs.check_exchange(exchange)
+        self.ranks = Ranks() if exchange is None else exchange.connect()
         self.callbacks = inputs.check_callbacks(callbacks)
         if (epochs is None) == (steps is None):
             raise ValueError(f"Trainer: expected either epochs or steps; got epochs={epochs}, steps={steps}")
@@ -133,6 +143,7 @@ class Trainer(Loop):
         self.steps = self._length(epochs, steps)
         self._check_shortest(least, layer)
         self._check_counting()
+        self.passes = net if exchange is None else Sharded(net, exchange)
         if self.validation is not None or self._evaluated is not None:
             net.reserve()  # now, so that evaluating allocates no memory during the run
         self.step = 0
@@ -220,6 +231,8 @@ class Trainer(Loop):
                 f"{batches.size} samples in batches of {batches.batch_size}, the last of {shortest}. "
                 f"Text.streams({streams}, time) makes such data"
             )
+        if self.exchange is not None:
+            inputs.check_shards(self.exchange.shards, shortest, least, layer)
         if shortest < least:
             raise ValueError(
                 f"Trainer: expected batches of at least {least} samples, which layer {layer} needs for its statistics; "
@@ -240,7 +253,7 @@ class Trainer(Loop):
     def summary(self) -> ShownText:
         """Return ``net.summary()``, followed by what the run does and by how its steps are taken."""
         batches, reason = self.batches, self.recorded.reason
-        lines = (
+        lines = [
             self.net.summary(),
             f"{self.steps:,} steps, {self.step:,} of them done; {len(batches):,} an epoch, with batches of "
             f"{batches.batch_size} of {batches.size:,} samples",
@@ -248,7 +261,11 @@ class Trainer(Loop):
             "Steps are recorded once and replayed by compiled code"
             if reason is None
             else f"Python takes every step, which is slower for small nets: {reason}",
-        )
+        ]
+        if self.exchange is not None:
+            lines.append(
+                f"{self.exchange.shards} shards a batch, on {self.ranks.count} ranks; this is {self.ranks.rank}"
+            )
         return ShownText("\n".join(lines))
 
     # Running and resuming --------------------------------------------------------------------------------
@@ -268,6 +285,8 @@ class Trainer(Loop):
                     for record in self._at_speed(epoch_by_epoch=chosen("Trainer.run", progress) == "lines"):
                         show(record)
             except KeyboardInterrupt:
+                if self.ranks.count > 1:
+                    raise  # within a step, in which the others wait for this rank
                 self._stop_for_now("interrupted")
                 self.end("interrupted")
         return self.history
@@ -287,6 +306,7 @@ class Trainer(Loop):
         clip_norm: Hyper = None,
         groups: Iterable[Group] = (),
         callbacks: Iterable[Callback] = (),
+        exchange: MPI | None = None,
         trust_data: bool = False,
     ) -> Self:
         """Return the trainer that was saved to ``path``; it continues with the same bits as an uninterrupted run.
@@ -326,6 +346,7 @@ class Trainer(Loop):
                 sample_weight=sample_weight,
                 groups=groups,
                 callbacks=callbacks,
+                exchange=exchange,
                 **saved.arguments(net, lr, weight_decay, clip_norm),
             )
             net.frozen = frozen  # the net must not change if the file is refused
@@ -349,6 +370,7 @@ class Trainer(Loop):
         clip_norm: Hyper = None,
         groups: Iterable[Group] = (),
         callbacks: Iterable[Callback] = (),
+        exchange: MPI | None = None,
         trust_data: bool = False,
     ) -> Self:
         """Return a trainer that goes on from the state of another run with other hyper-parameters.
@@ -386,6 +408,7 @@ class Trainer(Loop):
             description.compare(saved.path, "net", of_net(saved.get("net", kind=dict)), here)
             order = saved.order(net) | ({} if steps is None else {"steps": steps})
             given = {"validation": validation, "sample_weight": sample_weight, "groups": groups, "callbacks": callbacks}
+            given["exchange"] = exchange
             hypers = {"rule": rule, "lr": lr, "weight_decay": weight_decay, "clip_norm": clip_norm}
             trainer = cls(net, data, **order, **given, **hypers)
             net.frozen = frozen  # the net must not change if the state is refused

@@ -40,7 +40,8 @@ DOORS = {
     "net": {"base", "kernels", "layers"},
     "optim": {"base", "kernels", "layers", "net", "schedules"},
     "data": {"base", "storage", "kernels"},
-    "training": {"base", "storage", "kernels", "plots", "schedules", "net", "optim", "data"},
+    "distributed": {"base", "kernels", "layers", "net"},
+    "training": {"base", "storage", "kernels", "plots", "schedules", "net", "optim", "data", "distributed"},
     "averaging": {"base", "kernels", "layers", "net", "data", "training"},
     "ensemble": {"base", "storage", "net", "data", "training", "averaging"},
     "experiments": {
@@ -59,7 +60,7 @@ DOORS = {
 }
 ROOT_MODULES = {"minnet", "__main__"}  # the package itself, and python -m minnet: both stand in no room
 LATE = "plots"  # is imported within functions only, since Matplotlib is slow to import
-MOST_ROOMS = 18
+MOST_ROOMS = 19
 
 OUTSIDE = {"numpy", "numba", "llvmlite", *sys.stdlib_module_names}
 # Other packages, and the room that may import them, inside its functions only.
@@ -69,6 +70,7 @@ LATE_OUTSIDE = {
     "PIL": {"plots", "data"},  # figures; folders of images
     "tqdm": {"training", "diagnostics", "data"},
     "safetensors": {"storage"},
+    "mpi4py": {"distributed"},
     "torch": {"exchange"},
     # Of extras.
     "onnx": {"exchange"},

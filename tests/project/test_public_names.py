@@ -37,8 +37,8 @@ LISTED = {
     # checks
     *("check_net", "check_layer", "check_loss", "check_gradient", "check_backward", "check_module"),
     # rooms with everything else
-    *("averaging", "benchmark", "diagnostics", "ensemble", "exchange", "experiments", "gradcheck", "layers", "plots"),
-    *("sklearn", "training"),
+    *("averaging", "benchmark", "diagnostics", "distributed", "ensemble", "exchange", "experiments", "gradcheck"),
+    *("layers", "plots", "sklearn", "training"),
     "__version__",
 }
 
