@@ -21,6 +21,7 @@ ROOMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "data": ("Data", "minnet.data", ()),
     "datasets": ("Data sets", "minnet.data.datasets", ()),
     "training": ("Training", "minnet.training", ("CheckpointError", "get_num_threads", "set_num_threads")),
+    "distributed": ("Data-parallel training", "minnet.distributed", ()),
     "gradcheck": ("Checking gradients", "minnet.gradcheck", ()),
     "diagnostics": ("Diagnostics", "minnet.diagnostics", ()),
     "averaging": ("Averages of weights", "minnet.averaging", ()),

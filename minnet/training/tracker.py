@@ -111,6 +111,8 @@ class Tracker(Callback):
 
     def _hand_over(self, trainer: Run) -> None:
         """Hand over the figures of all steps and epochs after ``_step``, in their order."""
+        if not trainer.writes:
+            return
         rows = [("epoch", row) for row in _newer(trainer.history.epochs.rows, self._step)]
         if self._at != "epoch":
             steps = _newer(trainer.history.steps.rows, self._step)
@@ -122,7 +124,7 @@ class Tracker(Callback):
         self._step = trainer.step
 
     def _ensure_open(self, trainer: Run) -> None:
-        if not self._open and isinstance(self.log, Store):
+        if trainer.writes and not self._open and isinstance(self.log, Store):
             self.log.begin(trainer.identity, self._step)
             self._open = True
 
