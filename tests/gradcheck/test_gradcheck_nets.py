@@ -224,3 +224,28 @@ def test_a_loss_whose_gradient_differs_from_call_to_call_is_reported():
     result = mn.check_loss(Drifting(), X, np.zeros_like(X))
     assert result.nondeterminism > 0
     assert not result.passed
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [mn.SelfAttention(1, padding=0)],
+        [mn.SelfAttention(1, causal=True, padding=1)],
+        [mn.Residual(mn.SelfAttention(1, padding=1)), mn.SelfAttention(2, causal=True, padding=2)],
+        [mn.GRU(2, padding=0), mn.SelfAttention(1, padding=0)],
+        [mn.RNN(2, padding=1)],
+    ],
+    ids=str,
+)
+def test_the_words_that_check_layer_draws_are_never_refused(layers):
+    """With three words, one in nine of the samples of two words would be nothing but padding."""
+    layer = mn.Chain([mn.Embedding(3, 2), *layers])
+    for seed in range(25):
+        mn.check_layer(layer, (2,), batch=4, seed=seed, samples=4).assert_passed()
+    assert len({mn.check_layer(layer, (2,), seed=seed)["0.0.W"].worst for seed in range(3)}) == 3
+
+
+def test_a_vocabulary_of_nothing_but_padding_is_refused_by_the_net():
+    layer = mn.Chain([mn.Embedding(1, 2), mn.SelfAttention(1, padding=0)])
+    with pytest.raises(ValueError, match="Net: expected another word than padding=0 somewhere in each sample"):
+        mn.check_layer(layer, (3,))
