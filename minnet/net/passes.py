@@ -20,6 +20,7 @@ from ..layers.by_steps import reads_by_steps
 from ..layers.memory import NO_WORDS, Memory, Node, Run
 from ..layers.spec import Hidden, Shape
 from .objective import Objective
+from .planning import where_words_have_gradients
 from .vectors import Vectors
 
 CHUNK = 256  # samples per pass in prediction and evaluation, so that memory does not grow with the data
@@ -175,8 +176,8 @@ class Passes(Vectors):
         """Raise an error unless the gradient with respect to an input of this shape can be written to ``dx``."""
         if self.vocabulary:
             raise ValueError(
-                f"{who}: expected dx=None, as the input is words, which have no gradient; got an array (the gradient "
-                "at the output of the Embedding reaches observe(place, gradient))"
+                f"{who}: expected dx=None, as the input is words, which have no gradient; got an array"
+                f"{where_words_have_gradients(self._root)}"
             )
         check_place(who, "dx", dx, shape, self.dtype)
 
@@ -260,7 +261,8 @@ class Passes(Vectors):
             dx: C-contiguous array of the input's shape and the net's dtype, which is filled with the gradient with
                 respect to the input; None if it is not needed, or if the input is words.
             observe: called with (place, gradient) when the gradient reaches the output of each top-level layer, from
-                the last layer to the first. The array is valid during the call.
+                the last layer to the first; without dx, to the first one with parameters. The array is valid during the
+                call.
         """
         if self._seen is None:
             raise ValueError("backward: expected a forward pass first; got none")

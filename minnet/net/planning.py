@@ -38,6 +38,24 @@ def warn_of_channels_first(nodes: Iterable[Node], shape: Shape) -> None:
         )
 
 
+def where_words_have_gradients(root: Node) -> str:
+    """Return, for an error, which gradient a net of words has in place of that of its input: "(...)", or "" if none.
+
+    ``observe`` sees the outputs of top-level layers, from the first one with parameters on. A layer that takes words
+    inside another, as in a TiedEmbedding, can be seen by the gradients of its own parameters only.
+    """
+    node = root
+    while inner := [child for child in node.children if child.plan.vocabulary]:
+        node = inner[0]
+    if not node.plan.params:
+        return ""
+    if node in root.children:
+        who = f"layer {node.name}, {type(node.layer).__name__}"
+        return f" (backward(..., observe=...) gives the gradient at the output of {who})"
+    names = ", ".join(f"{node.name}.{param.name}" for param in node.plan.params)
+    return f" (after backward, named_gradients() has {names}, of the {type(node.layer).__name__} that takes the words)"
+
+
 def hidden_words(nodes: Iterable[Node], shape: Shape, vocabulary: int) -> list[Hidden]:
     """Return which words the layers of a net do not see; raise ValueError if its input is no such words."""
     found = []

@@ -225,13 +225,65 @@ def test_looking_leaves_the_net_alone(net, name):
     assert x.tobytes() == kept.tobytes()
 
 
+class OneHot(mn.Layer):
+    """A layer of words without parameters, whose output no pass tells ``observe`` about."""
+
+    def plan(self, in_shape):
+        return mn.Plan((*in_shape, 5), vocabulary=5)
+
+    def forward(self, m, x, y):
+        y[...] = np.eye(5)[x]
+
+    def backward(self, m, x, y, dy, dx):
+        pass
+
+
+EMBEDDED = mn.Embedding(5, 3)
+OF_WORDS = {  # the first layer, and what the error says about its gradient
+    "Embedding": (EMBEDDED, "backward(..., observe=...) gives the gradient at the output of layer 0, Embedding"),
+    "Chain": (mn.Chain([EMBEDDED, mn.Tanh()]), "named_gradients() has 0.0.W, of the Embedding that takes the words"),
+    "TiedEmbedding": (mn.TiedEmbedding(EMBEDDED, mn.Tanh()), "named_gradients() has 0.embedding.W, of the Embedding"),
+    "no parameters": (OneHot(), None),
+}
+
+
+@pytest.mark.parametrize("kind", OF_WORDS)
 @pytest.mark.parametrize("name", LOOK)
-def test_words_have_no_gradient(name):
-    net = mn.Net([mn.Embedding(5, 3), mn.RNN(4, last=True), mn.Dense(2)], 6, mn.SoftmaxCrossEntropy())
-    with pytest.raises(ValueError, match=rf"^{name}: expected a net of numbers, .*; got one of words, with a vocabul"):
-        LOOK[name](net, np.zeros((2, 6), np.int64))
+def test_words_have_no_gradient_and_the_error_says_which_one_there_is(name, kind):
+    first, hint = OF_WORDS[kind]
+    net = mn.Net([first, mn.RNN(4, last=True), mn.Dense(2)], 6, mn.SoftmaxCrossEntropy())
+    x, seen = np.zeros((2, 6), np.int64), {}
+    with pytest.raises(
+        ValueError, match=rf"^{name}: expected a net of numbers, .*; got one of words, with a vocab"
+    ) as e:
+        LOOK[name](net, x)
+    scores = net.forward(x)
+    with pytest.raises(ValueError, match="backward: expected dx=None, as the input is words") as of_dx:
+        net.backward(np.ones_like(scores), np.empty((2, 6), np.float32))
+    for error in (e, of_dx):
+        assert hint is None or hint in str(error.value)
+        assert (hint is None) == ("(" not in str(error.value))
+    # What the hint promises is there.
+    net.backward(np.ones_like(scores), observe=lambda place, gradient: seen.setdefault(place, gradient.shape))
+    assert seen.get("0") == {"Embedding": (2, 6, 3), "Chain": (2, 6, 3), "TiedEmbedding": (2, 6, 5)}.get(kind)
+    assert hint is None or "observe" in hint or hint.split()[2].rstrip(",") in net.named_gradients()
+
+
+@pytest.mark.parametrize("name", LOOK)
+def test_what_is_no_net_is_refused(name):
     with pytest.raises(TypeError, match=rf"^{name}: expected a Net; got 3"):
         LOOK[name](3, np.zeros((2, 6)))
+
+
+def test_saliency_of_words_as_rows_of_the_identity_is_the_gradient_at_each_of_them():
+    """A net that starts with an InitialState takes numbers: features, and words as one-hot rows."""
+    inputs = [mn.Slice(2, 8), mn.Reshape((2, 3)), mn.Dense(4, bias=False)]
+    start = mn.InitialState(mn.GRU(3, last=True), state=[mn.Slice(0, 2), mn.Dense(3)], inputs=inputs)
+    net = mn.Net([start, mn.Dense(2)], 8, mn.SoftmaxCrossEntropy(), dtype=np.float64, seed=3)
+    x, h = np.concatenate([normal(2), np.eye(3)[[2, 0]].reshape(-1)])[np.newaxis], 1e-6
+    moved = x + h * np.concatenate([np.eye(8), -np.eye(8)])
+    scores = net.predict(moved)[:, 1]
+    np.testing.assert_allclose(saliency(net, x, 1)[0], np.abs(scores[:8] - scores[8:]) / (2 * h), rtol=1e-6)
 
 
 X = normal(3, *SHAPE)

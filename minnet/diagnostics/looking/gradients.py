@@ -6,6 +6,7 @@ import numpy as np
 
 from ...base import checks
 from ...net.net import Net
+from ...net.planning import where_words_have_gradients
 
 
 def copy_with_gradient(who: str, net: Any) -> Net:
@@ -15,7 +16,7 @@ def copy_with_gradient(who: str, net: Any) -> Net:
     if net.vocabulary:
         raise ValueError(
             f"{who}: expected a net of numbers, whose input has a gradient; got one of words, with a vocabulary of "
-            f"{net.vocabulary} (backward(..., observe=...) gives the gradient at the output of the Embedding)"
+            f"{net.vocabulary}{where_words_have_gradients(net.nodes()[0])}"
         )
     return net.twin()
 
