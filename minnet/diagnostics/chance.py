@@ -60,10 +60,10 @@ def classes_that_count(loss: Loss, targets: np.ndarray) -> np.ndarray | None:
     return None if labels is None else labels.reshape(-1)[_counted(loss, targets, labels.size)]
 
 
-def counting(loss: Loss, targets: np.ndarray) -> np.ndarray:
+def counting(loss: Loss, targets: np.ndarray, positions: int = 1) -> np.ndarray:
     """Return the indices of samples that the loss counts at one position at least, from targets that it checked."""
-    size = targets.size if targets.dtype.kind == "i" else len(targets)
-    return np.flatnonzero(_counted(loss, targets, size).reshape(len(targets), -1).any(axis=1))
+    counted = _counted(loss, targets, len(targets) * positions)
+    return np.flatnonzero(counted.reshape(len(targets), -1).any(axis=1))
 
 
 def _counted(loss: Loss, targets: np.ndarray, size: int) -> np.ndarray:

@@ -156,8 +156,10 @@ def _targets(values: Mapping[str, np.ndarray], y: Any, loss: Loss) -> np.ndarray
             "(intervals are over samples that are independent of one another)"
         )
     targets = loss.check_targets(y, shapes[0], np.dtype(np.float64))
-    if loss.count(targets) < len(targets):
-        left_out = len(targets) - loss.count(targets)
+    counted = np.ones(len(targets), np.bool_)
+    loss.leave_out(targets, counted)
+    if not counted.all():
+        left_out = np.count_nonzero(~counted)
         raise ValueError(f"Comparison: expected samples that {loss} counts; got {left_out} that it ignores: drop these")
     return targets
 

@@ -319,13 +319,16 @@ class Net(Passes, Guided):
 
         With weights (n,), return the sum of the weights of these targets.
         """
-        targets = self._loss().check_targets(y, self.output_shape, self.dtype)
-        if sample_weight is None:
-            return self._loss().count(targets)
+        loss = self._loss()
+        targets = loss.check_targets(y, self.output_shape, self.dtype)
+        if sample_weight is None and not loss.leaves_out():
+            return len(targets) * self.positions
         with self.lock:
             marks = self._batch(len(targets)).counts
             fill(marks, True)
-            self._loss().leave_out(targets, marks)
+            loss.leave_out(targets, marks)
+            if sample_weight is None:
+                return int(count(marks))
             return float(weight_of(marks, np.asarray(sample_weight, np.float64)))
 
     def counting(self, y: Any, *, sample_weight: Any = None) -> np.ndarray:
@@ -335,7 +338,7 @@ class Net(Passes, Guided):
             TypeError, ValueError: an argument does not fit, or no sample counts.
         """
         targets = self._loss().check_targets(y, self.output_shape, self.dtype)
-        return self._loss().counting(targets, sample_weight)
+        return self._loss().counting(targets, sample_weight, self.positions)
 
     def predict(self, x: np.ndarray, *, batch_size: int = CHUNK) -> np.ndarray:
         """Return the scores in a new array, computed ``batch_size`` samples at a time.

@@ -200,11 +200,6 @@ def are_labels(labels, classes, other):
     return all(label in range(classes) or label == other for label in labels)
 
 
-@twin_of(losses.targets.occurrences, make_labels(3))
-def occurrences(labels, label):
-    return list(labels).count(label)
-
-
 @twin_of(losses.targets.are_distributions, lambda rng, s: [rng.random(s), 1.2])
 @twin_of(losses.targets.are_distributions, lambda rng, s: [rng.random(s) - 0.01, 1e9])
 def are_distributions(targets, slack):

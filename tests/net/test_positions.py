@@ -89,6 +89,67 @@ def test_an_epoch_is_the_mean_over_all_positions_that_count():
     assert epoch["accuracy"] == own.evaluate(x, HOLES)["accuracy"]
 
 
+class Plain(mn.Loss):
+    """The softmax loss at positions, as a user writes it with NumPy. What it does not define is the default."""
+
+    def __repr__(self):
+        return type(self).__name__
+
+    def check_outputs(self, out_shape):
+        assert len(out_shape) == 2
+
+    def positions(self, out_shape):
+        return out_shape[0]
+
+    def check_targets(self, targets, out_shape, dtype):
+        return np.ascontiguousarray(targets, np.int64)
+
+    def apply(self, scores, targets, weights, dscores):
+        onehot, share = np.eye(CLASSES)[targets], weights.reshape(*targets.shape, 1)
+        dscores[...] = share * (np.exp(log_probabilities(scores)) - onehot)
+        return -float((share * onehot * log_probabilities(scores)).sum())
+
+    def hits(self, scores, targets, out):
+        out[...] = (scores.argmax(axis=-1) == targets).reshape(-1)
+        self.leave_out(targets, out)
+        return True
+
+
+class WithHoles(Plain):
+    """One that leaves out the label 0, and says so in the one place for it."""
+
+    def leave_out(self, targets, weights):
+        weights[targets.reshape(-1) == 0] = 0
+
+    def weigh(self, targets, sample_weight, out):
+        super().weigh(targets, sample_weight, out)
+        self.leave_out(targets, out)
+        out /= out.sum()
+
+
+@pytest.mark.parametrize(
+    "loss", [Plain(), WithHoles(), mn.SoftmaxCrossEntropy(), mn.SoftmaxCrossEntropy(ignored=0)], ids=repr
+)
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+def test_the_accuracy_of_any_loss_of_positions_is_a_share_of_what_counts(loss, weights):
+    layers = [mn.Embedding(CLASSES, 6), mn.Tanh(), mn.Dense(CLASSES)]
+    own, x = mn.Net(layers, TIME, loss, dtype=np.float64), np.random.default_rng(1).integers(0, CLASSES, (N, TIME))
+    leaves_out = isinstance(loss, WithHoles) or getattr(loss, "ignored", None) == 0
+    right = total = 0.0
+    for words, labels, weight in zip(x, LABELS, np.ones(N) if weights is None else weights, strict=True):
+        for choice, label in zip(own.predict(words[None])[0].argmax(axis=-1), labels, strict=True):
+            if not leaves_out or label != 0:
+                total += weight
+                right += weight * (choice == label)
+    assert own.evaluate(x, LABELS, sample_weight=weights)["accuracy"] == pytest.approx(right / total, rel=1e-12)
+    assert own.counted(LABELS, sample_weight=weights) == total
+    # Enough steps that minnet's own loss is recorded; the last batch of an epoch is smaller than the others.
+    run = mn.fit(own, (x, LABELS), rule=mn.SGD(), lr=0.0, batch_size=3, epochs=40, sample_weight=weights)
+    assert run["accuracy"] == pytest.approx([right / total] * 40, rel=1e-12)
+    np.testing.assert_array_equal(own.counting(LABELS), [not leaves_out or row.any() for row in LABELS])
+    assert (LABELS == 0).any()
+
+
 def test_a_batch_in_which_no_position_counts_is_refused_before_the_run():
     x = np.zeros((N, TIME), int)
     with pytest.raises(ValueError, match="expected a sample that counts in every batch"):

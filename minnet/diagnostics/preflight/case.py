@@ -93,6 +93,7 @@ def _counting(net: Net, y: np.ndarray) -> np.ndarray:
     """Return the indices of samples that the loss counts; all if it refuses the targets, which a check reports."""
     assert net.loss_function is not None
     try:
-        return counting(net.loss_function, net.loss_function.check_targets(y, net.output_shape, net.dtype))
+        targets = net.loss_function.check_targets(y, net.output_shape, net.dtype)
+        return counting(net.loss_function, targets, net.positions)
     except (TypeError, ValueError):
         return np.arange(len(y))

@@ -82,19 +82,20 @@ class Loss(Guided):
             f"{self.uncounted()}"
         )
 
-    def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
-        """Return which samples add to the value, booleans of shape (n,).
+    def counting(self, targets: np.ndarray, sample_weight: Any, positions: int) -> np.ndarray:
+        """Return which samples add to the value, at one position at least: booleans of shape (n,).
 
         Args:
             targets: as ``check_targets`` returns them.
             sample_weight: shape (n,); None for equal weights.
+            positions: number of targets of a sample.
 
         Raises:
             ValueError: no sample counts.
         """
-        weights = np.empty(len(targets))
+        weights = np.empty(len(targets) * positions)
         self.weigh(targets, None if sample_weight is None else np.asarray(sample_weight) > 0, weights)
-        return weights > 0
+        return (weights.reshape(len(targets), -1) > 0).any(axis=1)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
         """Fill ``out``, booleans (n * positions,), with whether each sample, or position, is classified correctly.
@@ -106,15 +107,16 @@ class Loss(Guided):
         """
         return False
 
-    def count(self, targets: np.ndarray) -> int:
-        """Return how many samples, or positions, count: all except those with an ignored label.
-
-        ``targets`` are as ``check_targets`` returns them.
-        """
-        return len(targets)
-
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
-        """Set ``weights``, numbers or booleans of shape (n * positions,), to 0 for what does not count."""
+        """Set ``weights``, numbers or booleans of shape (n * positions,), to 0 for what does not count.
+
+        The accuracy, and the share of a batch in the mean of an epoch, follow from what is left. ``targets`` are as
+        ``check_targets`` returns them.
+        """
+
+    def leaves_out(self) -> bool:
+        """Return whether there may be targets that do not count, which ``leave_out`` then knows."""
+        return type(self).leave_out is not Loss.leave_out
 
     def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
         """Return on which smooth piece of the loss each score is, as the gradient decides it; None for a smooth loss.

@@ -13,7 +13,7 @@ from ...kernels.arrays import flat, rows
 from ...kernels.passes.flat import scale
 from ...kernels.passes.losses import softmax as kernels
 from ...kernels.passes.losses.hits import hits, soft_hits
-from ...kernels.passes.losses.targets import are_distributions, are_labels, leave_out, occurrences, share_among_labels
+from ...kernels.passes.losses.targets import are_distributions, are_labels, leave_out, share_among_labels
 from ...layers.spec import Shape
 from .classification import Classification
 
@@ -113,18 +113,11 @@ class SoftmaxCrossEntropy(Classification):
             )
         return values
 
-    def count(self, targets: np.ndarray) -> int:
-        positions = targets.size // targets.shape[-1] if _are_probabilities(targets) else targets.size
-        if self.ignored is None or _are_probabilities(targets):
-            return positions
-        return positions - occurrences(flat(targets), self.ignored)
-
-    def counting(self, targets: np.ndarray, sample_weight: Any = None) -> np.ndarray:
-        soft = _are_probabilities(targets)
-        weights = np.empty(targets.size // targets.shape[-1] if soft else targets.size)
+    def counting(self, targets: np.ndarray, sample_weight: Any, positions: int) -> np.ndarray:
+        weights = np.empty(len(targets) * positions)
         self.weigh(targets, None if sample_weight is None else np.asarray(sample_weight) > 0, weights)
         counts = weights > 0
-        if self.class_weights is not None and not soft:
+        if self.class_weights is not None and not _are_probabilities(targets):
             counts &= np.array(self.class_weights)[np.where(counts, targets.reshape(-1), 0)] > 0
         if not counts.any():
             raise self.undefined(len(targets))
@@ -141,6 +134,9 @@ class SoftmaxCrossEntropy(Classification):
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
         if self.ignored is not None and not _are_probabilities(targets):
             leave_out(targets.reshape(-1), self.ignored, weights)
+
+    def leaves_out(self) -> bool:
+        return self.ignored is not None
 
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
         super().weigh(targets, sample_weight, out)

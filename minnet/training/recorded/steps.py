@@ -420,11 +420,10 @@ class _Step:
         self.total = self.program.add_total(self._parts)
         counting, number = _noted(net.correct, y, **weighed)
         self.right = None if number is None else self.program.add(counting, keep=[int(number)])[0]
-        # All targets count; or all less the number that a kernel returns; or a kernel returns the sum of their weights.
+        # All targets count, or a kernel returns the number of those that do, or the sum of their weights.
         counts, counted = _noted(net.counted, y, **weighed)
         self._targets, self._weighed = size * net.positions, weighed["sample_weight"] is not None
-        last = int(counted if self._weighed else self._targets - counted)
-        self._counted = self.program.add(counts, keep=[last])[0] if last else None
+        self._counted = self.program.add(counts, keep=[int(counted)])[0] if counts else None
         self.updating = self.program.add_mark()
         self.program.add_update(update, following)
         clips = optimizer.clip_norm is not None
@@ -441,15 +440,13 @@ class _Step:
 
     def read(self, results: np.ndarray, block: Block) -> None:
         """Add steps to a block."""
+        kind = np.float64 if self._weighed else np.int64
         block.losses.extend(results[:, self.total].view(np.float64).tolist())
         if self._counted is None:
             block.counted.extend([self._targets] * len(results))
-        elif self._weighed:
-            block.counted.extend(results[:, self._counted].view(np.float64).tolist())
         else:
-            block.counted.extend((self._targets - results[:, self._counted].view(np.int64)).tolist())
+            block.counted.extend(results[:, self._counted].view(kind).tolist())
         if self.right is not None and block.right is not None:
-            kind = np.float64 if self._weighed else np.int64
             block.right.extend(results[:, self.right].view(kind).tolist())
         if self.norm is not None and block.norms is not None:
             block.norms.extend(results[:, self.norm].view(np.float64).tolist())

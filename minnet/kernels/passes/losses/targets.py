@@ -38,15 +38,6 @@ def are_shares(values):
 
 
 @kernel
-def occurrences(labels, label):
-    """Return the number of labels that are ``label``."""
-    count = 0
-    for i in range(labels.size):
-        count += labels[i] == label
-    return count
-
-
-@kernel
 def leave_out(labels, ignored, weights):
     """weights[i] = 0 (or False) if the label is ``ignored``."""
     for i in range(labels.size):
