@@ -293,6 +293,36 @@ MISTAKES.append(
     )
 )
 
+ACROSS = [2, mn.Slice(0, 2), mn.Slice(2, 5)]
+seed(
+    mn.CrossAttention,
+    ACROSS,
+    (5, 4),
+    "dx of the queries only",
+    lambda m, x, y, dy, dx: copy(dx, dx - m.dx_memory),
+)
+seed(
+    mn.CrossAttention,
+    ACROSS,
+    (5, 4),
+    "dx of the memory through the values only",
+    lambda m, x, y, dy, dx: copy(dx[:, :2], m.d_kv[..., 4:] @ m.W_kv[:, 4:].T),
+)
+seed(
+    mn.CrossAttention,
+    ACROSS,
+    (5, 4),
+    "keys and values exchanged in dW_kv",
+    lambda m, x, y, dy, dx: copy(m.dW_kv, np.roll(m.dW_kv, 4, axis=1)),
+)
+seed(
+    mn.CrossAttention,
+    ACROSS,
+    (5, 4),
+    "db_q of one position",
+    lambda m, x, y, dy, dx: copy(m.db_q, m.d_q[:, 0].sum(axis=0)),
+)
+
 # Elementwise activations: each mistake is one that its formula invites.
 seed(mn.ReLU, [], (7,), "mask by the sign of dy", lambda m, x, y, dy, dx: copy(dx, dy * (dy > 0)))
 seed(mn.ReLU, [], (7,), "mask forgotten", lambda m, x, y, dy, dx: copy(dx, dy))

@@ -18,6 +18,7 @@ _NOTHING = "nothing is needed: every backward pass overwrites net.grads"
 _WEIGHTS = "net.params is one flat vector, net.named_parameters() has views by name, such as '0.W'"
 _DEVICE = "minnet runs on the CPU; set_num_threads(n) chooses the number of threads"
 _OWN_LAYER = "no such layer; docs/tour.md shows how to write a layer of your own"
+_ATTENTION = "SelfAttention(heads), or CrossAttention(heads, memory) if keys and values are another sequence"
 _SPLIT = "data.split((x, y), (0.8, 0.2)) makes the parts"
 _INPUTS = "a layer finds out the size of its input; Net(layers, input_shape) has that of a sample"
 _RECORDED = "fit returns a History: history['loss'], history['val_accuracy'], history.steps['loss']"
@@ -49,7 +50,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(
             ("timedistributed", "temporalaffine"), "Dense(units), which acts on each position of (n, time, d)"
         ),
-        **dict.fromkeys(("multiheadattention", "scaleddotproductattention"), "SelfAttention(heads, causal=False)"),
+        **dict.fromkeys(("multiheadattention", "scaleddotproductattention"), _ATTENTION),
         **dict.fromkeys(("conv1d", "conv3d"), _OWN_LAYER),
         "activation": "ReLU(), Tanh(), Sigmoid() and others, as layers of their own",
         "sequential": "Net([layer, ...], input_shape, loss); Chain([layer, ...]) makes one layer of several",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..layers import Chain, InitialState, Layer, Residual, TiedEmbedding
+from ..layers import Chain, CrossAttention, InitialState, Layer, Residual, TiedEmbedding
 from ..layers.changed import changed
 from ..layers.recurrent import Recurrent
 from ..net.losses import Loss
@@ -12,7 +12,12 @@ from ..net.net import Net
 Change = Callable[[str, Layer], Layer]
 
 # Composites and their paths whose layers are replaced. Other inner layers must be of a certain class.
-PATHS = {Residual: ("layers", "shortcut"), InitialState: ("state", "inputs"), TiedEmbedding: ("layers",)}
+PATHS = {
+    Residual: ("layers", "shortcut"),
+    InitialState: ("state", "inputs"),
+    CrossAttention: ("memory", "queries"),
+    TiedEmbedding: ("layers",),
+}
 
 
 def rewire(layer: Layer, change: Change, name: str = "") -> Layer:

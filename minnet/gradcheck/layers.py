@@ -90,17 +90,9 @@ def _random_case(
     # Parameters such as shifts start at a constant, which would hide mistakes that vanish there.
     net.params += (0.1 * rng.standard_normal(net.params.size)).astype(net.dtype)
     shape = (checks.count("check_layer", "batch", batch), *net.input_shape)
-    x = _random_words(net, rng, shape) if net.vocabulary else rng.standard_normal(shape).astype(net.dtype)
+    x = net.random_words(rng, batch) if net.vocabulary else rng.standard_normal(shape).astype(net.dtype)
     cotangent = rng.standard_normal((batch, *net.output_shape)).astype(net.dtype)
     return net, x, cotangent
-
-
-def _random_words(net: Net, rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Return words that the net takes: each sample begins with one that no layer leaves out, if there is one."""
-    words, left_out = rng.integers(0, net.vocabulary, shape), net.words_left_out()
-    first = words.reshape(len(words), -1)[:, 0]
-    first[np.isin(first, list(left_out))] = net.any_input().flat[0]
-    return words
 
 
 def _backward_passes(net: Net, x: np.ndarray, cotangent: np.ndarray) -> tuple[np.ndarray | None, float]:

@@ -13,6 +13,7 @@ from .cho_gru import ChoGRU
 from .composite import Chain, Residual
 from .conv import Conv2D
 from .conv_transpose import ConvTranspose2D
+from .cross_attention import CrossAttention
 from .dense import Dense
 from .embedding import Embedding
 from .gru import GRU
@@ -42,6 +43,7 @@ __all__ = [
     "ChoGRU",
     "Conv2D",
     "ConvTranspose2D",
+    "CrossAttention",
     "Dense",
     "Dropout",
     "Embedding",

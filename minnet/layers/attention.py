@@ -20,8 +20,33 @@ from .products import PerGate, product, product_of_transpose, product_with_trans
 from .spec import Hidden, Initializer, Param, Plan, Scratch, Shape
 
 
+class Attention(Layer):
+    """Base of layers of attention: what their weights depend on."""
+
+    heads: int
+    dropout: float
+    init: Initializer
+    padding: int | None
+
+    def __post_init__(self) -> None:
+        who = type(self).__name__
+        checks.count(who, "heads", self.heads)
+        checks.fraction(who, "dropout", self.dropout)
+        if not callable(self.init) or isinstance(self.init, type):
+            raise TypeError(f"{who}: expected init to be an initializer such as Normal(); got {self.init!r}")
+        if self.padding is not None:
+            checks.count(who, "padding", self.padding, 0)
+
+    def _weighing(self, m: Memory, ahead: int, word_at: int = 0) -> tuple[Any, ...]:
+        """Return the arguments of the kernels from ``ahead`` to ``log_sums``."""
+        words, padding = (NO_WORDS, -1) if self.padding is None else (m.words, self.padding)
+        rate = self.dropout if m.training else 0.0
+        threshold, keep = np.uint64(int(rate * 2.0**64)), m.zero.dtype.type(1 / (1 - rate))
+        return ahead, words, word_at, padding, m.stream, m.step, threshold, keep, m.log_sums
+
+
 @dataclass(frozen=True)
-class SelfAttention(Layer):
+class SelfAttention(Attention):
     """Multi-head scaled dot-product attention of a sequence to itself. Vaswani et al. 2017, section 3.2.
 
     x has shape (n, time, width), and so has y. For each head, with queries Q, keys K and values V of depth
@@ -53,13 +78,8 @@ class SelfAttention(Layer):
     padding: int | None = None
 
     def __post_init__(self) -> None:
-        checks.count("SelfAttention", "heads", self.heads)
+        super().__post_init__()
         checks.truth("SelfAttention", "causal", self.causal)
-        checks.fraction("SelfAttention", "dropout", self.dropout)
-        if not callable(self.init) or isinstance(self.init, type):
-            raise TypeError(f"SelfAttention: expected init to be an initializer such as Normal(); got {self.init!r}")
-        if self.padding is not None:
-            checks.count("SelfAttention", "padding", self.padding, 0)
 
     def plan(self, in_shape: Shape) -> Plan:
         if len(in_shape) != 2:
@@ -88,11 +108,7 @@ class SelfAttention(Layer):
         """Return the arguments of the kernels from ``queries`` to ``log_sums``."""
         width = m.in_shape[1]
         ahead = 0 if self.causal else m.in_shape[0]
-        words, padding = (NO_WORDS, -1) if self.padding is None else (m.words, self.padding)
-        rate = self.dropout if m.training else 0.0
-        threshold, keep = np.uint64(int(rate * 2.0**64)), m.zero.dtype.type(1 / (1 - rate))
-        places = m.qkv, m.qkv, width, 2 * width, self.heads
-        return *places, ahead, words, padding, m.stream, m.step, threshold, keep, m.log_sums
+        return m.qkv, m.qkv, width, 2 * width, self.heads, *self._weighing(m, ahead)
 
     def forward(self, m: Any, x: np.ndarray, y: np.ndarray) -> None:
         product(m, rows(x), m.W_in, m.b_in, rows(m.qkv))

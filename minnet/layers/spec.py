@@ -89,11 +89,24 @@ class Hidden:
         time: number of positions that the layer has; the input of the net must be as many words.
         within: every sample must have another word among its first ``within`` positions, so that something is seen; 0
             if samples may have none.
+        first: place of the word of the first position, if the positions are a part of the net's words.
     """
 
     word: int
     time: int
     within: int = 0
+    first: int | None = None
+
+    @property
+    def start(self) -> int:
+        """Place of the word of the first position."""
+        return self.first or 0
+
+    def fits(self, shape: Shape) -> bool:
+        """Return whether each position has a word in a net's input of this shape."""
+        if self.first is None:
+            return shape == (self.time,)
+        return len(shape) == 1 and self.first + self.time <= shape[0]
 
 
 @dataclass(frozen=True)

@@ -148,11 +148,13 @@ class Passes(Vectors):
             first = [int(i) for i in np.argwhere((words < 0) | (words >= self.vocabulary))[0]]
             raise ValueError(f"Net: expected words from 0 to {self.vocabulary - 1}; got {x[*first]} at x{first}")
         for hidden in self._hidden:
-            if hidden.within and not are_seen(words, hidden.word, hidden.within):
-                at = int(np.argmax((words[:, : hidden.within] == hidden.word).all(axis=1)))
+            if hidden.within and not are_seen(words, hidden.word, hidden.start, hidden.within):
+                part = slice(hidden.start, hidden.start + hidden.within)
+                at = int(np.argmax((words[:, part] == hidden.word).all(axis=1)))
+                where = "in each sample" if hidden.first is None else f"in x[:, {part.start}:{part.stop}]"
                 raise ValueError(
                     f"Net: expected another word than padding={hidden.word} "
-                    f"{'first' if hidden.within == 1 else 'somewhere'} in each sample, as attention would see nothing; "
+                    f"{'first' if hidden.within == 1 else 'somewhere'} {where}, as attention would see nothing; "
                     f"got {x[at].tolist()} as x[{at}]"
                 )
         return words
@@ -160,6 +162,16 @@ class Passes(Vectors):
     def words_left_out(self) -> set[int]:
         """Return the words whose positions some layer leaves out, which are padding."""
         return {entry.word for entry in self._hidden}
+
+    def random_words(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Return n samples of random words that the net takes, int64 (n, *input_shape).
+
+        Where a layer must see something, the first word is one that no layer leaves out, if there is one.
+        """
+        words, left_out = rng.integers(0, self.vocabulary, (n, *self.input_shape)), list(self.words_left_out())
+        for place in {hidden.start for hidden in self._hidden if hidden.within}:
+            words[np.isin(words[:, place], left_out), place] = self.any_input()[0, place]
+        return words
 
     def any_input(self) -> np.ndarray:
         """Return one sample that the net takes, (1, *input_shape): zeros, or a word that no layer leaves out."""

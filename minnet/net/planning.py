@@ -63,9 +63,10 @@ def hidden_words(nodes: Iterable[Node], shape: Shape, vocabulary: int) -> list[H
         hidden, who = node.plan.hidden, f"{type(node.layer).__name__} {node.name}"
         if hidden is None:
             continue
-        if not vocabulary or shape != (hidden.time,):
+        if not vocabulary or not hidden.fits(shape):
+            several = f"{hidden.time} words" + ("" if hidden.first is None else f" from place {hidden.first} on")
             raise ValueError(
-                f"{who}: expected a net whose input is {hidden.time} words, one for each position, as padding="
+                f"{who}: expected a net whose input is {several}, one for each position, as padding="
                 f"{hidden.word} is one of them; got a net with input shape {shape}"
                 f"{'' if vocabulary else ' of floating-point numbers'}"
             )

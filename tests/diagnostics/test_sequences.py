@@ -37,6 +37,13 @@ def captioner():
     return mn.Net(layers, 3 + 2 * TIME, mn.SoftmaxCrossEntropy())
 
 
+def decoder():
+    """Words that attend to a memory, the last three of them, some of which are padding."""
+    attention = mn.CrossAttention(2, memory=[mn.Slice(2, 5), mn.GRU(4)], dropout=0.1, padding=0, first=2)
+    layers = [mn.Embedding(VOCABULARY, 8), mn.Residual(attention), mn.LayerNorm(), mn.Dense(VOCABULARY)]
+    return mn.Net(layers, TIME, mn.SoftmaxCrossEntropy(ignored=-1))
+
+
 def patches():
     layers = [mn.PatchEmbedding(4, 2), mn.PositionalEncoding(), mn.SelfAttention(1), mn.Flatten(), mn.Dense(3)]
     return mn.Net(layers, (4, 4, 1), mn.SoftmaxCrossEntropy())
@@ -45,6 +52,7 @@ def patches():
 NETS = {
     "recurrent": (recurrent, (WORDS, NEXT)),
     "transformer": (transformer, (WORDS, NEXT)),
+    "decoder": (decoder, (WORDS, NEXT)),
     "captioner": (captioner, (WITH_FEATURES, LABELS)),
     "patches": (patches, (IMAGES, LABELS[:, 0] % 3)),
 }

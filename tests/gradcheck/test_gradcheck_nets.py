@@ -242,7 +242,6 @@ def test_the_words_that_check_layer_draws_are_never_refused(layers):
     layer = mn.Chain([mn.Embedding(3, 2), *layers])
     for seed in range(25):
         mn.check_layer(layer, (2,), batch=4, seed=seed, samples=4).assert_passed()
-    assert len({mn.check_layer(layer, (2,), seed=seed)["0.0.W"].worst for seed in range(3)}) == 3
 
 
 def test_a_vocabulary_of_nothing_but_padding_is_refused_by_the_net():

@@ -53,11 +53,12 @@ def make_sums(rng, shape):
     return [rng.integers(0, vocabulary, n), vocabulary // 2, rng.standard_normal((n, width)), *outputs]
 
 
-@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 0, shape[1]], shapes=[(1, 1), (3, 5)])
-@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 1, 1], shapes=[(2, 3)])
-@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(1, 9, shape), 0, shape[1]], shapes=[(40, 3)])
-def are_seen(words, padding, within):
-    return all(set(row[:within].tolist()) - {padding} for row in words)
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 0, 0, shape[1]], shapes=[(1, 1), (3, 5)])
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 1, 0, 1], shapes=[(2, 3)])
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(0, 2, shape), 1, 1, 2], shapes=[(2, 4)])
+@twin_of(embedding.are_seen, lambda rng, shape: [rng.integers(1, 9, shape), 0, 0, shape[1]], shapes=[(40, 3)])
+def are_seen(words, padding, first, within):
+    return all(set(row[first : first + within].tolist()) - {padding} for row in words)
 
 
 @twin_of(embedding.embed, make_rows, shapes=WORDS)
@@ -74,9 +75,9 @@ def embed_backward(words, padding, dy, dW, rests):
 
 def test_a_row_of_nothing_but_padding_is_found():
     words = np.array([[0, 1, 0], [1, 1, 0]])
-    assert embedding.are_seen(words, 1, 3)
-    assert not embedding.are_seen(words, 1, 2)
-    assert embedding.are_seen(words, 2, 1)
+    assert embedding.are_seen(words, 1, 0, 3)
+    assert not embedding.are_seen(words, 1, 0, 2)
+    assert embedding.are_seen(words, 2, 0, 1)
 
 
 def test_the_gradient_of_a_frequent_word_does_not_lose_its_digits():
@@ -455,67 +456,71 @@ def add_row(x, row, y):
     y[...] = x + row
 
 
-def make_attention(ahead, padded, outputs):
+def make_attention(others, ahead, word_at, outputs):
+    """Arguments for sequences that attend to themselves, or to one with ``others`` positions more.
+
+    ``word_at`` is the number of words before those of the positions; None if there are no words.
+    """
+
     def make(rng, shape):
         n, time, heads, depth = shape
+        seen = time + others
         words = np.zeros((0, 0), np.int64)
-        if padded:
-            words = rng.integers(0, 2, (n, time))
-            words[:, 0] = 0
+        if word_at is not None:
+            words = rng.integers(0, 2, (n, word_at + seen))
+            words[:, word_at] = 0
         width = heads * depth
-        work, offsets = new_work(np.dtype(np.float64), attention.work_for(time, time, depth, 4))
-        qkv, log_sums, dy = rng.standard_normal((n, time, 3 * width)), empty((n, heads, time)), []
+        work, offsets = new_work(np.dtype(np.float64), attention.work_for(time, seen, depth, 4))
+        queries, keys = rng.standard_normal((n, time, width)), rng.standard_normal((n, seen, 2 * width))
+        log_sums, dy = empty((n, heads, time)), []
         if outputs == "gradient":
-            log_sums[...] = of_weights(qkv, heads, ahead, words, 1)[1]
+            log_sums[...] = of_weights(queries, keys, heads, ahead, words, word_at, 1)[1]
             dy = [rng.standard_normal((n, time, width))]
-        # Queries apart from keys and values, as kernels also get them; the layer has all in one array.
-        queries, keys = qkv[..., :width].copy(), qkv[..., width:].copy()
         out = [empty(queries.shape), empty(keys.shape)] if dy else [empty((n, time, width))]
-        options = [words, 1, np.uint64(STREAM), 3, np.uint64(0), 1.0]
+        options = [words, word_at or 0, 1, np.uint64(STREAM), 3, np.uint64(0), 1.0]
         work = np.zeros_like(work)
-        return [queries, keys, 0, width, heads, time if ahead else 0, *options, log_sums, *dy, *out, work, offsets]
+        return [queries, keys, 0, width, heads, ahead, *options, log_sums, *dy, *out, work, offsets]
 
     return make
 
 
-def split_heads(qkv, heads):
-    """Queries, keys and values, (n, heads, time, depth) each."""
-    n, time, _ = qkv.shape
-    return qkv.reshape(n, time, 3, heads, -1).transpose(2, 0, 3, 1, 4)
+def split_heads(a, heads, parts=1):
+    """Queries, or keys and values as two parts, (parts, n, heads, time, depth)."""
+    n, time, _ = a.shape
+    return a.reshape(n, time, parts, heads, -1).transpose(2, 0, 3, 1, 4)
 
 
-def of_weights(qkv, heads, ahead, words, padding):
-    """The attention weights (n, heads, time, time), and the logarithms of the sums of their exponentials."""
-    q, k, _ = split_heads(qkv, heads)
+def of_weights(queries, keys, heads, ahead, words, word_at, padding):
+    """The attention weights (n, heads, time, others), and the logarithms of the sums of their exponentials."""
+    (q,), (k, _) = split_heads(queries, heads), split_heads(keys, heads, 2)
     scores = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1])
-    scores = np.where(np.tri(qkv.shape[1], k=ahead, dtype=bool), scores, -np.inf)
+    scores = np.where(np.tri(*scores.shape[2:], k=ahead, dtype=bool), scores, -np.inf)
     if words.size:
-        scores = np.where((words == padding)[:, np.newaxis, np.newaxis], -np.inf, scores)
+        scores = np.where((words[:, word_at:] == padding)[:, np.newaxis, np.newaxis], -np.inf, scores)
     log_sums = np.log(np.exp(scores).sum(axis=-1))
     return np.exp(scores - log_sums[..., np.newaxis]), log_sums
 
 
 def attention_twin(
-    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, out, work,
-    offsets,
+    queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, stream, step, threshold, keep, log_sums,
+    out, work, offsets,
 ):  # fmt: skip
-    qkv = np.concatenate([queries, keys], axis=-1)
-    weights, log_sums[...] = of_weights(qkv, heads, ahead, words, padding)
-    out[...] = (weights @ split_heads(qkv, heads)[2]).transpose(0, 2, 1, 3).reshape(out.shape)
+    weights, log_sums[...] = of_weights(queries, keys, heads, ahead, words, word_at, padding)
+    out[...] = (weights @ split_heads(keys, heads, 2)[1]).transpose(0, 2, 1, 3).reshape(out.shape)
 
 
 def attention_backward_twin(
-    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, dy,
-    dqueries, dkeys, work, offsets,
+    queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, stream, step, threshold, keep, log_sums,
+    dy, dqueries, dkeys, work, offsets,
 ):  # fmt: skip
-    qkv = np.concatenate([queries, keys], axis=-1)
-    (q, k, v), (weights, _) = split_heads(qkv, heads), of_weights(qkv, heads, ahead, words, padding)
-    d = dy.reshape(*dy.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+    (q,), (k, v) = split_heads(queries, heads), split_heads(keys, heads, 2)
+    weights, _ = of_weights(queries, keys, heads, ahead, words, word_at, padding)
+    (d,) = split_heads(dy, heads)
     slopes = d @ v.transpose(0, 1, 3, 2)
     slopes = weights * (slopes - (weights * slopes).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
-    back = np.stack([slopes @ k, slopes.transpose(0, 1, 3, 2) @ q, weights.transpose(0, 1, 3, 2) @ d])
-    dqkv = back.transpose(1, 3, 0, 2, 4).reshape(qkv.shape)
-    dqueries[...], dkeys[...] = dqkv[..., : queries.shape[2]], dqkv[..., queries.shape[2] :]
+    of_keys = np.stack([slopes.transpose(0, 1, 3, 2) @ q, weights.transpose(0, 1, 3, 2) @ d])
+    dqueries[...] = (slopes @ k).transpose(0, 2, 1, 3).reshape(queries.shape)
+    dkeys[...] = of_keys.transpose(1, 3, 0, 2, 4).reshape(keys.shape)
 
 
 def make_step_of_attention(rng, shape):
@@ -538,7 +543,8 @@ def attend_step(qkv, place, keys, values, weights, out):
 # (samples, time, heads, depth): one of everything, odd, and work that is shared among threads.
 HEADS = [(1, 1, 1, 1), (2, 7, 3, 5), (3, 65, 4, 17)]
 twin_of(attention.attend_step, make_step_of_attention, shapes=HEADS, sums=True)(attend_step)
-for _seen in ((0, False), (99, False), (0, True)):
+# (more positions to attend to, how far ahead, words before those of the positions)
+for _seen in ((0, 0, None), (0, 99, None), (0, 0, 0), (6, 99, None), (3, 99, 2)):
     twin_of(attention.attention, make_attention(*_seen, "output"), shapes=HEADS, sums=True)(attention_twin)
     _backward = twin_of(attention.attention_backward, make_attention(*_seen, "gradient"), shapes=HEADS, sums=True)
     _backward(attention_backward_twin)

@@ -48,6 +48,15 @@ LAYERS = [
     (mn.SelfAttention(2), (5, 4)),
     (mn.SelfAttention(3, causal=True, dropout=0.4), (4, 3)),
     (mn.Residual([mn.LayerNorm(), mn.SelfAttention(2, causal=True)]), (3, 4)),
+    # Time 1, one feature; a memory of another length and width; x itself as queries; a ReLU on each path; words.
+    (mn.CrossAttention(1, memory=mn.Slice(0, 1)), (1, 1)),
+    (mn.CrossAttention(1, memory=mn.Slice(0, 1), queries=mn.Slice(1, 3), dropout=0.2), (3, 1)),
+    (mn.CrossAttention(2, memory=[mn.Slice(0, 3), mn.Dense(3)], queries=mn.Slice(3, 5), dropout=0.4), (5, 4)),
+    (mn.CrossAttention(3, memory=mn.GRU(2), dropout=0.3), (4, 3)),
+    (mn.CrossAttention(1, [mn.Dense(2), mn.ReLU(), mn.Dense(3)], [mn.Dense(3), mn.ReLU(), mn.Dense(1)]), (4, 2)),
+    (mn.Residual(mn.CrossAttention(2, mn.Slice(0, 2), mn.Slice(2, 5)), shortcut=mn.Slice(2, 5)), (5, 4)),
+    (mn.Chain([mn.Embedding(4, 4), mn.CrossAttention(2, mn.Slice(0, 3), mn.Slice(3, 5), 0.2, padding=2)]), (5,)),
+    (mn.Chain([mn.Embedding(3, 2), mn.CrossAttention(1, mn.Slice(2, 4), padding=1, first=2)]), (5,)),
     (mn.Chain([mn.Embedding(9, 4), mn.SelfAttention(2, padding=5, dropout=0.2)]), (5,)),
     (mn.Chain([mn.Embedding(4, 3), mn.LSTM(3), mn.Dropout(0.3), mn.GRU(2), mn.Dense(2)]), (5,)),
     (mn.Chain([mn.Embedding(3, 2), mn.RNN(3, last=True, padding=1)]), (6,)),
@@ -200,8 +209,7 @@ def passes(layer, shape, batch, training):
 
 def some_input(net, rng, batch):
     """Words for a net that takes words, normal numbers for any other."""
-    shape = (batch, *net.input_shape)
-    return rng.integers(0, net.vocabulary, shape) if net.vocabulary else rng.standard_normal(shape)
+    return net.random_words(rng, batch) if net.vocabulary else rng.standard_normal((batch, *net.input_shape))
 
 
 @pytest.mark.parametrize("case", mn.layer_cases(LAYERS, batches=(1, 3), training=[False]), ids=str)

@@ -119,6 +119,7 @@ def layers_of_sequences(width):
         mn.GRU(width // 4, reverse=True),
         mn.Bidirectional(mn.RNN(width // 8, relu=True)),
         mn.SelfAttention(2, causal=True, dropout=0.1),
+        mn.CrossAttention(2, memory=[mn.Slice(0, 3), mn.Dense(3)], dropout=0.1),
         mn.Dense(width),
     ]
 

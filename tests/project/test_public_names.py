@@ -13,7 +13,7 @@ LISTED = {
     # a network
     *("Net", "Layer", "Loss", "Chain", "Residual", "initializers", "losses"),
     *("Dense", "Conv2D", "ConvTranspose2D", "Flatten", "Reshape", "Slice"),
-    *("Embedding", "TiedEmbedding", "PatchEmbedding", "SelfAttention", "PositionalEncoding"),
+    *("Embedding", "TiedEmbedding", "PatchEmbedding", "SelfAttention", "CrossAttention", "PositionalEncoding"),
     *("RNN", "LSTM", "GRU", "ChoGRU", "InitialState", "Bidirectional"),
     "generate",
     *("MaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "Upsample", "ZeroPad"),

@@ -243,6 +243,68 @@ def test_self_attention_equals_pytorchs(causal, torch):
     assert_parity(net, torch, build, some_input((7, 5, 6), 1.0))
 
 
+def of_torchs(W_q, W_kv, W_out, b_q, b_kv, b_out, torch):
+    """What PyTorch's MultiheadAttention calls the parameters of a CrossAttention."""
+    width = len(b_q)
+    names = {"in_proj_bias": torch.cat([b_q, b_kv]), "out_proj.weight": W_out.T, "out_proj.bias": b_out}
+    k, v = W_kv.T[:width], W_kv.T[width:]
+    if W_kv.shape[0] == width:
+        return names | {"in_proj_weight": torch.cat([W_q.T, k, v])}
+    return names | {"q_proj_weight": W_q.T, "k_proj_weight": k, "v_proj_weight": v}
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize(("time", "others", "features"), [(4, 3, 6), (1, 7, 5), (33, 1, 3), (3, 70, 6)])
+def test_cross_attention_equals_pytorchs(time, others, features, heads, torch):
+    memory = [mn.Slice(0, 6 * others), mn.Reshape((others, 6))] + ([mn.Dense(features)] if features != 6 else [])
+    queries = [mn.Slice(6 * others, 6 * (others + time)), mn.Reshape((time, 6))]
+    net = mn.Net([mn.CrossAttention(heads, memory, queries)], 6 * (others + time), dtype=np.float64)
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    x = some_input((3, 6 * (others + time)), 1.0)
+    y = net.forward(x).copy()
+    cotangent, dx = rng.standard_normal(y.shape), np.empty_like(x)
+    net.backward(cotangent, dx)
+    module = torch.nn.MultiheadAttention(6, heads, kdim=features, vdim=features, batch_first=True, dtype=torch.float64)
+
+    def build(x, W=None, b=None, **given):
+        keys, asking = x[:, : 6 * others].reshape(3, others, 6), x[:, 6 * others :].reshape(3, time, 6)
+        keys = keys if W is None else keys @ W + b
+        given = of_torchs(**given, torch=torch)
+        return torch.func.functional_call(module, given, (asking, keys, keys), {"need_weights": False})[0]
+
+    parameters = {name.rpartition(".")[2]: view for name, view in net.named_parameters().items()}
+    expected, gradients = backward_of(torch, build, x, cotangent, **parameters)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(dx, gradients["x"], rtol=0, atol=1e-11)
+    for name, gradient in net.named_gradients().items():
+        np.testing.assert_allclose(gradient, gradients[name.rpartition(".")[2]], err_msg=name, rtol=0, atol=1e-11)
+
+
+def test_cross_attention_that_leaves_padding_out_equals_pytorchs(torch):
+    layer = mn.CrossAttention(2, memory=mn.Slice(1, 5), queries=mn.Slice(5, 8), padding=0, first=1)
+    net = mn.Net([mn.Embedding(5, 6), layer], 8, dtype=np.float64)
+    words = np.array([[0, 1, 2, 3, 4, 0, 1, 2], [1, 0, 2, 2, 0, 1, 0, 0], [0, 4, 0, 0, 0, 3, 3, 3]])
+    module = torch.nn.MultiheadAttention(6, 2, batch_first=True, dtype=torch.float64)
+
+    def build(x, W, **given):
+        options = {"key_padding_mask": torch.tensor(words[:, 1:5] == 0), "need_weights": False}
+        x = torch.nn.functional.embedding(torch.tensor(words), W) + x
+        inputs = x[:, 5:], x[:, 1:5], x[:, 1:5]
+        return torch.func.functional_call(module, of_torchs(**given, torch=torch), inputs, options)[0]
+
+    rng = np.random.default_rng(1)
+    net.params += 0.1 * rng.standard_normal(net.params.size)
+    y = net.forward(words).copy()
+    cotangent = rng.standard_normal(y.shape)
+    net.backward(cotangent)
+    parameters = {name.partition(".")[2]: view for name, view in net.named_parameters().items()}
+    expected, gradients = backward_of(torch, build, np.zeros((3, 8, 6)), cotangent, **parameters)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-11)
+    for name, gradient in net.named_gradients().items():
+        np.testing.assert_allclose(gradient, gradients[name.partition(".")[2]], err_msg=name, rtol=0, atol=1e-11)
+
+
 def test_attention_that_leaves_padding_out_equals_pytorchs(torch):
     layer = mn.SelfAttention(2, padding=0)
     net = mn.Net([mn.Embedding(5, 6), layer], 4, dtype=np.float64)

@@ -21,6 +21,7 @@ IMAGES = [
 SEQUENCES = [
     *(mn.Dense(5), mn.RNN(5), mn.RNN(5, relu=True, reverse=True), mn.LSTM(5), mn.GRU(5), mn.Bidirectional(mn.GRU(3))),
     *(mn.PositionalEncoding(), mn.PositionalEncoding(learned=True), mn.SelfAttention(2, causal=True, dropout=0.3)),
+    mn.CrossAttention(3, memory=[mn.Slice(1, 4), mn.Dense(5)], dropout=0.3),
 ]
 
 

@@ -115,6 +115,7 @@ ON_SEQUENCES = [
     *(mn.ChoGRU(4), mn.InitialState(mn.GRU(4), state=[mn.Slice(1, 2), mn.Flatten(), mn.Dense(4)])),
     *(mn.Bidirectional(mn.LSTM(3)), mn.PositionalEncoding(), mn.PositionalEncoding(learned=True)),
     *(mn.SelfAttention(2, causal=True, dropout=0.3), mn.SelfAttention(2, padding=0)),
+    mn.CrossAttention(2, memory=[mn.Slice(1, 5), mn.GRU(4)], dropout=0.3, padding=4, first=1),
     *(mn.RNN(4, padding=0), mn.Bidirectional(mn.LSTM(3, padding=0)), mn.GRU(4, padding=0), mn.ChoGRU(4, padding=0)),
 ]
 

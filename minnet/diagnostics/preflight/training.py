@@ -10,7 +10,7 @@ from ...base import streams
 from ...data import Batches, Data, split
 from ...gradcheck import check_net
 from ...gradcheck.result import VERDICTS
-from ...layers import Dropout, Layer, SelfAttention, SpatialDropout
+from ...layers import CrossAttention, Dropout, Layer, SelfAttention, SpatialDropout
 from ...net.losses import SoftmaxCrossEntropy
 from ...net.net import Net
 from ...optim.optimizer import Optimizer
@@ -122,7 +122,7 @@ def _of_all_classes(case: Case) -> Data:
 
 
 def _without_noise(name: str, layer: Layer) -> Layer:
-    if isinstance(layer, SelfAttention):
+    if isinstance(layer, SelfAttention | CrossAttention):
         return replace(layer, dropout=0.0)
     return replace(layer, rate=0.0) if isinstance(layer, (Dropout, SpatialDropout)) else layer
 

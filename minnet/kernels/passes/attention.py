@@ -5,10 +5,10 @@ The queries are the first ``width`` columns of ``queries`` (n, time, ...). Keys 
 parts of all heads side by side. A task is one head of one sample, and takes a block of queries at a time. Its weights,
 (rows, others), stay in the memory of its thread: of them only ``log_sums`` (n, heads, time) is kept, the logarithm of
 the sum of each row's exponentials, from which the backward pass computes the weights again. A position sees the one of
-its own place, all before it, and ``ahead`` positions after it, but none whose word in ``words`` (n, others) is
-``padding``; ``words`` has no elements if there are none. Blocks leave out what no row sees. Each position must see at
-least one. Weights are dropped where the noise of their place is below ``threshold``, and the others multiplied by
-``keep``.
+its own place, all before it, and ``ahead`` positions after it, but none whose word is ``padding``. The word of
+position j is ``words[sample, word_at + j]``; ``words`` has no elements if there are none. Blocks leave out what no row
+sees. Each position must see at least one. Weights are dropped where the noise of their place is below ``threshold``,
+and the others multiplied by ``keep``.
 """
 
 import math
@@ -99,8 +99,8 @@ def work_for(time, others, depth, itemsize):
 
 @wide_routine
 def _attend(
-    task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums, out, work,
-    offsets,
+    task, queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold, keep, log_sums, out,
+    work, offsets,
 ):  # fmt: skip
     (time, width), (others, key_row), query_row = out.shape[1:], keys.shape[1:], queries.shape[2]
     sample, head, depth = task // heads, task % heads, width // heads
@@ -123,7 +123,7 @@ def _attend(
         for i in range(rows):
             row, r = weights[i * others : i * others + seen], first + i
             if words.size > 0:
-                _hide(row, words[sample], padding)
+                _hide(row, words[sample, word_at:], padding)
             log_sums[sample, head, r] = _softmax(row, min(others, r + 1 + ahead), scale)
             if threshold > 0:
                 _drop(row, base, (task * time + r) * others, threshold, keep)
@@ -136,8 +136,8 @@ def _attend(
 
 @wide_parallel_kernel
 def attention(
-    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, out, work,
-    offsets,
+    queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, stream, step, threshold, keep, log_sums,
+    out, work, offsets,
 ):  # fmt: skip
     """out (n, time, width) = the means of the values, weighted by the softmax of queries times keys / sqrt(depth).
 
@@ -147,22 +147,22 @@ def attention(
     if out.size * keys.shape[1] <= _SERIAL:
         for task in range(tasks):
             _attend(
-                task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums,
-                out, work[0], offsets[0],
+                task, queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold, keep,
+                log_sums, out, work[0], offsets[0],
             )  # fmt: skip
     else:
         for i in prange(tasks):
             own = get_thread_id()
             _attend(
-                np.intp(i), queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep,
-                log_sums, out, work[own], offsets[own],
+                np.intp(i), queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold,
+                keep, log_sums, out, work[own], offsets[own],
             )  # fmt: skip
 
 
 @wide_routine
 def _attend_backward(
-    task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums, dy, dqueries,
-    dkeys, work, offsets,
+    task, queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold, keep, log_sums, dy,
+    dqueries, dkeys, work, offsets,
 ):  # fmt: skip
     (time, width), (others, key_row), query_row = dy.shape[1:], keys.shape[1:], queries.shape[2]
     sample, head, depth = task // heads, task % heads, width // heads
@@ -202,7 +202,7 @@ def _attend_backward(
             r = first + i
             place = (task * time + r) * others
             if words.size > 0:
-                _hide(row, words[sample], padding)
+                _hide(row, words[sample, word_at:], padding)
             _weights_again(row, min(others, r + 1 + ahead), scale, log_sums[sample, head, r])
             if threshold > 0:
                 _drop(slope, base, place, threshold, keep)
@@ -226,7 +226,7 @@ def _attend_backward(
 
 @wide_parallel_kernel
 def attention_backward(
-    queries, keys, key_at, value_at, heads, ahead, words, padding, stream, step, threshold, keep, log_sums, dy,
+    queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, stream, step, threshold, keep, log_sums, dy,
     dqueries, dkeys, work, offsets,
 ):  # fmt: skip
     """Gradients of queries, keys and values, from ``dy``, that with respect to the output of ``attention``.
@@ -237,15 +237,15 @@ def attention_backward(
     if dy.size * keys.shape[1] <= _SERIAL:
         for task in range(tasks):
             _attend_backward(
-                task, queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep, log_sums,
-                dy, dqueries, dkeys, work[0], offsets[0],
+                task, queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold, keep,
+                log_sums, dy, dqueries, dkeys, work[0], offsets[0],
             )  # fmt: skip
     else:
         for i in prange(tasks):
             own = get_thread_id()
             _attend_backward(
-                np.intp(i), queries, keys, key_at, value_at, heads, ahead, words, padding, base, threshold, keep,
-                log_sums, dy, dqueries, dkeys, work[own], offsets[own],
+                np.intp(i), queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold,
+                keep, log_sums, dy, dqueries, dkeys, work[own], offsets[own],
             )  # fmt: skip
 
 

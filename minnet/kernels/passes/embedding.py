@@ -5,13 +5,13 @@ from ..vector.sums import finish, start, two_sum
 
 
 @kernel
-def are_seen(words, padding, within):
-    """Return whether every row of words has another word than ``padding`` among its first ``within``."""
+def are_seen(words, padding, first, within):
+    """Return whether every row of words has another word than ``padding`` among the ``within`` from ``first`` on."""
     right = True
     for i in range(words.shape[0]):
         some = False
         for t in range(within):
-            some |= words[i, t] != padding
+            some |= words[i, first + t] != padding
         right &= some
     return right
 

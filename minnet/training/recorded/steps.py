@@ -22,12 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ...data import Batches
 from ...kernels.replay import NotRecordableError, Program, Tape, noted_on, noting
+from ...net.losses import Loss
 from ...net.net import Net
 from ...net.objective import Objective
 from ...optim.optimizer import Optimizer
@@ -421,9 +422,11 @@ class _Step:
         counting, number = _noted(net.correct, y, **weighed)
         self.right = None if number is None else self.program.add(counting, keep=[int(number)])[0]
         # All targets count, or a kernel returns the number of those that do, or the sum of their weights.
-        counts, counted = _noted(net.counted, y, **weighed)
         self._targets, self._weighed = size * net.positions, weighed["sample_weight"] is not None
-        self._counted = self.program.add(counts, keep=[int(counted)])[0] if counts else None
+        self._counted = None
+        if self._weighed or cast(Loss, net.loss_function).leaves_out():
+            counts, counted = _noted(net.counted, y, **weighed)
+            self._counted = self.program.add(counts, keep=[int(counted)])[0]
         self.updating = self.program.add_mark()
         self.program.add_update(update, following)
         clips = optimizer.clip_norm is not None
