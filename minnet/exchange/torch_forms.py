@@ -17,6 +17,7 @@ from ..layers import (
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
+    CrossAttention,
     Dense,
     Embedding,
     GroupNorm,
@@ -132,6 +133,26 @@ def _gru_back(node: Node, theirs: Arrays) -> Arrays:
     return {**own, "c": theirs["bias_hh_l0"][-units:]}
 
 
+def _across(node: Node, own: Arrays) -> Arrays:
+    """Projections of queries, keys and values, in one array if the memory has as many features as the queries."""
+    width = len(own["b_q"])
+    parts = dict(zip("qkv", (own["W_q"].T, *np.split(own["W_kv"].T, 2)), strict=True))
+    names = {"in_proj_bias": np.concatenate([own["b_q"], own["b_kv"]])}
+    names |= {"out_proj.weight": own["W_out"].T, "out_proj.bias": own["b_out"]}
+    if own["W_kv"].shape[0] == width:
+        return names | {"in_proj_weight": np.concatenate([*parts.values()])}
+    return names | {f"{part}_proj_weight": W for part, W in parts.items()}
+
+
+def _across_back(node: Node, theirs: Arrays) -> Arrays:
+    names = "q_proj_weight", "k_proj_weight", "v_proj_weight"
+    packed = theirs.get("in_proj_weight")
+    q, k, v = (theirs[name] for name in names) if packed is None else np.split(packed, 3)
+    b_q, b_kv = np.split(theirs["in_proj_bias"], [len(q)])
+    own = {"W_q": q.T, "W_kv": np.concatenate([k, v]).T, "b_q": b_q, "b_kv": b_kv}
+    return own | {"W_out": theirs["out_proj.weight"].T, "b_out": theirs["out_proj.bias"]}
+
+
 _BIAS = {"b": ("bias", _same, _same)}
 _GAIN = {"gamma": ("weight", _same, _same), "beta": ("bias", _same, _same)}
 _STATISTICS = {name: (name, _same, _same) for name in ("running_mean", "running_var")}
@@ -164,4 +185,5 @@ FORMS: dict[type, Form] = {
         b_in=("in_proj_bias", _same, _same),
         b_out=("out_proj.bias", _same, _same),
     ),
+    CrossAttention: Form(_across, _across_back),
 }

@@ -94,6 +94,13 @@ def attention(torch, self, x):
     return part(x, x, x, need_weights=False)[0]
 
 
+def across(torch, self, x):
+    """The first three positions ask, the others are the memory."""
+    part, memory = getattr(self, "0"), x[:, 3:]
+    memory = memory if part.kdim == 6 else memory.reshape(len(x), -1, part.kdim)
+    return part(x[:, :3], memory, memory, need_weights=False)[0]
+
+
 def cho_gru(torch, self, x):
     h, steps = x.new_zeros(len(x), 4), []
     for t in range(x.shape[1]):
@@ -152,6 +159,11 @@ CASES = {
         within(lambda torch: {"W": zeros(torch, 3, 12), "U": zeros(torch, 4, 12), "b": zeros(torch, 12)}, cho_gru)),
     "SelfAttention": Case([mn.SelfAttention(2)], (TIME, 6),
         module(lambda torch: {"0": torch.nn.MultiheadAttention(6, 2, batch_first=True)}, attention)),
+    "CrossAttention": Case([mn.CrossAttention(2, mn.Slice(3, 7), mn.Slice(0, 3))], (7, 6),
+        module(lambda torch: {"0": torch.nn.MultiheadAttention(6, 2, batch_first=True)}, across)),
+    "CrossAttention, other features": Case(
+        [mn.CrossAttention(3, [mn.Slice(3, 7), mn.Reshape((8, 3))], mn.Slice(0, 3))], (7, 6),
+        module(lambda torch: {"0": torch.nn.MultiheadAttention(6, 3, kdim=3, vdim=3, batch_first=True)}, across)),
     "PositionalEncoding": Case([mn.PositionalEncoding(learned=True)], (TIME, 6),
         within(lambda torch: {"P": zeros(torch, TIME, 6)}, lambda torch, self, x: x + self.P)),
     "TiedEmbedding": Case([mn.TiedEmbedding(mn.Embedding(WORDS, 3), [mn.Dense(3), mn.Tanh()])], TIME,

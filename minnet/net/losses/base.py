@@ -95,7 +95,7 @@ class Loss(Guided):
         """
         weights = np.empty(len(targets) * positions)
         self.weigh(targets, None if sample_weight is None else np.asarray(sample_weight) > 0, weights)
-        return (weights.reshape(len(targets), -1) > 0).any(axis=1)
+        return np.logical_or.reduce(weights.reshape(len(targets), -1) > 0, axis=1)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
         """Fill ``out``, booleans (n * positions,), with whether each sample, or position, is classified correctly.
