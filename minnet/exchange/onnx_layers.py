@@ -248,20 +248,41 @@ def _positions(g: Graph, node: Node, x: Value) -> Value:
 
 
 def _attention(g: Graph, node: Node, x: Value) -> Value:
-    layer, (time, width) = node.layer, node.in_shape
-    depth, axes = width // layer.heads, {"q": (0, 2, 1, 3), "k": (0, 2, 3, 1), "v": (0, 2, 1, 3)}
-    heads = {}
-    for i, (name, order) in enumerate(axes.items()):
-        columns = slice(i * width, (i + 1) * width)
-        part = _product(g, x.name, node.arrays["W_in"][:, columns], node.arrays["b_in"][columns])
-        heads[name] = g.transpose(g.reshape(part, time, layer.heads, depth), *order)
-    scores = g.add("Mul", g.add("MatMul", heads["q"], heads["k"]), g.constant(1 / math.sqrt(depth)))
-    if layer.causal:
+    """Queries, keys and values are thirds of the columns of one product."""
+    W, b = (np.split(node.arrays[name], 3, axis=-1) for name in ("W_in", "b_in"))
+    parts = [_product(g, x.name, *each) for each in zip(W, b, strict=True)]
+    return _attended(g, node, parts, node.in_shape[0], Graph.INPUT)
+
+
+def _across(g: Graph, node: Node, x: Value) -> Value:
+    """Keys and values are halves of the columns of a product of the memory."""
+    memory, *queries = node.children
+    keys, asking = exported(g, memory, x), exported(g, queries[0], x) if queries else x
+    W, b = (np.split(node.arrays[name], 2, axis=-1) for name in ("W_kv", "b_kv"))
+    parts = [_product(g, g.last(asking).name, node.arrays["W_q"], node.arrays["b_q"])]
+    parts += [_product(g, g.last(keys).name, *each) for each in zip(W, b, strict=True)]
+    others, first, words = memory.plan.out[0], node.layer.first, Graph.INPUT
+    if node.layer.padding is not None:
+        words = g.add("Slice", words, *(g.integers([at]) for at in (first, first + others, 1)))
+    return _attended(g, node, parts, others, words)
+
+
+def _attended(g: Graph, node: Node, parts: list[str], others: int, words: str) -> Value:
+    """Add what follows the products for queries, keys and values of all heads; ``words`` are those of the keys."""
+    layer, (time, width) = node.layer, node.plan.out
+    depth, heads = width // layer.heads, []
+    for part, length, order in zip(
+        parts, (time, others, others), ((0, 2, 1, 3), (0, 2, 3, 1), (0, 2, 1, 3)), strict=True
+    ):
+        heads.append(g.transpose(g.reshape(part, length, layer.heads, depth), *order))
+    q, k, v = heads
+    scores = g.add("Mul", g.add("MatMul", q, k), g.constant(1 / math.sqrt(depth)))
+    if getattr(layer, "causal", False):
         scores = g.add("Add", scores, g.constant(np.triu(np.full((time, time), -np.inf), 1)))
     if layer.padding is not None:
-        unseen = g.add("Equal", Graph.INPUT, g.constant(layer.padding, np.int64))
+        unseen = g.add("Equal", words, g.constant(layer.padding, np.int64))
         scores = g.add("Where", g.add("Unsqueeze", unseen, g.integers([1, 2])), g.constant(-np.inf), scores)
-    mixed = g.transpose(g.add("MatMul", g.add("Softmax", scores, axis=-1), heads["v"]), 0, 2, 1, 3)
+    mixed = g.transpose(g.add("MatMul", g.add("Softmax", scores, axis=-1), v), 0, 2, 1, 3)
     return Value(_product(g, g.reshape(mixed, time, width), node.arrays["W_out"], node.arrays["b_out"]))
 
 
@@ -365,6 +386,7 @@ EXPORTS: dict[type, Export] = {
     of.TiedEmbedding: _tied,
     of.PositionalEncoding: _positions,
     of.SelfAttention: _attention,
+    of.CrossAttention: _across,
     of.RNN: _recurrent,
     of.LSTM: _recurrent,
     of.GRU: _recurrent,

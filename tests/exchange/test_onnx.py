@@ -21,6 +21,7 @@ CASES = {
             *(mn.Flatten(), mn.Reshape((3, 10)), mn.Slice(1, 4), mn.PositionalEncoding()),
             *(mn.PositionalEncoding(learned=True), mn.LayerNorm(1e-3), mn.BatchNorm(), mn.GroupNorm(3)),
             *(mn.SelfAttention(2), mn.SelfAttention(3, causal=True, dropout=0.5)),
+            *(mn.CrossAttention(2, mn.GRU(4)), mn.CrossAttention(3, [mn.Slice(0, 3), mn.Dense(4)], mn.Slice(3, 5))),
             *(mn.RNN(3), mn.RNN(3, relu=True, reverse=True), mn.LSTM(3), mn.GRU(3), mn.ChoGRU(3)),
             *(mn.LSTM(3, last=True), mn.GRU(3, last=True, reverse=True), mn.LSTM(3, streams=2)),
             *(mn.Bidirectional(mn.LSTM(3)), mn.Bidirectional(mn.GRU(3, last=True)), mn.Bidirectional(mn.RNN(3))),
@@ -47,6 +48,8 @@ CASES = {
     "Residual": (
         [mn.Residual([mn.Conv2D(4, 3), mn.ReLU()]), mn.Residual([mn.Conv2D(3, 1)], shortcut=[mn.Conv2D(3, 1)])], IMAGE),
     "words": ([mn.Embedding(WORDS, 6, padding=0), mn.Chain([mn.SelfAttention(2, padding=0), mn.Dense(3)])], TIME),
+    "words across": (
+        [mn.Embedding(WORDS, 6), mn.CrossAttention(2, mn.Slice(0, 3), mn.Slice(2, 5), padding=0)], TIME),
     "tied words": ([mn.TiedEmbedding(mn.Embedding(WORDS, 6), [mn.Dense(6), mn.Tanh()])], TIME),
     "a first state": (
         [mn.InitialState(mn.LSTM(4), [mn.Slice(0, 4)], [mn.Slice(4, 19), mn.Reshape((5, 3))])], 19),
