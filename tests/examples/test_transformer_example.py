@@ -25,6 +25,8 @@ def test_the_example_compares_a_transformer_with_an_lstm(run_example, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "8,100 characters to learn from, 900 held out" in done.stdout
     assert "  LSTM " in done.stdout
+    assert "  RNN " in done.stdout
+    assert "  counts of 5 characters " in done.stdout
     assert (tmp_path / "transformer.png").stat().st_size > 5000
 
 
@@ -39,9 +41,10 @@ def test_bits_of_windows_count_each_character_behind_the_first_half_window_once(
     assert example.bits_of(net, text) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_lstm_has_the_least_number_of_units_for_as_many_parameters(example):
+@pytest.mark.parametrize(("kind", "gates"), [(mn.LSTM, 4), (mn.RNN, 1)])
+def test_a_recurrent_net_has_the_least_number_of_units_for_as_many_parameters(example, kind, gates):
     def parameters(units):
-        return mn.Net([mn.Embedding(61, 32), mn.LSTM(units), mn.Dense(61)], 2).params.size
+        return mn.Net([mn.Embedding(61, 32), kind(units), mn.Dense(61)], 2).params.size
 
-    units = example.units_for(100_000, 61)
+    units = example.units_for(100_000, 61, gates)
     assert parameters(units - 1) < 100_000 <= parameters(units)
