@@ -105,7 +105,7 @@ def interrupt(trainer):
         (lambda step: step % 4 == 1, lambda step: step % 4 == 1),
         ("boundary", lambda step: step == 9),
     ],
-    ids=str,
+    ids=["epoch", "every", "every fifth", "a list", "a function", "an event"],
 )
 def test_a_tracker_gets_the_rows_of_the_history_at_its_steps(at, chosen):
     sheet = Sheet()
