@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from functools import cache
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,7 @@ from ..base.extras import extra
 
 # Variables in which launchers tell a process how many there are: MPICH and Intel MPI, Open MPI, MVAPICH.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_PASSED_ON = 0.5  # seconds before all ranks end, because a launcher drops what it has not yet passed on of their output
 
 
 class Ranks:
@@ -99,6 +101,7 @@ def _end_all_on_errors(world: Any) -> None:
         show(kind, error, trace)
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(_PASSED_ON)
         world.Abort(1)
 
     sys.excepthook = show_and_end

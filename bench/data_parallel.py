@@ -1,8 +1,8 @@
 """What data-parallel training costs: an exchange of gradients, and whole steps in shards.
 
-    python bench/distributed.py                                        one process
-    mpiexec -n 2 python -m mpi4py bench/distributed.py                 two ranks
-    mpiexec -n 2 python -m mpi4py bench/distributed.py mnist_mlp
+    python bench/data_parallel.py                                        one process
+    mpiexec -n 2 python -m mpi4py bench/data_parallel.py                 two ranks
+    mpiexec -n 2 python -m mpi4py bench/data_parallel.py mnist_mlp
 
 Each process has one thread. First the exchange of 75,010 parameters in float32, in four shards: gathering all shards
 and adding them in order, beside MPI's all-reduce of one vector, whose order of additions depends on the number of
