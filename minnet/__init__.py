@@ -3,14 +3,14 @@
 Layers describe, a ``Net`` owns the memory, and a training step is a few compiled kernels over flat arrays.
 
 ``dir(minnet)`` lists what a training run needs, and the rooms ``averaging``, ``data``, ``diagnostics``,
-``distributed``, ``ensemble``, ``exchange``, ``gradcheck``, ``layers``, ``plots`` and ``training``, which have
+``distributed``, ``ensemble``, ``formats``, ``gradcheck``, ``layers``, ``plots`` and ``training``, which have
 everything else. ``experiments`` searches, ``benchmark`` compares, ``sklearn`` has estimators for scikit-learn; these
 are imported when they are first asked for.
 """
 
 from importlib import import_module
 
-from . import averaging, data, diagnostics, distributed, ensemble, exchange, gradcheck, layers, schedules, training
+from . import averaging, data, diagnostics, distributed, ensemble, formats, gradcheck, layers, schedules, training
 from .averaging import EMA, LAWA, SWA, SWAG, Average, PolyakRuppert, refreshed_buffers
 from .data import datasets
 from .diagnostics import preflight
@@ -24,7 +24,7 @@ from .ensemble import (
     mixture_weights,
     select_greedily,
 )
-from .exchange import from_torch, to_onnx, to_torch
+from .formats import from_torch, to_onnx, to_torch
 from .gradcheck import (
     GradientCheck,
     LayerCase,
@@ -291,8 +291,8 @@ __all__ = [
     "diagnostics",
     "distributed",
     "ensemble",
-    "exchange",
     "fit",
+    "formats",
     "from_torch",
     "generate",
     "get_num_threads",

@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "diagnostics": ("Diagnostics", "minnet.diagnostics", ()),
     "averaging": ("Averages of weights", "minnet.averaging", ()),
     "ensemble": ("Ensembles", "minnet.ensemble", ()),
-    "exchange": ("Other libraries", "minnet.exchange", ()),
+    "formats": ("Other libraries", "minnet.formats", ()),
     "sklearn": ("scikit-learn", "minnet.sklearn", ()),
     "experiments": ("Experiments", "minnet.experiments", ()),
     "benchmark": ("Benchmark of update rules", "minnet.benchmark", ()),

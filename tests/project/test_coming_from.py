@@ -39,7 +39,7 @@ def names():
     passes = {"forward": lambda x: (2 * x, None), "backward": lambda dout, cache: 2 * dout}
     optimizer = mn.Optimizer(net, mn.SGD())
     given = {"x": x, "y": y, "train": train, "val": val, "net": net, "history": history, "x64": x64, "reg": 0.1}
-    given["state"] = mn.to_torch(net, arrays=True)
+    given |= {"state": mn.to_torch(net, arrays=True), "memory": mn.Dense(32), "queries": mn.Dense(32)}
     return {"mn": mn, "np": np, "optimizer": optimizer, **given, **passes}
 
 

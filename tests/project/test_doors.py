@@ -55,7 +55,7 @@ DOORS = {
         *("base", "storage", "kernels", "plots", "schedules", "layers", "net", "optim", "data", "training"),
         "experiments",
     },
-    "exchange": {"base", "storage", "layers", "net"},
+    "formats": {"base", "storage", "layers", "net"},
     "sklearn": {"base", "schedules", "layers", "net", "optim", "data", "training", "ensemble"},
 }
 ROOT_MODULES = {"minnet", "__main__"}  # the package itself, and python -m minnet: both stand in no room
@@ -71,9 +71,9 @@ LATE_OUTSIDE = {
     "tqdm": {"training", "diagnostics", "data"},
     "safetensors": {"storage"},
     "mpi4py": {"distributed"},
-    "torch": {"exchange"},
+    "torch": {"formats"},
     # Of extras.
-    "onnx": {"exchange"},
+    "onnx": {"formats"},
     "pooch": {"data"},
     "requests": {"data"},  # which pooch needs
     "pandas": {"training"},

@@ -37,7 +37,7 @@ LISTED = {
     # checks
     *("check_net", "check_layer", "check_loss", "check_gradient", "check_backward", "check_module"),
     # rooms with everything else
-    *("averaging", "benchmark", "diagnostics", "distributed", "ensemble", "exchange", "experiments", "gradcheck"),
+    *("averaging", "benchmark", "diagnostics", "distributed", "ensemble", "experiments", "formats", "gradcheck"),
     *("layers", "plots", "sklearn", "training"),
     "__version__",
 }

@@ -78,7 +78,7 @@ def from_torch(net: Net, state: Mapping[str, Any], *, names: Names | None = None
         net: the net that takes the weights and running statistics.
         state: tensors or arrays by name, such as ``safetensors.numpy.load_file`` returns, too. They are converted to
             the dtype of the net. ``num_batches_tracked`` may be missing.
-        names: where the model has its modules, as in ``to_torch``; ``exchange.in_order(net, state)`` pairs them in
+        names: where the model has its modules, as in ``to_torch``; ``formats.in_order(net, state)`` pairs them in
             their order.
 
     Raises:
@@ -229,7 +229,7 @@ def _check(state: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) ->
     if faults:
         hint = ""
         if missing and unexpected:
-            hint = '. names={"0": "conv1"} says which module is which layer; exchange.in_order(net, state) pairs them'
+            hint = '. names={"0": "conv1"} says which module is which layer; formats.in_order(net, state) pairs them'
         raise ValueError(f"from_torch: expected the tensors of this net's layers; {'; '.join(faults)}{hint}")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minnet as mn
-from minnet import exchange
+from minnet import formats
 
 WORDS, TIME, WIDTH = 7, 5, 6
 
@@ -319,20 +319,20 @@ def test_the_state_dict_is_a_copy():
 def test_modules_are_paired_in_their_order(tmp_path):
     case = CASES["a model with names"]
     state = mn.to_torch(case.net(), names=case.names, arrays=True)
-    assert exchange.in_order(case.net(), state) == case.names
+    assert formats.in_order(case.net(), state) == case.names
     attention = CASES["SelfAttention"].net()
     state = mn.to_torch(attention, names={"0": "block.attention"}, arrays=True)
-    assert exchange.in_order(attention, state) == {"0": "block.attention"}
+    assert formats.in_order(attention, state) == {"0": "block.attention"}
 
 
 def test_a_pairing_that_does_not_fit_is_refused():
     net = CASES["Dense"].net()
     state = mn.to_torch(net, arrays=True)
     with pytest.raises(ValueError, match=r"in_order: expected 2 modules .* \(0, 2\); got 1 \(2\)"):
-        exchange.in_order(net, {name: array for name, array in state.items() if name.startswith("2")})
+        formats.in_order(net, {name: array for name, array in state.items() if name.startswith("2")})
     del state["0.bias"]
     with pytest.raises(ValueError, match="expected a module with bias, weight for layer 0; got 0 with weight"):
-        exchange.in_order(net, state)
+        formats.in_order(net, state)
 
 
 @pytest.mark.torch
