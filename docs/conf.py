@@ -8,6 +8,7 @@ sys.path.insert(0, str(DOCS / "building"))
 
 import docstrings  # noqa: E402 - of docs/building
 import links  # noqa: E402
+import overrides  # noqa: E402
 import reference  # noqa: E402
 
 import minnet  # noqa: E402
@@ -32,7 +33,7 @@ html_show_sourcelink = False
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_custom_sections = [("Class attributes", "Attributes")]
-autodoc_inherit_docstrings = False  # a method that only overrides a documented one is not listed again
+autodoc_inherit_docstrings = True  # of a method that overrides another one; ``overrides`` shortens them
 autodoc_member_order = "bysource"
 # Docstrings say what arguments are; with types, signatures would fill half a screen.
 autodoc_typehints = "none"
@@ -47,4 +48,5 @@ def setup(app):
     links.copy_pages(DOCS)
     app.connect("source-read", links.leave)
     app.connect("autodoc-process-signature", docstrings.signature)
+    app.connect("autodoc-process-docstring", overrides.shorten, priority=300)
     app.connect("autodoc-process-docstring", docstrings.rewrite, priority=400)  # before napoleon

@@ -6,7 +6,7 @@ from typing import Any
 
 PLAIN = re.compile(r"(?<!\\)([|*])")
 EMPHASIS = re.compile(r"(?<![\w*])\*(\w[\w ]*\w|\w)\*(?![\w*])")
-LABEL = re.compile(r"(State|Cost|Sources?|Conventions): ")  # paragraphs of rules, with a hanging indent
+LABEL = re.compile(r"(Shapes|Trained|State|Cost|Sources?|Conventions): ")  # paragraphs with a hanging indent
 LISTED = re.compile(r"\s*(\*|-|\d+\.) ")
 
 
@@ -45,7 +45,7 @@ def rewritten(lines: list[str]) -> list[str]:
             block = 0
         if block is None:
             if label := LABEL.match(line):
-                line, hanging = f"**{label[1]}.** {line[label.end() :]}", True
+                line, hanging = f"**{label[1]}:** {line[label.end() :]}", True
                 done += [""]
             elif hanging:
                 hanging = bool(indent)

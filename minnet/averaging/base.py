@@ -69,12 +69,20 @@ class Average(Callback):
         return updates(step) > updates(step - 1) and (updates(step) - updates(start)) % at == 0
 
     def on_end(self, trainer: Run) -> None:
-        """Reset a mean that is not finite: the run diverged, and its net was restored to an earlier state."""
+        """Reset a mean that is not finite: the run diverged, and its net was restored to an earlier state.
+
+        Args:
+            trainer: the run.
+        """
         if self.count and not all(np.isfinite(array).all() for array in self._arrays().values()):
             self.count = 0
 
     def update(self, net: Net) -> None:
-        """Add the present weights of the net; for loops of your own, without a trainer."""
+        """Add the present weights of the net; for loops of your own, without a trainer.
+
+        Args:
+            net: the net, of the same parameters at every call.
+        """
         if self.count == 0:
             self._begin(net)
         else:
@@ -154,12 +162,24 @@ class Average(Callback):
             net: the net of the run.
             refresh: training data to measure the statistics of batch norm again, see ``refreshed_buffers``; None to use
                 the averaged ones.
+
+        Yields:
+            The net.
         """
         with applied(net, *self.point(net, refresh)):
             yield net
 
     def evaluate(self, net: Net, x: Any, y: Any, refresh: "Data | Batches | None" = None) -> dict[str, float]:
-        """Return ``net.evaluate(x, y)`` with the averaged weights."""
+        """Return ``net.evaluate(x, y)`` with the averaged weights.
+
+        Args:
+            net: the net of the run.
+            x, y: data, as ``Net.evaluate`` takes them.
+            refresh: as in ``applied``.
+
+        Returns:
+            Loss, and for losses of classes accuracy, by name.
+        """
         with self.applied(net, refresh):
             return net.evaluate(x, y)
 

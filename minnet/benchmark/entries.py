@@ -14,12 +14,28 @@ Plan = Callable[[float, int], Schedule]
 
 
 def constant(lr: float, steps: int) -> Schedule:
-    """Return the same rate for all steps."""
+    """Return the same rate for all steps.
+
+    Args:
+        lr: rate of the first step.
+        steps: number of steps of the run.
+
+    Returns:
+        A constant schedule.
+    """
     return Constant(lr)
 
 
 def cosine(lr: float, steps: int) -> Schedule:
-    """Return a rate that falls to 0 along half a cosine over the whole run."""
+    """Return a rate that falls to 0 along half a cosine over the whole run.
+
+    Args:
+        lr: rate of the first step.
+        steps: number of steps of the run.
+
+    Returns:
+        ``schedules.Cosine(lr, steps)``.
+    """
     return Cosine(lr, steps)
 
 
@@ -88,6 +104,9 @@ def published() -> list[Entry]:
 
     The rate is tuned for all. A rule whose momentum is commonly tuned has it in its space. All other hyper-parameters
     have the values of their publication. The rate falls along a cosine, except for rules that come without a schedule.
+
+    Returns:
+        The entries, each with a name of its own.
     """
     momentum, adam = rules.Momentum(0.9), rules.Adam()
     small, middle, large, huge = (Space(lr=rates) for rates in _RATES.values())
@@ -129,6 +148,12 @@ def published() -> list[Entry]:
 
 def chosen(names: list[str]) -> list[Entry]:
     """Return published entries by name, and entries of modules as ``module:name`` for a class or an ``Entry``.
+
+    Args:
+        names: names of published entries, such as ``"Adam"``, or ``module:name``.
+
+    Returns:
+        The entries, in the given order.
 
     Raises:
         ValueError: for an unknown name, with those that there are.

@@ -72,6 +72,9 @@ def run(
         executor: an executor of another library instead, such as Dask's.
         progress: called with each unit of work and its outcome.
 
+    Returns:
+        A ``Result``, with tables, statements and figures.
+
     Raises:
         ValueError: no problems or entries, or two with one name.
     """

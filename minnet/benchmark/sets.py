@@ -29,6 +29,9 @@ def quadratic(condition: float, *, noise: float = 0.0, batch: int = 64, steps: i
         condition: ratio of the largest to the smallest eigenvalue.
         noise: standard deviation of the targets' noise, which is the root of the lowest loss.
         batch, steps, every: as for ``Problem``.
+
+    Returns:
+        The problem, without a target.
     """
     rng, samples, size = streams.generator(0, "data of a quadratic"), 64, 10
     directions = np.linalg.qr(rng.standard_normal((samples, size)))[0]
@@ -175,6 +178,9 @@ def problems(name: str, folder: str | Path | None = None, *, targets: bool = Tru
         name: ``"tiny"``, ``"small"`` or ``"classic"``.
         folder: folder with MNIST and CIFAR-10, for *classic*.
         targets: whether the problems have their frozen targets.
+
+    Returns:
+        The problems, each a ``Problem`` or a ``Surface``.
 
     Raises:
         ValueError: for any other name, or a target that was frozen for other data.

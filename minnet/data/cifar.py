@@ -54,7 +54,11 @@ def cifar10(folder: str | Path) -> tuple[Data, Data]:
 
 
 def cifar10_classes() -> tuple[str, ...]:
-    """Return the names of CIFAR-10's classes, in the order of the labels."""
+    """Return the names of CIFAR-10's classes, in the order of the labels.
+
+    Returns:
+        10 names.
+    """
     return _CIFAR10_CLASSES
 
 
@@ -82,7 +86,11 @@ def cifar100(folder: str | Path, *, coarse: bool = False) -> tuple[Data, Data]:
 
 
 def cifar100_classes() -> tuple[str, ...]:
-    """Return the names of CIFAR-100's 100 classes, in the order of the labels, which is alphabetical."""
+    """Return the names of CIFAR-100's 100 classes, in the order of the labels, which is alphabetical.
+
+    Returns:
+        100 names.
+    """
     return _CIFAR100_CLASSES
 
 

@@ -56,7 +56,11 @@ def fashion_mnist(folder: str | Path) -> tuple[Data, Data]:
 
 
 def fashion_mnist_classes() -> tuple[str, ...]:
-    """Return the names of Fashion-MNIST's classes, in the order of the labels."""
+    """Return the names of Fashion-MNIST's classes, in the order of the labels.
+
+    Returns:
+        10 names.
+    """
     return _FASHION_CLASSES
 
 

@@ -10,12 +10,21 @@ def coriolanus() -> Text:
     """Load the play Coriolanus by Shakespeare: 154,469 characters, 61 different ones.
 
     It is the first play of the file that ``shakespeare`` reads.
+
+    Returns:
+        The text, as a ``Text``.
     """
     return Text((resources.files("minnet.data") / "bundled" / "coriolanus.txt").read_text(encoding="utf-8"))
 
 
 def text(path: str | Path) -> Text:
     """Load a text file in UTF-8.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        The text, as a ``Text``, whose vocabulary is the characters that it has.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -37,6 +46,9 @@ def shakespeare(folder: str | Path) -> Text:
 
     Args:
         folder: folder with ``input.txt``, or with the folder ``tinyshakespeare`` that has it.
+
+    Returns:
+        The text, as a ``Text``.
 
     Raises:
         FileNotFoundError: if the file is missing.

@@ -100,7 +100,14 @@ class Monitor(Callback):
         return {"steps": self.steps, **rows, **{f"label {name}": label for name, label in self.labels.items()}}
 
     def shapes(self, net: Net) -> dict[str, tuple[int, ...]] | None:
-        """Return the shape of a row of each array in a run of this net, by name; None if it is not known."""
+        """Return the shape of a row of each array in a run of this net, by name; None if it is not known.
+
+        Args:
+            net: the net of the run.
+
+        Returns:
+            name -> shape, without the axis of the records; None if the shapes are not known.
+        """
         return None
 
     def check(self, state: dict[str, Any], net: Net) -> None:

@@ -32,6 +32,10 @@ def compare_averages(
         data: held-out (x, y).
         refresh: training data for ``refreshed_buffers``; None to keep the statistics of batch norm.
         seed: seed of the bootstrap.
+
+    Returns:
+        A ``Comparison`` with the entry "raw", with "raw, refreshed" if ``refresh`` is given, and an entry for each
+        average.
     """
     named = list(averages.items()) if isinstance(averages, Mapping) else [(repr(each), each) for each in averages]
     own = ("raw", "raw, refreshed")

@@ -26,6 +26,9 @@ def calibration_error(probabilities: np.ndarray, y: np.ndarray, bins: int = BINS
         probabilities: shape (n, classes).
         y: labels, shape (n,).
         bins: number of intervals.
+
+    Returns:
+        The error, from 0 to 1.
     """
     confidence, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
     return float(abs(gaps_by_bin(confidence, hits, bins).sum(axis=0)).sum() / len(y))

@@ -47,6 +47,9 @@ def edges(space: Space, configs: Sequence[Mapping[str, Any]], costs: np.ndarray)
         space: the space that the configurations were drawn from.
         configs: configurations, some of which may lack a parameter that depends on another.
         costs: their figures, of which the least is best; infinity for trials that diverged.
+
+    Returns:
+        An ``Edge`` for each of these parameters; an empty list if there is none.
     """
     found = []
     for name in space.ranges:

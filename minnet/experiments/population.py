@@ -125,6 +125,9 @@ def pbt(
         workers, executor, threads, limit: see ``Engine``.
         progress: as in ``Study.run``.
 
+    Returns:
+        A ``PopulationResult``: the winner, its net, and the lineage.
+
     Raises:
         TypeError, ValueError: an argument is wrong, the space has parameters without a numeric range, or ``build``
             makes a run of another length.

@@ -36,13 +36,26 @@ class Strategy(Protocol):
     """What a study asks of a way to search."""
 
     def trials(self, space: Space, seed: int) -> list[Trial]:
-        """Return the trials that are begun."""
+        """Return the trials that are begun.
+
+        Args:
+            space: ranges of the hyper-parameters.
+            seed: seed of the draws.
+        """
 
     def rungs(self, steps: int) -> tuple[int, ...]:
-        """Return numbers of steps at which figures are compared; the last is the end. ``steps`` is a whole run's."""
+        """Return the numbers of steps at which figures are compared; the last is the end.
+
+        Args:
+            steps: number of steps of a whole run.
+        """
 
     def survivors(self, rung: int) -> int:
-        """Return the number of trials that go on after a rung, counted from 0."""
+        """Return the number of trials that go on after a rung, counted from 0.
+
+        Args:
+            rung: the rung, counted from 0.
+        """
 
 
 def _drawn(space: Space, seed: int, n: int, within: Space | None) -> list[Trial]:

@@ -61,28 +61,52 @@ class Range:
     """Base class of ranges. ``unit`` maps a value to 0..1 on the scale of the range, and ``value`` maps it back."""
 
     def unit(self, value: Any) -> float:
-        """Return the place of a value between the ends of the range, 0 to 1."""
+        """Return the place of a value between the ends of the range, 0 to 1.
+
+        Args:
+            value: a value of the range.
+        """
         raise NotImplementedError
 
     def value(self, unit: float) -> Any:
-        """Return the value at a place between the ends, 0 to 1."""
+        """Return the value at a place between the ends, 0 to 1.
+
+        Args:
+            unit: the place, from 0 to 1.
+        """
         raise NotImplementedError
 
     def contains(self, value: Any) -> bool:
-        """Return whether the value is in the range."""
+        """Return whether the value is in the range.
+
+        Args:
+            value: any object.
+        """
         raise NotImplementedError
 
     def clip(self, value: Any) -> Any:
-        """Return the value of the range that is nearest to ``value``, which is itself if it lies within."""
+        """Return the value of the range that is nearest to ``value``, which is itself if it lies within.
+
+        Args:
+            value: any number.
+        """
         return value if self.contains(value) else self.value(min(max(self.unit(value), 0.0), 1.0))
 
     def grid(self, n: int) -> list[Any]:
-        """Return n values, evenly spaced on the scale of the range, with both ends; the middle if n is 1."""
+        """Return n values, evenly spaced on the scale of the range, with both ends; the middle if n is 1.
+
+        Args:
+            n: number of values, at least 1.
+        """
         units = np.linspace(0.0, 1.0, n) if n > 1 else [0.5]
         return list(dict.fromkeys(self.value(float(unit)) for unit in units))
 
     def narrowed(self, values: list[Any]) -> "Range":
-        """Return the part of the range from the least to the largest of some values, a tenth of it wider."""
+        """Return the part of the range from the least to the largest of some values, a tenth of it wider.
+
+        Args:
+            values: values of the range, at least one.
+        """
         raise NotImplementedError
 
     @property

@@ -89,6 +89,12 @@ def attempt(unit: Unit) -> Outcome:
     """Run a unit and catch its exceptions, so that an exception of a future is always the engine's.
 
     ``SystemExit`` is caught as well, because a run that calls ``sys.exit`` must not end the study. Ctrl-C ends it.
+
+    Args:
+        unit: the unit of work.
+
+    Returns:
+        Its ``Outcome``: the result, or the text of the exception.
     """
     begun = time.perf_counter()
     try:
@@ -137,6 +143,9 @@ def digest(*parts: Any) -> str:
     Args:
         parts: numbers, texts, None, arrays, lists and dicts of them, dataclasses such as layers and rules, and
             functions, which are taken by name. The version of minnet is always a part.
+
+    Returns:
+        The key, 32 hexadecimal digits. Equal parts have equal keys, in every process and on every machine.
 
     Raises:
         TypeError: a part has no text of its own, because its ``repr`` is an address in memory.

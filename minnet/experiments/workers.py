@@ -190,7 +190,15 @@ def run(
     limit: float | None = None,
     progress: Seen | None = None,
 ) -> Iterator[tuple[Unit, Outcome]]:
-    """Return an iterator over (unit, outcome), of ``Engine.run`` of an engine that ends with the iterator."""
+    """Return an iterator over (unit, outcome), of ``Engine.run`` of an engine that ends with the iterator.
+
+    Args:
+        units, store: see ``Engine.run``.
+        workers, executor, limit, progress: see ``Engine``.
+
+    Returns:
+        The iterator, in the order in which the outcomes come.
+    """
     engine = Engine(workers, executor, limit=limit)
     found = engine.run(units, store, progress)
 

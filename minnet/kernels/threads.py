@@ -27,5 +27,9 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads of kernels that this Python thread calls."""
+    """Return the number of threads of kernels that this Python thread calls.
+
+    Returns:
+        The number, at least 1.
+    """
     return int(_get())

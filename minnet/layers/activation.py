@@ -21,7 +21,11 @@ class Elementwise(Layer):
 
 @dataclass(frozen=True)
 class ReLU(Elementwise):
-    """Rectified linear unit, y = max(x, 0). Nair and Hinton 2010. The gradient at 0 is 0."""
+    """Rectified linear unit, y = max(x, 0). The gradient at 0 is 0.
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Nair and Hinton 2010.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.relu(x, y)
@@ -36,10 +40,13 @@ class ReLU(Elementwise):
 
 @dataclass(frozen=True)
 class LeakyReLU(Elementwise):
-    """Leaky ReLU: y = x where x > 0, slope * x elsewhere. Maas, Hannun, Ng 2013.
+    """Leaky ReLU: y = x where x > 0, slope * x elsewhere.
 
     Args:
         slope: derivative where x <= 0.
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Maas, Hannun, Ng 2013.
     """
 
     slope: float = 0.01
@@ -60,12 +67,16 @@ class LeakyReLU(Elementwise):
 
 @dataclass(frozen=True)
 class PReLU(Layer):
-    """Parametric ReLU: y = x where x > 0, a * x elsewhere, with a learned slope a. He et al. 2015.
+    """Parametric ReLU: y = x where x > 0, a * x elsewhere, with a learned slope a.
 
     There is one slope for each feature of the last axis. As in the paper, weight decay does not apply to a.
 
     Args:
         start: initial value of a; 0.25 in the paper.
+
+    Shapes: input and output (n, ..., C).
+    Trained: a (C,).
+    Source: He et al. 2015, equation 1.
     """
 
     start: float = 0.25
@@ -94,10 +105,11 @@ class PReLU(Layer):
 class ELU(Elementwise):
     """Exponential linear unit: y = x where x > 0, alpha * (exp(x) - 1) elsewhere.
 
-    Clevert, Unterthiner, Hochreiter 2016.
-
     Args:
         alpha: minus the limit of y for x to minus infinity.
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Clevert, Unterthiner, Hochreiter 2016, section 3.
     """
 
     alpha: float = 1.0
@@ -122,7 +134,14 @@ _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 @dataclass(frozen=True)
 class SELU(Elementwise):
-    """Scaled ELU, which preserves mean 0 and variance 1 with LeCunNormal weights. Klambauer et al. 2017."""
+    """Scaled ELU: y = scale * x where x > 0, scale * alpha * (exp(x) - 1) elsewhere.
+
+    With alpha = 1.6733 and scale = 1.0507, given here to five digits, and with ``LeCunNormal`` weights, the layers of a
+    net keep mean 0 and variance 1.
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Klambauer et al. 2017, equation 2.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.elu(x, x.dtype.type(_SELU_ALPHA), x.dtype.type(_SELU_SCALE), y)
@@ -137,7 +156,11 @@ class SELU(Elementwise):
 
 @dataclass(frozen=True)
 class GELU(Elementwise):
-    """y = x * Phi(x), where Phi is the standard normal distribution function. Hendrycks and Gimpel 2016."""
+    """Gaussian error linear unit: y = x * Phi(x), where Phi is the standard normal distribution function.
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Hendrycks and Gimpel 2016, section 2.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.for_size(x.size, kernels.gelu, kernels.gelu_parallel)(x, y)
@@ -149,7 +172,13 @@ class GELU(Elementwise):
 
 @dataclass(frozen=True)
 class GELUTanh(Elementwise):
-    """GELU with Phi approximated by a tanh, as in Hendrycks and Gimpel 2016 (section 2) and in GPT-2."""
+    """GELU with an approximation of Phi: y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))).
+
+    This is the form of GPT-2, and PyTorch's ``GELU(approximate="tanh")``.
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Hendrycks and Gimpel 2016, section 2.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.gelu_tanh(x, y)
@@ -161,7 +190,11 @@ class GELUTanh(Elementwise):
 
 @dataclass(frozen=True)
 class SiLU(Elementwise):
-    """y = x * sigmoid(x), also called swish. Elfwing, Uchibe, Doya 2018."""
+    """Sigmoid-weighted linear unit, also called swish: y = x * sigmoid(x).
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Elfwing, Uchibe, Doya 2018.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.silu(x, y)
@@ -173,7 +206,10 @@ class SiLU(Elementwise):
 
 @dataclass(frozen=True)
 class Sigmoid(Elementwise):
-    """Logistic function, y = 1 / (1 + exp(-x))."""
+    """Logistic function, y = 1 / (1 + exp(-x)).
+
+    Shapes: input and output (n, ...), with any number of axes.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.for_size(x.size, kernels.sigmoid, kernels.sigmoid_parallel)(x, y)
@@ -185,7 +221,10 @@ class Sigmoid(Elementwise):
 
 @dataclass(frozen=True)
 class Tanh(Elementwise):
-    """Hyperbolic tangent, y = tanh(x)."""
+    """Hyperbolic tangent, y = tanh(x).
+
+    Shapes: input and output (n, ...), with any number of axes.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.for_size(x.size, kernels.tanh, kernels.tanh_parallel)(x, y)
@@ -197,7 +236,11 @@ class Tanh(Elementwise):
 
 @dataclass(frozen=True)
 class Softplus(Elementwise):
-    """y = log(1 + exp(x)). Dugas et al. 2001."""
+    """Smooth form of a ReLU, y = log(1 + exp(x)).
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Dugas et al. 2001.
+    """
 
     def forward(self, m: Memory, x: np.ndarray, y: np.ndarray) -> None:
         kernels.softplus(x, y)
@@ -209,12 +252,16 @@ class Softplus(Elementwise):
 
 @dataclass(frozen=True)
 class Maxout(Layer):
-    """Maximum over groups of features: y[..., u] = max(x[..., u * pieces : (u + 1) * pieces]). Goodfellow et al. 2013.
+    """Maximum over groups of features: y[..., u] = max(x[..., u * pieces : (u + 1) * pieces]).
 
-    ``Chain([Dense(pieces * units), Maxout(pieces)])`` is the paper's layer, including its affine maps.
+    ``Chain([Dense(pieces * units), Maxout(pieces)])`` is the paper's layer, including its affine maps. If several
+    features are equal, the first of them receives the gradient.
 
     Args:
         pieces: number of neighbouring features per output; must divide the last axis.
+
+    Shapes: input (n, ..., pieces * units), output (n, ..., units).
+    Source: Goodfellow et al. 2013, section 3.
     """
 
     pieces: int = 2

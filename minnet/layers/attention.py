@@ -47,10 +47,10 @@ class Attention(Layer):
 
 @dataclass(frozen=True)
 class SelfAttention(Attention):
-    """Multi-head scaled dot-product attention of a sequence to itself. Vaswani et al. 2017, section 3.2.
+    """Multi-head scaled dot-product attention of a sequence to itself.
 
-    x has shape (n, time, width), and so has y. For each head, with queries Q, keys K and values V of depth
-    width / heads, which are columns of x @ W_in + b_in in this order, all heads of Q first::
+    For each head, with queries Q, keys K and values V of depth width / heads, which are columns of x @ W_in + b_in in
+    this order, all heads of Q first::
 
         y_head = softmax(Q @ K.T / sqrt(depth)) @ V
 
@@ -69,6 +69,10 @@ class SelfAttention(Attention):
         padding: a word that fills up short sequences, as in ``Embedding``, or None. No position sees one of this word.
             The input of the net must be words, one for each position. Samples in which a position would see nothing are
             refused: those of nothing but padding and, if ``causal``, those that begin with it.
+
+    Shapes: input and output (n, time, width).
+    Trained: W_in (width, 3 * width), b_in (3 * width,), W_out (width, width), b_out (width,).
+    Source: Vaswani et al. 2017, section 3.2, equation 1.
     """
 
     heads: int
@@ -136,14 +140,17 @@ def waves(time: int, width: int, dtype: np.dtype) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PositionalEncoding(Layer):
-    """Add to each position of a sequence what tells its place: y_t = x_t + p_t, for x of shape (n, time, width).
+    """Add to each position of a sequence what tells its place: y_t = x_t + p_t.
 
-    By default, element 2i of p_t is sin(t / 10000^(2i / width)), and element 2i + 1 is the cosine (Vaswani et al. 2017,
-    section 3.5; CS231n).
+    By default, element 2i of p_t is sin(t / 10000^(2i / width)), and element 2i + 1 is the cosine.
 
     Args:
-        learned: whether p is trained instead, as a parameter "P" of shape (time, width).
+        learned: whether p is trained instead, as a parameter P.
         init: initializer of P; ``Normal(0.02)`` by default, as in GPT-2.
+
+    Shapes: input and output (n, time, width).
+    Trained: P (time, width) with ``learned``.
+    Source: Vaswani et al. 2017, section 3.5; CS231n.
     """
 
     learned: bool = False

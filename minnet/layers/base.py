@@ -17,7 +17,11 @@ class Layer(Guided):
     ``backward(m, x, y, dy, dx)`` overwrites every parameter gradient and, unless dx is None, every element of dx.
 
     ``m`` is the layer's memory, and x and y are the arrays of the last forward pass. All arrays belong to the network.
-    They are C-contiguous, have the net's dtype, and their first axis is the batch. Shapes in plans have no batch axis.
+    They are C-contiguous and have the net's dtype, float32 or float64; only words, which the first layer may take, are
+    int64. The first axis of x and y is the batch. Shapes in plans have no batch axis.
+
+    The docstring of each layer states its shapes, where n is the number of samples and ... stands for any further axes,
+    and the names and shapes of its parameters, which are attributes of ``m``: ``m.W`` and its gradient ``m.dW``.
     """
 
     #: Whether forward computes max(m.floor, y), so that a ReLU that follows costs nothing.
@@ -37,7 +41,7 @@ class Layer(Guided):
             The output shape, parameters, buffers and scratch memory, as a ``Plan``.
 
         Raises:
-            ValueError: if the layer cannot take this shape.
+            ValueError: the layer cannot take this shape.
         """
         raise NotImplementedError(f"{type(self).__name__} must define plan(in_shape)")
 
@@ -46,8 +50,11 @@ class Layer(Guided):
 
         Args:
             m: memory of the layer.
-            x: input of shape (n, *in_shape).
-            y: output of shape (n, *plan.out); every element is overwritten.
+            x: input of shape (n, *in_shape), in the net's dtype; int64 for words.
+            y: output of shape (n, *plan.out), in the net's dtype; every element is overwritten.
+
+        Raises:
+            NotImplementedError: the class does not define it. A net has checked all arrays, so layers do not.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward(m, x, y)")
 
@@ -55,10 +62,14 @@ class Layer(Guided):
         """Compute gradients of the parameters and of the input.
 
         Args:
-            m: memory of the layer; every parameter gradient in it is overwritten.
-            x, y: input and output of the last forward pass.
-            dy: gradient with respect to y.
-            dx: gradient with respect to x; every element is overwritten. None if it is not needed.
+            m: memory of the layer; every parameter gradient in it, such as ``m.dW``, is overwritten.
+            x, y: input and output of the last forward pass, (n, *in_shape) and (n, *plan.out).
+            dy: gradient with respect to y, of its shape and dtype. Neither dy nor x may be written to.
+            dx: gradient with respect to x, of its shape and dtype; every element is overwritten. None if it is not
+                needed.
+
+        Raises:
+            NotImplementedError: the class does not define it. A net has checked all arrays, so layers do not.
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward(m, x, y, dy, dx)")
 
@@ -66,6 +77,9 @@ class Layer(Guided):
         """Return what the last training pass measured: for each buffer that is not carried, an array of its shape.
 
         A layer with such buffers defines this method and ``keep`` to be trained in shards (``distributed.MPI``).
+
+        Args:
+            m: memory of the layer.
         """
         raise NotImplementedError(f"{type(self).__name__} must define statistics(m) and keep(m, ...)")
 
@@ -73,6 +87,10 @@ class Layer(Guided):
         """Update the buffers by statistics of a training pass, given in the order of ``statistics``.
 
         ``forward`` does the same with its own; nothing else in a pass may change the buffers.
+
+        Args:
+            m: memory of the layer.
+            statistics: arrays as ``statistics`` returns them.
         """
         raise NotImplementedError(f"{type(self).__name__} must define statistics(m) and keep(m, ...)")
 
@@ -82,16 +100,32 @@ class Layer(Guided):
         These are the decisions that the backward pass uses, such as the sign of a ReLU's input or the position of a
         pool's largest value. If one changes when a gradient check moves a value, the check has crossed a kink.
 
+        Args:
+            m: memory of the layer.
+            x, y: input and output of the last forward pass, (n, *in_shape) and (n, *plan.out).
+
         Returns:
             Integers or booleans of any shape; None for a smooth layer.
         """
         return None
 
     def bind(self, m: Any) -> None:
-        """Prepare new memory; called once for each batch size. Composites arrange their inner layers here."""
+        """Prepare new memory; called once for each batch size. Composites arrange their inner layers here.
+
+        Args:
+            m: memory of the layer, with arrays for this batch size.
+        """
 
     def passes(self, m: Any, x: np.ndarray, y: np.ndarray) -> "Iterator[Pass]":
-        """Yield (place, layer, x, y) for each inner layer in the last forward pass. Composites override this."""
+        """Yield the inner layers' parts of the last forward pass. Composites override this.
+
+        Args:
+            m: memory of the layer.
+            x, y: input and output of the last forward pass, (n, *in_shape) and (n, *plan.out).
+
+        Yields:
+            (place, layer, x, y) for each inner layer: the name within this layer, such as ``"0"``, and its arrays.
+        """
         return iter(())
 
 

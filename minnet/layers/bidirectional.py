@@ -17,13 +17,17 @@ from .spec import Child, Plan, Scratch, Shape
 
 @dataclass(frozen=True)
 class Bidirectional(Layer):
-    """Two recurrent layers, one in each direction of time, with their outputs side by side. Schuster and Paliwal 1997.
+    """Two recurrent layers, one in each direction of time, with their outputs side by side.
 
-    The output has 2 * units features: those of the layer, then those of its reverse, as in PyTorch and Keras. With
-    ``last``, they are the states after the last step of each: at the last position, and at the first.
+    The output has the features of the layer, then those of its reverse, as in PyTorch and Keras. With ``last``, they
+    are the states after the last step of each: at the last position, and at the first.
 
     Args:
-        layer: an ``RNN``, ``LSTM`` or ``GRU``.
+        layer: an ``RNN``, ``LSTM``, ``GRU`` or ``ChoGRU``, with ``reverse=False`` and without streams.
+
+    Shapes: input (n, time, features), output (n, time, 2 * units), or (n, 2 * units) with ``last`` of the layer.
+    Trained: those of the layer twice, as ahead.W, back.W and so on.
+    Source: Schuster and Paliwal 1997.
     """
 
     layer: Recurrent

@@ -14,7 +14,7 @@ from .spec import Scratch
 
 @dataclass(frozen=True)
 class ChoGRU(ThreeGates):
-    """Gated recurrent unit of Cho et al. 2014, equations 5 to 8: Keras's GRU with ``reset_after=False``.
+    """Gated recurrent unit, with the reset gate before the product: Keras's GRU with ``reset_after=False``.
 
     With a = x_t @ W + b, whose columns are the gates r, z, n in this order, and U_r, U_z, U_n the same columns of U::
 
@@ -22,8 +22,8 @@ class ChoGRU(ThreeGates):
         n = tanh(a_n + (r * h_(t-1)) @ U_n)
         h_t = (1 - z) * n + z * h_(t-1)
 
-    x has shape (n, time, features), y = h has (n, time, units). h starts at 0, see ``streams``. A step has two products
-    with the state that wait for each other; ``GRU`` has one, and is faster.
+    The output is h, which starts at 0, see ``streams``. A step has two products with the state that wait for each
+    other; ``GRU`` has one, and is faster.
 
     Args:
         units: number of features of the state.
@@ -36,6 +36,10 @@ class ChoGRU(ThreeGates):
         padding: a word that fills up short sequences, as in ``Embedding``, or None. A step at this word does not change
             the state, so ``last`` gives the state after the last other word, and ``reverse`` starts there. The input of
             the net must be words, one for each position.
+
+    Shapes: input (n, time, features), output (n, time, units), or (n, units) with ``last``.
+    Trained: W (features, 3 * units), U (units, 3 * units), b (3 * units,).
+    Source: Cho et al. 2014, equations 5 to 8.
     """
 
     def _more_scratch(self, time: int) -> tuple[Scratch, ...]:

@@ -24,6 +24,9 @@ class Chain(Layer):
 
     Args:
         layers: at least one layer.
+
+    Shapes: input (n, ...), as the first layer takes it; output (n, ...), as the last layer gives it.
+    Trained: those of the layers, as 0.W, 1.W and so on.
     """
 
     layers: Sequence[Layer]
@@ -50,7 +53,14 @@ class Chain(Layer):
         return Plan(shape, scratch=(*outputs, *gradients), children=tuple(children), vocabulary=vocabulary)
 
     def fused(self, i: int) -> bool:
-        """Return whether layer i is a ReLU that the layer before it takes over. The last layer never is one."""
+        """Return whether layer i is a ReLU that the layer before it takes over. The last layer never is one.
+
+        Args:
+            i: index of the layer, from 0.
+
+        Returns:
+            True if the chain skips the layer and its neighbour computes it.
+        """
         within = 0 < i < len(self.layers) - 1
         # A subclass of ReLU may compute something else.
         return within and type(self.layers[i]) is ReLU and _declares("floors", "forward", self.layers[i - 1])
@@ -116,6 +126,11 @@ class Chain(Layer):
         """Run ``backward``, and call ``observe(name, dy)`` with the gradient at each layer's output.
 
         A ReLU that works in place has no call of its own. The layer before it gets the gradient at its own output.
+
+        Args:
+            m, x, y, dy, dx: as in ``backward``.
+            observe: called with the place of a layer, such as ``"0"``, and the gradient with respect to its output,
+                (n, *plan.out), which is valid during the call; None to observe nothing.
         """
         # No gradient is needed below the first layer with parameters, unless dx is requested.
         stop = 0 if dx is not None else m.first_trained
@@ -159,13 +174,17 @@ def _has_gradients(m: Memory) -> bool:
 
 @dataclass(frozen=True)
 class Residual(Layer):
-    """Residual block, y = layers(x) + shortcut(x). He et al. 2016.
+    """Residual block, y = layers(x) + shortcut(x).
 
     No activation follows the sum. Both paths must have the same output shape.
 
     Args:
         layers: layer or list of layers of the main path.
         shortcut: layer or list of layers of the shortcut; None for the identity. By keyword only.
+
+    Shapes: input (n, ...), as both paths take it; output (n, ...), as both give it.
+    Trained: those of the paths, as layers.0.W, shortcut.0.W and so on.
+    Source: He et al. 2016, equations 1 and 2, without the ReLU after the sum.
     """
 
     floors = True

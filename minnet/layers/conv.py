@@ -126,10 +126,10 @@ class ConvolutionLayer(Layer):
 
 @dataclass(frozen=True)
 class Conv2D(ConvolutionLayer):
-    """y[i, j, f] = b[f] + sum over p, q, c of x[sh * i + dh * p, sw * j + dw * q, c] * W[p, q, c, f].
+    """Convolution, y[i, j, f] = b[f] + sum over p, q, c of x[sh * i + dh * p, sw * j + dw * q, c] * W[p, q, c, f].
 
-    x has shape (n, H, W, C) and W has shape (kh, kw, C / groups, filters). (sh, sw) is the stride and (dh, dw) is the
-    dilation. Images are padded with zeros.
+    (sh, sw) is the stride and (dh, dw) is the dilation. Images are padded with zeros. As in other libraries, the window
+    is not mirrored, so this is a cross-correlation in the words of mathematics.
 
     Args:
         filters: number of output channels.
@@ -137,12 +137,16 @@ class Conv2D(ConvolutionLayer):
         stride: step of the window along rows and columns, or one number for both.
         padding: ``"same"`` for ceil(size / stride) outputs, as in Keras; ``"valid"`` for no padding; one number for all
             sides or two for rows and columns, as in PyTorch; or ((top, bottom), (left, right)).
-        bias: whether to add b, which has shape (filters,) and starts at 0.
+        bias: whether to add b, which starts at 0.
         init: initializer of W. ``HeNormal`` by default (He et al. 2015).
         dilation: distance between the window's taps along rows and columns, or one number for both (Yu and Koltun
             2016).
         groups: number of groups into which channels and filters are divided. Each filter sees only the channels of its
             own group (Krizhevsky et al. 2012). groups = C gives the depthwise convolution.
+
+    Shapes: input (n, H, W, C), output (n, rows, columns, filters).
+    Trained: W (kh, kw, C / groups, filters) for a window of kh x kw; b (filters,) with ``bias``.
+    Source: LeCun et al. 1998, section II; CS231n.
     """
 
     floors = True

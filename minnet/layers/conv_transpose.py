@@ -20,18 +20,16 @@ class ConvTranspose2D(ConvolutionLayer):
 
     The layer reverses a Conv2D with the same stride, padding, dilation and groups. Its outputs have the shape of that
     layer's inputs, and it computes that layer's gradient with respect to its input. It is also a convolution of stride
-    1 whose input has stride - 1 zeros between pixels and zeros around them (Zeiler et al. 2010; Dumoulin and Visin
-    2016, chapter 4):
+    1 whose input has stride - 1 zeros between pixels and zeros around them:
 
     y[i, j, f] = b[f] + sum over a, b, c of s[i + dilation * a, j + dilation * b, c] * W[a, b, c, f]
 
     Here s has x[p, q] at s[stride * p + reach - 1 - top, stride * q + reach - 1 - left] and 0 elsewhere, and
     reach = (kernel - 1) * dilation + 1. Kernel, stride and dilation may differ between rows and columns.
 
-    x has shape (n, H, W, C) and W has shape (kh, kw, C / groups, filters). As in Conv2D and in Flax, the last axis of W
-    is the number of units, for initializers and norm limits. The weights of Keras, (kh, kw, filters, C), and of
-    PyTorch, (C, filters, kh, kw), are those of the reversed convolution: channels are exchanged (within each group),
-    and the window is rotated by 180 degrees, ``[::-1, ::-1]``.
+    As in Conv2D and in Flax, the last axis of W is the number of units, for initializers and norm limits. The weights
+    of Keras, (kh, kw, filters, C), and of PyTorch, (C, filters, kh, kw), are those of the reversed convolution:
+    channels are exchanged (within each group), and the window is rotated by 180 degrees, ``[::-1, ::-1]``.
 
     Args:
         filters: number of output channels.
@@ -44,13 +42,17 @@ class ConvTranspose2D(ConvolutionLayer):
         output_padding: additional rows at the bottom and columns at the right, each below ``stride``, or one number for
             both. A strided convolution maps several input sizes to one output size; this chooses among them. Must be 0
             with ``"same"`` and ``"valid"``, which fix the size.
-        bias: whether to add b, which has shape (filters,) and starts at 0.
+        bias: whether to add b, which starts at 0.
         init: initializer of W. ``HeNormal`` by default (He et al. 2015). The fan-in is C / groups * kh * kw, the number
             of inputs of an output at stride 1. With a larger stride, an output has 1 / stride^2 of these inputs on
             average, and its variance falls by the same factor.
         dilation: distance between the window's taps along rows and columns, or one number for both.
         groups: number of groups into which channels and filters are divided. Each filter sees only the channels of its
             own group.
+
+    Shapes: input (n, H, W, C), output (n, rows, columns, filters).
+    Trained: W (kh, kw, C / groups, filters) for a window of kh x kw; b (filters,) with ``bias``.
+    Source: Zeiler et al. 2010; Dumoulin and Visin 2016, chapter 4.
     """
 
     floors = True

@@ -21,7 +21,7 @@ from .spec import Child, Hidden, Initializer, Param, Plan, Scratch, Shape
 
 @dataclass(frozen=True)
 class CrossAttention(Attention):
-    """Multi-head attention of a sequence to another one, the memory. Vaswani et al. 2017, section 3.2.3.
+    """Multi-head scaled dot-product attention of a sequence to another one, the memory.
 
     Both are computed from x, as in ``InitialState``: queries(x) has shape (n, time, width), and memory(x) has shape
     (n, others, features). An x of two parts is cut by a ``Slice`` at the start of each path. For each head, with Q its
@@ -29,7 +29,7 @@ class CrossAttention(Attention):
 
         y_head = softmax(Q @ K.T / sqrt(depth)) @ V
 
-    y, of shape (n, time, width), is the product of the heads side by side with W_out, plus b_out. This is PyTorch's
+    y is the product of the heads side by side with W_out, plus b_out. This is PyTorch's
     ``MultiheadAttention(width, heads, kdim=features, vdim=features, batch_first=True)`` of queries, memory and memory.
     Its ``q_proj_weight``, ``k_proj_weight`` beside ``v_proj_weight``, and ``out_proj.weight`` are the transposes of
     W_q, W_kv and W_out, and its ``in_proj_bias`` is b_q followed by b_kv. In the block of a decoder, the shortcut is
@@ -43,6 +43,11 @@ class CrossAttention(Attention):
         padding: a word that fills up short memories, or None. Positions of it are not seen. The input of the net must
             be words, and each memory must have another word.
         first: place of the word of the memory's first position among the words of the net's input, for ``padding``.
+
+    Shapes: input (n, ...), as both paths take it; output (n, time, width), that of ``queries``.
+    Trained: W_q (width, width), b_q (width,), W_kv (features, 2 * width), b_kv (2 * width,), W_out (width, width),
+        b_out (width,), and those of the paths, as memory.0.W, queries.0.W and so on.
+    Source: Vaswani et al. 2017, section 3.2.3.
     """
 
     heads: int

@@ -16,15 +16,18 @@ from .spec import Initializer, Param, Plan, Shape
 
 @dataclass(frozen=True)
 class Dense(Layer):
-    """y = x @ W + b, for x of shape (n, inputs) and y of shape (n, units).
+    """Fully connected layer, y = x @ W + b.
 
-    Sequences of shape (n, time, inputs) give (n, time, units): the layer acts on each position with the same weights,
-    as CS231n's temporal affine layer does. All positions are one matrix product.
+    On a sequence, the layer acts on each position with the same weights, as CS231n's temporal affine layer does. All
+    positions are one matrix product.
 
     Args:
         units: number of outputs.
-        init: initializer of W, which has shape (inputs, units). ``HeNormal`` by default (He et al. 2015).
-        bias: whether to add b, which has shape (units,) and starts at 0.
+        init: initializer of W. ``HeNormal`` by default (He et al. 2015).
+        bias: whether to add b, which starts at 0.
+
+    Shapes: input (n, inputs), output (n, units); for sequences input (n, time, inputs), output (n, time, units).
+    Trained: W (inputs, units); b (units,) with ``bias``. PyTorch's ``weight`` is the transpose of W.
     """
 
     floors = True

@@ -27,18 +27,21 @@ class _ExceptRow:
 
 @dataclass(frozen=True)
 class Embedding(Layer):
-    """Replace each word by its row of W: integers of shape (n, time) become (n, time, width).
+    """Replace each word by its row of W, y[...] = W[x[...]]: CS231n's word embedding.
 
     It must be the first layer of a net, whose input then is integers from 0 to vocabulary - 1, of any integer dtype.
-    The samples may have any number of axes; each word gets a last axis. The gradient of a row is the sum over all
-    places of its word, in the order of the batch. The input has no gradient. This is CS231n's word embedding.
+    The gradient of a row is the sum over all places of its word, in the order of the batch. The input has no gradient.
 
     Args:
         vocabulary: number of words.
         width: number of features of a word.
-        init: initializer of W, which has shape (vocabulary, width). ``Normal(1.0)`` by default, as in PyTorch.
+        init: initializer of W. ``Normal(1.0)`` by default, as in PyTorch.
         padding: a word that fills up short sequences, or None. Its output is 0, its row of W starts at 0 and has no
             gradient.
+
+    Shapes: input (n, ...), such as (n, time); output (n, ..., width).
+    Trained: W (vocabulary, width).
+    Source: Bengio et al. 2003, section 2, whose matrix C is W.
     """
 
     vocabulary: int

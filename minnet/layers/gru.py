@@ -52,7 +52,7 @@ class ThreeGates(Recurrent):
 
 @dataclass(frozen=True)
 class GRU(ThreeGates):
-    """Gated recurrent unit. Cho et al. 2014, with the reset gate after the product, as in PyTorch and Keras.
+    """Gated recurrent unit, with the reset gate after the product, as in PyTorch and Keras.
 
     With a = x_t @ W + b and u = h_(t-1) @ U, whose columns are the gates r, z, n in this order::
 
@@ -60,8 +60,8 @@ class GRU(ThreeGates):
         n = tanh(a_n + r * (u_n + c))
         h_t = (1 - z) * n + z * h_(t-1)
 
-    x has shape (n, time, features), y = h has (n, time, units). h starts at 0, see ``streams``. Cho et al. multiply
-    the state with r before the product (``ChoGRU``). Here all products with the state are one.
+    The output is h, which starts at 0, see ``streams``. Cho et al. multiply the state with r before the product
+    (``ChoGRU``). Here all products with the state are one.
 
     Args:
         units: number of features of the state.
@@ -75,6 +75,10 @@ class GRU(ThreeGates):
         padding: a word that fills up short sequences, as in ``Embedding``, or None. A step at this word does not change
             the state, so ``last`` gives the state after the last other word, and ``reverse`` starts there. The input of
             the net must be words, one for each position.
+
+    Shapes: input (n, time, features), output (n, time, units), or (n, units) with ``last``.
+    Trained: W (features, 3 * units), U (units, 3 * units), b (3 * units,), c (units,).
+    Source: Cho et al. 2014, equations 5 to 8, except for the place of the reset gate.
     """
 
     def _more_params(self) -> tuple[Param, ...]:

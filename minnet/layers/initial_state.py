@@ -17,7 +17,7 @@ from .spec import Child, Plan, Scratch, Shape
 class InitialState(Layer):
     """A recurrent layer that starts from the output of other layers: h_0 = state(x), and y = layer(inputs(x)).
 
-    CS231n's captions start so from the features of an image (Vinyals et al. 2015). Both paths get the same x, so an x
+    CS231n's captions start so from the features of an image. Both paths get the same x, so an x
     of two parts, such as features and words, is cut by a ``Slice`` at the start of each path. Words within such an x
     are rows of the identity matrix (``numpy.eye(vocabulary)[words]``), which ``Dense(width, bias=False)`` embeds. The
     cell of an LSTM starts at 0.
@@ -26,6 +26,10 @@ class InitialState(Layer):
         layer: an ``RNN``, ``LSTM``, ``GRU`` or ``ChoGRU``, without streams.
         state: layer or list of layers that give the state, of shape (units,).
         inputs: layer or list of layers that give the sequence, of shape (time, features); None for x itself.
+
+    Shapes: input (n, ...), as both paths take it; output (n, time, units), or (n, units) with ``last`` of the layer.
+    Trained: those of the paths and of the layer, as state.0.W, inputs.0.W, layer.W and so on.
+    Source: CS231n, after Vinyals et al. 2015, who give the features of the image as the first input instead.
     """
 
     layer: Recurrent

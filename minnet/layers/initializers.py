@@ -18,7 +18,14 @@ from .spec import Shape
 
 
 def fans(shape: Shape) -> tuple[int, int]:
-    """Return (fan_in, fan_out): (in, out) for shape (in, out), (kh*kw*C, kh*kw*F) for shape (kh, kw, C, F)."""
+    """Return the numbers of inputs and outputs of a unit, by which initializers scale.
+
+    Args:
+        shape: shape of a weight: (inputs, outputs), or (kh, kw, C, F) of a convolution.
+
+    Returns:
+        (fan_in, fan_out): (inputs, outputs), or (kh * kw * C, kh * kw * F).
+    """
     if len(shape) < 2:
         return math.prod(shape), math.prod(shape)
     window = math.prod(shape[:-2])

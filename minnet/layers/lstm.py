@@ -25,7 +25,7 @@ class _ForgetBias:
 
 @dataclass(frozen=True)
 class LSTM(Recurrent):
-    """Long short-term memory. Hochreiter and Schmidhuber 1997; with forget gates, Gers et al. 2000.
+    """Long short-term memory, with forget gates.
 
     With a = x_t @ W + h_(t-1) @ U + b, whose columns are the gates i, f, g, o in this order::
 
@@ -33,7 +33,7 @@ class LSTM(Recurrent):
         c_t = f * c_(t-1) + i * g
         h_t = o * tanh(c_t)
 
-    x has shape (n, time, features), y = h has (n, time, units). h and c start at 0, see ``streams``.
+    The output is h. h and c start at 0, see ``streams``.
 
     Args:
         units: number of features of the state.
@@ -49,6 +49,10 @@ class LSTM(Recurrent):
         padding: a word that fills up short sequences, as in ``Embedding``, or None. A step at this word does not change
             the state, so ``last`` gives the state after the last other word, and ``reverse`` starts there. The input of
             the net must be words, one for each position.
+
+    Shapes: input (n, time, features), output (n, time, units), or (n, units) with ``last``.
+    Trained: W (features, 4 * units), U (units, 4 * units), b (4 * units,).
+    Source: Hochreiter and Schmidhuber 1997; forget gates, Gers et al. 2000.
     """
 
     gates = 4

@@ -45,10 +45,14 @@ class _Dropout(Layer):
 class Dropout(_Dropout):
     """Set each element to 0 with probability ``rate``, and scale the others by 1 / (1 - rate).
 
-    Srivastava et al. 2014, as inverted dropout of CS231n. Evaluation passes copy the input.
+    This is the inverted dropout of CS231n, PyTorch and Keras. The paper scales the weights by 1 - rate in evaluation
+    passes instead; here these copy the input.
 
     Args:
         rate: probability in [0, 1).
+
+    Shapes: input and output (n, ...), with any number of axes.
+    Source: Srivastava et al. 2014, sections 4 and 10.
     """
 
     rate: float = 0.5
@@ -66,12 +70,15 @@ class Dropout(_Dropout):
 class SpatialDropout(_Dropout):
     """Dropout of whole channels: set all values of a channel of a sample to 0, or none.
 
-    Neighbouring pixels are correlated, so dropping single pixels removes little information (Tompson et al. 2015). The
-    input has shape (n, ..., C), and channels are the last axis. For images, this is Keras's SpatialDropout2D and
-    PyTorch's Dropout2d. Evaluation passes copy the input.
+    Neighbouring pixels are correlated, so dropping single pixels removes little information. Channels that are kept are
+    scaled by 1 / (1 - rate). For images, this is Keras's SpatialDropout2D and PyTorch's Dropout2d. Evaluation passes
+    copy the input.
 
     Args:
         rate: probability in [0, 1) that a channel is dropped.
+
+    Shapes: input and output (n, ..., C), with channels on the last axis.
+    Source: Tompson et al. 2015, section 3.2.
     """
 
     rate: float = 0.5

@@ -43,8 +43,9 @@ def _wide_samples(x: np.ndarray) -> np.ndarray:
 class BatchNorm(Layer):
     """Normalize each feature to mean 0 and variance 1 over the batch, then apply a learned gain and shift.
 
-    Ioffe and Szegedy 2015. The input has shape (n, ..., C). For images (n, H, W, C), the statistics of a channel are
-    over all pixels of the batch.
+        y = gamma * (x - mean) / sqrt(var + eps) + beta
+
+    For images, the statistics of a channel are over all pixels of the batch.
 
     Training passes normalize by the (biased) variance of the batch, and update the running statistics as
     ``running = momentum * running + (1 - momentum) * batch``, as in CS231n and Keras. PyTorch's ``momentum`` is
@@ -59,6 +60,10 @@ class BatchNorm(Layer):
         momentum: weight of the old running statistics, from 0 to 1. With 1 they stay constant, while training passes
             still normalize by the statistics of the batch.
         eps: number added to the variance before its square root is taken.
+
+    Shapes: input and output (n, ..., C).
+    Trained: gamma (C,), from 1; beta (C,), from 0. Buffers: running_mean (C,), from 0; running_var (C,), from 1.
+    Source: Ioffe and Szegedy 2015, algorithm 1.
     """
 
     floors = True
@@ -119,12 +124,18 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True)
 class LayerNorm(Layer):
-    """Normalize each sample to mean 0 and variance 1 over the last axis, then apply a learned gain and shift.
+    """Normalize each position of each sample over its features, then apply a learned gain and shift.
 
-    Ba, Kiros, Hinton 2016. The input has shape (n, ..., C).
+        y = gamma * (x - mean) / sqrt(var + eps) + beta
+
+    Mean and (biased) variance are over the last axis. Training and evaluation passes are equal.
 
     Args:
         eps: number added to the variance before its square root is taken.
+
+    Shapes: input and output (n, ..., C).
+    Trained: gamma (C,), from 1; beta (C,), from 0.
+    Source: Ba, Kiros, Hinton 2016, section 3.
     """
 
     eps: float = 1e-5
@@ -154,13 +165,18 @@ class LayerNorm(Layer):
 class GroupNorm(Layer):
     """Normalize groups of channels of each sample to mean 0 and variance 1, then apply a learned gain and shift.
 
-    Wu and He 2018. The input has shape (n, ..., C). Mean and (biased) variance are over all positions of a sample and
-    the channels of a group. Gain and shift have one element per channel. The layer uses no statistics of the batch, so
-    training and evaluation passes are equal.
+        y = gamma * (x - mean) / sqrt(var + eps) + beta
+
+    Mean and (biased) variance are over all positions of a sample and the channels of a group. The layer uses no
+    statistics of the batch, so training and evaluation passes are equal.
 
     Args:
         groups: number of groups of neighbouring channels; must divide C.
         eps: number added to the variance before its square root is taken.
+
+    Shapes: input and output (n, ..., C).
+    Trained: gamma (C,), from 1; beta (C,), from 0.
+    Source: Wu and He 2018, section 3.
     """
 
     floors = True
@@ -189,12 +205,17 @@ class GroupNorm(Layer):
 class InstanceNorm(Layer):
     """Normalize each channel of each sample to mean 0 and variance 1, then apply a learned gain and shift.
 
-    Ulyanov, Vedaldi, Lempitsky 2016. The input has shape (n, ..., C), and statistics are over all positions. The layer
-    equals GroupNorm with one channel per group, and PyTorch's InstanceNorm with ``affine=True`` and
-    ``track_running_stats=False``.
+        y = gamma * (x - mean) / sqrt(var + eps) + beta
+
+    Mean and (biased) variance are over all positions of a sample. The layer equals GroupNorm with one channel per
+    group, and PyTorch's InstanceNorm with ``affine=True`` and ``track_running_stats=False``.
 
     Args:
         eps: number added to the variance before its square root is taken.
+
+    Shapes: input and output (n, ..., C).
+    Trained: gamma (C,), from 1; beta (C,), from 0.
+    Source: Ulyanov, Vedaldi, Lempitsky 2016.
     """
 
     floors = True

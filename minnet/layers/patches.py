@@ -19,17 +19,21 @@ from .spec import Initializer, Param, Plan, Scratch, Shape
 
 @dataclass(frozen=True)
 class PatchEmbedding(Layer):
-    """Cut images into patches and embed each: y_p = patch_p @ W + b. Dosovitskiy et al. 2021.
+    """Cut images into patches and embed each: y_p = patch_p @ W + b.
 
-    x has shape (n, H, W, C) and y (n, patches, width), with the patches row by row. The numbers of a patch are in the
-    order (row, column, channel), so W is that of a ``Conv2D(width, patch, stride=patch, padding="valid")`` of shape
-    (patch, patch, C, width) with its first three axes as one. ``Reshape((rows, columns, width))`` puts the patches back
-    in their places, where ``GlobalAvgPool2D`` takes their mean.
+    The patches are in order row by row. The numbers of a patch are in the order (row, column, channel), so W is that of
+    a ``Conv2D(width, patch, stride=patch, padding="valid")`` of shape (patch, patch, C, width), with its first three
+    axes as one. ``Reshape((rows, columns, width))``, for so many rows and columns of patches, puts the patches back in
+    their places, where ``GlobalAvgPool2D`` takes their mean.
 
     Args:
         width: number of features of a patch.
         patch: number of pixels of a patch in each direction, or (rows, columns); must divide the size of the images.
         init: initializer of W. ``GlorotUniform`` by default.
+
+    Shapes: input (n, H, W, C), output (n, patches, width).
+    Trained: W (ph * pw * C, width) for patches of ph x pw pixels, b (width,).
+    Source: Dosovitskiy et al. 2021, equation 1.
     """
 
     images = True

@@ -58,7 +58,11 @@ class _Window(Layer):
         return size, stride, borders(self.padding, (in_shape[0], in_shape[1]), size, stride)
 
     def bind(self, m: Any) -> None:
-        """Set m.window to size, stride and corner, the argument of the kernels."""
+        """Set m.window to size, stride and corner, the argument of the kernels.
+
+        Args:
+            m: memory of the layer, with arrays for this batch size.
+        """
         size, stride, ((top, _), (left, _)) = self._window(m.in_shape)
         m.window = np.array([*size, *stride, top, left])
 
@@ -77,6 +81,9 @@ class MaxPool2D(_Window):
             ``size``.
         ceil_mode: whether rows and columns at the bottom and right that do not fill a window get one anyway, if it
             starts within the image or the padding before it, as with PyTorch's ``ceil_mode``.
+
+    Shapes: input (n, H, W, C), output (n, rows, columns, C), with a row and a column for each place of the window.
+    Source: CS231n's max pooling, with padding as in PyTorch and Keras.
     """
 
     masks = True
@@ -119,6 +126,8 @@ class AvgPool2D(_Window):
         count_padding: whether positions in the padding count as zeros, as by default in PyTorch
             (``count_include_pad``). False leaves them out of the mean, as Keras does. Positions beyond the padding,
             which windows of ``ceil_mode`` may contain, never count.
+
+    Shapes: input (n, H, W, C), output (n, rows, columns, C), with a row and a column for each place of the window.
     """
 
     size: int | Pair
@@ -132,7 +141,15 @@ class AvgPool2D(_Window):
         m.shares = self.shares(m.in_shape, m.out).astype(m.nothing.dtype)
 
     def shares(self, in_shape: Shape, out: Shape) -> np.ndarray:
-        """Return, for each window (H, W of the output), 1 / number of positions that its mean counts."""
+        """Return the factor of the sum of each window.
+
+        Args:
+            in_shape: shape of an image, (H, W, C).
+            out: shape of the output, (rows, columns, C).
+
+        Returns:
+            1 / number of positions that the mean counts, float64 (rows, columns).
+        """
         size, stride, sides = self._window(in_shape)
         counts = []
         for length, many, reach, step, (before, after) in zip(in_shape, out, size, stride, sides, strict=False):
@@ -151,7 +168,11 @@ class AvgPool2D(_Window):
 
 @dataclass(frozen=True)
 class GlobalAvgPool2D(Layer):
-    """Mean of each channel over the whole image: (H, W, C) becomes (C,). Lin, Chen, Yan 2014."""
+    """Mean of each channel over the whole image.
+
+    Shapes: input (n, H, W, C), output (n, C).
+    Source: Lin, Chen, Yan 2014, section 3.2.
+    """
 
     images = True
 
@@ -174,6 +195,8 @@ class Upsample(Layer):
 
     Args:
         factor: number of repetitions.
+
+    Shapes: input (n, H, W, C), output (n, factor * H, factor * W, C).
     """
 
     images = True
@@ -203,6 +226,8 @@ class ZeroPad(Layer):
 
     Args:
         padding: one number for all sides, two for rows and columns, or ((top, bottom), (left, right)).
+
+    Shapes: input (n, H, W, C), output (n, top + H + bottom, left + W + right, C).
     """
 
     images = True

@@ -107,7 +107,11 @@ class Recurrent(Layer):
         return max(panels_for(self.units, width, 4), panels_for(width, self.units, 4))
 
     def bind(self, m: Any) -> None:
-        """View scratch memory with the step first, and make the views of all steps."""
+        """View scratch memory with the step first, and make the views of all steps.
+
+        Args:
+            m: memory of the layer, with arrays for this batch size.
+        """
         n = len(m.h)
         for name in self._by_step():
             a = getattr(m, name)

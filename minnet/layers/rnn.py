@@ -15,9 +15,9 @@ from .spec import Initializer
 
 @dataclass(frozen=True)
 class RNN(Recurrent):
-    """h_t = tanh(x_t @ W + h_(t-1) @ U + b): a recurrent layer without gates. Elman 1990.
+    """Recurrent layer without gates, h_t = tanh(x_t @ W + h_(t-1) @ U + b).
 
-    x has shape (n, time, features), y has (n, time, units). The state starts at 0, see ``streams``.
+    The output is h. The state starts at 0, see ``streams``.
 
     Args:
         units: number of features of the state.
@@ -33,6 +33,10 @@ class RNN(Recurrent):
         padding: a word that fills up short sequences, as in ``Embedding``, or None. A step at this word does not change
             the state, so ``last`` gives the state after the last other word, and ``reverse`` starts there. The input of
             the net must be words, one for each position.
+
+    Shapes: input (n, time, features), output (n, time, units), or (n, units) with ``last``.
+    Trained: W (features, units), U (units, units), b (units,).
+    Source: Elman 1990.
     """
 
     gates = 1

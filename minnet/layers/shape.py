@@ -25,7 +25,10 @@ class _SameElements(Layer):
 
 @dataclass(frozen=True)
 class Flatten(_SameElements):
-    """Flatten all axes of a sample into one: (8, 8, 1) becomes (64,)."""
+    """Flatten all axes of a sample into one, in C order: (8, 8, 1) becomes (64,).
+
+    Shapes: input (n, ...), output (n, features).
+    """
 
     def plan(self, in_shape: Shape) -> Plan:
         return Plan((math.prod(in_shape),))
@@ -37,6 +40,8 @@ class Reshape(_SameElements):
 
     Args:
         shape: new shape of a sample, without the batch axis, with the same number of elements.
+
+    Shapes: input (n, ...), output (n, ...), with the axes of ``shape`` after n.
     """
 
     shape: Shape
@@ -60,6 +65,8 @@ class Slice(Layer):
     Args:
         start: first index, from 0.
         stop: index behind the last.
+
+    Shapes: input (n, length, ...), output (n, stop - start, ...).
     """
 
     start: int

@@ -18,15 +18,18 @@ from .spec import Child, Plan, Scratch, Shape
 
 @dataclass(frozen=True)
 class TiedEmbedding(Layer):
-    """Embed words, apply layers, and score each word by its embedding: y = layers(W[x]) @ W.T. Press and Wolf 2017.
+    """Embed words, apply layers, and score each word by its embedding: y = layers(W[x]) @ W.T.
 
-    One matrix serves as input and as output embeddings, as in GPT-2. x has shape (n, time), y (n, time, vocabulary).
-    It must be the first layer of a net, and usually is the only one. An ``init`` such as ``Normal(0.02)`` keeps the
-    first scores near 0.
+    One matrix serves as input and as output embeddings, as in GPT-2. The layer must be the first of a net, and usually
+    is the only one. An ``init`` such as ``Normal(0.02)`` keeps the first scores near 0.
 
     Args:
         embedding: the ``Embedding``, with ``padding=None``, as the row of a padding word would be trained as an output.
         layers: layer or list of layers between both uses of W, whose output has the width of the embedding.
+
+    Shapes: input (n, time), integers; output (n, time, vocabulary).
+    Trained: embedding.W (vocabulary, width), and those of ``layers``.
+    Source: Press and Wolf 2017, section 3.
     """
 
     embedding: Embedding

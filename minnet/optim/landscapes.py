@@ -37,23 +37,44 @@ class Landscape:
     starts: ClassVar[tuple[Pair, ...]]
 
     def height(self, x: Any, y: Any) -> Any:
-        """Return f(x, y)."""
+        """Return f(x, y).
+
+        Args:
+            x, y: coordinates, numbers or arrays of one shape.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define height(x, y)")
 
     def slopes(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Return (df/dx, df/dy)."""
+        """Return (df/dx, df/dy).
+
+        Args:
+            x, y: coordinates, numbers or arrays of one shape.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define slopes(x, y)")
 
     def noise(self, seed: int, step: int) -> np.ndarray | float:
-        """Return the noise of a step, counted from 0, of shape (2,). It depends on seed and step only."""
+        """Return the noise of a step, counted from 0, of shape (2,). It depends on seed and step only.
+
+        Args:
+            seed: seed of the noise.
+            step: the step, counted from 0.
+        """
         return 0.0
 
     def value(self, points: Any) -> np.ndarray:
-        """Return f at points (..., 2), in shape (...)."""
+        """Return f at points (..., 2), in shape (...).
+
+        Args:
+            points: shape (..., 2).
+        """
         return self.height(*self._coordinates(points))
 
     def gradient(self, points: Any) -> np.ndarray:
-        """Return the exact gradient at points (..., 2), in their shape."""
+        """Return the exact gradient at points (..., 2), in their shape.
+
+        Args:
+            points: shape (..., 2).
+        """
         return np.stack(self.slopes(*self._coordinates(points)), axis=-1)
 
     def _coordinates(self, points: Any) -> tuple[np.ndarray, np.ndarray]:

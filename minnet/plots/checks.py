@@ -30,6 +30,9 @@ def step_sweep(sweep: StepSweep, path: Place = None, *, title: str = "Error of t
         sweep: the errors.
         path: see ``save``.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     from matplotlib.lines import Line2D
 

@@ -27,6 +27,9 @@ def variance_by_layer(
         path: see ``save``.
         panels: title -> results for nets with the same layers.
         published: title -> layer, counted from 0 for the input -> variance, drawn as crosses.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, axes = figure(
         len(panels), width=max(4.4, 0.3 * max(len(runs[0].layers) for runs in panels.values())), height=3.4
@@ -92,13 +95,26 @@ def first_layer_filters(path: Place, net: Net, *, count: int = 40, columns: int 
         count: largest number of units to draw.
         columns: number of images in a row.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     filters = filters_of(net)[:count]
     return filter_grid(path, {title: filters}, columns=columns)
 
 
 def filters_of(net: Net) -> np.ndarray:
-    """Return the weights W of the first layer that has them, as images (units, H, W, channels)."""
+    """Return the weights W of the first layer that has them, as images (units, H, W, channels).
+
+    Args:
+        net: the net.
+
+    Returns:
+        An array (units, H, W, channels).
+
+    Raises:
+        ValueError: no layer has such weights, or they are not those of images.
+    """
     name, W = next(((name, W) for name, W in net.named_parameters().items() if name.endswith(".W")), ("", None))
     if W is None or W.ndim not in (2, 4):
         raise ValueError(f"first_layer_filters: expected a net with a Dense or a convolution; got {net!r}")
@@ -119,6 +135,9 @@ def filter_grid(path: Place, panels: Mapping[str, np.ndarray], *, columns: int =
         path: see ``save``.
         panels: title -> filters of shape (n, H, W, C). The number of its unit is above each filter.
         columns: number of filters in a row.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn = image_grid(panels, columns)
     rows = (

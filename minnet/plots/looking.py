@@ -23,6 +23,9 @@ def image_rows(
         rows: name of the row -> images of shape (n, H, W, 1 or 3), or (n, H, W) for numbers that are drawn as colours.
         names: names above the columns; None for none.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     count = len(next(iter(rows.values())))
     for name, pictures in rows.items():

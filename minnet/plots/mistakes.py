@@ -18,6 +18,9 @@ def confusion(path: Place, counts: np.ndarray, names: Sequence[str], *, title: s
         counts: integers of shape (classes, classes), with true classes in rows.
         names: names of the classes.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     classes = len(names)
     size = max(3.2, 0.42 * classes)
@@ -61,6 +64,9 @@ def worst_mistakes(
         names: names of the classes; None for their numbers.
         columns: number of images in a row.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     if x.ndim != 4 or x.shape[3] not in (1, 3):
         raise ValueError(f"worst_mistakes: expected images (n, H, W, 1 or 3); got shape {x.shape}")

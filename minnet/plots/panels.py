@@ -19,6 +19,9 @@ def learning_curves(history: History, path: Place = None) -> Any:
     Args:
         history: the history of the run.
         path: see ``save``.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     has_accuracy = "accuracy" in history
     drawn, axes = figure(3 if has_accuracy else 2)
@@ -58,6 +61,9 @@ def range_test(result: RangeTest, path: Place = None) -> Any:
     Args:
         result: the range test.
         path: see ``save``.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, (axis,) = figure(width=6.4, height=3.6)
     range_test_panel(axis, result)
@@ -70,7 +76,12 @@ def range_test(result: RangeTest, path: Place = None) -> Any:
 
 
 def range_test_panel(axis: Any, result: RangeTest) -> None:
-    """Draw a range test in one panel of a figure. Readings far above the first loss are cut off."""
+    """Draw a range test in one panel of a figure. Readings far above the first loss are cut off.
+
+    Args:
+        axis: the Matplotlib axes of the panel.
+        result: the range test.
+    """
     unit = 100 if "accuracy" in result.monitor else 1
     rates, median = result.curve_rates, unit * result.median
     for values in result.readings:
@@ -118,6 +129,9 @@ def curves(
         series: label -> (x, y).
         title, xlabel, ylabel: texts of the figure.
         log, log_x: whether the y axis, and the x axis, are logarithmic.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, (axis,) = figure(width=5.4)
     for label, (x, y) in series.items():
@@ -161,6 +175,9 @@ def schedules(
         together: whether all schedules share one panel.
         log: whether the y axis is logarithmic.
         ylabel: label of the y axis.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     from matplotlib.lines import Line2D
 
@@ -210,6 +227,9 @@ def regions(path: Place, nets: Mapping[str, Any], x: np.ndarray, y: np.ndarray, 
         nets: title -> object with ``predict(x)``.
         x, y: samples of shape (n, 2) and labels of shape (n,).
         resolution: number of points along each axis.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     from matplotlib.colors import ListedColormap
 
@@ -242,6 +262,9 @@ def histogram(
         groups: label -> values.
         marks: label -> position of a vertical line.
         title, xlabel: texts of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -277,6 +300,9 @@ def images(
         columns: number of images in a row.
         title: title of the figure.
         names: names above the images; None for their indices.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn = image_grid({title: pictures}, columns, names)
     return save(drawn, path, Arrays(images=pictures))

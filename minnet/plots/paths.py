@@ -33,6 +33,9 @@ def trajectories(path: Place, panels: Panels, *, title: str = "") -> Any:
         panels: title -> (landscape, label -> paths of shape (steps + 1, 2), one for each start). A label has one colour
             in all panels.
         title: title of the whole figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, lines = _draw(panels, title)
     for line in lines:

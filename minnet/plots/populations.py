@@ -18,6 +18,9 @@ def population_lineage(result: PopulationResult, path: Place = None) -> Any:
     Args:
         result: what ``pbt`` returned.
         path: see ``save``.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     steps, names = result.population.steps, list(result.best.config)
     entries = {(m.generation, m.member): m for m in result.lineage}

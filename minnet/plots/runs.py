@@ -39,6 +39,9 @@ def comparison(
             differ between panels.
 
     ``xlabel``, ``ylabel``, ``log_x``, ``log_y`` and ``ylim`` may also be mappings from titles of panels.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     x_labels, y_labels, x_logs, y_logs, y_limits = (
         value if isinstance(value, Mapping) else dict.fromkeys(panels, value)

@@ -23,6 +23,9 @@ def study_values(
         metric: label of the figure.
         mode: ``"min"`` or ``"max"``; the best trial gets a ring.
         log: parameters with a logarithmic axis. The figure's axis is logarithmic if smaller figures are better.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     names = [name for name in dict.fromkeys(n for p in points for n in p) if name not in _OTHERS]
     longest = max(p["steps"] for p in points)
@@ -68,6 +71,9 @@ def study_plane(
         x, y: the two parameters.
         metric: label of the colours.
         log: parameters with a logarithmic axis.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, (axis,) = figure(width=5.2, height=4.0)
     chosen = sorted((p for p in points if x in p and y in p), key=lambda p: p["steps"])
@@ -92,6 +98,9 @@ def study_rungs(points: Points, path: Place = None, *, metric: str = "figure", l
         path: see ``save``.
         metric: label of the figure.
         log: whether its axis is logarithmic.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, (axis,) = figure(width=5.2, height=3.6)
     by_trial: dict[str, list[Mapping[str, Any]]] = {}

@@ -62,6 +62,12 @@ def look(rank: int) -> dict[str, Any]:
 
     Every second line is dashed and drawn on top, so that two lines that coincide are both visible. There are seven
     colours, so the second seven lines are solid where the first seven are dashed. 14 ranks have different styles.
+
+    Args:
+        rank: rank of the line, counted from 0.
+
+    Returns:
+        Keyword arguments of Matplotlib's ``plot``.
     """
     broken = rank % 2 == 0
     dashes = _BROKEN if broken else "-"
@@ -74,7 +80,11 @@ def look(rank: int) -> dict[str, Any]:
 
 
 def legend(axis: Any) -> None:
-    """Add a legend without a frame. Matplotlib reads defaults when it creates a legend, so the style is set here."""
+    """Add a legend without a frame. Matplotlib reads defaults when it creates a legend, so the style is set here.
+
+    Args:
+        axis: the Matplotlib axes.
+    """
     axis.legend(frameon=False, fontsize=8)
 
 

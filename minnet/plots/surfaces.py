@@ -14,7 +14,15 @@ _STEP = "step along the direction (filter norms)"
 
 @draws("panels")
 def loss_lines(path: Place, panels: Mapping[str, Sequence[Line]]) -> Any:
-    """Draw losses along directions, in panels with the same scale. A CSV file beside the figure has the losses."""
+    """Draw losses along directions, in panels with the same scale. A CSV file beside the figure has the losses.
+
+    Args:
+        path: see ``save``.
+        panels: title -> lines, each as (distances from the net, losses), two arrays of shape (n,).
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
+    """
     drawn, axes = figure(len(panels), width=3.8, height=3.2)
     finite = np.concatenate([f[np.isfinite(f)] for lines in panels.values() for _, f in lines])
     low, high = finite.min(), finite.max()
@@ -38,6 +46,14 @@ def loss_surfaces(path: Place, panels: Mapping[str, Square], *, columns: int = 4
     """Draw contours of losses along two directions. A CSV file beside the figure has the losses.
 
     All panels have the same logarithmic levels, so distances between lines can be compared. A cross marks the net.
+
+    Args:
+        path: see ``save``.
+        panels: title -> (distances along the first direction (n,), along the second (m,), losses).
+        columns: number of panels in a row.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     width = min(columns, len(panels))
     drawn, axes = figure(width, width=3.1, height=[3.1] * -(-len(panels) // width))

@@ -20,6 +20,9 @@ def gradients_through_time(path: Place, results: Mapping[str, GradientsThroughTi
         results: label -> result. The state follows the label if a layer has several, and the name of the layer if there
             are several layers.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, (axis,) = figure(width=5.4)
     rows: list[tuple[Any, ...]] = []

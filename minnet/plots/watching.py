@@ -89,7 +89,15 @@ def _marker(history: History) -> str | None:
 
 @draws("history")
 def training_curves(path: Place, history: History) -> Any:
-    """Draw training and validation loss and accuracy of a run."""
+    """Draw training and validation loss and accuracy of a run.
+
+    Args:
+        path: see ``save``.
+        history: the history of the run.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
+    """
     has_accuracy = "accuracy" in history
     drawn, axes = figure(2 if has_accuracy else 1, width=4.6)
     loss_panel(axes[0], history)
@@ -112,6 +120,9 @@ def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Lea
         path: see ``save``.
         runs: label -> history.
         title: title of the figure.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
     """
     drawn, (axis,) = figure(width=5.0, height=3.4)
     start = next(iter(runs.values())).steps["loss"][0]
@@ -133,7 +144,15 @@ def compare_rates(path: Place, runs: Mapping[str, History], *, title: str = "Lea
 
 @draws("runs")
 def compare_batch_sizes(path: Place, runs: Mapping[str, History]) -> Any:
-    """Draw the loss of every step of several runs, one panel each, to compare how noise depends on the batch size."""
+    """Draw the loss of every step of several runs, one panel each, to compare how noise depends on the batch size.
+
+    Args:
+        path: see ``save``.
+        runs: label -> history.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
+    """
     drawn, axes = figure(len(runs), width=3.2, height=2.8)
     highest = max(max(history.steps["loss"]) for history in runs.values())
     for rank, (axis, (label, history)) in enumerate(zip(axes, runs.items(), strict=True)):
@@ -174,7 +193,15 @@ def ratio_panel(axis: Any, monitor: Monitor) -> None:
 
 @draws("runs")
 def update_ratios(path: Place, runs: Mapping[str, Monitor]) -> Any:
-    """Draw update ratios of several runs, one panel each, with the same scale. Ratios below 1e-7 are cut off."""
+    """Draw update ratios of several runs, one panel each, with the same scale. Ratios below 1e-7 are cut off.
+
+    Args:
+        path: see ``save``.
+        runs: label -> ``diagnostics.UpdateRatios``.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
+    """
     drawn, axes = figure(len(runs), width=3.2)
     for i, (axis, (label, monitor)) in enumerate(zip(axes, runs.items(), strict=True)):
         ratio_panel(axis, monitor)
@@ -289,7 +316,15 @@ def histogram_panels(statistics: Statistics, of: Mapping[str, list[str]]) -> Any
 
 @draws("statistics")
 def histograms(path: Place, statistics: Statistics) -> Any:
-    """Draw histograms over time of a few layers' weights, gradients and activations."""
+    """Draw histograms over time of a few layers' weights, gradients and activations.
+
+    Args:
+        path: see ``save``.
+        statistics: a ``diagnostics.Statistics`` with at least one record.
+
+    Returns:
+        None, or the Matplotlib figure if ``path`` is None.
+    """
     rows: Sequence[Any] = [
         (name, int(step), f"{border:.6g}", f"{share:.6g}")
         for names in histogram_names(statistics).values()
@@ -318,6 +353,14 @@ def run_figures(
     """Return the figures of a dashboard as bytes of PNG files, by title, without those of missing or empty monitors.
 
     Each panel is a figure of its own, so that a narrow page shows them one below the other.
+
+    Args:
+        history: the history of the run.
+        ratios, dead, saturation, statistics: monitors of the run: ``UpdateRatios``, ``DeadUnits``, ``Saturation`` and
+            ``Statistics``; None for those that it does not have.
+
+    Returns:
+        title -> bytes of a PNG file.
     """
     draw: dict[str, Callable[[Any], object]] = {"Loss": lambda axis: loss_panel(axis, history)}
     if len(history) > 0 and "accuracy" in history:

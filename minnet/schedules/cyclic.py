@@ -13,7 +13,11 @@ class Cyclic(Schedule):
     """Base class of schedules that rise and fall, with a ``height`` between 0 and 1."""
 
     def height(self, t: float) -> float:
-        """Return the height at time t: 0 at the bottom, 1 at the top."""
+        """Return the height at time t: 0 at the bottom, 1 at the top.
+
+        Args:
+            t: time in steps, at least 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define height(t)")
 
     @property
@@ -25,6 +29,9 @@ class Cyclic(Schedule):
         """Return a schedule that falls from high to low while this one rises, such as momentum against a learning rate.
 
         Call it before composing this schedule with others.
+
+        Args:
+            low, high: values at the top and at the bottom of this schedule.
         """
         return Mirrored(self, low, high)
 
@@ -92,7 +99,12 @@ class Triangular(Cyclic):
         return math.inf
 
     def amplitude(self, cycle: int, t: float) -> float:
-        """Return the factor of high - low at time t, in the given cycle, counted from 1."""
+        """Return the factor of high - low at time t, in the given cycle, counted from 1.
+
+        Args:
+            cycle: number of the cycle, counted from 1.
+            t: time in steps.
+        """
         return 1.0
 
     def height(self, t: float) -> float:

@@ -38,17 +38,31 @@ class Schedule(Guided):
         return math.inf
 
     def at(self, t: float) -> float:
-        """Return the value at time t >= 0."""
+        """Return the value at a time, as a float.
+
+        Args:
+            t: time in steps, at least 0; it may be between two steps. The first step is at 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define at(t)")
 
     def marks(self, until: float) -> Iterable[tuple[float, str]]:
-        """Return (time, kind) of all events with 0 <= time < until."""
+        """Return all events before a time.
+
+        Args:
+            until: time in steps.
+
+        Returns:
+            (time, kind) of all events with 0 <= time < until; see ``Event`` for the kinds.
+        """
         return ()
 
     def events(self, steps: int) -> list[Event]:
         """Return all events of the first ``steps`` steps, in order.
 
         An event between two steps belongs to the second of them. A trough belongs to the last step before its restart.
+
+        Args:
+            steps: number of steps.
         """
         checks.count(type(self).__name__, "steps", steps, least=0)
         found = set()
@@ -59,7 +73,11 @@ class Schedule(Guided):
         return sorted(found)
 
     def preview(self, steps: int) -> np.ndarray:
-        """Return the values of the first ``steps`` steps, a float64 array of shape (steps,)."""
+        """Return the values of the first ``steps`` steps, a float64 array of shape (steps,).
+
+        Args:
+            steps: number of steps.
+        """
         checks.count(type(self).__name__, "steps", steps, least=0)
         return np.array([self(step) for step in range(steps)], np.float64)
 
@@ -69,6 +87,9 @@ class Schedule(Guided):
         Args:
             path: path of a file, an open binary file, or None to return the Matplotlib figure.
             steps: number of steps to draw. None for 1.1 times the schedule's length.
+
+        Returns:
+            None, or the Matplotlib figure if ``path`` is None.
 
         Raises:
             ValueError: if ``steps`` is None and the schedule has no end.
@@ -109,11 +130,19 @@ class Schedule(Guided):
         return InEpochs(self, factor)
 
     def staircase(self, every: float) -> "Staircase":
-        """Return this schedule as a step function that is constant for ``every`` steps. See ``Staircase``."""
+        """Return this schedule as a step function that is constant for ``every`` steps. See ``Staircase``.
+
+        Args:
+            every: number of steps of a stair, above 0.
+        """
         return Staircase(self, every)
 
     def offset(self, steps: float) -> "Offset":
-        """Return this schedule, shifted by ``steps`` steps. A positive shift starts it later. See ``Offset``."""
+        """Return this schedule, shifted by ``steps`` steps. A positive shift starts it later. See ``Offset``.
+
+        Args:
+            steps: number of steps, which may be negative.
+        """
         return Offset(self, steps)
 
     def __call__(self, step: float) -> float:

@@ -113,13 +113,20 @@ class Callback(Guided):
 
         It is also called in a resumed run, where ``trainer.step`` is above 0 and the state has been restored, and in a
         run that ends before its first step. Raise errors before changing anything.
+
+        Args:
+            trainer: the run, see ``Trainer``.
         """
 
     def before_update(self, trainer: Run, record: Record) -> None:
         """Called between the backward pass and the update of each step that the callback looks at.
 
         ``net.grads`` holds the gradient before clipping, and ``net.layer_passes()`` gives inputs and outputs of the
-        layers. ``record`` is the same as in ``on_step``.
+        layers.
+
+        Args:
+            trainer: the run, see ``Trainer``.
+            record: the step, as in ``on_step``.
         """
 
     def looks_at(self, trainer: Run, step: int) -> bool:
@@ -137,25 +144,45 @@ class Callback(Guided):
         return True
 
     def on_step(self, trainer: Run, record: Record) -> None:
-        """Called after each step that the callback looks at."""
+        """Called after each step that the callback looks at.
+
+        Args:
+            trainer: the run, see ``Trainer``.
+            record: number, epoch, loss and learning rate of the step.
+        """
 
     def on_epoch(self, trainer: Run, row: dict[str, Any]) -> None:
-        """Called after each epoch and its validation; entries may be added to ``row``, its row in the history."""
+        """Called after each epoch and its validation; entries may be added to ``row``, its row in the history.
+
+        Args:
+            trainer: the run, see ``Trainer``.
+            row: the row of the epoch, by column; ``History`` lists the columns.
+        """
 
     def between_steps(self, trainer: Run) -> None:
         """Called after ``on_step`` and ``on_epoch`` of all callbacks; ``trainer.save`` works here.
 
         It is called after each step that some callback looks at, and after each epoch.
+
+        Args:
+            trainer: the run, see ``Trainer``.
         """
 
     def on_end(self, trainer: Run) -> None:
-        """Called once when the run ends, for any reason, and again if a run that was left continues and ends."""
+        """Called once when the run ends, for any reason, and again if a run that was left continues and ends.
+
+        Args:
+            trainer: the run, see ``Trainer``.
+        """
 
     def on_break(self, trainer: Run) -> None:
         """Called when an exception breaks the run off, as one of another callback: close files.
 
         ``on_end`` is not called then. After an exception in ``between_steps`` the run may still go on; files must then
         be opened again.
+
+        Args:
+            trainer: the run, see ``Trainer``.
         """
 
     def inner(self) -> "Iterable[Callback]":
@@ -170,10 +197,25 @@ class Callback(Guided):
         return {}
 
     def check(self, state: dict[str, Any], net: Net) -> None:
-        """Raise ValueError unless a state fits a run of this net; called before ``restore`` for a state of a file."""
+        """Check that a state fits a run of this net; called before ``restore`` for a state of a file.
+
+        Args:
+            state: what ``state`` returned in another run.
+            net: the net of this run.
+
+        Raises:
+            ValueError: the state does not fit, such as an array of another shape.
+        """
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state of ``state()``; raise ValueError, and change nothing, if it belongs to another class."""
+        """Restore a state.
+
+        Args:
+            state: what ``state`` returned.
+
+        Raises:
+            ValueError: the state belongs to another class. Nothing has changed.
+        """
         check_state(self, state, ())
 
 

@@ -117,6 +117,9 @@ def log_spaced(per_decade: int = 20) -> Callable[[int], bool]:
 
     Args:
         per_decade: number of steps from one power of ten to the next; there are fewer below 100.
+
+    Returns:
+        A function that takes a step, counted from 1, and returns whether it is selected.
     """
     each = checks.count("log_spaced", "per_decade", per_decade)
     return Listed(f"log_spaced({each})", frozenset(round(10 ** (k / each)) for k in range(12 * each + 1)))

@@ -88,8 +88,8 @@ Args:
     beta: share of ``m * |x|`` that is *kept*.
 
 
-**State.** ``mean`` is ``m *
+**State:** ``mean`` is ``m *
 g`` here.
 
-**Source.** a book."""
+**Source:** a book."""
     assert docstrings.rewritten(written.splitlines()) == expected.splitlines()

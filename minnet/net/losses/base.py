@@ -14,20 +14,47 @@ from ...layers.spec import Shape
 class Loss(Guided):
     """Base class of losses. A loss is a frozen dataclass that overrides the methods below.
 
-    ``loss(scores, targets)`` returns the value; ``value_and_gradient`` computes the gradient as well.
+    ``loss(scores, targets)`` returns the value; ``value_and_gradient`` computes the gradient as well. The value is the
+    mean of the losses of n samples, or the mean with the weights of the samples: sum(w_i * l_i) / sum(w_i).
+
+    Scores are the output of the net, of shape (n, outputs), in its dtype, float32 or float64. A loss may score each
+    position of a sample, such as each step of a sequence: scores (n, ..., outputs), and targets and weights for
+    n * positions elements.
     """
 
     def check_outputs(self, out_shape: Shape) -> None:
-        """Raise ValueError unless the loss can score a net whose output has ``out_shape`` (without the batch axis)."""
+        """Check that the loss can score a net with these outputs.
+
+        Args:
+            out_shape: output shape of the net, without the batch axis.
+
+        Raises:
+            ValueError: the loss cannot score such outputs.
+        """
         if len(out_shape) != 1:
             raise ValueError(f"{self}: expected the layers to end in one axis of outputs; got shape {out_shape}")
 
     def positions(self, out_shape: Shape) -> int:
-        """Return how many targets a sample has: 1, unless the loss scores each position of a sequence or an image."""
+        """Return how many targets a sample has: 1, unless the loss scores each position of a sequence or an image.
+
+        Args:
+            out_shape: output shape of the net, without the batch axis.
+
+        Returns:
+            The number of targets of a sample.
+        """
         return 1
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:
         """Return the targets as the C-contiguous array that the kernel takes.
+
+        Args:
+            targets: targets of n samples; the docstring of the loss states shape and dtype.
+            out_shape: output shape of the net, without the batch axis.
+            dtype: dtype of the scores.
+
+        Returns:
+            An array (n, ...): int64 labels, or numbers of this dtype. It may be ``targets`` itself.
 
         Raises:
             TypeError, ValueError: the targets do not fit the loss.
@@ -41,17 +68,26 @@ class Loss(Guided):
         is 0.
 
         Args:
-            scores: shape (n, outputs).
+            scores: shape (n, outputs), or (n, ..., outputs) for a loss of positions.
             targets: as ``check_targets`` returns them.
-            weights: shape (n * positions,), as ``weigh`` fills them.
-            dscores: shape (n, outputs).
+            weights: shape (n * positions,), in the dtype of the scores, as ``weigh`` fills them.
+            dscores: an array of the shape and dtype of the scores; every element is overwritten.
+
+        Returns:
+            The value, sum(weights_i * l_i).
+
+        Raises:
+            NotImplementedError: the class does not define it. The arrays are not checked here.
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(scores, targets, weights, dscores)")
 
     def weigh(self, targets: np.ndarray, sample_weight: Any, out: np.ndarray) -> None:
-        """Fill ``out`` with the weights of the samples, scaled to sum to 1; None gives equal weights.
+        """Fill ``out`` with the weights of the samples, scaled to sum to 1.
 
-        ``out`` has shape (n * positions,): all positions of a sample share its weight.
+        Args:
+            targets: as ``check_targets`` returns them.
+            sample_weight: n numbers of at least 0; None for equal weights.
+            out: shape (n * positions,), in the dtype of the scores. All positions of a sample share its weight.
 
         Raises:
             TypeError, ValueError: the weights do not fit, or no sample counts.
@@ -72,23 +108,37 @@ class Loss(Guided):
             raise self.undefined(len(weights))
 
     def uncounted(self) -> str:
-        """Return, for errors, which samples add nothing to the value: a text such as "of weight 0"."""
+        """Return, for errors, which samples add nothing to the value.
+
+        Returns:
+            A text such as "of weight 0".
+        """
         return "of weight 0"
 
     def undefined(self, n: int) -> ValueError:
-        """Return the error for n samples of which none counts."""
+        """Return the error for samples of which none counts.
+
+        Args:
+            n: number of samples.
+
+        Returns:
+            A ValueError, which the caller raises.
+        """
         return ValueError(
             f"{self}: expected samples that count, as the mean loss of none is undefined; got {n}, all "
             f"{self.uncounted()}"
         )
 
     def counting(self, targets: np.ndarray, sample_weight: Any, positions: int) -> np.ndarray:
-        """Return which samples add to the value, at one position at least: booleans of shape (n,).
+        """Return which samples add to the value, at one position at least.
 
         Args:
             targets: as ``check_targets`` returns them.
             sample_weight: shape (n,); None for equal weights.
             positions: number of targets of a sample.
+
+        Returns:
+            Booleans of shape (n,).
 
         Raises:
             ValueError: no sample counts.
@@ -98,9 +148,14 @@ class Loss(Guided):
         return np.logical_or.reduce(weights.reshape(len(targets), -1) > 0, axis=1)
 
     def hits(self, scores: np.ndarray, targets: np.ndarray, out: np.ndarray) -> bool:
-        """Fill ``out``, booleans (n * positions,), with whether each sample, or position, is classified correctly.
+        """Fill ``out`` with whether each sample, or position, is classified correctly.
 
         What does not count is marked False.
+
+        Args:
+            scores: shape (n, outputs), or (n, ..., outputs) for a loss of positions.
+            targets: as ``check_targets`` returns them.
+            out: booleans (n * positions,); unchanged if the loss does not classify.
 
         Returns:
             False if the loss does not classify, else True.
@@ -108,10 +163,13 @@ class Loss(Guided):
         return False
 
     def leave_out(self, targets: np.ndarray, weights: np.ndarray) -> None:
-        """Set ``weights``, numbers or booleans of shape (n * positions,), to 0 for what does not count.
+        """Set ``weights`` to 0 for what does not count.
 
-        The accuracy, and the share of a batch in the mean of an epoch, follow from what is left. ``targets`` are as
-        ``check_targets`` returns them.
+        The accuracy, and the share of a batch in the mean of an epoch, follow from what is left.
+
+        Args:
+            targets: as ``check_targets`` returns them.
+            weights: numbers or booleans of shape (n * positions,), which are changed in place.
         """
 
     def leaves_out(self) -> bool:
@@ -119,9 +177,14 @@ class Loss(Guided):
         return type(self).leave_out is not Loss.leave_out
 
     def winners(self, scores: np.ndarray, targets: np.ndarray) -> np.ndarray | None:
-        """Return on which smooth piece of the loss each score is, as the gradient decides it; None for a smooth loss.
+        """Return on which smooth piece of the loss each score is, as the gradient decides it. See ``Layer.winners``.
 
-        See ``Layer.winners``. ``targets`` are as ``check_targets`` returns them.
+        Args:
+            scores: shape (n, outputs).
+            targets: as ``check_targets`` returns them.
+
+        Returns:
+            Numbers or booleans of the shape of the scores; None for a smooth loss.
         """
         return None
 
@@ -135,6 +198,9 @@ class Loss(Guided):
             targets: as the loss takes them.
             dscores: an array of the shape and dtype of ``scores``.
             sample_weight: shape (n,); None for equal weights.
+
+        Returns:
+            The value.
 
         Raises:
             TypeError, ValueError: scores, targets or weights do not fit; ``dscores`` is unchanged.

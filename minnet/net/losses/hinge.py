@@ -21,11 +21,14 @@ class _Hinge(Classification):
 
 @dataclass(frozen=True)
 class MulticlassHinge(_Hinge):
-    """Multiclass hinge loss (SVM): the sum over the wrong classes of max(0, s_j - s_y + margin), as in CS231n.
+    """Multiclass hinge loss (SVM): the sum over the wrong classes j of max(0, s_j - s_y + margin), as in CS231n.
+
+    y is the label. PyTorch's ``MultiMarginLoss`` divides by the number of classes.
 
     Args:
-        margin: margin between the right class and the others.
+        margin: margin between the right class and the others, above 0.
 
+    Shapes: scores (n, classes); targets integer labels (n,), from 0 to classes - 1.
     Source: Weston and Watkins 1999.
     """
 
@@ -40,10 +43,15 @@ class MulticlassHinge(_Hinge):
 
 @dataclass(frozen=True)
 class SquaredHinge(_Hinge):
-    """Squared hinge loss (L2-SVM): the sum over the wrong classes of max(0, s_j - s_y + margin)^2, as in CS231n.
+    """Squared hinge loss (L2-SVM): the sum over the wrong classes j of max(0, s_j - s_y + margin)^2, as in CS231n.
+
+    y is the label. PyTorch's ``MultiMarginLoss(p=2)`` divides by the number of classes.
 
     Args:
-        margin: margin between the right class and the others.
+        margin: margin between the right class and the others, above 0.
+
+    Shapes: scores (n, classes); targets integer labels (n,), from 0 to classes - 1.
+    Source: the notes of CS231n on linear classification.
     """
 
     margin: float = 1.0

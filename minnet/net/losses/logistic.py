@@ -17,8 +17,10 @@ from .base import Loss, with_outputs
 class Logistic(Loss):
     """Binary cross-entropy on logits, summed over the outputs; each output is a yes-or-no question of its own.
 
-    Targets are numbers from 0 to 1, of shape (n, outputs), or (n,) for one output. A sample counts as correct if all
-    its outputs are correct.
+    With p = 1 / (1 + exp(-s)), an output with target t adds -t * log(p) - (1 - t) * log(1 - p). PyTorch's
+    ``BCEWithLogitsLoss`` and Keras divide by the number of outputs. A sample counts as correct if all its outputs are.
+
+    Shapes: scores (n, outputs); targets numbers from 0 to 1, (n, outputs), or (n,) for one output.
     """
 
     def check_targets(self, targets: Any, out_shape: Shape, dtype: np.dtype) -> np.ndarray:

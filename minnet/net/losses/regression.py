@@ -28,7 +28,12 @@ class _Regression(Loss):
 
 @dataclass(frozen=True)
 class SquaredError(_Regression):
-    """Sum over outputs of (s - t)^2, as CS231n writes it; PyTorch and Keras divide by the number of outputs."""
+    """Squared error: the sum over outputs of (s - t)^2, as CS231n writes it.
+
+    PyTorch's ``MSELoss`` and Keras divide by the number of outputs.
+
+    Shapes: scores (n, outputs); targets floating-point numbers (n, outputs), or (n,) for one output.
+    """
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         return kernels.squared_error(scores, targets, weights, dscores)
@@ -36,7 +41,12 @@ class SquaredError(_Regression):
 
 @dataclass(frozen=True)
 class AbsoluteError(_Regression):
-    """Sum over outputs of |s - t|; PyTorch and Keras divide by the number of outputs."""
+    """Absolute error: the sum over outputs of |s - t|. The gradient at s = t is 0.
+
+    PyTorch's ``L1Loss`` and Keras divide by the number of outputs.
+
+    Shapes: scores (n, outputs); targets floating-point numbers (n, outputs), or (n,) for one output.
+    """
 
     def apply(self, scores: np.ndarray, targets: np.ndarray, weights: np.ndarray, dscores: np.ndarray) -> float:
         return kernels.absolute_error(scores, targets, weights, dscores)
@@ -49,9 +59,12 @@ class AbsoluteError(_Regression):
 class Huber(_Regression):
     """Huber loss: the sum over outputs of d^2 / 2 if |d| <= delta, else delta * (|d| - delta / 2), with d = s - t.
 
+    PyTorch's ``HuberLoss`` and Keras divide by the number of outputs.
+
     Args:
         delta: bound of the quadratic part, above 0.
 
+    Shapes: scores (n, outputs); targets floating-point numbers (n, outputs), or (n,) for one output.
     Source: Huber 1964.
     """
 

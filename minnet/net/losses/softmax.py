@@ -35,9 +35,9 @@ def _are_probabilities(targets: np.ndarray) -> bool:
 class SoftmaxCrossEntropy(Classification):
     """Cross-entropy between the targets and the softmax of the scores: -log of the probability of the correct class.
 
-    Targets are integer labels of shape (n,), or floating-point probabilities of shape (n, classes) whose rows sum to 1.
-    If the net outputs classes for every position, as (n, time, classes) or (n, H, W, classes), there is a target for
-    each position: labels of shape (n, time) or (n, H, W). In what follows, a position then counts as a sample.
+    Targets are integer labels, or floating-point probabilities whose rows sum to 1. If the net outputs classes for
+    every position, as (n, time, classes) or (n, H, W, classes), there is a label for each position. In what follows, a
+    position then counts as a sample.
 
     Let p = softmax(scores), let q be the target of a sample (for a label y, 1 at y and 0 elsewhere), and let c be the
     class weights. The loss of the sample is -sum over j of c_j * q_j * log p_j. The value is the weighted mean of the
@@ -57,6 +57,10 @@ class SoftmaxCrossEntropy(Classification):
         summed: for targets at positions, whether the losses of the positions of a sample are added, and the mean is
             over the samples alone, as in CS231n's temporal softmax loss. Neither ignored labels nor class weights then
             change what the sum is divided by.
+
+    Shapes: scores (n, classes), targets labels (n,) or probabilities (n, classes); for positions, scores
+        (n, ..., classes) and labels (n, ...).
+    Source: Bridle 1990.
     """
 
     label_smoothing: float = 0.0

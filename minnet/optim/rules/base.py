@@ -85,20 +85,35 @@ class Rule(Guided):
         """Raise an error for a hyper-parameter that is out of its range; schedules are replaced by numbers here."""
 
     def start(self, params: np.ndarray, state: State) -> None:
-        """Fill the state of a run before the first step; it contains zeros."""
+        """Fill the state of a run before the first step; it contains zeros.
+
+        Args:
+            params: the parameters, as in ``apply``.
+            state: one array per slot, of the shape of params, followed by an array of ``numbers`` if there are any.
+        """
 
     def change_gradients(self, runs: Sequence[Run], *, t: int) -> None:
         """Change the gradients in place, as clipping does; called first in each step.
 
         ``runs`` are all runs that the rule was given for, in any group and with any rule that ``choose`` returns, so
         ``state`` contains only the rule's own slots for certain.
+
+        Args:
+            runs: elements that are treated alike, with gradients and state, see ``Run``.
+            t: number of the step, counted from 1.
         """
         for rule, theirs in by_choice(self, runs, lambda run: run.tensors[0]):
             if rule is not self:
                 rule.change_gradients(theirs, t=t)
 
     def prepare(self, runs: Sequence[Run], *, lr: float, t: int) -> None:
-        """Prepare a step; called before ``apply`` with all runs that this rule updates in one group."""
+        """Prepare a step; called before ``apply`` with all runs that this rule updates in one group.
+
+        Args:
+            runs: elements that are treated alike, with gradients and state, see ``Run``.
+            lr: learning rate.
+            t: number of the step, counted from 1.
+        """
 
     def apply(self, params: np.ndarray, grads: np.ndarray, state: State, *, lr: float, t: int, decay: float) -> None:
         """Update params and state in place.
@@ -129,11 +144,23 @@ class Rule(Guided):
         raise NotImplementedError(f"{type(self).__name__} must define search(run, loss, evaluate, *, lr, t)")
 
     def evaluated(self, params: np.ndarray, state: State) -> np.ndarray | None:
-        """Return the point to predict with, if the rule trains at another point, ``params``; else None."""
+        """Return the point to predict with, if the rule trains at another point.
+
+        Args:
+            params: the parameters, as in ``apply``.
+            state: the state, as in ``apply``.
+
+        Returns:
+            An array of the shape of params; None if that point is params.
+        """
         return None
 
     def choose(self, tensor: Tensor) -> "Rule":
-        """Return the rule for a tensor: this rule, unless it leaves the tensor to another."""
+        """Return the rule for a tensor: this rule, unless it leaves the tensor to another.
+
+        Args:
+            tensor: name, shape and tag ``decay`` of the tensor.
+        """
         return self
 
     def is_shaped(self) -> bool:
@@ -145,7 +172,11 @@ class Rule(Guided):
         return False
 
     def updates(self, steps: int) -> int:
-        """Return in how many of the first ``steps`` steps the parameters change."""
+        """Return in how many of the first ``steps`` steps the parameters change.
+
+        Args:
+            steps: number of steps, at least 0.
+        """
         return steps
 
     def slot_names(self) -> tuple[str, ...]:
@@ -167,7 +198,11 @@ class Rule(Guided):
         return found
 
     def at(self, step: int) -> Self:
-        """Return the rule with every schedule replaced by its value at a step, counted from 0."""
+        """Return the rule with every schedule replaced by its value at a step, counted from 0.
+
+        Args:
+            step: the step.
+        """
         changed = {}
         for name, value in self._values().items():
             now = value(step) if isinstance(value, Schedule) else value.at(step) if isinstance(value, Rule) else value

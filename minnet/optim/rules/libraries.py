@@ -301,6 +301,9 @@ def conventions(markdown: bool = False) -> str:
     Args:
         markdown: whether to return notes and one table in Markdown. If False, the text is plain, with one block per
             rule.
+
+    Returns:
+        The text, with every rule and every library that minnet is compared with.
     """
     return _markdown() if markdown else _text()
 
