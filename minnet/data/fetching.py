@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..base import checks
 from ..base.extras import extra
 from ..storage.files import write_whole
 from ..storage.folderlock import FolderLock
@@ -31,6 +32,7 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool | None 
         What the function of this name in ``datasets`` returns.
 
     Raises:
+        TypeError: if ``progress`` is none of True, False and None.
         ValueError: for an unknown name; if what the servers have is damaged or was changed.
         ConnectionError: if no server can be reached, or one breaks off. The error says what to do without a network.
         FileExistsError: if another process downloads the data set into this folder at this time.
@@ -38,8 +40,10 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool | None 
             given.
         OSError: if a file cannot be written.
     """
-    if name not in SOURCES:
+    if not isinstance(name, str) or name not in SOURCES:
         raise ValueError(f"fetch: expected one of the data sets {', '.join(SOURCES)}; got {name!r}")
+    if progress is not None:
+        checks.truth("fetch", "progress", progress)
     source = SOURCES[name]
     place = (_cache() if folder is None else Path(folder).absolute()) / name
     missing = [file for file in source.files if not file.is_whole(place)]

@@ -35,11 +35,11 @@ def image_folder(
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        TypeError, ValueError: for a bad size; for a folder without folders, a class without images, images of different
-            sizes without ``size``, a file that cannot be read, and one with more than 8 bits for a colour. The error
-            names it.
+        TypeError, ValueError: for a bad argument; for a folder without folders, a class without images, images of
+            different sizes without ``size``, a file that cannot be read, and one with more than 8 bits for a colour.
+            The error names it.
     """
-    folder = Path(folder)
+    folder, grey = Path(folder), checks.truth("image_folder", "grey", grey)
     if size is not None:
         size = _checked_size(size)
     if not folder.is_dir():
@@ -92,11 +92,11 @@ def _read(path: Path, size: tuple[int, int] | None, mode: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.mode.startswith(_DEEP):
-                raise ValueError(f"image_folder: expected 8 bits for a colour in {path}; got mode {image.mode}")
+                raise ValueError(f"mode {image.mode}, which has more than 8 bits for a colour")
             # A palette may have transparent colours, which Pillow converts by way of RGBA only.
             plain = image.convert("RGBA") if image.mode == "P" else image
             converted = plain.convert(mode)
-    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"image_folder: expected an image in {path}; got {error}") from error
     if size is not None and converted.size != (size[1], size[0]):
         converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)

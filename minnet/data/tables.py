@@ -8,13 +8,19 @@ from csv import Error as FormatError
 from csv import reader
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from ..base import checks
 from .arrays import Data
 
-_LARGEST = float(np.finfo(np.float32).max)
+_BEYOND = 2.0**128 - 2.0**103  # from here on, float32 has infinity: half a place above its largest number
+
+_DAMAGE = (
+    *(ValueError, EOFError, OSError, OverflowError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # an archive with a password, or packed in a way that Python does not know (NotImplementedError)
+)
 
 
 def npz(path: str | Path, x: str = "x", y: str = "y") -> Data:
@@ -38,13 +44,15 @@ def npz(path: str | Path, x: str = "x", y: str = "y") -> Data:
     if not zipfile.is_zipfile(path):
         raise ValueError(f"npz: expected an archive of arrays in {path}; got a file of another kind, or a part of one")
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             names = arrays.files
             found = [arrays[name] for name in (x, y) if name in names]
-    except (ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (MemoryError, *_DAMAGE) as error:  # a damaged header may ask for any size
         raise ValueError(f"npz: expected whole arrays of numbers in {path}; got {error}") from error
-    if len(found) < 2 or not all(isinstance(array, np.ndarray) for array in found):
+    if len(found) < 2:
         raise ValueError(f"npz: expected arrays {x!r} and {y!r} in {path}; got {sorted(names)}")
+    if not all(isinstance(array, np.ndarray) for array in found):
+        raise ValueError(f"npz: expected {x!r} and {y!r} in {path} to be arrays of NumPy; got files of another kind")
     lengths = [array.shape[:1] for array in found]
     if lengths[0] != lengths[1] or lengths[0] in ((), (0,)):
         raise ValueError(
@@ -82,10 +90,12 @@ def csv(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TypeError, ValueError: for bad arguments; for a cell that is not a finite number or an unknown label, and a line
-            with more or fewer cells than the first. The error names the line, counted from 1, and the column.
+        TypeError, ValueError: for bad arguments; for a table without features, as with another delimiter than the
+            file's; for a cell that is not a finite number or an unknown label, and a line with more or fewer cells than
+            the first. The error names the line, counted from 1, and the column.
     """
     path = Path(path)
+    labels, header = checks.truth("csv", "labels", labels), checks.truth("csv", "header", header)
     known = _checked_classes(labels, classes)
     lines = _lines(path, delimiter)
     first = next(lines, None)
@@ -93,6 +103,11 @@ def csv(
         raise ValueError(f"csv: expected a table in {path}; got an empty file")
     names = first.cells if header else [str(place) for place in range(len(first.cells))]
     place = _place(path, names, target, header)
+    if len(names) < 2:
+        raise ValueError(
+            f"csv: expected columns of features beside the target in {path}; got one column, {names[0]!r}. Is "
+            f"{delimiter!r} the delimiter of the file?"
+        )
     features, texts, numbers = [], [], []
     for line in (*([] if header else [first]), *lines):
         if len(line.cells) != len(names):
@@ -130,7 +145,7 @@ class _Line:
             value = math.nan if "_" in text else float(text)  # Python would read 1_000 as a number
         except ValueError:
             value = math.nan
-        if not abs(value) <= _LARGEST:
+        if not abs(value) < _BEYOND:
             raise ValueError(f"csv: expected a finite number in column {column!r}, {self}; got {text!r}")
         return value
 
@@ -186,15 +201,16 @@ def _checked_classes(labels: bool, classes: Sequence[str] | None) -> tuple[str, 
         return ()
     if not labels:
         raise ValueError(f"csv: expected classes only with labels=True; got {classes!r}")
-    if isinstance(classes, str) or not classes or not all(isinstance(label, str) for label in classes):
-        raise TypeError(f"csv: expected classes to be labels as text; got {classes!r}")
+    ordered = isinstance(classes, Sequence | np.ndarray) and not isinstance(classes, str)
+    if not ordered or len(classes) == 0 or not all(isinstance(label, str) for label in classes):
+        raise TypeError(f"csv: expected classes to be labels as text, in their order; got {classes!r}")
     if len(set(classes)) < len(classes):
         raise ValueError(f"csv: expected different classes; got {classes!r}")
-    return tuple(classes)
+    return tuple(str(label) for label in classes)
 
 
 def _in_order(labels: set[str]) -> tuple[str, ...]:
     try:
-        return tuple(sorted(labels, key=int))
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))  # 1 and 01 are two labels
     except ValueError:
         return tuple(sorted(labels))

@@ -66,7 +66,19 @@ def _name(source: Path) -> str:
 
 
 class _Files(IndexDataCacheFile):
-    """Numba's files of one kernel. Code is followed by a checksum that depends on the code and on its sources."""
+    """Numba's files of one kernel. Code is followed by a checksum that depends on the code and on its sources.
+
+    Two processes that compile a kernel for two dtypes at once may choose one name for both files. The list of files
+    then names the code of the other dtypes, so each file says which arguments its code is for.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        super().save(key, (key, data))
+
+    def load(self, key: Any) -> Any:
+        """Return the code for the arguments that ``key`` describes, or None; a new one then takes its file."""
+        found = super().load(key)
+        return found[1] if found is not None and found[0] == key else None
 
     def _checksum(self, code: bytes) -> bytes:
         return hashlib.blake2b(code, digest_size=_DIGEST, key=self._source_stamp.encode()).digest()

@@ -4,7 +4,8 @@
 run does is done there. ``partial_fit`` takes the steps of one epoch (``passes.py``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any, Self
 
@@ -78,6 +79,17 @@ class _Estimator(Guided):
         return super().__getattr__(name)  # type: ignore[misc]  # type checkers do not see Guided's
 
     # Training --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Within this context, an exception takes back what the estimator learned, such as the number of features."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _train(self, samples: Samples, outputs: int) -> Self:
         """Train a new net on checked samples."""
@@ -241,13 +253,14 @@ class Classifier(ClassifierMixin, _Estimator, BaseEstimator):
             DivergenceError: the loss is not finite; a lower ``lr`` helps.
             KeyboardInterrupt: Ctrl-C came during the run. The estimator is fitted as far as the run came.
         """
-        X, y = validate_data(self, X, y, dtype=_FLOATS)
-        check_classification_targets(y)
-        classes, labels = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(f"Classifier: expected at least two classes in y; got one class, {classes[0]}")
-        self._train(Samples.of("Classifier", X, labels, sample_weight), len(classes))
-        self.classes_ = classes
+        with self._or_as_before():
+            X, y = validate_data(self, X, y, dtype=_FLOATS)
+            check_classification_targets(y)
+            classes, labels = np.unique(y, return_inverse=True)
+            if len(classes) < 2:
+                raise ValueError(f"Classifier: expected at least two classes in y; got one class, {classes[0]}")
+            self._train(Samples.of("Classifier", X, labels, sample_weight), len(classes))
+            self.classes_ = classes
         return self._end()
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -267,19 +280,20 @@ class Classifier(ClassifierMixin, _Estimator, BaseEstimator):
             TypeError, ValueError: as in ``fit``, or labels are not among the classes. Nothing has changed.
             DivergenceError: the loss is not finite. The weights are those from before the call.
         """
-        first = not hasattr(self, "net_")
-        X, y = validate_data(self, X, y, dtype=_FLOATS, reset=first)
-        check_classification_targets(y)
-        known = self._classes(classes)
-        places = np.minimum(np.searchsorted(known, y), len(known) - 1)
-        strange = np.flatnonzero(known[places] != y)
-        if strange.size:
-            raise ValueError(
-                f"Classifier.partial_fit: expected labels among the classes {known}; got {y[strange[0]]} in sample "
-                f"{strange[0]}"
-            )
-        self._train_on(Samples.of("Classifier.partial_fit", X, places, sample_weight), len(known))
-        self.classes_ = known
+        with self._or_as_before():
+            first = not hasattr(self, "net_")
+            X, y = validate_data(self, X, y, dtype=_FLOATS, reset=first)
+            check_classification_targets(y)
+            known = self._classes(classes)
+            places = np.minimum(np.searchsorted(known, y), len(known) - 1)
+            strange = np.flatnonzero(known[places] != y)
+            if strange.size:
+                raise ValueError(
+                    f"Classifier.partial_fit: expected labels among the classes {known}; got {y[strange[0]]} in sample "
+                    f"{strange[0]}"
+                )
+            self._train_on(Samples.of("Classifier.partial_fit", X, places, sample_weight), len(known))
+            self.classes_ = known
         return self
 
     def _classes(self, given: Any) -> np.ndarray:
@@ -344,9 +358,10 @@ class Regressor(RegressorMixin, _Estimator, BaseEstimator):
         Raises:
             TypeError, ValueError, DivergenceError, KeyboardInterrupt: as in ``Classifier.fit``.
         """
-        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
-        self._train(self._samples("Regressor", X, y, sample_weight), _outputs(y))
-        self._one_axis = y.ndim == 1
+        with self._or_as_before():
+            X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
+            self._train(self._samples("Regressor", X, y, sample_weight), _outputs(y))
+            self._one_axis = y.ndim == 1
         return self._end()
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -361,15 +376,16 @@ class Regressor(RegressorMixin, _Estimator, BaseEstimator):
             TypeError, ValueError: as in ``fit``, or y has another number of outputs. Nothing has changed.
             DivergenceError: the loss is not finite. The weights are those from before the call.
         """
-        first = not hasattr(self, "net_")
-        X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, reset=first)
-        if not first and (_outputs(y),) != self.net_.output_shape:
-            raise ValueError(
-                f"Regressor.partial_fit: expected targets with {self.net_.output_shape[0]} outputs, as before; got "
-                f"{_outputs(y)}"
-            )
-        self._train_on(self._samples("Regressor.partial_fit", X, y, sample_weight), _outputs(y))
-        self._one_axis = y.ndim == 1
+        with self._or_as_before():
+            first = not hasattr(self, "net_")
+            X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True, reset=first)
+            if not first and (_outputs(y),) != self.net_.output_shape:
+                raise ValueError(
+                    f"Regressor.partial_fit: expected targets with {self.net_.output_shape[0]} outputs, as before; got "
+                    f"{_outputs(y)}"
+                )
+            self._train_on(self._samples("Regressor.partial_fit", X, y, sample_weight), _outputs(y))
+            self._one_axis = y.ndim == 1
         return self
 
     def _samples(self, who: str, x: np.ndarray, y: np.ndarray, sample_weight: Any) -> Samples:

@@ -50,6 +50,25 @@ def spoilt(path):
     return path
 
 
+def locked(path):
+    """Set the bit of both headers of each file that says that it has a password."""
+    raw = bytearray(saved(path, x=np.ones(3), y=np.ones(3)).read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(mark, bytes(raw)):
+            raw[found.start() + flags] |= 1
+    path.write_bytes(raw)
+    return path
+
+
+def headed(path, shape):
+    """An array whose header says that it has this shape."""
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x.npy", "y.npy"):
+            archive.writestr(name, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(80))
+    return path
+
+
 BAD_NPZ = {
     "no such array": (lambda p: saved(p, x=np.ones(3), z=np.ones(3)), r"arrays 'x' and 'y' in .*; got \['x', 'z'\]"),
     "lengths": (
@@ -68,7 +87,11 @@ BAD_NPZ = {
         "an archive of arrays in .*; got",
     ),
     "spoilt": (spoilt, "whole arrays of numbers in"),
-    "other contents": (zipped, "arrays 'x' and 'y' in"),
+    "other contents": (zipped, "'x' and 'y' in .* to be arrays of NumPy; got files of another kind"),
+    "a password": (locked, "whole arrays of numbers in .*encrypted"),
+    "too large": (lambda p: headed(p, f"({10**12}, {10**4})"), "whole arrays of numbers in"),
+    "larger than any number": (lambda p: headed(p, f"({10**30},)"), "whole arrays of numbers in"),
+    "an open bracket": (lambda p: headed(p, "(3"), "whole arrays of numbers in"),
 }
 
 
@@ -128,6 +151,22 @@ def test_labels_that_are_integers_are_in_the_order_of_their_values(table):
     assert (classes, y.tolist()) == (("-1", "9", "10"), [2, 1, 0, 2])
 
 
+def test_labels_of_one_value_are_in_one_order_in_every_process(table):
+    text = "a,b\n" + "".join(f"1,{label}\n" for label in ("2", "1", "0001", "+1", "01", "001"))
+    assert datasets.csv(table(text))[1] == ("+1", "0001", "001", "01", "1", "2")  # a set of texts has no order
+
+
+def test_the_largest_numbers_of_single_precision_are_read(table):
+    (x, _), _ = datasets.csv(table("a,b,c\n3.4028235e+38,-3.4028235e+38,0\n"))
+    np.testing.assert_array_equal(x, [[np.finfo(np.float32).max, np.finfo(np.float32).min]])
+    with pytest.raises(ValueError, match="a finite number in column 'a'"):
+        datasets.csv(table("a,b\n3.4028236e+38,0\n"))
+
+
+def test_classes_may_be_an_array(table):
+    assert datasets.csv(table("a,b\n1,x\n"), classes=np.array(["y", "x"]))[1] == ("y", "x")
+
+
 def test_a_second_table_is_numbered_as_the_first(table):
     _, classes = datasets.csv(table(FLOWERS), "species")
     (_, y), again = datasets.csv(table("x,species\n1,virginica\n"), "species", classes=classes)
@@ -159,6 +198,11 @@ BAD_TABLES = {
     "a bad target": ("a,b\n1,x\n", {"labels": False}, "a finite number in column 'b', line 2 of .*; got 'x'"),
     "no label": ("a,b\n1, \n", {}, "a label in column 'b', line 2 of .*; got ''"),
     "an unknown label": ("a,b\n1,z\n", {"classes": ["x", "y"]}, r"one of \['x', 'y'\] in column 'b', line 2.*got 'z'"),
+    "another delimiter": (
+        "a;b\n1;0\n",
+        {},
+        r"columns of features beside the target in .*; got one column, 'a;b'. Is ',' the delimiter",
+    ),
     "a short line": ("a,b,c\n1,2,0\n1,0\n", {}, "3 cells in line 3 of .*; got 2"),
     "a long line": ("a,b\n1,0\n1,2,0\n", {}, "2 cells in line 3 of .*; got 3"),
     "an empty file": ("", {}, "a table in .*; got an empty file"),
@@ -182,10 +226,18 @@ def test_a_bad_table_is_refused_by_its_line(case, table):
         datasets.csv(table(text), **given)
 
 
-@pytest.mark.parametrize("given", [{"target": 1.5}, {"target": None}, {"classes": "ab"}, {"classes": [1, 2]}])
+@pytest.mark.parametrize(
+    "given", [{"target": 1.5}, {"target": None}, {"classes": "ab"}, {"classes": [1, 2]}, {"classes": {"a", "b"}}]
+)
 def test_a_bad_argument_of_a_table_is_refused(given, table):
     with pytest.raises(TypeError, match=r"^csv: expected (target|classes) to be"):
         datasets.csv(table(FLOWERS), **given)
+
+
+@pytest.mark.parametrize("name", ["labels", "header"])
+def test_a_switch_of_a_table_is_true_or_false(name, table):
+    with pytest.raises(TypeError, match=rf"^csv: expected {name} to be True or False; got 'no'"):
+        datasets.csv(table(FLOWERS), **{name: "no"})
 
 
 def test_a_missing_table_is_named(tmp_path):
@@ -274,8 +326,9 @@ BAD_FOLDERS = {
     "no image": (lambda f: (f / "cats" / "x.jpg").write_bytes(b"<html>"), r"an image in .*x\.jpg; got cannot identify"),
     "deep": (
         lambda f: Image.fromarray(np.full((6, 5), 4000, np.uint16)).save(f / "cats" / "x.png"),
-        r"8 bits for a colour in .*x\.png; got mode I;16",
+        r"an image in .*x\.png; got mode I;16, which has more than 8 bits for a colour",
     ),
+    "a bad header": (lambda f: (f / "cats" / "x.ppm").write_bytes(b"P6 2x 3 255 "), r"an image in .*x\.ppm; got"),
 }
 
 

@@ -113,6 +113,24 @@ def test_code_of_other_sources_is_not_used_even_if_a_list_names_it(filled, monke
     assert call(fresh()) == (0, 1)
 
 
+def call_double(compiled):
+    """``call`` with numbers of float64."""
+    x = X.astype(np.float64)
+    compiled(x, np.float64(2))
+    np.testing.assert_array_equal(x, 2 * X)
+    return sum(compiled.stats.cache_hits.values()), sum(compiled.stats.cache_misses.values())
+
+
+def test_two_processes_that_keep_code_at_once_may_choose_one_name(filled):
+    single = kept(filled, "nbc")
+    code, names = single.read_bytes(), kept(filled, "nbi")
+    names.unlink()
+    assert call_double(fresh()) == (0, 1)  # under the name that the other process has chosen as well
+    single.write_bytes(code)  # which that process writes last
+    assert [call_double(fresh()), call_double(fresh())] == [(0, 1), (1, 0)]
+    assert [call(fresh()), call(fresh()), call_double(fresh())] == [(0, 1), (1, 0), (1, 0)]
+
+
 @contextmanager
 def no_space():
     """Within this context files may have 100 bytes: writing more is an OSError, as on a full disk.

@@ -276,6 +276,25 @@ def test_partial_fit_refuses_what_does_not_go_on():
         regressor.partial_fit(X, X[:, :3])
 
 
+@pytest.mark.parametrize("arguments", [{"lr": -1}, {"lr": 1e30, "rule": mn.SGD(), "epochs": 50}])
+@pytest.mark.parametrize("kind", [mn.sklearn.Classifier, mn.sklearn.Regressor])
+def test_a_refused_fit_with_other_features_leaves_the_fitted_estimator(kind, arguments):
+    rng = np.random.default_rng(0)
+    x, other, y = rng.standard_normal((20, 3)), 100 * rng.standard_normal((20, 5)), np.arange(20) % 2
+    model = kind((4,), epochs=1).fit(x, y)
+    before = model.predict(x)
+    with pytest.raises((ValueError, mn.DivergenceError)):
+        model.set_params(**arguments).fit(other, y)
+    np.testing.assert_array_equal(model.predict(x), before)
+
+
+def test_a_refused_first_part_leaves_the_estimator_as_it_was():
+    model = mn.sklearn.Classifier((4,))
+    with pytest.raises(ValueError, match=r"expected classes=\.\.\. in the first call"):
+        model.partial_fit(np.zeros((4, 5)), [0, 1, 0, 1])
+    assert not hasattr(model, "n_features_in_")
+
+
 def test_a_pass_that_diverges_leaves_the_weights_and_the_state_as_they_were():
     regressor, twin = (Regressor((8,), rule=mn.Momentum(0.9), lr=0.01).partial_fit(X, X[:, 0]) for _ in range(2))
     with pytest.raises(
