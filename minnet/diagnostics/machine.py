@@ -19,7 +19,10 @@ from ..kernels.threads import get_num_threads
 from ..kernels.vector.product import multiply, new_work
 from ..kernels.vector.simd import VECTOR_BYTES
 
-PEERS = ("torch", "jax", "scikit-learn", "onnx", "onnxruntime", "distributed", "matplotlib", "safetensors")
+PEERS = (
+    *("torch", "jax", "scikit-learn", "onnx", "onnxruntime", "distributed", "mpi4py", "matplotlib", "safetensors"),
+    *("pandas", "pooch", "tensorboardX", "mlflow-skinny", "wandb"),  # mlflow needs mlflow-skinny, too
+)
 _SIZE = 512  # rows and columns of the matrices of the timed product
 _ROUNDS = 20
 

@@ -45,9 +45,11 @@ def precompile(
         The number of kernels that were compiled: 0 if the disk had them all.
 
     Raises:
-        TypeError, ValueError: an argument does not fit the net, as in ``fit``.
+        TypeError, ValueError: an argument does not fit the net, as in ``fit``; or there are ``options`` and no rule.
     """
     checks.count("precompile", "batch_size", batch_size)
+    if options and rule is None:
+        raise TypeError(f"precompile: expected arguments of fit with a rule only; got {', '.join(options)} without one")
     kind = chosen("precompile", progress)
     before, seconds = announce.compiled()
     with announce.said(None if kind == "bar" else kind):

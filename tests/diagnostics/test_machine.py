@@ -1,8 +1,10 @@
 """``python -m minnet`` says what minnet runs on, and ``doctor`` what is wrong with that."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from minnet.diagnostics import machine
 from minnet.diagnostics.machine import Machine, findings
 
 ROOT = Path(mn.__file__).parents[1]
+OWN_EXTRAS = {"docs", "test", "dev"}  # for those who work on minnet
 SOUND = Machine(
     versions={name: "1.0" for name in ("minnet", "numpy", "numba", "llvmlite")} | dict.fromkeys(machine.PEERS),
     processor="A processor (x86_64)",
@@ -27,6 +30,13 @@ SOUND = Machine(
     unkept=None,
     refused=None,
 )
+
+
+def test_it_looks_for_what_every_extra_installs():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = {re.split("[<>=]", need)[0] for name in extras for need in extras[name] if name not in OWN_EXTRAS}
+    assert wanted <= {*machine.PEERS}
+
 
 FAULTS = {
     "no OpenMP": ({"library": "workqueue"}, "libgomp"),

@@ -87,6 +87,11 @@ def test_bad_arguments_are_refused(options, words):
         mn.precompile(mn.Net([mn.Dense(3)], 4), **options)
 
 
+def test_arguments_of_a_run_without_a_rule_are_refused():
+    with pytest.raises(TypeError, match=r"^precompile: expected arguments of fit with a rule only; got epohcs without"):
+        mn.precompile(mn.Net([mn.Dense(3)], 4, mn.SoftmaxCrossEntropy()), epohcs=3, progress=False)
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
