@@ -240,8 +240,9 @@ def _counts(name: str) -> bool:
 def _array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """Return a tensor or array as a finite array of the dtype of a net."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().double().numpy()  # NumPy has no bfloat16
-    array = np.asarray(value)
+        value = value.detach().cpu()
+        value = (value.double() if value.is_floating_point() else value).numpy()  # NumPy has no bfloat16
+    array = checks.array("from_torch", name, value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"from_torch: expected {name} as a tensor of real numbers; got dtype {array.dtype}")
     with np.errstate(over="ignore"):

@@ -430,3 +430,24 @@ def test_without_pytorch_the_error_says_that_arrays_need_none(monkeypatch):
     with pytest.raises(ImportError, match=r"to_torch: expected PyTorch to be installed.*arrays=True"):
         mn.to_torch(net)
     mn.from_torch(net, mn.to_torch(net, arrays=True))
+
+
+@pytest.mark.parametrize("kind", ["complex64", "bool"])
+def test_tensors_that_are_no_real_numbers_are_refused_as_arrays_are(kind):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: state dicts are not tested with its modules")
+    net = mn.Net([mn.Dense(3)], 4)
+    before = net.params.copy()
+    state = {**mn.to_torch(net), "0.bias": torch.zeros(3, dtype=getattr(torch, kind))}
+    with pytest.raises(
+        TypeError, match=rf"^from_torch: expected 0\.bias as a tensor of real numbers; got dtype {kind}"
+    ):
+        mn.from_torch(net, state)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_masked_elements_are_refused():
+    net = mn.Net([mn.Dense(3)], 4)
+    state = mn.to_torch(net, arrays=True)
+    state["0.bias"] = np.ma.array(state["0.bias"], mask=[False, True, False])
+    with pytest.raises(ValueError, match=r"^from_torch: expected 0\.bias without masked elements"):
+        mn.from_torch(net, state)
