@@ -217,7 +217,7 @@ class Classifier(ClassifierMixin, _Estimator, BaseEstimator):
         l2: strength of the penalty l2 / 2 * sum(w^2). scikit-learn's ``alpha`` is divided by the samples of a batch.
         early_stopping: whether to hold samples out, to end the run when their loss has not improved for ``patience``
             epochs, and to keep the weights of the best epoch.
-        validation_fraction: share of the samples that ``early_stopping`` holds out, with all classes.
+        validation_fraction: share of the samples that ``early_stopping`` holds out, of each class alike.
         patience: number of epochs without improvement after which the run ends.
         dtype: precision of the net, ``"float32"`` or ``"float64"``; None for that of the features, where all but
             float32 count as float64. Single precision takes half the time.

@@ -39,7 +39,7 @@ def precompile(
         data: (x, y), of which the first samples are used; None for samples that are made up.
         batch_size: number of samples of a batch.
         progress: what is written to standard error, as in ``fit``: a line that says what is compiled.
-        options: other arguments of ``fit``, such as ``weight_decay``, ``clip_norm`` or ``augment``.
+        options: other arguments of ``fit``, such as ``weight_decay``, ``clip_norm`` or ``augment``, but ``callbacks``.
 
     Returns:
         The number of kernels that were compiled: 0 if the disk had them all.
@@ -48,6 +48,8 @@ def precompile(
         TypeError, ValueError: an argument does not fit the net, as in ``fit``; or there are ``options`` and no rule.
     """
     checks.count("precompile", "batch_size", batch_size)
+    if options.get("callbacks"):
+        raise TypeError("precompile: expected no callbacks, which would act, and write their files, as in a run")
     if options and rule is None:
         raise TypeError(f"precompile: expected arguments of fit with a rule only; got {', '.join(options)} without one")
     kind = chosen("precompile", progress)

@@ -30,8 +30,12 @@ class Store(Protocol):
     def __call__(self, step: int, figures: dict[str, float]) -> None:
         """Take the figures of a step, counted from 1. The steps grow; there may be two calls for one step."""
 
-    def close(self) -> None:
-        """Close what ``begin`` has opened. ``begin`` may be called again afterwards."""
+    def close(self, ended: bool) -> None:
+        """Close what ``begin`` has opened. ``begin`` may be called again afterwards.
+
+        Args:
+            ended: False if an exception has broken the run off.
+        """
 
 
 class Tracker(Callback):
@@ -75,7 +79,7 @@ class Tracker(Callback):
         if trainer.step == 0:
             self._step = 0
         self._moments.find(trainer)
-        self._close()  # of a run that was left by an exception of its own loop
+        self._close(ended=False)  # of a run that was left by an exception of its own loop
         self._ensure_open(trainer)
 
     def looks_at(self, trainer: Run, step: int) -> bool:
@@ -87,14 +91,16 @@ class Tracker(Callback):
 
     def on_end(self, trainer: Run) -> None:
         """Hand over the rest and close the log."""
+        ended = False
         try:
             self._hand_over(trainer)
+            ended = True
         finally:
-            self._close()
+            self._close(ended)
 
     def on_break(self, trainer: Run) -> None:
         """Close the log."""
-        self._close()
+        self._close(ended=False)
 
     def state(self) -> dict[str, Any]:
         return {"step": self._step}
@@ -128,10 +134,10 @@ class Tracker(Callback):
             self.log.begin(trainer.identity, self._step)
             self._open = True
 
-    def _close(self) -> None:
+    def _close(self, ended: bool) -> None:
         if self._open and isinstance(self.log, Store):
             self._open = False
-            self.log.close()
+            self.log.close(ended)
 
 
 def _newer(rows: list[Row], step: int) -> list[Row]:

@@ -44,8 +44,8 @@ class TensorBoard(Guided):
         for name, value in figures.items():
             self._writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
-        """Write what is left and close the file."""
+    def close(self, ended: bool) -> None:
+        """Write what is left and close the file, which does not say how the run ended."""
         writer, self._writer = self._writer, None
         writer.close()
 
@@ -101,10 +101,10 @@ class MLflow(Guided):
         new = {name: value for name, value in figures.items() if step > self._known.get(name, 0)}
         self._client.log_batch(self._id, [Metric(name, value, now, step) for name, value in new.items()])
 
-    def close(self) -> None:
-        """Mark the run as finished."""
+    def close(self, ended: bool) -> None:
+        """Mark the run as finished, or as failed if an exception has broken it off."""
         client, self._client = self._client, None
-        client.set_terminated(self._id)
+        client.set_terminated(self._id, "FINISHED" if ended else "FAILED")
 
 
 class WandB(Guided):
@@ -143,7 +143,7 @@ class WandB(Guided):
         if step >= self._run.starting_step:
             self._run.log(figures, step=step)
 
-    def close(self) -> None:
-        """Send what is left, and end the run."""
+    def close(self, ended: bool) -> None:
+        """Send what is left, and end the run, as failed if an exception has broken it off."""
         run, self._run = self._run, None
-        run.finish()
+        run.finish(exit_code=0 if ended else 1)

@@ -147,3 +147,10 @@ def test_the_line_names_the_layer_that_calls(monkeypatch):
     exec("class Dense:\n    plan = None\n    def forward(self):\n        return _purpose(asked)", names)
     assert names["Dense"]().forward() == "Dense"
     assert announce._purpose(asked) == "add row"
+
+
+def test_callbacks_are_refused_since_they_would_act(tmp_path):
+    net = mn.Net([mn.Dense(2)], 3, mn.SoftmaxCrossEntropy())
+    with pytest.raises(TypeError, match="precompile: expected no callbacks"):
+        mn.precompile(net, mn.SGD(), callbacks=[mn.Checkpoint(tmp_path / "run")])
+    assert not list(tmp_path.iterdir())

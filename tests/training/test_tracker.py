@@ -18,6 +18,7 @@ class Sheet:
 
     def __init__(self, fails_at=None):
         self.figures, self.opened, self.closed, self.fails_at = {}, [], 0, fails_at
+        self.ended = None
 
     def begin(self, run, step):
         assert len(self.opened) == self.closed, "it was open"
@@ -33,8 +34,8 @@ class Sheet:
             raise OSError("no space left")
         have |= figures
 
-    def close(self):
-        self.closed += 1
+    def close(self, ended):
+        self.closed, self.ended = self.closed + 1, ended
         assert len(self.opened) == self.closed
 
 
@@ -224,7 +225,13 @@ def test_an_exception_of_another_callback_closes_the_store(where, first):
     trainer = trainer_of(*((other, tracker) if first else (tracker, other)))
     with pytest.raises(RuntimeError, match="a mistake elsewhere"):
         trainer.run(progress=False)
-    assert (len(sheet.opened), sheet.closed) == (1, 1)
+    assert (len(sheet.opened), sheet.closed, sheet.ended) == (1, 1, False)
+
+
+def test_a_store_hears_that_a_run_ended():
+    sheet = Sheet()
+    trainer_of(Tracker(sheet)).run(progress=False)
+    assert sheet.ended is True
 
 
 def test_an_exception_in_a_loop_of_ones_own_closes_the_store_if_it_came_from_the_run():
@@ -363,13 +370,13 @@ def mlflow(request, tmp_path, monkeypatch):
     return lambda: mn.training.MLflow("digits", store, "first")
 
 
-def read_mlflow(log):
+def read_mlflow(log, status="FINISHED"):
     """Metrics of the only run of a store."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=log.store)
     (run,) = client.search_runs([client.get_experiment_by_name(log.experiment).experiment_id])
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "first")
+    assert (run.info.status, run.info.run_name) == (status, "first")
     found = {}
     for name in run.data.metrics:
         history = client.get_metric_history(run.info.run_id, name)
@@ -390,6 +397,7 @@ def test_mlflow_has_each_step_of_a_resumed_run_once_and_in_one_run(mlflow, tmp_p
     with pytest.raises(RuntimeError, match="a mistake elsewhere"):
         trainer_of(saving, Tracker(mlflow(), 1), Act(10, fail)).run(progress=False)
     log = mlflow()
+    read_mlflow(log, "FAILED")
     history = resumed(tmp_path / "saved", Tracker(log, 1)).run(progress=False)
     assert read_mlflow(log) == by_name(expected(history))
 

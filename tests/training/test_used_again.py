@@ -24,7 +24,7 @@ class Notes:
     def __call__(self, step, figures):
         self.figures.append((step, figures))
 
-    def close(self):
+    def close(self, ended):
         pass
 
 
