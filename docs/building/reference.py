@@ -95,7 +95,10 @@ def _left_out(thing: type) -> list[str]:
 
 
 def write(folder: Path) -> None:
-    """Write the pages and their index to ``folder``; a page that has not changed keeps its time."""
+    """Write the pages and their index to ``folder``; a page that has not changed keeps its time.
+
+    Pages of rooms that are no more are removed.
+    """
     folder.mkdir(exist_ok=True)
     seen: set[int] = set()
     pages = {key: page(key, seen) for key in ROOMS}
@@ -103,6 +106,9 @@ def write(folder: Path) -> None:
     index += ["What each part of minnet offers, from the docstrings. ``mn`` is ``import minnet as mn``.", ""]
     index += [".. toctree::", "   :maxdepth: 1", "", *[f"   {key}" for key in ROOMS], ""]
     pages["reference"] = "\n".join(index)
+    for path in folder.glob("*.rst"):
+        if path.stem not in pages:
+            path.unlink()
     for key, text in pages.items():
         path = folder / f"{key}.rst"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
