@@ -50,11 +50,40 @@ def test_the_losses_without_memory_are_those_of_the_best_constant_answers(exampl
     assert example.copy(20).chance == pytest.approx(10 * math.log(8) / 40)
 
 
+def test_the_share_of_right_answers_is_of_those_that_need_memory(example):
+    class Copier:
+        def predict(self, x):
+            said = np.full_like(x, 0)  # wrong where blanks are due
+            said[:, -10:] = 8  # wrong where symbols are due
+            said[:, -5:] = x[:, 5:10]
+            return np.eye(9)[said]
+
+    class Counter:
+        def predict(self, x):
+            return np.eye(2)[x.cumsum(axis=1) % 2]
+
+    assert example.right(example.copy(10), Copier()) == 0.5  # five of the ten symbols
+    assert example.right(example.parity(9), Counter()) == 1
+
+
+def test_attention_looks_back_at_no_later_position(example):
+    task = example.copy(5)
+    net = task.net(example.kinds(8, last=False)["attention"])
+    x, _ = task.make(np.random.default_rng(0), 20)
+    before = net.predict(x)
+    x[:, 9] = (x[:, 9] + 1) % 8
+    after = net.predict(x)
+    np.testing.assert_array_equal(after[:, :9], before[:, :9])
+    assert (after[:, 9:] != before[:, 9:]).any(axis=(0, 2)).all()
+
+
 def test_the_example_compares_layers_and_draws_their_gradients(run_example, tmp_path):
     arguments = "--time", "6", "--units", "5", "--steps", "4", "--out", str(tmp_path)
     done = run_example("memory_tasks.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert "adding, T = 6: loss without memory 0.1667" in done.stdout
+    assert done.stdout.count("attention ") == 2  # in copying and in parity, whose answers are at each position
+    assert done.stdout.count("of the answers are right") == 2 * 5
     assert "factor by which the norm of the gradient changes in a step backwards, after training" in done.stdout
     names = "memory_tasks", "memory_gradients_before", "memory_gradients_after"
     assert {path.stem for path in tmp_path.glob("*.png")} == set(names)
