@@ -13,7 +13,7 @@ import numpy as np
 from ..base import checks
 from ..base.guide import Guided
 from ..net.losses import SoftmaxCrossEntropy
-from ..net.net import Net
+from ..net.net import Net, as_net
 from ..storage.archive import CheckpointError
 from ..training.direction import Direction
 from . import answers
@@ -56,8 +56,7 @@ class Ensemble(Guided, Predictions):
         steps: Sequence[int] | None = None,
         all_steps: int | None = None,
     ) -> None:
-        if not isinstance(net, Net):
-            raise TypeError(f"Ensemble: expected a Net; got {net!r}")
+        as_net("Ensemble", net)
         points = [member_point(net, i, member) for i, member in enumerate(members)]
         if not points:
             raise ValueError("Ensemble: expected at least one member; got none")

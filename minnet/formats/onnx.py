@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..base.extras import extra
-from ..net.net import Net
+from ..net.net import Net, as_net
 from ..storage.files import check_folder, write_whole
 from .onnx_graph import OPSET, Graph, Value
 from .onnx_layers import exported
@@ -38,6 +38,7 @@ def to_onnx(net: Net, path: str | Path) -> None:
     """
     with extra("to_onnx", "onnx 1.17 or newer", "onnx"):
         import onnx
+    as_net("to_onnx", net)
     check_folder(path)
     graph = Graph()
     with net.lock:

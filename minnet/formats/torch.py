@@ -13,7 +13,7 @@ import numpy as np
 from ..base import checks
 from ..layers import Bidirectional
 from ..layers.memory import Node
-from ..net.net import Net
+from ..net.net import Net, as_net
 from .order import Order, orders
 from .torch_forms import TRACKED, Arrays, form_of
 
@@ -41,10 +41,9 @@ def to_torch(net: Net, *, names: Names | None = None, arrays: bool = False) -> d
     channels first, recurrent layers have two biases, of which the second is 0 except in a GRU, and
     ``num_batches_tracked`` is ``net.step``. The rows of a ``Dense`` behind a flattened image are put in PyTorch's
     order, channels first, as are the columns of one before a ``Reshape`` into images. Layers within others have the
-    names that
-    they have here: ``"3.layers.0.weight"`` in a ``Residual``. ``ChoGRU``, a learned ``PositionalEncoding`` and layers
-    of your own, which PyTorch does not have, keep their names and layouts. States that go on from pass to pass
-    (``streams``) are left out.
+    names that they have here: ``"3.layers.0.weight"`` in a ``Residual``. ``ChoGRU``, a learned ``PositionalEncoding``
+    and layers of your own, which PyTorch does not have, keep their names and layouts. States that go on from pass to
+    pass (``streams``) are left out.
 
     Args:
         net: the net; it does not change.
@@ -61,7 +60,7 @@ def to_torch(net: Net, *, names: Names | None = None, arrays: bool = False) -> d
         ValueError: ``names`` does not fit, or PyTorch has no such layer for the order of a flattened image.
     """
     checks.truth("to_torch", "arrays", arrays)
-    with net.lock:
+    with as_net("to_torch", net).lock:
         state = _state(net)
     renamed = _renamed("to_torch", state, names)
     copies = {renamed[name]: np.array(array, order="C") for name, array in state.items()}
@@ -85,6 +84,7 @@ def from_torch(net: Net, state: Mapping[str, Any], *, names: Names | None = None
         TypeError: ``state`` is no mapping, or holds something that is no tensor of real numbers.
         ValueError: tensors are missing, unexpected, of another shape or not finite. The error names them.
     """
+    as_net("from_torch", net)
     if not isinstance(state, Mapping):
         hint = " (give model.state_dict())" if hasattr(state, "state_dict") else ""
         raise TypeError(f"from_torch: expected a state dict, tensors by name; got {type(state).__name__}{hint}")
@@ -123,7 +123,7 @@ def in_order(net: Net, state: Mapping[str, Any]) -> dict[str, str]:
         ValueError: the numbers of modules differ, or a module does not have the tensors of its layer.
     """
     here: dict[str, set[str]] = {}
-    order = orders(net.nodes()[0])
+    order = orders(as_net("in_order", net).nodes()[0])
     for part in _parts(net):
         here.setdefault(part.place, set()).update(local + part.suffix for local in _there(part, order))
     there: dict[str, set[str]] = {}

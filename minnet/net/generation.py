@@ -13,7 +13,7 @@ from ..layers import Layer
 from ..layers.by_steps import reads_by_steps
 from ..layers.changed import changed
 from ..layers.kept import kept
-from .net import Net
+from .net import Net, as_net
 
 
 @guided
@@ -80,8 +80,7 @@ def generate(
 
 
 def _checked_prompt(net: Any, prompt: Any) -> list[int]:
-    if not isinstance(net, Net):
-        raise TypeError(f"generate: expected a Net; got {net!r}")
+    as_net("generate", net)
     if not net.vocabulary or len(net.input_shape) != 1:
         raise ValueError(
             f"generate: expected a net of words (time,), whose first layer is an Embedding; got {net.layers.layers[0]} "

@@ -457,3 +457,10 @@ def _rebuild(
     net = kind(*arguments, **options)
     net.params, net.buffers, net.step, net.frozen = params, buffers, step, frozen
     return net
+
+
+def as_net(who: str, net: Any) -> Net:
+    """Return the net; raise TypeError for anything else."""
+    if not isinstance(net, Net):
+        raise TypeError(f"{who}: expected a Net; got {net!r}")
+    return net

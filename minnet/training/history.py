@@ -204,7 +204,7 @@ class History(Guided):
         """Return all rows as the text of a ``.csv`` file, see ``save``."""
         columns = list(dict.fromkeys([*self.steps.columns(), *self.epochs.columns()]))
         if "stopped" in columns:
-            raise ValueError(f"History.save: expected no column called 'stopped', why a run ended; got {columns}")
+            raise ValueError(f"History: expected no column called 'stopped', why a run ended; got {columns}")
         lines: list[list[Any]] = [
             [kind, *(_number(c, row[c]) if c in row else "" for c in columns)]
             for kind, rows in (("step", self.steps), ("epoch", self.epochs))
@@ -292,7 +292,7 @@ def _number(column: str, value: Any) -> Any:
     if isinstance(value, Real):
         # By its shortest text, so that 0.1 in float32 stays 0.1.
         return float(str(value))
-    raise TypeError(f"History.save: expected numbers in column {column!r}; got {value!r}")
+    raise TypeError(f"History: expected numbers in column {column!r}; got {value!r}")
 
 
 def _plain(rows: Rows) -> list[Row]:

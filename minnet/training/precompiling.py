@@ -8,7 +8,7 @@ import numpy as np
 from ..base import checks
 from ..data import Data
 from ..kernels import announce
-from ..net.net import Net
+from ..net.net import Net, as_net
 from ..net.passes import CHUNK
 from ..optim.rules import Rule
 from .fit import fit
@@ -47,6 +47,7 @@ def precompile(
     Raises:
         TypeError, ValueError: an argument does not fit the net, as in ``fit``; or there are ``options`` and no rule.
     """
+    as_net("precompile", net)
     checks.count("precompile", "batch_size", batch_size)
     if options.get("callbacks"):
         raise TypeError("precompile: expected no callbacks, which would act, and write their files, as in a run")

@@ -451,3 +451,22 @@ def test_masked_elements_are_refused():
     state["0.bias"] = np.ma.array(state["0.bias"], mask=[False, True, False])
     with pytest.raises(ValueError, match=r"^from_torch: expected 0\.bias without masked elements"):
         mn.from_torch(net, state)
+
+
+@pytest.mark.parametrize(
+    ("who", "call"),
+    [
+        ("to_torch", lambda: mn.to_torch(None)),
+        ("from_torch", lambda: mn.from_torch(None, {})),
+        ("in_order", lambda: formats.in_order("net", {})),
+        ("to_onnx", lambda: mn.to_onnx("net", "net.onnx")),
+        ("precompile", lambda: mn.precompile(3)),
+    ],
+)
+def test_what_is_no_net_is_refused(who, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if who == "to_onnx":
+        pytest.importorskip("onnx", reason="onnx is not installed: files of ONNX are not tested")
+    with pytest.raises(TypeError, match=f"^{who}: expected a Net; got"):
+        call()
+    assert not list(tmp_path.iterdir())

@@ -219,7 +219,7 @@ def test_a_file_keeps_why_the_run_ended(tmp_path, reason, validated, suffix):
 def test_a_column_called_stopped_is_refused_in_csv(tmp_path):
     history = made_by_hand()
     history.epochs.rows[0]["stopped"] = 1.0
-    with pytest.raises(ValueError, match=r"^History.save: expected no column called 'stopped', .*; got \['step'"):
+    with pytest.raises(ValueError, match=r"^History: expected no column called 'stopped', .*; got \['step'"):
         history.save(tmp_path / "run.csv")
     assert not list(tmp_path.iterdir())
 
@@ -260,7 +260,7 @@ def test_a_value_that_no_file_can_hold_leaves_the_file_as_it_was(tmp_path):
     before = path.read_bytes()
     history = made_by_hand()
     history.epochs.rows[0]["weights"] = np.zeros(3)
-    with pytest.raises(TypeError, match=r"^History.save: expected .*weights.*; got"):
+    with pytest.raises(TypeError, match=r"^History: expected .*weights.*; got"):
         history.save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
