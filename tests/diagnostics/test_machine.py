@@ -15,7 +15,8 @@ import minnet as mn
 from minnet.diagnostics import machine
 from minnet.diagnostics.machine import Machine, findings
 
-ROOT = Path(mn.__file__).parents[1]
+INSTALLED = Path(mn.__file__).parents[1]  # where Python finds minnet
+ROOT = Path(__file__).parents[2]
 OWN_EXTRAS = {"docs", "test", "dev"}  # for those who work on minnet
 SOUND = Machine(
     versions={name: "1.0" for name in ("minnet", "numpy", "numba", "llvmlite")} | dict.fromkeys(machine.PEERS),
@@ -94,7 +95,7 @@ def test_the_timed_product_is_a_product(monkeypatch):
 def run(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "minnet", *arguments], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(INSTALLED), **environment},
     )  # fmt: skip
 
 
