@@ -24,7 +24,7 @@ _DIGEST = 32  # bytes
 def sources(file: Path) -> frozenset[Path]:
     """Return the files that determine the code of the kernels in a file: itself, and all that it imports here.
 
-    A file elsewhere may import any file of this folder. ``compile`` imports this module and ``calls`` in another form,
+    A file elsewhere may import any file of this folder. ``compile`` imports ``linked`` and ``calls`` in another form,
     because they do not change the code.
     """
     if _FOLDER not in file.parents:

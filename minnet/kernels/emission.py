@@ -3,7 +3,8 @@
 Numba makes machine code of every function that it compiles, also of helpers, which are called within kernels only. Of a
 ``prange`` it makes machine code three times: of the body, of a loop that calls the body, and of what a thread calls. In
 the end, the kernel's own LLVM code includes all of them, and is optimised as a whole. Here the parts remain LLVM code
-as it was written, which takes half off the time that a kernel takes to compile.
+as it was written. That no machine code is made of them took a quarter off the time that a product takes to compile, and
+that they are not optimised apart took another quarter.
 """
 
 import copy

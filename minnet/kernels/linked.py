@@ -46,7 +46,7 @@ class Linked:
     """A function of machine code, compiled when it is called for the first time.
 
     Args:
-        name: a name that tells it from all others, also from those of other versions of ``emit``'s arguments.
+        name: a name that no other function has; functions of other ``options`` have other names.
         kinds: LLVM's types of its arguments. It returns nothing.
         emit: a function of a module, ``emit(builder, arguments, *options)``, which emits its code. Its file, and what
             that imports, determine the code.

@@ -6,24 +6,8 @@ import numba
 import numpy as np
 import pytest
 from numba import njit, prange
-from numba.core.codegen import JITCodeLibrary
 
 from minnet.kernels.compile import exact_helper, helper, kernel, parallel_kernel, routine
-
-
-@pytest.fixture
-def emitted(monkeypatch, tmp_path):
-    """The names of what machine code is made of, in a process that has kept nothing."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    names, finalize = [], JITCodeLibrary._finalize_specific
-
-    def counted(library):
-        if library.name != "nrt":  # what Numba has for all
-            names.append(library.name.rpartition(".")[2])
-        finalize(library)
-
-    monkeypatch.setattr(JITCodeLibrary, "_finalize_specific", counted)
-    return names
 
 
 def helpers():

@@ -3,12 +3,10 @@
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
 from llvmlite import ir
 from numba import types
-from numba.core.codegen import JITCodeLibrary
 from numba.extending import intrinsic
 
 from minnet.kernels import cache, linked
@@ -22,22 +20,6 @@ def add_at(builder, args, number):
     """Add ``number`` to the double at an address."""
     place = builder.inttoptr(args[0], DOUBLE.as_pointer())
     builder.store(builder.fadd(builder.load(place), ir.Constant(DOUBLE, number)), place)
-
-
-@pytest.fixture
-def emitted(monkeypatch, tmp_path):
-    """The names of what machine code is made of, read from files included, with an empty folder for files."""
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(cache, "_warned", [])
-    names, finalize = [], JITCodeLibrary._finalize_specific
-
-    def counted(library):
-        if library.name != "nrt":  # what Numba has for all
-            names.append(library.name.rpartition(".")[2])
-        finalize(library)
-
-    monkeypatch.setattr(JITCodeLibrary, "_finalize_specific", counted)
-    return names
 
 
 def adding(name, number):
