@@ -11,7 +11,7 @@ from ..data import Batches, Data
 from ..kernels.arrays import aligned_empty
 from ..kernels.updates import gradients as kernels
 from ..net.net import Net
-from ..training.callbacks import Callback, Record, Run, check_arrays, check_state
+from ..training.callbacks import Callback, Record, Run, check_arrays, check_buffers, check_state
 from ..training.moments import Moments, When
 from .refresh import refreshed_buffers
 
@@ -191,6 +191,7 @@ class Average(Callback):
     def check(self, state: dict[str, Any], net: Net) -> None:
         if state:
             check_arrays(self, state, self._shapes(net), net.dtype)
+            check_buffers(self, state["buffers"], net)
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, self._state_names())

@@ -91,6 +91,11 @@ class SWAG(SWA):
         shape = net.params.shape
         return super()._shapes(net) | {"variance": shape, "columns": (self.rank, *shape)}
 
+    def check(self, state: dict[str, Any], net: Net) -> None:
+        super().check(state, net)
+        if state and (least := state["variance"].min(initial=0)) < 0:
+            raise ValueError(f"{self!r}: expected variances of at least 0; got {least:g}")
+
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, self._state_names())
         if state and np.shape(state["columns"])[:1] != (self.rank,):

@@ -14,7 +14,7 @@ Member = Net | Average | tuple[np.ndarray, np.ndarray] | np.ndarray
 
 
 def member_point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarray]:
-    """Return params and buffers of member ``i``, after checking that they are finite and fit the net."""
+    """Return params and buffers of member ``i``, after checking that they are possible values and fit the net."""
     if isinstance(member, Net):
         found = differences("net", describe_architecture(member), describe_architecture(net), f"in member {i}")
         if found:
@@ -36,6 +36,12 @@ def member_point(net: Net, i: int, member: Member) -> tuple[np.ndarray, np.ndarr
             )
         if not np.isfinite(values).all():
             raise ValueError(f"Ensemble: expected finite members; got NaN or infinity in the {name} of member {i}")
+    low = net.too_low(buffers)
+    if low is not None:
+        raise ValueError(
+            f"Ensemble: expected member {i} to have {low}. No training pass measures less; refreshed_buffers(net, "
+            "train, params=params) measures them again"
+        )
     return params, buffers
 
 

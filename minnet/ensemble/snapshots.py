@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base import checks
 from ..net.net import Net
-from ..training.callbacks import Callback, Record, Run, check_arrays, check_state
+from ..training.callbacks import Callback, Record, Run, check_arrays, check_buffers, check_state
 from ..training.moments import Moments, When
 from .members import Ensemble
 
@@ -87,6 +87,7 @@ class Snapshots(Callback):
             check_arrays(self, state, {"steps": (held,)}, np.int64)
             shapes = {"params": (held, *net.params.shape), "buffers": (held, *net.buffers.shape)}
             check_arrays(self, state, shapes, net.dtype)
+            check_buffers(self, state["buffers"], net)
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("steps", "params", "buffers"))

@@ -82,7 +82,8 @@ def from_torch(net: Net, state: Mapping[str, Any], *, names: Names | None = None
 
     Raises:
         TypeError: ``state`` is no mapping, or holds something that is no tensor of real numbers.
-        ValueError: tensors are missing, unexpected, of another shape or not finite. The error names them.
+        ValueError: tensors are missing, unexpected, of another shape, not finite, or below what they can be, as a
+            variance below 0. The error names them.
     """
     as_net("from_torch", net)
     if not isinstance(state, Mapping):
@@ -91,15 +92,20 @@ def from_torch(net: Net, state: Mapping[str, Any], *, names: Names | None = None
     own = _state(net)
     renamed = _renamed("from_torch", own, names)
     _check(state, {renamed[name]: array.shape for name, array in own.items()})
-    theirs = {
-        name: _array(there, state[there], net.dtype) for name, there in renamed.items() if not name.endswith(TRACKED)
-    }
+    theirs = {name: _array(there, state[there], net.dtype) for name, there in renamed.items() if there in state}
     found: Arrays = {}
     order = orders(net.nodes()[0])
     for part in _parts(net):
+        _check_least(part, theirs, renamed)
         of_part = {local: theirs[part.name(local)] for local in _there(part, order) if local != TRACKED}
-        arrays = form_of(part.node.layer).here(part.node, of_part)
-        found |= {f"{part.node.name}.{k}": a for k, a in _ordered(part.node, arrays, order, back=True).items()}
+        with np.errstate(over="ignore"):  # of the sum of two biases
+            arrays = form_of(part.node.layer).here(part.node, of_part)
+        for k, array in _ordered(part.node, arrays, order, back=True).items():
+            found[name := f"{part.node.name}.{k}"] = array
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"from_torch: expected tensors whose sum {name} is finite in {net.dtype}; got infinity"
+                )
     with net.lock:
         for name, view in (net.named_parameters() | net.named_buffers()).items():
             if name in found:
@@ -231,6 +237,18 @@ def _check(state: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) ->
         if missing and unexpected:
             hint = '. names={"0": "conv1"} says which module is which layer; formats.in_order(net, state) pairs them'
         raise ValueError(f"from_torch: expected the tensors of this net's layers; {'; '.join(faults)}{hint}")
+
+
+def _check_least(part: Part, theirs: Arrays, renamed: Names) -> None:
+    """Raise ValueError for a value that is below what training gives: a variance or a number of batches below 0."""
+    least = {buffer.name: buffer.least for buffer in part.node.plan.buffers} | {TRACKED: 0}
+    for local, bound in least.items():
+        name = part.name(local)
+        if name in theirs and theirs[name].min(initial=np.inf) < bound:
+            raise ValueError(
+                f"from_torch: expected {renamed[name]} of at least {bound:g}; got {theirs[name].min():g}. No training "
+                "gives less: see what has changed the state, or let the model measure it again, in train()"
+            )
 
 
 def _counts(name: str) -> bool:

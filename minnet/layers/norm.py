@@ -81,7 +81,7 @@ class BatchNorm(Layer):
         return Plan(
             in_shape,
             params=params,
-            buffers=(Buffer("running_mean", features, 0.0), Buffer("running_var", features, 1.0)),
+            buffers=(Buffer("running_mean", features), Buffer("running_var", features, fill=1.0, least=0.0)),
             scratch=(
                 Scratch("mean", (2, *features), per_sample=False),
                 *(Scratch(name, features, per_sample=False) for name in ("var", "inv_std")),

@@ -41,12 +41,15 @@ class Buffer:
         fill: value of all elements at the start.
         carried: whether the array is a state that goes on from one training pass to the next, instead of a statistic.
             ``Net.reset_state`` fills it again.
+        least: smallest value that an element can have, such as 0 of a variance. Files and state dicts with a smaller
+            one are refused.
     """
 
     name: str
     shape: Shape
     fill: float = 0.0
     carried: bool = False
+    least: float = -math.inf
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Vectors:
             buffers[name].fill(buffer.fill)
             node.arrays[buffer.name] = buffers[name]
         self._carried = [(buffers[name], buffer.fill) for name, _, buffer in kept if buffer.carried]
+        self._least = {name: buffer.least for name, _, buffer in kept}
         self._limited = {
             name: params[name].reshape(-1, param.shape[-1])
             for name, _, param in declared
@@ -107,6 +108,22 @@ class Vectors:
     def named_buffers(self) -> dict[str, np.ndarray]:
         """Return views into ``buffers`` by name. They are valid as long as the net exists."""
         return self.buffer_layout.views(self._buffers)
+
+    def too_low(self, buffers: np.ndarray) -> str | None:
+        """Return which value no training can have left in buffers, such as a variance below 0, for an error.
+
+        Args:
+            buffers: what ``buffers`` is to become, shape (B,), or several of them, shape (k, B).
+
+        Returns:
+            The name, the least value and the one found, ``"2.running_var of at least 0; got -0.5"``; None if all
+            values are possible.
+        """
+        for place in self.buffer_layout.places.values():
+            found, least = buffers[..., place.start : place.stop].min(initial=math.inf), self._least[place.name]
+            if found < least:
+                return f"{place.name} of at least {least:g}; got {found:g}"
+        return None
 
     def reset_state(self) -> None:
         """Let the next training pass start from the state 0, as at the beginning of a text.

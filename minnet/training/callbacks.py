@@ -286,6 +286,13 @@ def check_state(callback: Callback, state: dict[str, Any], names: Collection[str
         raise ValueError(f"{type(callback).__name__}: expected a state of {sorted(names)}; got {sorted(state)}")
 
 
+def check_buffers(callback: Callback, buffers: np.ndarray, net: Net) -> None:
+    """Raise ValueError for buffers of this net, (B,) or (k, B), with a value that no training pass leaves in them."""
+    found = net.too_low(buffers)
+    if found is not None:
+        raise ValueError(f"{callback!r}: expected {found}, less than any training pass measures")
+
+
 def check_arrays(
     callback: Callback,
     arrays: Mapping[str, Any],

@@ -103,6 +103,7 @@ def put_back(trainer: ResumableRun, saved: Saved) -> None:
         for name, like in (("params", good.params), ("buffers", good.buffers), ("state", good.slots))
     ]
     before.append(saved.numbers(good.numbers, "good", "numbers"))
+    saved.check_buffers(net, before[1])
     names = ("step", "net_step", "steps", "epoch_index", "position")
     step, net_step, steps, epoch_index, position = (saved.get("at", name, kind=int, least=0) for name in names)
     good_net_step, good_steps = (saved.get("good", name, kind=int, least=0) for name in ("net_step", "steps"))

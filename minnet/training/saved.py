@@ -72,7 +72,18 @@ class Saved:
     def weights(self, net: Net) -> tuple[np.ndarray, np.ndarray]:
         """Return params and buffers as flat vectors of ``net``."""
         params = self.flat(net, list(net.layout.places), net.params)
-        return params, self.flat(net, list(net.buffer_layout.places), net.buffers)
+        buffers = self.flat(net, list(net.buffer_layout.places), net.buffers)
+        self.check_buffers(net, buffers)
+        return params, buffers
+
+    def check_buffers(self, net: Net, buffers: np.ndarray) -> None:
+        """Raise CheckpointError for values in buffers (B,) that no training pass leaves, such as a variance below 0."""
+        found = net.too_low(buffers)
+        if found is not None:
+            raise CheckpointError(
+                f"expected in {self.path} {found}. No training pass measures less, so the net had such values before; "
+                "mn.refreshed_buffers measures them again in the net that was saved"
+            )
 
     def spoilt(self, place: Any, value: Any) -> CheckpointError:
         """Return the error for a value that no saved run has."""

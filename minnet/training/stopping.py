@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base import checks
 from ..net.net import Net
-from .callbacks import Callback, Run, check_arrays, check_monitored, check_state, monitored
+from .callbacks import Callback, Run, check_arrays, check_buffers, check_monitored, check_state, monitored
 from .direction import Direction
 
 
@@ -64,6 +64,7 @@ class KeepBest(Callback):
     def check(self, state: dict[str, Any], net: Net) -> None:
         if state:
             check_arrays(self, state, {"params": net.params.shape, "buffers": net.buffers.shape}, net.dtype)
+            check_buffers(self, state["buffers"], net)
 
     def restore(self, state: dict[str, Any]) -> None:
         check_state(self, state, ("best", "best_epoch", "params", "buffers"))

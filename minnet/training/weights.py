@@ -7,6 +7,7 @@ import numpy as np
 from ..net.description import describe_architecture
 from ..net.net import Net
 from ..storage import archive
+from ..storage.archive import CheckpointError
 from .checkpoint import offer_older
 from .description import compare, describe_net
 from .saved import Saved
@@ -38,8 +39,8 @@ def load_weights(net: Net, path: str | Path) -> None:
         path: a file, or a folder of ``Checkpoint``, whose newest whole file is read.
 
     Raises:
-        CheckpointError: a ValueError: the file is damaged, or is of a net with other layers; the message names what
-            differs. The net is unchanged.
+        CheckpointError: a ValueError: the file is damaged, is of a net with other layers, or has values with which no
+            net predicts: NaN, infinity, a variance below 0. The message names them. The net is unchanged.
         FileNotFoundError: there is no file. The net is unchanged.
     """
     saved = Saved.of(path)
@@ -49,4 +50,16 @@ def load_weights(net: Net, path: str | Path) -> None:
         params, buffers = saved.weights(net)
         if saved.get("handed_out", kind=(np.ndarray, type(None))) is not None:
             params = saved.array(net.params, "handed_out")
+        _check_finite(saved, net, params, buffers)
     net.params, net.buffers = params, buffers
+
+
+def _check_finite(saved: Saved, net: Net, params: np.ndarray, buffers: np.ndarray) -> None:
+    """Raise CheckpointError for NaN and infinity: a run that diverges may go on from them, but no net predicts."""
+    for layout, vector in ((net.layout, params), (net.buffer_layout, buffers)):
+        for name, values in layout.views(vector).items():
+            if not np.isfinite(values).all():
+                raise CheckpointError(
+                    f"expected a finite {name} in {saved.path}; got NaN or infinity. The net had them when it was "
+                    "saved, as in a run that diverges; take an earlier file of it"
+                )

@@ -704,6 +704,11 @@ def test_a_missing_file_and_a_missing_folder_are_named(nets, tmp_path):
             ValueError,
             "expected finite members; got NaN or infinity in the params of member 0",
         ),
+        (
+            lambda n: mn.Ensemble(n[0], [n[0], (n[0].params, -1 - n[0].buffers)]),
+            ValueError,
+            "expected member 1 to have 1.running_var of at least 0; got -",
+        ),
         (lambda n: mn.Ensemble(n[0], n, names="aabcd"), ValueError, "expected 5 different names"),
         (lambda n: mn.Ensemble(n[0], n, weights=[1, 2]), ValueError, "expected 5 numbers as weights"),
         (lambda n: mn.Ensemble(n[0], n, weights=[-1, 1, 1, 1, 1]), ValueError, "expected 5 finite weights"),

@@ -379,6 +379,40 @@ def test_a_state_dict_that_does_not_fit_changes_nothing(case, error, words):
     np.testing.assert_array_equal(net.params, before)
 
 
+IMPOSSIBLE = {  # values that a model cannot have been left with, and what the error says
+    "a variance": (
+        {"bn.running_var": [1, -0.5, 1]},
+        r"expected bn\.running_var of at least 0; got -0\.5\. .*train\(\)",
+    ),
+    "a variance that is none": ({"bn.running_var": [1, np.nan, 1]}, r"expected bn\.running_var to be finite"),
+    "a mean": ({"bn.running_mean": [0, np.inf, 0]}, r"expected bn\.running_mean to be finite"),
+    "a number of batches": ({"bn.num_batches_tracked": -1}, r"bn\.num_batches_tracked of at least 0; got -1"),
+    "no number of batches": ({"bn.num_batches_tracked": np.nan}, r"bn\.num_batches_tracked to be finite"),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_values_that_no_training_leaves_are_refused(case):
+    net = mn.Net([mn.Dense(3), mn.BatchNorm()], 5)
+    before, (changes, words) = (net.params.copy(), net.buffers.copy()), IMPOSSIBLE[case]
+    names = {"1": "bn"}
+    state = {name: array + 1 for name, array in mn.to_torch(net, names=names, arrays=True).items()}
+    with pytest.raises(ValueError, match=f"^from_torch: .*{words}"):
+        mn.from_torch(net, state | {name: np.array(value) for name, value in changes.items()}, names=names)
+    np.testing.assert_array_equal(net.params, before[0])
+    np.testing.assert_array_equal(net.buffers, before[1])
+    mn.from_torch(net, state | {"bn.running_var": np.zeros(3)}, names=names)  # of features that never vary
+
+
+def test_biases_whose_sum_is_not_finite_are_refused():
+    net = mn.Net([mn.LSTM(2)], (TIME, 3))
+    state = mn.to_torch(net, arrays=True)
+    for name in ("0.bias_ih_l0", "0.bias_hh_l0"):
+        state[name] = np.full_like(state[name], 3e38)
+    with pytest.raises(ValueError, match=r"^from_torch: expected tensors whose sum 0\.b is finite in float32"):
+        mn.from_torch(net, state)
+
+
 def test_other_names_are_answered_with_what_pairs_them():
     net = mn.Net([mn.Dense(3)], 5)
     state = mn.to_torch(net, names={"0": "fc"}, arrays=True)

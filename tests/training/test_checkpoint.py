@@ -441,6 +441,29 @@ def test_weights_of_another_net_are_refused_with_what_differs(damage, tmp_path):
     assert np.array_equal(net.buffers, before[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("1.running_var", -0.5, r"expected in .* 1\.running_var of at least 0; got -0\.5"),
+        ("1.running_var", np.nan, r"expected a finite 1\.running_var in .*; got NaN or infinity"),
+        ("0.W", np.inf, r"expected a finite 0\.W in .*; got NaN or infinity"),
+        ("handed_out", np.nan, r"expected a finite 0\.W in .*; got NaN or infinity"),
+    ],
+)
+def test_weights_that_no_net_predicts_with_are_refused(name, value, words, tmp_path):
+    rule = mn.ScheduleFreeSGD() if name == "handed_out" else mn.SGD()
+    start(rule=rule, lr=0.1).save(tmp_path / "step-00000001.ckpt")
+    document, arrays = archive.read(tmp_path / "step-00000001.ckpt")
+    (document if name == "handed_out" else arrays)[name].flat[0] = value
+    archive.write(tmp_path / "step-00000002.ckpt", document, arrays)
+    net = stress.mlp()
+    before = net.params.copy(), net.buffers.copy()
+    with pytest.raises(mn.CheckpointError, match=rf"{words}.* The next older one is .*step-00000001\.ckpt"):
+        mn.load_weights(net, tmp_path / "step-00000002.ckpt")
+    assert np.array_equal(net.params, before[0])
+    assert np.array_equal(net.buffers, before[1])
+
+
 # A run that diverges -----------------------------------------------------------------------------------------
 
 

@@ -90,6 +90,17 @@ def test_an_array_of_another_dtype_is_refused_where_kernels_read_it(saved):
                 raise AssertionError(f"{name}: {dtype} is taken", resumed(saved, name, state[name].astype(dtype)))
 
 
+def test_a_variance_below_0_is_refused(saved):
+    state = saved[2]["callbacks"][0]["state"]
+    place = mlp().buffer_layout.places["1.running_var"]
+    for name, part in {"buffers": slice(place.start, place.stop), "variance": slice(None)}.items():
+        if name in state:
+            values = state[name].copy()
+            values[..., part][..., 1] = -0.5
+            with pytest.raises(mn.CheckpointError, match=r"at least 0.* -0\.5"):
+                raise AssertionError(f"{name} is taken", resumed(saved, name, values))
+
+
 def test_other_things_in_place_of_a_number_are_refused_or_do_no_harm(saved):
     state = saved[2]["callbacks"][0]["state"]
     for name, value in state.items():

@@ -137,6 +137,20 @@ def test_a_callback_that_refuses_its_state_leaves_the_others_as_they_were(saved)
     assert plateau.best is None
 
 
+@pytest.mark.parametrize("where", ["now", "good"])
+def test_a_variance_below_0_is_refused(where, saved):
+    document, arrays = archive.read(saved)
+    net = stress.mlp()
+    place = net.buffer_layout.places["1.running_var"]
+    (arrays["1.running_var"] if where == "now" else document["good"]["buffers"][place.start :])[1] = -0.5
+    archive.write(saved, document, arrays)
+    before = net.params.copy(), net.buffers.copy()
+    with pytest.raises(mn.CheckpointError, match=r"expected in .* 1\.running_var of at least 0; got -0\.5"):
+        resume(saved, net)
+    assert np.array_equal(net.params, before[0])
+    assert np.array_equal(net.buffers, before[1])
+
+
 ONES = np.ones(5, np.int64)
 TABLES = {
     "of small numbers": {"step": np.ones(5, np.uint8)},  # whose rows would take 200 times its memory
