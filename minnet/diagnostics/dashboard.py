@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from ..base import checks
 from ..net.net import Net
 from ..storage.files import check_folder, write_whole
-from ..training.callbacks import Callback, Record, Run, check_state
+from ..training.callbacks import Callback, Record, Run, check_alone, check_state
 from ..training.history import History
 from .chance import baseline
 from .monitor import Monitor
@@ -73,7 +73,8 @@ class Dashboard(Callback):
     takes one or two seconds, so choose ``every`` according to the length of an epoch.
 
     Args:
-        path: path of the page. A relative path refers to the present working directory, also if that changes later.
+        path: path of the page, another one for each dashboard of a run. A relative path refers to the present working
+            directory, also if that changes later.
         every: number of epochs between pages.
         monitors: monitors to run. The dashboard runs them, so do not pass them to the run too. None for
             ``UpdateRatios``, ``Statistics``, ``Saturation`` and ``DeadUnits`` with default arguments.
@@ -111,6 +112,7 @@ class Dashboard(Callback):
         return self.monitors
 
     def on_start(self, trainer: Run) -> None:
+        check_alone("Dashboard", trainer, Dashboard, lambda board: board.path.resolve(), "a page")
         for monitor in self.monitors:
             monitor.on_start(trainer)
         self.verdicts = []

@@ -2,7 +2,7 @@
 
 import inspect
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -271,6 +271,22 @@ def check_monitored(who: str, trainer: Run, monitor: str) -> None:
             return
         known += callback.columns
     _expect_column(who, known, monitor)
+
+
+def check_alone(who: str, trainer: Run, kind: type[Callback], place: Callable[[Any], object], words: str) -> None:
+    """Raise ValueError if two callbacks of a kind would write to one place, and spoil what the other wrote.
+
+    Args:
+        who: name of the callback that asks.
+        trainer: the run.
+        kind: class of the callbacks.
+        place: returns where a callback of this kind writes; places are compared.
+        words: what each is to have, such as "a folder".
+    """
+    places = [place(callback) for callback in trainer.callbacks if isinstance(callback, kind)]
+    for i, one in enumerate(places):
+        if one in places[:i]:
+            raise ValueError(f"{who}: expected {words} for each {who} of a run; got two with {one}")
 
 
 def _expect_column(who: str, columns: list[str], monitor: str) -> None:

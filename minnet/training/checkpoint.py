@@ -16,7 +16,7 @@ from ..storage import archive
 from ..storage.archive import CheckpointError
 from ..storage.files import temporary_name
 from ..storage.folderlock import FolderLock
-from .callbacks import Callback, Run, check_monitored, monitored
+from .callbacks import Callback, Run, check_alone, check_monitored, monitored
 from .direction import Direction
 from .moments import Moments, When
 from .table import problem_of, rows_of
@@ -95,11 +95,7 @@ class Checkpoint(Callback):
         if self.best is not None:
             check_monitored("Checkpoint", trainer, self.best)
         self._moments.find(trainer)
-        same = [
-            c for c in trainer.callbacks if isinstance(c, Checkpoint) and c.folder.resolve() == self.folder.resolve()
-        ]
-        if len(same) > 1:
-            raise ValueError(f"Checkpoint: expected a folder for each; got {len(same)} with {self.folder}")
+        check_alone("Checkpoint", trainer, Checkpoint, lambda saver: saver.folder.resolve(), "a folder")
         if not trainer.writes:
             return
         self._make_folder()

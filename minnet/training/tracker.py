@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from numbers import Real
+from threading import RLock, Thread, current_thread
 from typing import Any, ClassVar, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from ..net.net import Net
-from .callbacks import Callback, Run, check_state
+from .callbacks import Callback, Run, check_alone, check_state
 from .history import Row
 from .moments import Moments, When
 
@@ -16,7 +18,11 @@ _PLACES = ("step", "epoch")  # columns that say when, not what
 
 @runtime_checkable
 class Store(Protocol):
-    """A ``Log`` that keeps something open, such as a file. ``Tracker`` opens and closes it."""
+    """A ``Log`` that keeps something open, such as a file. ``Tracker`` opens and closes it.
+
+    It may have an attribute ``place``. Two stores whose places are equal write to the same file or the same run of a
+    server, so a run refuses them. Without it, a store is equal to itself only.
+    """
 
     def begin(self, run: str, step: int) -> None:
         """Begin, or go on.
@@ -52,13 +58,16 @@ class Tracker(Callback):
     Args:
         log: a function of the step, counted from 1, and a dict of figures by name; or an object that has ``begin`` and
             ``close`` as well, see ``minnet.training.tracker.Store``. It is opened before the first step and closed when
-            the run ends, also by an exception.
+            the run ends, also by an exception. Each Tracker of a run needs one of its own, because each hands over the
+            figures of the epochs. Runs may use an object one after the other. If a run in the same thread has not
+            ended, the later one gets it, and the earlier one fails when it next hands over figures.
         at: steps whose figures are handed over as well: a number n for every n-th step, an event of the schedule, a
             list of steps or a function of the step, see ``Moments``. ``"epoch"`` hands over the figures of epochs only.
 
     Raises:
         TypeError: if ``log`` cannot be called.
-        ValueError: for a bad value of ``at``.
+        ValueError: for a bad value of ``at``; before the first step, for two Trackers of a run that write to one place.
+        RuntimeError: before the first step, if a run in another thread has ``log`` open.
 
     Any exception that ``log`` raises ends the run.
     """
@@ -72,14 +81,16 @@ class Tracker(Callback):
         self._moments = Moments("Tracker", at)
         self._at = self._moments.at  # for repr
         self._step = 0  # all figures up to this step have been handed over
-        self._open = False
+        self._open = self._displaced = False
 
     def on_start(self, trainer: Run) -> None:
         """Open the log."""
+        check_alone("Tracker", trainer, Tracker, lambda tracker: getattr(tracker.log, "place", tracker.log), "a log")
         if trainer.step == 0:
             self._step = 0
         self._moments.find(trainer)
         self._close(ended=False)  # of a run that was left by an exception of its own loop
+        self._displaced = False
         self._ensure_open(trainer)
 
     def looks_at(self, trainer: Run, step: int) -> bool:
@@ -131,13 +142,42 @@ class Tracker(Callback):
 
     def _ensure_open(self, trainer: Run) -> None:
         if trainer.writes and not self._open and isinstance(self.log, Store):
-            self.log.begin(trainer.identity, self._step)
+            self._take()
+            try:
+                self.log.begin(trainer.identity, self._step)
+            except BaseException:
+                self._give_back()
+                raise
             self._open = True
+
+    def _take(self) -> None:
+        """Get the log from a run that was left without an end; RuntimeError if another run is at work with it."""
+        with _guard:
+            for other, thread in list(_at_work.items()):
+                if other is self or other.log is not self.log:
+                    continue
+                if self._displaced or (thread is not current_thread() and thread.is_alive()):
+                    raise RuntimeError(
+                        f"Tracker: expected a log that no other run has open; got {self.log!r}, which another run has "
+                        "opened. Give each run a log of its own, or wait until that one has ended"
+                    )
+                other._close(ended=False)
+                other._displaced = True
+            _at_work[self] = current_thread()
+
+    def _give_back(self) -> None:
+        with _guard:
+            _at_work.pop(self, None)
 
     def _close(self, ended: bool) -> None:
         if self._open and isinstance(self.log, Store):
             self._open = False
+            self._give_back()
             self.log.close(ended)
+
+
+_guard = RLock()
+_at_work: WeakKeyDictionary[Tracker, Thread] = WeakKeyDictionary()  # those that have a store open, and their threads
 
 
 def _newer(rows: list[Row], step: int) -> list[Row]:

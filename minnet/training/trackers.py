@@ -26,6 +26,11 @@ class TensorBoard(Guided):
         self.folder = Path(folder).absolute()
         self._writer: Any = None
 
+    @property
+    def place(self) -> object:
+        """Where the figures go: two stores with the same folder are refused in one run."""
+        return "TensorBoard", str(self.folder.resolve())
+
     def __repr__(self) -> str:
         return f"TensorBoard({str(self.folder)!r})"
 
@@ -73,6 +78,11 @@ class MLflow(Guided):
         self._client: Any = None
         self._id = ""
         self._known: dict[str, int] = {}  # last step of each figure that the store has
+
+    @property
+    def place(self) -> object:
+        """Where the figures go: a run of minnet is one run of an experiment, whatever its name."""
+        return "MLflow", self.store, self.experiment
 
     def __repr__(self) -> str:
         return f"MLflow({self.experiment!r}, {self.store!r}, {self.name!r})"
@@ -127,6 +137,11 @@ class WandB(Guided):
             import wandb  # noqa: F401
         self.project, self.settings = project, settings
         self._run: Any = None
+
+    @property
+    def place(self) -> object:
+        """Where the figures go: wandb has one run in a process, unless it is told to make another (``reinit``)."""
+        return self if "reinit" in self.settings else "WandB"
 
     def __repr__(self) -> str:
         given = "".join(f", {name}={value!r}" for name, value in self.settings.items())

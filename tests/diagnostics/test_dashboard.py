@@ -172,6 +172,15 @@ def test_a_dashboard_goes_on_from_its_state(tmp_path):
         second.restore({"2 steps": np.arange(3)})
 
 
+def test_two_dashboards_with_one_page_are_refused_before_the_first_step(tmp_path):
+    boards = [Dashboard(tmp_path / "run.html", monitors=[]), Dashboard(tmp_path / "." / "run.html", monitors=[])]
+    with pytest.raises(
+        ValueError, match=r"^Dashboard: expected a page for each Dashboard of a run; got two with .*run"
+    ):
+        run(make_net(), boards)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_no_monitor_is_refused(tmp_path):
     with pytest.raises(TypeError, match="Dashboard: expected monitors such as UpdateRatios"):
         Dashboard(tmp_path / "run.html", monitors=[mn.EarlyStopping()])

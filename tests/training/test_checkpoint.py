@@ -556,7 +556,7 @@ def test_a_finished_run_with_more_steps_says_how_to_go_on():
 
 
 def test_two_checkpoints_want_two_folders(tmp_path):
-    with pytest.raises(ValueError, match="Checkpoint: expected a folder for each; got 2 with"):
+    with pytest.raises(ValueError, match="Checkpoint: expected a folder for each Checkpoint of a run; got two with"):
         start(mn.Checkpoint(tmp_path, 2), mn.Checkpoint(tmp_path / "." / "", 4)).run(progress=False)
 
 

@@ -5,6 +5,8 @@ import math
 import signal
 import struct
 import sys
+from threading import Event, Thread
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -195,12 +197,13 @@ def test_a_resumed_run_goes_on_where_its_checkpoint_was_whatever_the_store_has(a
         if record.step == 11:
             break
     assert max(sheet.figures) == 11
-    sheet.closed = len(sheet.opened)  # as if the process had ended
-    again = resumed(tmp_path / "saved", Tracker(sheet, 1))
+    left = Sheet()
+    left.figures = sheet.figures  # in another process
+    again = resumed(tmp_path / "saved", Tracker(left, 1))
     history = again.run(progress=False)
-    assert sheet.figures == expected(history)
-    assert again.identity == killed.identity == sheet.opened[-1][0]
-    assert sheet.opened[-1][1] in (at - 1, at)
+    assert left.figures == expected(history)
+    assert again.identity == killed.identity == left.opened[-1][0]
+    assert left.opened[-1][1] in (at - 1, at)
 
 
 def test_a_tracker_that_a_run_gets_when_it_is_resumed_hands_over_all_of_its_history(tmp_path):
@@ -305,6 +308,101 @@ def test_a_run_that_broke_off_does_not_close_the_store_of_another():
     assert sheet.figures == expected(other.history)
 
 
+# Two trackers --------------------------------------------------------------------------------------------
+
+
+def test_two_trackers_of_a_run_with_one_log_are_refused_before_it_is_opened():
+    sheet, seen = Sheet(), []
+    for log in (sheet, seen.append):
+        trainer = trainer_of(Tracker(log), Tracker(log, 1))
+        with pytest.raises(ValueError, match=r"^Tracker: expected a log for each Tracker of a run; got two with <"):
+            trainer.run(progress=False)
+        assert trainer.step == 0
+    assert (sheet.opened, seen) == ([], [])
+    other = Sheet()
+    history = trainer_of(Tracker(sheet), Tracker(other, 1)).run(progress=False)
+    assert other.figures == expected(history)
+    assert sheet.figures == expected(history, lambda step: False)
+
+
+class Shelf(Sheet):
+    """A store of a place."""
+
+    place = "shelf"
+
+
+def test_two_stores_of_one_place_are_refused():
+    first = Shelf()
+    with pytest.raises(ValueError, match=r"^Tracker: expected a log for each Tracker of a run; got two with shelf"):
+        trainer_of(Tracker(first), Tracker(Shelf())).run(progress=False)
+    assert first.opened == []
+
+
+def test_of_two_runs_by_turns_the_later_gets_the_store_and_the_earlier_says_so():
+    sheet = Sheet()
+    earlier, later = trainer_of(Tracker(sheet, 1)), trainer_of(Tracker(sheet, 1))
+    next(earlier)
+    next(later)
+    assert [run for run, _ in sheet.opened] == [earlier.identity, later.identity]
+    assert sheet.closed == 1
+    with pytest.raises(RuntimeError, match=r"^Tracker: expected a log that no other run has open; got .*Sheet"):
+        next(earlier)
+    history = later.run(progress=False)
+    assert sheet.figures == expected(history)
+    next(earlier)  # the store is free again
+    assert sheet.opened[-1] == (earlier.identity, 1)
+    earlier.end("enough")
+
+
+def test_a_store_that_failed_to_open_is_not_held():
+    class Fails(Sheet):
+        def begin(self, run, step):
+            super().begin(run, step)
+            if len(self.opened) == 1:
+                self.closed = 1
+                raise OSError("no such server")
+
+    sheet = Fails()
+    first = trainer_of(Tracker(sheet))
+
+    def fails():
+        with pytest.raises(OSError, match="no such server"):
+            first.run(progress=False)
+        opened.set()
+        done.wait(60)
+
+    opened, done = Event(), Event()
+    thread = Thread(target=fails)
+    thread.start()
+    try:
+        assert opened.wait(60)
+        trainer_of(Tracker(sheet)).run(progress=False)
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_store_of_a_run_in_another_thread_is_refused():
+    sheet, started, done = Sheet(), Event(), Event()
+
+    def wait(trainer):
+        started.set()
+        done.wait(60)
+
+    longer = trainer_of(Tracker(sheet, 1), Act(2, wait))
+    thread = Thread(target=longer.run, kwargs={"progress": False})
+    thread.start()
+    try:
+        assert started.wait(60)
+        with pytest.raises(RuntimeError, match=r"^Tracker: expected a log that no other run has open"):
+            trainer_of(Tracker(sheet, 1)).run(progress=False)
+    finally:
+        done.set()
+        thread.join()
+    assert sheet.figures == expected(longer.history)
+    trainer_of(Tracker(sheet, 1)).run(progress=False)
+
+
 # TensorBoard, MLflow, Weights & Biases -------------------------------------------------------------------
 
 
@@ -355,6 +453,24 @@ def test_event_files_of_a_run_that_was_left_have_each_step_once(tensorboard, tmp
     trainer.run(progress=False)
     trainer.run(progress=False)
     assert read_events(tmp_path / "runs" / "first") == by_name(expected(trainer.history), np.float32)
+
+
+ALIKE = {  # two stores of each package that would write to one place, and what the error says of it
+    "tensorboardX": (lambda: mn.training.TensorBoard("runs"), lambda: mn.training.TensorBoard("./runs"), "TensorBoard"),
+    "mlflow": (lambda: mn.training.MLflow("digits"), lambda: mn.training.MLflow("digits", name="again"), "MLflow"),
+    "wandb": (lambda: mn.training.WandB("digits"), lambda: mn.training.WandB("other", mode="offline"), "WandB"),
+}
+
+
+@pytest.mark.parametrize("package", ALIKE)
+def test_two_stores_of_a_package_that_write_to_one_place_are_refused(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, ModuleType(package))  # nothing of it is used
+    one, other, place = ALIKE[package]
+    with pytest.raises(
+        ValueError, match=rf"^Tracker: expected a log for each Tracker of a run; got two with .*{place}"
+    ):
+        trainer_of(Tracker(one()), Tracker(other(), 1)).run(progress=False)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(params=["files", "sqlite"])
