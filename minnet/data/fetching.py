@@ -1,9 +1,11 @@
 """Data sets by name: downloaded once, checked, and read."""
 
+import errno
 import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,32 +34,55 @@ def fetch(name: str, folder: str | Path | None = None, *, progress: bool | None 
         What the function of this name in ``datasets`` returns.
 
     Raises:
-        TypeError: if ``progress`` is none of True, False and None.
+        TypeError: if ``progress`` is none of True, False and None, or ``folder`` is no path.
         ValueError: for an unknown name; if what the servers have is damaged or was changed.
         ConnectionError: if no server can be reached, or one breaks off. The error says what to do without a network.
         FileExistsError: if another process downloads the data set into this folder at this time.
         ImportError: if pooch is not installed (``pip install 'minnet[data]'``), and files are missing or no folder is
             given.
-        OSError: if a file cannot be written.
+        NotADirectoryError: if a file is where a folder is to be made.
+        OSError: if a folder cannot be made or a file cannot be written, such as PermissionError.
     """
     if not isinstance(name, str) or name not in SOURCES:
         raise ValueError(f"fetch: expected one of the data sets {', '.join(SOURCES)}; got {name!r}")
     if progress is not None:
         checks.truth("fetch", "progress", progress)
+    if folder is not None and not isinstance(folder, str | PathLike):
+        raise TypeError(f"fetch: expected folder as a path or None; got {folder!r}")
     source = SOURCES[name]
     place = (_cache() if folder is None else Path(folder).absolute()) / name
-    missing = [file for file in source.files if not file.is_whole(place)]
-    if missing:
-        place.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = FolderLock(place)
-        except FileExistsError as error:
-            raise FileExistsError(f"fetch: {error}. Wait until it has downloaded the files") from None
-        try:
-            _complete(source, missing, place, progress)
-        finally:
-            lock.release()
+    with _naming(place):
+        missing = [file for file in source.files if not file.is_whole(place)]
+        if missing:
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = FolderLock(place)
+            except FileExistsError as error:
+                raise FileExistsError(f"fetch: {error}. Wait until it has downloaded the files") from None
+            try:
+                _complete(source, missing, place, progress)
+            finally:
+                lock.release()
     return source.read(place)
+
+
+@contextmanager
+def _naming(place: Path) -> Iterator[None]:
+    """Within this context, an error of the operating system says that the folder of a data set was to be written."""
+    try:
+        for folder in (place, *place.parents):
+            if folder.exists() and not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(folder))
+        yield
+    except OSError as error:
+        if error.errno is None:  # of this module: a server, or another process, with words of its own
+            raise
+        raise type(error)(
+            error.errno,
+            f"fetch: expected a folder {place} that can be made and written in; got {error.strerror}. Give another "
+            "folder=...",
+            error.filename or str(place),
+        ) from error
 
 
 def _cache() -> Path:

@@ -12,8 +12,18 @@ import numpy as np
 
 
 def check_folder(path: str | Path) -> None:
-    """Raise FileNotFoundError unless the folder of ``path`` exists."""
+    """Raise an OSError unless a file may get this path.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+        NotADirectoryError: a file is in place of its folder.
+        IsADirectoryError: it is the path of a folder.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"expected the path of a file to write; got that of the folder {path}")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise NotADirectoryError(f"expected {path.parent} to be a folder, to write {path.name} in it; got a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"expected the folder {path.parent} to exist, to write {path.name} in it")
 
@@ -28,7 +38,7 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         content: bytes, or text that is written as UTF-8.
 
     Raises:
-        FileNotFoundError: if the folder does not exist.
+        FileNotFoundError, NotADirectoryError, IsADirectoryError: as ``check_folder``.
         OSError: if the file cannot be written.
     """
     write_together({Path(path): content})

@@ -463,6 +463,43 @@ def test_two_processes_do_not_fetch_into_one_folder(texts, tmp_path):
     fetched(tmp_path)
 
 
+@pytest.mark.parametrize("where", ["folder", "parent", "data set"])
+def test_a_file_in_place_of_a_folder_is_named(where, texts, server, tmp_path):
+    file = tmp_path / ("data/shakespeare" if where == "data set" else "data")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    with pytest.raises(
+        NotADirectoryError, match=r"fetch: expected a folder .*shakespeare that .*; got it is a file"
+    ) as e:
+        fetched(tmp_path / "data" / "deeper" if where == "parent" else tmp_path / "data")
+    assert e.value.filename == str(file)
+    assert file.read_text() == "mine"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("name", ["input.txt", ".input.txt.part", ".lock"])
+def test_a_folder_in_place_of_a_file_is_named(name, texts, tmp_path):
+    (tmp_path / "shakespeare" / name).mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match=r"fetch: expected a folder .*shakespeare that .*; got Is a directory"):
+        fetched(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["mkdir", "open"])
+def test_a_folder_that_may_not_be_written_is_named(method, texts, tmp_path, monkeypatch):
+    def refuse(path, *mode, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, method, refuse)  # as for a user who is not root
+    words = r"fetch: expected a folder .*shakespeare that can be made and written in; got Permission denied\. Give"
+    with pytest.raises(PermissionError, match=words):
+        fetched(tmp_path)
+
+
+def test_a_folder_that_is_no_path_is_refused(texts):
+    with pytest.raises(TypeError, match=r"^fetch: expected folder as a path or None; got 3"):
+        fetched(3)
+
+
 def test_an_unknown_name_is_answered_with_those_that_exist(tmp_path):
     with pytest.raises(ValueError, match=r"^fetch: expected one of the data sets mnist, .*; got 'imagenet'"):
         datasets.fetch("imagenet", tmp_path)

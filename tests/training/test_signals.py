@@ -151,7 +151,7 @@ def test_sigterm_says_why_it_could_not_save(tmp_path):
         check=False,
     )
     assert process.returncode == -signal.SIGTERM
-    assert "FileNotFoundError: expected the folder" in process.stderr.splitlines()[-1]
+    assert process.stderr.splitlines()[-1].startswith("NotADirectoryError: expected ")
     assert "between_steps" in process.stderr
 
 
