@@ -15,6 +15,7 @@ from ..layers import Bidirectional
 from ..layers.memory import Node
 from ..net.net import Net, as_net
 from .order import Order, orders
+from .tensors import as_array, as_tensors, shape_of
 from .torch_forms import TRACKED, Arrays, form_of
 
 Names = Mapping[str, str]
@@ -64,7 +65,7 @@ def to_torch(net: Net, *, names: Names | None = None, arrays: bool = False) -> d
         state = _state(net)
     renamed = _renamed("to_torch", state, names)
     copies = {renamed[name]: np.array(array, order="C") for name, array in state.items()}
-    return copies if arrays else _tensors(copies)
+    return copies if arrays else as_tensors(copies)
 
 
 def from_torch(net: Net, state: Mapping[str, Any], *, names: Names | None = None) -> None:
@@ -81,18 +82,16 @@ def from_torch(net: Net, state: Mapping[str, Any], *, names: Names | None = None
             their order.
 
     Raises:
-        TypeError: ``state`` is no mapping, or holds something that is no tensor of real numbers.
+        TypeError: ``state`` is no mapping of names, or holds something that is no dense tensor of real numbers.
         ValueError: tensors are missing, unexpected, of another shape, not finite, or below what they can be, as a
             variance below 0. The error names them.
     """
     as_net("from_torch", net)
-    if not isinstance(state, Mapping):
-        hint = " (give model.state_dict())" if hasattr(state, "state_dict") else ""
-        raise TypeError(f"from_torch: expected a state dict, tensors by name; got {type(state).__name__}{hint}")
+    _check_names("from_torch", state)
     own = _state(net)
     renamed = _renamed("from_torch", own, names)
     _check(state, {renamed[name]: array.shape for name, array in own.items()})
-    theirs = {name: _array(there, state[there], net.dtype) for name, there in renamed.items() if there in state}
+    theirs = {name: as_array(there, state[there], net.dtype) for name, there in renamed.items() if there in state}
     found: Arrays = {}
     order = orders(net.nodes()[0])
     for part in _parts(net):
@@ -126,10 +125,13 @@ def in_order(net: Net, state: Mapping[str, Any]) -> dict[str, str]:
         Modules by the place of the layer, such as ``{"0": "conv1", "5": "fc"}``, for each layer with parameters.
 
     Raises:
+        TypeError: ``state`` is no mapping of names.
         ValueError: the numbers of modules differ, or a module does not have the tensors of its layer.
     """
+    as_net("in_order", net)
+    _check_names("in_order", state)
     here: dict[str, set[str]] = {}
-    order = orders(as_net("in_order", net).nodes()[0])
+    order = orders(net.nodes()[0])
     for part in _parts(net):
         here.setdefault(part.place, set()).update(local + part.suffix for local in _there(part, order))
     there: dict[str, set[str]] = {}
@@ -221,14 +223,25 @@ def _renamed(who: str, state: Iterable[str], names: Names | None) -> dict[str, s
     return renamed
 
 
+def _check_names(who: str, state: Any) -> None:
+    """Raise TypeError for anything but a mapping whose keys are names."""
+    if not isinstance(state, Mapping):
+        hint = " (give model.state_dict())" if hasattr(state, "state_dict") else ""
+        raise TypeError(f"{who}: expected a state dict, tensors by name; got {type(state).__name__}{hint}")
+    for name in state:
+        if not isinstance(name, str):
+            raise TypeError(f"{who}: expected names as keys of the state dict, such as '0.weight'; got {name!r}")
+
+
 def _check(state: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ValueError that names the tensors which are missing, unexpected or of another shape."""
     missing = [f"{name} {shape}" for name, shape in expected.items() if name not in state and not _counts(name)]
-    unexpected = [f"{name} {tuple(np.shape(value))}" for name, value in state.items() if name not in expected]
+    shapes = {name: shape_of(name, value) for name, value in state.items()}
+    unexpected = [f"{name} {shape}" for name, shape in shapes.items() if name not in expected]
     wrong = [
-        f"{name} of shape {shape}, got {tuple(np.shape(state[name]))}"
+        f"{name} of shape {shape}, got {shapes[name]}"
         for name, shape in expected.items()
-        if name in state and tuple(np.shape(state[name])) != shape
+        if shapes.get(name, shape) != shape
     ]
     kinds = {"missing": missing, "unexpected": unexpected, "expected": wrong}
     faults = [f"{kind}: {_list(found)}" for kind, found in kinds.items() if found]
@@ -253,33 +266,6 @@ def _check_least(part: Part, theirs: Arrays, renamed: Names) -> None:
 
 def _counts(name: str) -> bool:
     return name.rpartition(".")[2] == TRACKED
-
-
-def _array(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
-    """Return a tensor or array as a finite array of the dtype of a net."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.double() if value.is_floating_point() else value).numpy()  # NumPy has no bfloat16
-    array = checks.array("from_torch", name, value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"from_torch: expected {name} as a tensor of real numbers; got dtype {array.dtype}")
-    with np.errstate(over="ignore"):
-        array = array.astype(dtype)
-    if not np.isfinite(array).all():
-        raise ValueError(f"from_torch: expected {name} to be finite in {dtype}; got NaN or infinity")
-    return array
-
-
-def _tensors(arrays: Arrays) -> dict[str, Any]:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"to_torch: expected PyTorch to be installed, to make tensors; got {error}. to_torch(net, arrays=True) "
-            "returns arrays",
-            name=error.name,
-        ) from error
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _list(names: Iterable[str]) -> str:

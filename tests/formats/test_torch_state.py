@@ -479,6 +479,56 @@ def test_tensors_that_are_no_real_numbers_are_refused_as_arrays_are(kind):
     np.testing.assert_array_equal(net.params, before)
 
 
+UNREADABLE = {  # tensors that NumPy cannot take, and what the error says
+    "sparse": (
+        lambda t: t.ones(3, 4).to_sparse(),
+        r"as a dense tensor .*; got one of layout torch\.sparse_coo .*to_dense",
+    ),
+    "of a device without values": (
+        lambda t: t.ones(3, 4, device="meta"),
+        "as a dense tensor .*; got one on the device meta",
+    ),
+    "quantised": (lambda t: t.quantize_per_tensor(t.ones(3, 4), 0.1, 0, t.qint8), r"got a quantised one .*dequantize"),
+    "conjugate": (
+        lambda t: t.ones(3, 4, dtype=t.complex64).conj(),
+        r"as a dense tensor of real numbers; got Tensor \(Can't",
+    ),
+    "nested": (lambda t: t.nested.nested_tensor([t.ones(4), t.ones(3)]), "as a tensor with a shape; got Tensor"),
+    "lazy": (lambda t: t.nn.LazyLinear(3).weight, "as a tensor with a shape; got UninitializedParameter"),
+}
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")  # of PyTorch, of features that are prototypes
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_tensors_without_numbers_are_refused(case, torch):
+    make, words = UNREADABLE[case]
+    net = mn.Net([mn.Dense(3)], 4)
+    with pytest.raises(TypeError, match=rf"^from_torch: expected 0\.weight {words}" if "as a" in words else words):
+        mn.from_torch(net, {**mn.to_torch(net), "0.weight": make(torch)})
+
+
+def test_a_list_of_uneven_lengths_is_refused():
+    net = mn.Net([mn.Dense(3)], 4)
+    with pytest.raises(TypeError, match=r"^from_torch: expected 0\.bias as a tensor with a shape; got list"):
+        mn.from_torch(net, mn.to_torch(net, arrays=True) | {"0.bias": [[1, 2], [3]]})
+
+
+@pytest.mark.parametrize("who", ["from_torch", "in_order"])
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({0: np.zeros(3)}, r"names as keys of the state dict, such as '0\.weight'; got 0"),
+        ({"0.weight": np.zeros((3, 4)), ("0", "bias"): np.zeros(3)}, r"names as keys .*; got \('0', 'bias'\)"),
+        (["0.weight", "0.bias"], "a state dict, tensors by name; got list"),
+        (None, "a state dict, tensors by name; got NoneType"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(who, state, words):
+    with pytest.raises(TypeError, match=f"^{who}: expected {words}"):
+        getattr(formats, who)(mn.Net([mn.Dense(3)], 4), state)
+
+
 def test_masked_elements_are_refused():
     net = mn.Net([mn.Dense(3)], 4)
     state = mn.to_torch(net, arrays=True)
