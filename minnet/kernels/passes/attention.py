@@ -159,6 +159,29 @@ def attention(
             )  # fmt: skip
 
 
+@helper
+def _through_weights(
+    weights, slopes, task, sample, head, first, rows, seen, time, others, ahead, words, word_at, padding, base,
+    threshold, keep, scale, log_sums,
+):  # fmt: skip
+    """Products become the weights of the values; slopes, the gradient for these, becomes that for the products.
+
+    Each has ``others`` elements for each of ``rows`` queries from ``first`` on, of which ``seen`` count.
+    """
+    for i in range(rows):
+        row, slope = weights[i * others : i * others + seen], slopes[i * others : i * others + seen]
+        r = first + i
+        place = (task * time + r) * others
+        if words.size > 0:
+            _hide(row, words[sample, word_at:], padding)
+        _weights_again(row, min(others, r + 1 + ahead), scale, log_sums[sample, head, r])
+        if threshold > 0:
+            _drop(slope, base, place, threshold, keep)
+        _through_softmax(row, scale, slope)
+        if threshold > 0:
+            _drop(row, base, place, threshold, keep)
+
+
 @wide_routine
 def _attend_backward(
     task, queries, keys, key_at, value_at, heads, ahead, words, word_at, padding, base, threshold, keep, log_sums, dy,
@@ -197,18 +220,10 @@ def _attend_backward(
             above, from_above + first * width, width, 1, rows, values_turned, depth, 0, depth, slopes, 0, others, seen,
             work, offsets,
         )  # fmt: skip
-        for i in range(rows):
-            row, slope = weights[i * others : i * others + seen], slopes[i * others : i * others + seen]
-            r = first + i
-            place = (task * time + r) * others
-            if words.size > 0:
-                _hide(row, words[sample, word_at:], padding)
-            _weights_again(row, min(others, r + 1 + ahead), scale, log_sums[sample, head, r])
-            if threshold > 0:
-                _drop(slope, base, place, threshold, keep)
-            _through_softmax(row, scale, slope)
-            if threshold > 0:
-                _drop(row, base, place, threshold, keep)
+        _through_weights(
+            weights, slopes, task, sample, head, first, rows, seen, time, others, ahead, words, word_at, padding, base,
+            threshold, keep, scale, log_sums,
+        )  # fmt: skip
         to = from_query + first * query_row
         _clear(of_query[to:], rows, query_row, depth)
         add_product(
