@@ -101,13 +101,7 @@ def csv(
     first = next(lines, None)
     if first is None:
         raise ValueError(f"csv: expected a table in {path}; got an empty file")
-    names = first.cells if header else [str(place) for place in range(len(first.cells))]
-    place = _place(path, names, target, header)
-    if len(names) < 2:
-        raise ValueError(
-            f"csv: expected columns of features beside the target in {path}; got one column, {names[0]!r}. Is "
-            f"{delimiter!r} the delimiter of the file?"
-        )
+    names, place = _columns(first, target, header, delimiter)
     features, texts, numbers = [], [], []
     for line in (*([] if header else [first]), *lines):
         if len(line.cells) != len(names):
@@ -179,6 +173,18 @@ def _lines(path: Path, delimiter: str) -> Iterator[_Line]:
                 ) from None
             if cells:
                 yield _Line(path, rows.line_num, cells)
+
+
+def _columns(first: _Line, target: int | str, header: bool, delimiter: str) -> tuple[list[str], int]:
+    """Return the names of the columns, which are their places if there is no header, and the place of the target."""
+    names = first.cells if header else [str(place) for place in range(len(first.cells))]
+    place = _place(first.path, names, target, header)
+    if len(names) < 2:
+        raise ValueError(
+            f"csv: expected columns of features beside the target in {first.path}; got one column, {names[0]!r}. Is "
+            f"{delimiter!r} the delimiter of the file?"
+        )
+    return names, place
 
 
 def _place(path: Path, names: list[str], target: int | str, header: bool) -> int:

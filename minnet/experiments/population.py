@@ -135,26 +135,15 @@ def pbt(
         RuntimeError: all members of a generation have failed.
     """
     population = Population() if population is None else population
-    if not isinstance(population, Population):
-        raise TypeError(f"pbt: expected a Population; got {population!r}")
-    check_space(space)
-    if not callable(build):
-        raise TypeError(f"pbt: expected a function build(config, seed); got {build!r}")
-    direction = Direction.of("pbt", metric, mode)
-    members = first(space, population.size, population.seed)
-    ends = [Config({name: space.plain(name).value(end) for name in space.ranges}) for end in (0.0, 1.0)]
-    trainer = _checked(build, [members[0].config, *ends], members[0].seed, metric, population)
-    about = describe(trainer)
-    subject = {
-        **{"kind": "population", "build": sources(build), "space": repr(space), "metric": metric},
-        **{"mode": direction.mode, "population": asdict(population), "about": about},
-    }
+    members, direction, subject = _prepared(build, space, population, metric, mode)
     shown = ProgressLine(population.size * population.generations, direction, progress)
     lineage: list[Member] = []
     with Store(store, subject) as kept, Engine(workers, executor, threads=threads, limit=limit) as engine:
         for generation in range(population.generations):
             steps = (generation + 1) * population.steps
-            keys = [digest(subject["build"], about, m.seed, m.path, population.steps, metric) for m in members]
+            keys = [
+                digest(subject["build"], subject["about"], m.seed, m.path, population.steps, metric) for m in members
+            ]
             units = [
                 Unit(key, advance, (build, m.config, m.seed, steps, metric, m.state), _columns(m))
                 for key, m in zip(keys, members, strict=True)
@@ -167,6 +156,31 @@ def pbt(
                 members = next_generation(members, space, population, direction)
     best = ranked(members, direction)[0]
     return PopulationResult(build, population, metric, direction.mode, tuple(lineage), best)
+
+
+def _prepared(
+    build: Build, space: Space, population: Population, metric: str, mode: str | None
+) -> tuple[list[Member], Direction, dict[str, Any]]:
+    """Check all arguments by making trainers of the first configuration and of the ends of the space.
+
+    Returns:
+        The members of the first generation, the direction of the metric, and what a store is of: all that decides the
+        results.
+    """
+    if not isinstance(population, Population):
+        raise TypeError(f"pbt: expected a Population; got {population!r}")
+    check_space(space)
+    if not callable(build):
+        raise TypeError(f"pbt: expected a function build(config, seed); got {build!r}")
+    direction = Direction.of("pbt", metric, mode)
+    members = first(space, population.size, population.seed)
+    ends = [Config({name: space.plain(name).value(end) for name in space.ranges}) for end in (0.0, 1.0)]
+    trainer = _checked(build, [members[0].config, *ends], members[0].seed, metric, population)
+    subject = {
+        **{"kind": "population", "build": sources(build), "space": repr(space), "metric": metric},
+        **{"mode": direction.mode, "population": asdict(population), "about": describe(trainer)},
+    }
+    return members, direction, subject
 
 
 def _checked(build: Build, configs: list[Config], seed: int, metric: str, population: Population) -> Trainer:

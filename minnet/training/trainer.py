@@ -338,17 +338,9 @@ class Trainer(Loop):
         saved, frozen = Saved.of(path), getattr(net, "frozen", ())
         with offer_older(saved.path):
             description.compare(saved.path, "net", saved.get("net"), description.describe_net(net))
-            trainer = cls(
-                net,
-                data,
-                rule=rule,
-                validation=validation,
-                sample_weight=sample_weight,
-                groups=groups,
-                callbacks=callbacks,
-                exchange=exchange,
-                **saved.arguments(net, lr, weight_decay, clip_norm),
-            )
+            given = {"validation": validation, "sample_weight": sample_weight, "groups": groups, "callbacks": callbacks}
+            kept = saved.arguments(net, lr, weight_decay, clip_norm)
+            trainer = cls(net, data, rule=rule, exchange=exchange, **given, **kept)
             net.frozen = frozen  # the net must not change if the file is refused
             resume.go_on(trainer, saved, trust_data)
         net.frozen = trainer.optimizer.frozen

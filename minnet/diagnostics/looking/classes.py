@@ -60,19 +60,23 @@ def visualise_classes(
     settings = Steps(steps, rate, l2, jitter, blur, blur_every, seed)
     settings.check(who, twin.input_shape)
     edges = as_bounds(who, bounds, twin.input_shape, twin.dtype)
-    if start is None:
-        noise = streams.generator(seed, "start of an ascent").standard_normal((len(numbers), *twin.input_shape))
-        start = noise.astype(twin.dtype)
-    start = twin.as_input(start)
-    if len(start) != len(numbers):
-        raise ValueError(
-            f"{who}: expected one image to start with for each of {len(numbers)} classes; got {len(start)}"
-        )
+    images = _beginning(who, twin, start, len(numbers), seed)
     if edges is not None:
-        start = np.clip(start, *edges)
+        images = np.clip(images, *edges)
 
     def climbed(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores, gradient = of_scores(twin, x, numbers)
         return scores[np.arange(len(x)), numbers].astype(np.float64), gradient
 
-    return climb(climbed, start, settings, edges)
+    return climb(climbed, images, settings, edges)
+
+
+def _beginning(who: str, net: Net, start: Any, count: int, seed: int) -> np.ndarray:
+    """Return the images (count, *input_shape) to begin with: those given, or standard normal noise."""
+    if start is None:
+        noise = streams.generator(seed, "start of an ascent").standard_normal((count, *net.input_shape))
+        start = noise.astype(net.dtype)
+    images = net.as_input(start)
+    if len(images) != count:
+        raise ValueError(f"{who}: expected one image to start with for each of {count} classes; got {len(images)}")
+    return images

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,16 +95,7 @@ def lr_range_test(
         "clip_norm": clip_norm,
         "groups": tuple(groups) if isinstance(groups, Iterable) else groups,  # read by every seed's trainer
     }
-    first = checks.count("lr_range_test", "seed", seed, least=0)
-    numbers = range(first, first + checks.count("lr_range_test", "seeds", seeds))
-    if not isinstance(net, Net):
-        raise TypeError(f"lr_range_test: expected a Net; got {net!r}")
-    run = _trainer(net, data, first, options)
-    if monitor.endswith("accuracy") and "accuracy" not in run.net.evaluate(data[0][:1], data[1][:1]):
-        raise ValueError(
-            f"lr_range_test: expected a loss that classifies to read {monitor}; got {type(net.loss_function).__name__}"
-        )
-    runs = (run if number == first else _trainer(net, data, number, options) for number in numbers)
+    runs = _trainers(net, data, monitor, seed, seeds, options)
     return _climbed(test, runs, seeds, progress, repr(options["rule"]))
 
 
@@ -124,6 +115,20 @@ def _climbed(test: "_Test", runs: Iterable[Trainer], seeds: int, progress: bool 
     with tqdm(total=losses.size, unit="step", disable=None if progress is None else not progress) as bar:
         stopped = tuple(test.climb(run, losses[i], readings[i], bar) for i, run in enumerate(runs))
     return RangeTest(test.rates, losses, test.monitor, test.at, readings, stopped, test.smooth, rule)
+
+
+def _trainers(net: Net, data: Data, monitor: str, seed: int, seeds: int, options: dict[str, Any]) -> Iterator[Trainer]:
+    """Check what the runs have in common by making the first trainer; make the others when they are asked for."""
+    first = checks.count("lr_range_test", "seed", seed, least=0)
+    numbers = range(first, first + checks.count("lr_range_test", "seeds", seeds))
+    if not isinstance(net, Net):
+        raise TypeError(f"lr_range_test: expected a Net; got {net!r}")
+    run = _trainer(net, data, first, options)
+    if monitor.endswith("accuracy") and "accuracy" not in run.net.evaluate(data[0][:1], data[1][:1]):
+        raise ValueError(
+            f"lr_range_test: expected a loss that classifies to read {monitor}; got {type(net.loss_function).__name__}"
+        )
+    return (run if number == first else _trainer(net, data, number, options) for number in numbers)
 
 
 def _trainer(net: Net, data: Data, seed: int, options: dict[str, Any]) -> Trainer:
