@@ -15,6 +15,7 @@ from minnet import schedules
 from minnet.data import Augment, Standardizer
 from minnet.training import replaying
 from minnet.training.loop import Loop
+from minnet.training.recorded import programs
 from minnet.training.recorded import steps as recorded_steps
 
 
@@ -378,7 +379,7 @@ def test_rows_that_differ_anywhere_are_run_apart():
 
     a, b = Row("one size"), Row("another")
     for rows in ([a], [a, a], [b, a, a], [a, b], [a, b, a], [a, a, b, a], [a, a, b]):
-        ends = recorded_steps._ends_of_programs(rows)
+        ends = programs._ends_of_programs(rows)
         parts = [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
         assert [row for part in parts for row in part] == rows
         assert all(len({row.step for row in part}) == 1 for part in parts)

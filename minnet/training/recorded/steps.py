@@ -18,58 +18,24 @@ ends the update itself, the block says so, and Python makes the update of the sa
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from itertools import groupby
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...data import Batches
-from ...kernels.replay import NotRecordableError, Program, Tape, noted_on, noting
-from ...net.losses import Loss
+from ...kernels.replay import NotRecordableError, Tape, noted_on, noting
 from ...net.net import Net
-from ...net.objective import Objective
 from ...optim.optimizer import Optimizer
+from .programs import PASS, Block, Row, Step, Stretch, joined, noted_calls
 from .reasons import reason_against
-
-POSITION, EPOCH, PASS = range(3)  # cursors: samples before the batch in the epoch, epochs, training passes
 
 PATIENCE = 64  # steps that a run of a new kind takes in Python first
 _known_kinds: dict[tuple[Any, ...], float] = {}  # seconds a step, by kind of run, of those that have been recorded
 _MOST_PROGRAMS = 64  # of one run; an update that has another form at every step is not recorded
-
-
-class Block(NamedTuple):
-    """Steps that were taken.
-
-    Attributes:
-        losses: objectives (steps,).
-        counted: for each step, the number of targets that count, or the sum of their weights.
-        right: the same for targets that were classified correctly; None if the loss does not classify.
-        norms: for each step, the norm of the gradient before clipping; None if it is not clipped.
-        failed: whether one more step was begun, whose update failed. Its passes are done, and it is counted in
-            ``net.step`` and in the position of the batches.
-    """
-
-    losses: list[float]
-    counted: list[float]
-    right: list[float] | None
-    norms: list[float] | None
-    failed: bool = False
-
-    def part(self, first: int, end: int) -> "Block":
-        """Return some of the steps."""
-        right = None if self.right is None else self.right[first:end]
-        norms = None if self.norms is None else self.norms[first:end]
-        return Block(self.losses[first:end], self.counted[first:end], right, norms)
-
-    def joined(self, other: "Block") -> "Block":
-        """Return these steps and others that follow them."""
-        right = None if self.right is None or other.right is None else self.right + other.right
-        norms = None if self.norms is None or other.norms is None else self.norms + other.norms
-        return Block(self.losses + other.losses, self.counted + other.counted, right, norms, other.failed)
 
 
 class Update(NamedTuple):
@@ -89,12 +55,12 @@ class RecordedSteps:
     def __init__(self, net: Net, batches: Batches, optimizer: Optimizer) -> None:
         self.net, self.batches, self.optimizer = net, batches, optimizer
         self.reason = reason_against(net, optimizer)
-        self._programs: dict[int, list[_Step]] = {}  # by batch size
+        self._programs: dict[int, list[Step]] = {}  # by batch size
         self._first: int | None = None  # steps of the optimizer before this run
         self._depends: tuple[Any, ...] | None = None  # what the programs depend on
-        self._steady: dict[tuple[int, Update], _Row] = {}  # of updates that are always the same
+        self._steady: dict[tuple[int, Update], Row] = {}  # of updates that are always the same
         # Of vectorised rules: updates, the calls noted for all of them, and by batch size the program and its table.
-        self._tables: tuple[Sequence[Update], Tape, dict[int, tuple[_Step, np.ndarray]]] | None = None
+        self._tables: tuple[Sequence[Update], Tape, dict[int, tuple[Step, np.ndarray]]] | None = None
         self._open: ExitStack | None = None  # within ``at_work``
         self._ready_in: int | None = None  # process in which ``_open`` keeps kernels ready to be noted
 
@@ -176,7 +142,7 @@ class RecordedSteps:
         if depends != self._depends:
             self._depends, self._programs, self._steady, self._tables = depends, {}, {}, None
 
-    def _run(self, cursors: np.ndarray, stretches: "list[_Stretch]") -> Block:
+    def _run(self, cursors: np.ndarray, stretches: list[Stretch]) -> Block:
         """Run these steps, up to the first that does not complete."""
         block, failed, first = Block([], [], [], []), False, 0
         for step, length, table in stretches:
@@ -200,7 +166,7 @@ class RecordedSteps:
 
     def _stretches(
         self, sizes: list[int], updates: list[Update], known: Sequence[Update], place: int
-    ) -> "tuple[list[_Stretch], list[np.ndarray]]":
+    ) -> tuple[list[Stretch], list[np.ndarray]]:
         """Return the steps with these updates, and the rule's numbers after each; none if the rule keeps none."""
         optimizer, first = self.optimizer, self.optimizer.steps
         always_the_same = optimizer.is_steady() and updates.count(updates[0]) == len(updates)
@@ -208,11 +174,11 @@ class RecordedSteps:
             if not always_the_same and optimizer.takes_many():
                 return self._together(sizes, *((known, place) if known else (updates, 0))), []
             rows, numbers = self._rows(sizes, updates)
-            return _joined(rows), numbers
+            return joined(rows), numbers
         finally:
             optimizer.steps = first
 
-    def _together(self, sizes: list[int], known: Sequence[Update], place: int) -> "list[_Stretch]":
+    def _together(self, sizes: list[int], known: Sequence[Update], place: int) -> list[Stretch]:
         """Do what ``_stretches`` says, by noting one update with the numbers of all steps."""
         optimizer, first = self.optimizer, self.optimizer.steps
         for size in set(sizes) - set(self._programs):
@@ -227,7 +193,7 @@ class RecordedSteps:
                 optimizer.update(rates * factors, factors)
             self._tables = known, calls, {}
         _, calls, tables = self._tables
-        found: list[_Stretch] = []
+        found: list[Stretch] = []
         for size, alike in groupby(sizes):
             if size not in tables:
                 row = self._known(size, calls)
@@ -235,11 +201,11 @@ class RecordedSteps:
                 tables[size] = row.step, row.step.program.table(row.numbers, len(known))
             step, table = tables[size]
             length = len(list(alike))
-            found.append(_Stretch(step, length, table[place : place + length]))
+            found.append(Stretch(step, length, table[place : place + length]))
             place += length
         return found
 
-    def _rows(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
+    def _rows(self, sizes: list[int], updates: list[Update]) -> tuple[list[Row], list[np.ndarray]]:
         """Return the row of each update, and the rule's numbers after it; ``optimizer.steps`` changes."""
         optimizer = self.optimizer
         if not optimizer.is_steady():
@@ -253,7 +219,7 @@ class RecordedSteps:
         optimizer.steps = 1
         return start + self._rows(sizes[1:], updates[1:])[0], []
 
-    def _steady_rows(self, sizes: list[int], update: Update) -> "list[_Row]":
+    def _steady_rows(self, sizes: list[int], update: Update) -> list[Row]:
         """Return the rows of updates that are always the same."""
         by_size = {}
         for size in set(sizes):
@@ -265,10 +231,10 @@ class RecordedSteps:
             by_size[size] = row = known
         return [row] * len(sizes) if len(by_size) == 1 else [by_size[size] for size in sizes]
 
-    def _rows_one_by_one(self, sizes: list[int], updates: list[Update]) -> "tuple[list[_Row], list[np.ndarray]]":
+    def _rows_one_by_one(self, sizes: list[int], updates: list[Update]) -> tuple[list[Row], list[np.ndarray]]:
         """Do what ``_rows`` says, by noting each update. ``optimizer.steps`` changes."""
         optimizer, first = self.optimizer, self.optimizer.steps
-        rows: list[_Row] = []
+        rows: list[Row] = []
         numbers: list[np.ndarray] = []
         calls: Tape = []
         keeps = optimizer.numbers.size > 0
@@ -293,7 +259,7 @@ class RecordedSteps:
                 self._ready_in = os.getpid()
             yield
 
-    def _row(self, size: int, update: Update, calls: Tape) -> "_Row":
+    def _row(self, size: int, update: Update, calls: Tape) -> Row:
         """Return the row of an update that makes these calls; record the step if it is the first of its form."""
         known = self._known(size, calls)
         if known is None:
@@ -304,15 +270,15 @@ class RecordedSteps:
             assert known is not None
         return known
 
-    def _known(self, size: int, calls: Tape) -> "_Row | None":
+    def _known(self, size: int, calls: Tape) -> Row | None:
         """Return the row of an update that makes these calls; None if no step of its form has been recorded."""
         for step in self._programs.get(size, ()):
             numbers = step.program.row_of(calls)
             if numbers is not None:
-                return _Row(step, numbers)
+                return Row(step, numbers)
         return None
 
-    def _record(self, size: int, update: Update, calls: Tape) -> "_Step":
+    def _record(self, size: int, update: Update, calls: Tape) -> Step:
         """Make the program of a step."""
         optimizer, following = self.optimizer, calls
         numbers, steps = optimizer.numbers.copy(), optimizer.steps
@@ -321,7 +287,7 @@ class RecordedSteps:
             for later in range(1, _MOST_PROGRAMS):
                 optimizer.steps = steps + later
                 try:
-                    noted, _ = _noted(optimizer.update, update.lr * update.lr_factor, update.lr_factor)
+                    noted, _ = noted_calls(optimizer.update, update.lr * update.lr_factor, update.lr_factor)
                 except ValueError:  # a schedule leaves its range in a step to come, which will say so
                     break
                 if [call.kernel for call in noted] == kernels:
@@ -329,140 +295,4 @@ class RecordedSteps:
                     break
         finally:
             optimizer.numbers, optimizer.steps = numbers, steps
-        return _Step(self.net, self.batches, optimizer, size, calls, following)
-
-
-class _Row:
-    """The numbers of the update of one step."""
-
-    def __init__(self, step: "_Step", numbers: list[Any]) -> None:
-        self.step, self.numbers = step, numbers
-
-    @cached_property
-    def words(self) -> np.ndarray:
-        """The numbers as a table for steps that all have them."""
-        return self.step.program.table(self.numbers, 1)
-
-
-class _Stretch(NamedTuple):
-    """Steps of one program that follow one another.
-
-    Attributes:
-        step: what they do.
-        length: how many they are.
-        table: their numbers, one row for each, or one row for all.
-    """
-
-    step: "_Step"
-    length: int
-    table: np.ndarray
-
-
-def _joined(rows: list[_Row]) -> list[_Stretch]:
-    """Return the steps of these rows in stretches."""
-    ends = _ends_of_programs(rows)
-    return [_Stretch(rows[i].step, end - i, _table(rows[i:end])) for i, end in zip([0, *ends], ends, strict=False)]
-
-
-def _ends_of_programs(rows: list[_Row]) -> list[int]:
-    """Return where rows end that follow one another and belong to one program.
-
-    Rows after the first that are all the same are apart from it, since they need no table of all steps.
-    """
-    same = rows.count(rows[-1])
-    if same == len(rows):
-        return [len(rows)]
-    if same == len(rows) - 1 and rows[0] is not rows[-1]:
-        return [1, len(rows)]
-    changes = [i for i in range(1, len(rows)) if rows[i].step is not rows[i - 1].step]
-    return [*changes, len(rows)]
-
-
-def _table(rows: list[_Row]) -> np.ndarray:
-    """Return the table of steps of one program."""
-    if rows.count(rows[0]) == len(rows):
-        return rows[0].words
-    return rows[0].step.program.table(zip(*(row.numbers for row in rows), strict=True), len(rows))
-
-
-class _Step:
-    """The program of a step, and the meaning of its results.
-
-    Attributes:
-        program: the program.
-        batch: the arrays (x, y) that the batch is gathered into.
-        total: index of the objective.
-        updating: index of a 1 that is written before the update.
-        right: index of the number of correct samples; None if the loss does not classify.
-        norm: index of the gradient's norm before clipping; None if it is not clipped.
-    """
-
-    def __init__(
-        self, net: Net, batches: Batches, optimizer: Optimizer, size: int, update: Tape, following: Tape
-    ) -> None:
-        self.program = Program(cursors=3)
-        x, y = self.batch = batches.places(size)
-        weighed = {"sample_weight": batches.weights(size)}
-        gathered = [_noted(batches.gather, size, *cursor)[0] for cursor in ((0, 0), (size, 0), (0, 1))]
-        if not gathered[0]:
-            raise NotRecordableError(f"no kernel gathers data of dtypes {x.dtype} and {y.dtype}")
-        self.program.add(gathered[0], [(gathered[1], POSITION), (gathered[2], EPOCH)])
-        before, objective = net.step, net.objective
-        try:
-            passes, _ = _noted(net.loss_and_grads, x, y, **weighed)
-            made = net.objective
-            later, _ = _noted(net.loss_and_grads, x, y, **weighed)
-        finally:
-            net.step, net.objective = before, objective
-        self._l2, self._l1 = 0.5 * net.l2, net.l1
-        terms = self._terms(net, made)
-        results = self.program.add(passes, [(later, PASS)], [number for number, _ in terms])
-        self._parts = [(result, factor) for result, (_, factor) in zip(results, terms, strict=True)]
-        self.total = self.program.add_total(self._parts)
-        counting, number = _noted(net.correct, y, **weighed)
-        self.right = None if number is None else self.program.add(counting, keep=[int(number)])[0]
-        # All targets count, or a kernel returns the number of those that do, or the sum of their weights.
-        self._targets, self._weighed = size * net.positions, weighed["sample_weight"] is not None
-        self._counted = None
-        if self._weighed or cast(Loss, net.loss_function).leaves_out():
-            counts, counted = _noted(net.counted, y, **weighed)
-            self._counted = self.program.add(counts, keep=[int(counted)])[0]
-        self.updating = self.program.add_mark()
-        self.program.add_update(update, following)
-        clips = optimizer.clip_norm is not None
-        self.norm = self.program.add_peek(optimizer.norm_sums, 2) if clips else None
-        self.program.finish()
-
-    def _terms(self, net: Net, made: Objective) -> list[tuple[int, float | None]]:
-        """Return the parts of the objective: (number of the call that returns it, what it is multiplied by)."""
-        number = int(made.data)
-        if made.data != number:
-            raise NotRecordableError(f"{net.loss_function} computes with the result of its kernel")
-        penalties = [(made.l2, self._l2), (made.l1, self._l1)]
-        return [(number, None), *((round(value / factor), factor) for value, factor in penalties if factor)]
-
-    def read(self, results: np.ndarray, block: Block) -> None:
-        """Add steps to a block."""
-        kind = np.float64 if self._weighed else np.int64
-        block.losses.extend(results[:, self.total].view(np.float64).tolist())
-        if self._counted is None:
-            block.counted.extend([self._targets] * len(results))
-        else:
-            block.counted.extend(results[:, self._counted].view(kind).tolist())
-        if self.right is not None and block.right is not None:
-            block.right.extend(results[:, self.right].view(kind).tolist())
-        if self.norm is not None and block.norms is not None:
-            block.norms.extend(results[:, self.norm].view(np.float64).tolist())
-
-    def objective(self, results: np.ndarray) -> Objective:
-        """Return the objective of a step with these results."""
-        values = iter(float(results[i]) * (1.0 if factor is None else factor) for i, factor in self._parts)
-        return Objective(next(values), next(values) if self._l2 else 0.0, next(values) if self._l1 else 0.0)
-
-
-def _noted(function: Callable[..., Any], *args: Any, **named: Any) -> tuple[Tape, Any]:
-    """Return the kernel calls that a function makes, and what it returns where a kernel returns its call's number."""
-    calls: Tape = []
-    with noted_on(calls):
-        made = function(*args, **named)
-    return calls, made
+        return Step(self.net, self.batches, optimizer, size, calls, following)
