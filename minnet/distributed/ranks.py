@@ -98,10 +98,12 @@ def _end_all_on_errors(world: Any) -> None:
     show = sys.excepthook
 
     def show_and_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        show(kind, error, trace)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        time.sleep(_PASSED_ON)
-        world.Abort(1)
+        try:
+            show(kind, error, trace)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            time.sleep(_PASSED_ON)
+        finally:  # also after another Ctrl-C
+            world.Abort(1)
 
     sys.excepthook = show_and_end

@@ -99,23 +99,33 @@ def test_a_divergence_is_the_same_error_on_both_ranks(together):
     assert "expected a finite" in start
 
 
-@pytest.fixture(scope="module")
-def lost(tmp_path_factory):
-    """Two programs of two ranks that lose rank 1 amid a run, without ``-m mpi4py``: folder, return code, errors."""
-    folders = {mode: tmp_path_factory.mktemp(mode) for mode in ("killed", "raising")}
-    programs = {mode: launch(mode, folder) for mode, folder in folders.items()}
-    return {mode: (folders[mode], *end_of(program)) for mode, program in programs.items()}
+# A rank that is lost ------------------------------------------------------------------------------------------
 
 
-def test_a_killed_rank_ends_both_and_the_run_goes_on_from_its_last_file(lost):
-    folder, code, _ = lost["killed"]
+def lose(mode, folder):
+    """Start two ranks that lose one amid a run, without ``-m mpi4py``; (return code, errors)."""
+    code, errors = end_of(launch(mode, folder))
     assert code != 0
-    assert not list(folder.glob("found-*"))
-    assert two_ranks.outcome(two_ranks.start(resume=folder)) == two_ranks.outcome(two_ranks.start())
+    assert not list(folder.glob("found-*")), "a rank has come to its end"
+    return errors
 
 
-def test_an_exception_on_one_rank_ends_both_and_is_shown(lost):
-    folder, code, errors = lost["raising"]
-    assert code != 0
-    assert not list(folder.glob("found-*"))
-    assert "RuntimeError: rank 1 has had enough" in errors
+def goes_on(folder):
+    """Whether the run goes on from its last file with the bits of one that nothing has broken off."""
+    assert {path.name for path in folder.iterdir()} <= {"step-00000005.ckpt", ".lock"}
+    return two_ranks.outcome(two_ranks.start(resume=folder)) == two_ranks.outcome(two_ranks.start())
+
+
+def test_a_killed_rank_ends_both_and_the_run_goes_on_from_its_last_file(tmp_path):
+    lose("killed", tmp_path)
+    assert goes_on(tmp_path)
+
+
+def test_an_exception_on_one_rank_ends_both_and_is_shown(tmp_path):
+    assert "RuntimeError: rank 1 has had enough" in lose("raising", tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["twice", "twice on both", "three times", "while saving"])
+def test_ctrl_c_again_ends_both_ranks_at_once_and_damages_no_file(mode, tmp_path):
+    assert "KeyboardInterrupt" in lose(mode, tmp_path)
+    assert goes_on(tmp_path)

@@ -3,7 +3,8 @@
     mpiexec -n 2 python -m mpi4py tests/shared/two_ranks.py together FOLDER
 
 makes several runs on both ranks, some of which are refused, and writes what each rank found to FOLDER/found-RANK.json.
-``killed`` and ``raising`` lose rank 1 within a run. ``test_ranks.py`` starts all of them.
+The other modes lose a rank within a run: by a signal that kills it, by an exception, or by Ctrl-C for the second and
+third time. ``test_ranks.py`` starts all of them.
 """
 
 import json
@@ -109,11 +110,11 @@ def together(folder):
     return found
 
 
-def lost(act):
-    """A run that saves, of which rank 1 is lost at step 7."""
+def lost(act, ranks=(1,)):
+    """A run that saves, of which these ranks are lost at step 7."""
 
     def make(folder):
-        gone = At(7, lambda trainer: act() if EXCHANGE.rank == 1 else None)
+        gone = At(7, lambda trainer: act() if EXCHANGE.rank in ranks else None)
         start(mn.Checkpoint(folder, at=5, keep=9), gone).run(progress=False)
 
     return make
@@ -123,7 +124,37 @@ def fail():
     raise RuntimeError("rank 1 has had enough")
 
 
-MODES = {"together": together, "killed": lost(lambda: os.kill(os.getpid(), signal.SIGKILL)), "raising": lost(fail)}
+def interrupt(*_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def interrupt_twice():
+    """Ctrl-C, which asks the run to end after its step, and once more within the step, which takes effect at once."""
+    interrupt()
+    interrupt()
+
+
+def interrupt_three_times():
+    """The third time while the error is shown and the ranks are about to be ended."""
+    mn.distributed.ranks.time.sleep = interrupt
+    interrupt_twice()
+
+
+def interrupt_while_saving():
+    """The second time while the file is written, before it gets its name."""
+    mn.storage.files.os.fsync = interrupt
+    interrupt()
+
+
+MODES = {
+    "together": together,
+    "killed": lost(lambda: os.kill(os.getpid(), signal.SIGKILL)),
+    "raising": lost(fail),
+    "twice": lost(interrupt_twice),
+    "twice on both": lost(interrupt_twice, ranks=(0, 1)),
+    "three times": lost(interrupt_three_times),
+    "while saving": lost(interrupt_while_saving, ranks=(0,)),
+}
 
 
 def main(mode, folder):
