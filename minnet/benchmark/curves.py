@@ -35,15 +35,26 @@ class Curve:
         return last if math.isfinite(last) else math.inf
 
     def at(self, evaluations: np.ndarray) -> np.ndarray:
-        """Return the last loss that was measured by the time of each number of gradient evaluations, (n,).
+        """Return the last loss that was measured by the time of each number of gradient evaluations.
 
-        It is infinity before the first measurement. Runs of a line search are measured at other times than others.
+        Runs of a line search are measured at other times than others.
+
+        Args:
+            evaluations: numbers of gradient evaluations, shape (n,).
+
+        Returns:
+            Losses (n,), infinity before the first measurement.
         """
         places = np.searchsorted(self.evaluations, evaluations, side="right") - 1
         return np.where(places < 0, math.inf, self.losses[places])
 
     @classmethod
     def failed(cls, points: int, words: str) -> "Curve":
-        """Return the curve of a run that raised an error."""
+        """Return the curve of a run that raised an error.
+
+        Args:
+            points: number of measurements that the run would have had.
+            words: the error.
+        """
         nothing = np.full(points, math.inf)
         return cls(nothing, nothing.copy(), np.full(points, math.nan), 0.0, "failed", words)

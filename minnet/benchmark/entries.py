@@ -74,7 +74,12 @@ class Entry:
             )
 
     def tuned(self, config: Mapping[str, Any], steps: int) -> tuple[Rule, Schedule]:
-        """Return rule and learning rate of a trial."""
+        """Return rule and learning rate of a trial.
+
+        Args:
+            config: ``"lr"`` and hyper-parameters of the rule by name.
+            steps: number of steps of the run, for the schedule.
+        """
         others = {name: value for name, value in config.items() if name != "lr"}
         rule = replace(self.rule, **others) if others else self.rule  # type: ignore[type-var]
         return rule, self.schedule(config["lr"], steps)
@@ -84,6 +89,10 @@ class Entry:
 
         They depend on the space, on their number and on the seed, and on no other entrant. Two entries with one space
         have the same trials, so that luck in tuning is the same for both.
+
+        Args:
+            number: number of trials.
+            seed: seed of the draws.
         """
         return [self.space.draw(streams.generator(seed, "trials of a benchmark", i)) for i in range(number)]
 

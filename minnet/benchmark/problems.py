@@ -127,11 +127,20 @@ class Problem:
         return digest_of(repr(parts), *crcs)
 
     def takes(self, rule: Rule) -> bool:
-        """Return whether the rule can run here. One that searches along a line needs batches of all samples."""
+        """Return whether a rule can run here. One that searches along a line needs batches of all samples.
+
+        Args:
+            rule: the rule.
+        """
         return not rule.searches or self.batch >= len(self.data[0])
 
     def measured_on(self, part: Part) -> Data:
-        """Return the data on which a run is measured."""
+        """Return the data (x, y) on which a run is measured.
+
+        Args:
+            part: ``"validation"`` or ``"test"``. Without test data these are the validation data, and without those the
+                training data.
+        """
         validation = self.validation or self.data
         return self.test or validation if part == "test" else validation
 
@@ -140,6 +149,15 @@ class Problem:
 
         Weights and order of the batches depend on the seed alone. A run ends after ``steps`` gradient evaluations, in
         fewer steps if the rule searches along a line.
+
+        Args:
+            rule: the rule, with fresh state.
+            lr: the learning rate, a number or a schedule.
+            seed: seed of the weights, the order of the batches and the layers' noise.
+            part: the data on which it is measured, see ``measured_on``.
+
+        Returns:
+            The measurements. A run that diverges has infinity from there on.
         """
         net = Net(tuple(self.layers), self.data[0].shape[1:], self.loss, l2=self.l2, dtype=self.dtype, seed=seed)
         measure = _Measure(self.measured_on(part), self.every, self.steps)
@@ -198,11 +216,28 @@ class Surface:
         return digest_of(repr((self.landscape, self.steps, self.every)))
 
     def takes(self, rule: Rule) -> bool:
-        """Return whether the rule can run here. One that searches along a line cannot."""
+        """Return whether a rule can run here. One that searches along a line cannot.
+
+        Args:
+            rule: the rule.
+        """
         return not rule.searches
 
     def run(self, rule: Rule, lr: float | Schedule, seed: int, part: Part = "test") -> Curve:
-        """Descend once and return the measurements, which are the same for both parts."""
+        """Descend once and return the measurements, which are the same for both parts.
+
+        Args:
+            rule: the rule, with fresh state.
+            lr: the learning rate, a number or a schedule.
+            seed: seed of the start, near the first one of the landscape, and of the noise.
+            part: which part of the data a problem would be measured on; it does not matter here.
+
+        Returns:
+            The measurements: the value of the surface above its lowest; infinity where it is not finite.
+
+        Raises:
+            ValueError: the rule searches along a line.
+        """
         if rule.searches:
             raise ValueError(f"Surface {self.name}: expected a rule that evaluates one gradient per step; got {rule}")
         start = np.array(self.landscape.starts[0])

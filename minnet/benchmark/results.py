@@ -128,6 +128,9 @@ class Result:
     def reference(self, name: str | None = None) -> str:
         """Return the name of the entry to compare with: ``"Momentum"`` unless given, or the first entry.
 
+        Args:
+            name: name of an entry; None for the usual one.
+
         Raises:
             ValueError: there is no such entry.
         """
@@ -189,6 +192,12 @@ class Result:
 
         The entries are in the order of their share of cells that reach the target within twice the time of the
         reference.
+
+        Args:
+            reference: name of the entry to compare with, as in ``reference``.
+
+        Returns:
+            A table with one row for each entry.
         """
         to, rows = self.reference(reference), []
         share = self.profile(to, (1.0, 2.0, 4.0))
@@ -206,7 +215,14 @@ class Result:
         return ResultTable(sorted(rows, key=lambda row: (-row["reach in 2x"], -row["reach in 4x"])))
 
     def times(self, name: str) -> np.ndarray:
-        """Return the times of an entry to the targets, (problems, seeds)."""
+        """Return the times of an entry to the targets.
+
+        Args:
+            name: name of the entry.
+
+        Returns:
+            Numbers of gradient evaluations, shape (problems, seeds); infinity for a miss.
+        """
         return np.stack([self.cells[problem.name, name].times for problem in self.problems])
 
     def profile(self, reference: str | None = None, factors: Sequence[float] = scores.FACTORS) -> dict[str, np.ndarray]:
@@ -226,6 +242,9 @@ class Result:
         """Return the final loss of the best of fewer trials, if it was luck which trials were made.
 
         The loss is that on the seeds for choosing, so it is a little too good, the more so the more trials there are.
+
+        Args:
+            budgets: numbers of trials; those above the protocol's are left out.
 
         Returns:
             problem -> entry -> losses (200 draws, budgets that are not above the number of trials).
@@ -304,7 +323,14 @@ class Result:
         return found
 
     def overhead(self, rounds: int = 7) -> ResultTable:
-        """Measure, now and on this machine, the time of a step of each rule over that of SGD; see ``overhead``."""
+        """Measure, now and on this machine, the time of a step of each rule over that of SGD; see ``overhead``.
+
+        Args:
+            rounds: number of measurements of each rule, taken by turns.
+
+        Returns:
+            A table with one row for each entry.
+        """
         return overhead(self.problems, self.entries, rounds)
 
     def runs(self) -> ResultTable:

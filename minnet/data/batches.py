@@ -186,6 +186,12 @@ class Batches(Guided):
         """Return new arrays (x, y) of the samples with these indices, standardised but not augmented.
 
         The position does not change.
+
+        Args:
+            chosen: indices of samples, integers (n,).
+
+        Returns:
+            (x, y): x in the dtype of the batches, shape (n, ...), and y as the data have it.
         """
         if self._as_is:
             return self._x[chosen], self._y[chosen]
@@ -209,7 +215,14 @@ class Batches(Guided):
         return self._order[self.position : self.position + self.next_size]
 
     def order_of(self, epoch_index: int) -> np.ndarray:
-        """Return the indices of the samples that an epoch returns, in order, as a new array; the position stays."""
+        """Return which samples an epoch returns, in order; the position stays.
+
+        Args:
+            epoch_index: the epoch, counted from 0.
+
+        Returns:
+            Indices of samples, int64 of shape (per_epoch,), in a new array.
+        """
         other = copy.copy(self)
         other._order = self._order.copy()
         other.seek(epoch_index)
@@ -236,15 +249,33 @@ class Batches(Guided):
         return min(self.batch_size, self.per_epoch - self.position)
 
     def places(self, size: int) -> Data:
-        """Return the arrays (x, y) that batches of this size are gathered into."""
+        """Return the arrays (x, y) that batches of this size are gathered into.
+
+        Args:
+            size: number of samples, at most ``batch_size``.
+
+        Returns:
+            Views of shape (size, ...), which the next batch overwrites.
+        """
         return self._x_out[:size], self._y_out[:size]
 
     def gather_weights(self, weights: np.ndarray | None) -> None:
-        """Gather weights of the samples, float64 of shape (n,), with each batch from now on; None for no weights."""
+        """Gather weights of the samples with each batch from now on.
+
+        Args:
+            weights: float64 of shape (n,), one for each sample of the data; None for no weights.
+        """
         self._weights, self._weights_out = weights, np.empty(0 if weights is None else self.batch_size)
 
     def weights(self, size: int) -> np.ndarray | None:
-        """Return the array that the weights of batches of this size are gathered into; None without weights."""
+        """Return the array that the weights of batches of this size are gathered into.
+
+        Args:
+            size: number of samples, at most ``batch_size``.
+
+        Returns:
+            A view, float64 of shape (size,), which the next batch overwrites; None without weights.
+        """
         return None if self._weights is None else self._weights_out[:size]
 
     def gather(self, size: int, position: int, epoch: int) -> None:
@@ -288,6 +319,9 @@ class Batches(Guided):
         """Move past the next batches, which were gathered by ``gather``.
 
         The present position must be a multiple of the batch size.
+
+        Args:
+            batches: number of batches, which may go on into later epochs.
         """
         before = self.epoch_index
         epochs, number = divmod(self.position // self.batch_size + batches, len(self))

@@ -49,6 +49,9 @@ class Text:
     def encode(self, text: str) -> np.ndarray:
         """Return the numbers of the characters of a text, as an int32 array (len(text),).
 
+        Args:
+            text: characters, all of them in the vocabulary.
+
         Raises:
             ValueError: for a character that is not in the vocabulary. The error names it and its place.
         """
@@ -67,6 +70,9 @@ class Text:
 
     def decode(self, words: Any) -> str:
         """Return the text of some words: an integer, or an array of integers of one axis.
+
+        Args:
+            words: numbers of characters, from 0 to the length of the vocabulary - 1.
 
         Raises:
             ValueError: for a number that stands for no character.
@@ -88,6 +94,15 @@ class Text:
         """Cut the text in two, of which the first is ``fraction`` of it. Both have the vocabulary of the whole.
 
         Text is not shuffled before it is cut: parts that overlap with training data would make it look learned.
+
+        Args:
+            fraction: share of the characters that the first part has, above 0 and below 1.
+
+        Returns:
+            The two parts in their order, such as training and validation text.
+
+        Raises:
+            ValueError: a part would be empty.
         """
         cut = round(checks.fraction("Text.split", "fraction", fraction) * len(self))
         if not 0 < cut < len(self):

@@ -52,7 +52,14 @@ class Confusion:
         return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 
     def save(self, path: str | Path) -> None:
-        """Write names and counts to a JSON file. The file is written completely or not at all."""
+        """Write names and counts to a JSON file. The file is written completely or not at all.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         write_json(path, {"names": self.names, "counts": self.counts})
 
     def plot(self, path: Any = None, *, title: str = "Confusion matrix") -> Any:
@@ -62,6 +69,9 @@ class Confusion:
             path: path of an image file, beside which the data are written too; an open binary file; or None to return
                 the Matplotlib figure.
             title: title of the figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
         """
         from .. import plots
 

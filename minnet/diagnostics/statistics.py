@@ -75,7 +75,16 @@ class Statistics(Monitor):
         return {name.removeprefix(front): self[name][:, column] for name in names}
 
     def histogram(self, name: str, record: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return (counts (bins,), edges (bins + 1,)) of an array such as ``"weights 0.W"`` at a record's index."""
+        """Return the histogram of an array at one of the recorded steps.
+
+        Args:
+            name: name of the array, such as ``"weights 0.W"``; ``names()`` lists them.
+            record: index of the step in ``steps``.
+
+        Returns:
+            (counts, edges): shapes (bins,) and (bins + 1,). The bins have equal widths, from the smallest value to the
+            largest, or around them if all are equal.
+        """
         row = self[name][record]
         return self[f"{name} counts"][record], edges(row[2], row[3], self.bins)
 

@@ -79,7 +79,14 @@ class LossSurface:
         return float((np.maximum(0, -low[known]) / size[known]).mean()) if known.any() else np.nan
 
     def save(self, path: str | Path) -> None:
-        """Write steps, losses and concavity to a JSON file, with null for infinite losses."""
+        """Write steps, losses and concavity to a JSON file, completely or not at all, with null for infinite losses.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         document = {
             "seed": self.seed,
             "concavity": self.concavity,
@@ -96,6 +103,9 @@ class LossSurface:
             path: path of an image file, beside which the data are written too; an open binary file; or None to return
                 the Matplotlib figure.
             title: title of the figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
         """
         from .. import plots
 

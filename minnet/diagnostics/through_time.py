@@ -32,7 +32,15 @@ class GradientsThroughTime:
     def rate(self, name: str) -> float:
         """Return the factor by which a norm changes in a step backwards, in the geometric mean over all steps.
 
-        NaN for one step, and 0 if the gradient underflows to 0.
+        Args:
+            name: name of a state, a key of ``norms``.
+
+        Returns:
+            The factor: below 1 where gradients vanish, above 1 where they explode. NaN for one step, and 0 if the
+                gradient underflows to 0.
+
+        Raises:
+            KeyError: there is no such state.
         """
         if name not in self.norms:
             raise KeyError(f"gradients_through_time: expected one of {list(self.norms)}; got {name!r}")
@@ -56,7 +64,14 @@ class GradientsThroughTime:
         return {"samples": self.samples, "norms": {name: norms.tolist() for name, norms in self.norms.items()}}
 
     def save(self, path: str | Path) -> None:
-        """Write the norms to a JSON file, completely or not at all, with null for NaN and infinity."""
+        """Write the norms to a JSON file, completely or not at all, with null for NaN and infinity.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         write_json(path, self.to_dict())
 
     def plot(self, path: Any = None) -> Any:
@@ -65,6 +80,9 @@ class GradientsThroughTime:
         Args:
             path: path of an image file, beside which the data are written too; an open binary file; or None to return
                 the Matplotlib figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
         """
         from .. import plots
 

@@ -82,7 +82,14 @@ class VarianceByLayer:
         return {"samples": self.samples, "layers": [asdict(layer) for layer in self.layers]}
 
     def save(self, path: str | Path) -> None:
-        """Write the table to a JSON file, completely or not at all, with null for NaN and infinity."""
+        """Write the table to a JSON file, completely or not at all, with null for NaN and infinity.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         write_json(path, self.to_dict())
 
     def plot(self, path: Any = None) -> Any:
@@ -91,6 +98,9 @@ class VarianceByLayer:
         Args:
             path: path of an image file, beside which the data are written too; an open binary file; or None to return
                 the Matplotlib figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
         """
         from .. import plots
 

@@ -83,7 +83,19 @@ class Comparison(Intervals, Shown):
         )
 
     def rows(self, reference: str | None = None) -> list[dict[str, Any]]:
-        """Return the table as numbers, with one dictionary per entry."""
+        """Return the table as numbers, with one dictionary per entry.
+
+        Args:
+            reference: entry that the differences are taken from; None for that of the comparison.
+
+        Returns:
+            For each entry, in their order: ``"name"``, ``"steps"`` if it is known, each metric that the entry has, its
+                interval (low, high) as ``"accuracy_interval"``, and ``"accuracy_difference"`` (difference, low, high)
+                of the first metric.
+
+        Raises:
+            ValueError: there is no such entry.
+        """
         first, result = self.metrics[0], []
         for name in self.names:
             row: dict[str, Any] = {"name": name}
@@ -98,7 +110,14 @@ class Comparison(Intervals, Shown):
         return result
 
     def table(self, reference: str | None = None) -> str:
-        """Return the table in Markdown: steps and metrics of each entry, each metric with its own 95 % interval."""
+        """Return the table in Markdown: steps and metrics of each entry, each metric with its own 95 % interval.
+
+        Args:
+            reference: entry that the differences in the last column are taken from; None for that of the comparison.
+
+        Raises:
+            ValueError: there is no such entry.
+        """
         reference, first = self.reference if reference is None else reference, self.metrics[0]
         heads = ["", *(["training steps"] if self.steps else []), *(f"{_TITLES[m]} (95 %)" for m in self.metrics)]
         lines = [f"| {' | '.join(heads)} | {_TITLES[first]} less {reference}'s |", "|---" * (len(heads) + 1) + "|"]

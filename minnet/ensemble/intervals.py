@@ -51,7 +51,18 @@ class Intervals(Judgements):
         return {metric: np.concatenate(drawn, axis=1) for metric, drawn in found.items()}
 
     def interval(self, name: str, metric: str) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval (low, high) of an entry's metric."""
+        """Return the 95 % bootstrap interval of an entry's metric.
+
+        Args:
+            name: the entry.
+            metric: one of ``metrics``.
+
+        Returns:
+            (low, high), in the units of the metric; NaN for a metric that the entry does not have.
+
+        Raises:
+            ValueError: there is no such entry or metric.
+        """
         place, value = self._place(name), self.value(name, metric)
         low, high = _interval(metric, self._drawn[metric][place], value)
         if metric == "ece" and not np.isnan(value):
@@ -63,6 +74,14 @@ class Intervals(Judgements):
 
         The difference is paired by sample and seed. The interval holds for an entry that was chosen before looking at
         the figures; see ``differences`` for an entry that is picked among several.
+
+        Args:
+            name: the entry.
+            metric: one of ``metrics``.
+            reference: the entry that is subtracted; None for that of the comparison.
+
+        Raises:
+            ValueError: there is no such entry or metric.
         """
         i, j = self._place(name), self._place(self.reference if reference is None else reference)
         drawn, values = self._drawn[self._metric(metric)], self.by_seed(metric).mean(axis=1)
@@ -74,6 +93,16 @@ class Intervals(Judgements):
 
         The intervals hold together, so they are right for an entry that is picked among several, see
         ``simultaneous_widths`` in ``bootstrap.py``. Entries without the metric are left out.
+
+        Args:
+            metric: one of ``metrics``.
+            reference: the entry that is subtracted; None for that of the comparison.
+
+        Returns:
+            The name of the entry -> (difference, low, high).
+
+        Raises:
+            ValueError: there is no such entry or metric.
         """
         j = self._place(self.reference if reference is None else reference)
         drawn, values = self._drawn[self._metric(metric)], self.by_seed(metric).mean(axis=1)
@@ -91,6 +120,12 @@ class Intervals(Judgements):
         """Return the best entry by a metric, and the share of draws in which no other entry is better.
 
         If several entries are equally good, the first of them is returned.
+
+        Args:
+            metric: one of ``metrics``.
+
+        Raises:
+            ValueError: there is no such metric, or no entry has it.
         """
         measured = Direction.of("Comparison", self._metric(metric)).sign * self.by_seed(metric).mean(axis=1)
         if np.isnan(measured).all():

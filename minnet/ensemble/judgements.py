@@ -91,7 +91,17 @@ class Judgements:
 
     @classmethod
     def over_seeds(cls, comparisons: Sequence[Self]) -> Self:
-        """Combine comparisons of several runs of the same entries, on the same held-out samples, into one."""
+        """Combine comparisons of several runs of the same entries, on the same held-out samples, into one.
+
+        Args:
+            comparisons: at least one; each is a seed of the result.
+
+        Returns:
+            A comparison whose metrics are means over the seeds, and whose intervals allow for seeds and samples.
+
+        Raises:
+            ValueError: there are none, or entries, bins, loss or labels differ.
+        """
         comparisons = list(comparisons)
         if not comparisons:
             raise ValueError("Comparison.over_seeds: expected at least one comparison; got none")
@@ -115,9 +125,17 @@ class Judgements:
         return self._hits.shape[1]
 
     def by_seed(self, metric: str) -> np.ndarray:
-        """One of ``metrics`` of each entry and seed, (entries, seeds).
+        """Return a metric of each entry and seed.
 
-        Log losses in nats; NaN for entries with labels only, but for accuracy.
+        Args:
+            metric: one of ``metrics``.
+
+        Returns:
+            Numbers (entries, seeds), in their order. Log losses are in nats. NaN for entries with labels only, but for
+            accuracy.
+
+        Raises:
+            ValueError: there is no such metric.
         """
         if self._metric(metric) != "ece":
             return (self._hits if metric == "accuracy" else self._losses).mean(axis=-1)
@@ -133,7 +151,15 @@ class Judgements:
         return name
 
     def value(self, name: str, metric: str) -> float:
-        """The metric of an entry, its mean over the seeds."""
+        """Return the metric of an entry, its mean over the seeds.
+
+        Args:
+            name: the entry.
+            metric: one of ``metrics``.
+
+        Raises:
+            ValueError: there is no such entry or metric.
+        """
         return float(self.by_seed(metric)[self._place(name)].mean())
 
     def _place(self, name: str) -> int:

@@ -95,6 +95,12 @@ class Ensemble(Guided, Predictions):
             mode: ``"max"`` if larger scores are better, such as accuracies; ``"min"`` if smaller ones are, such as
                 losses. It has to be given.
             options: options of ``Ensemble``, for all candidates.
+
+        Returns:
+            The ensemble, whose members keep the names, weights and steps that ``options`` give to the candidates.
+
+        Raises:
+            ValueError: the numbers of candidates and scores differ, there are fewer than k, or ``mode`` is missing.
         """
         direction = Direction.of("Ensemble.best", "scores", mode)
         if len(candidates) != len(scores):
@@ -167,7 +173,15 @@ class Ensemble(Guided, Predictions):
         return self._loss(answers.entry(together, self._loss, answers.ways(self._loss)[0]), y)
 
     def weigh(self, x: Any, y: Any) -> "Ensemble":
-        """Return an ensemble with the weights of least log loss on validation data. See ``mixture_weights``."""
+        """Return an ensemble with the weights of least log loss on validation data. See ``mixture_weights``.
+
+        Args:
+            x: validation samples, shape (n, *input_shape).
+            y: their labels, integers (n,).
+
+        Raises:
+            ValueError: the nets have another loss than SoftmaxCrossEntropy.
+        """
         if answers.judge("Ensemble.weigh", self._loss) is not None:
             raise ValueError(f"Ensemble.weigh: expected nets with SoftmaxCrossEntropy; got some with {self._loss}")
         return self.reweighted(mixture_weights(self.probabilities(x), y))
@@ -176,6 +190,11 @@ class Ensemble(Guided, Predictions):
 
     def evaluate(self, x: Any, y: Any, how: str | None = None) -> dict[str, float]:
         """Evaluate the combined prediction.
+
+        Args:
+            x: samples, shape (n, *input_shape).
+            y: targets, as the loss of the nets takes them, such as labels (n,).
+            how: the way of ``predict``; None for the first that the nets have.
 
         Returns:
             ``"accuracy"``, ``"log_loss"`` and ``"ece"``; for votes ``"accuracy"`` only. For nets with another loss than
@@ -213,6 +232,13 @@ class Ensemble(Guided, Predictions):
                 that was trained longest (the last of snapshots), or the first of several such.
             steps: name -> training steps of the entries ``beside``.
             bins, seed: see ``Comparison``.
+
+        Returns:
+            A ``Comparison`` with an entry for each member, one for each way, such as ``"ensemble, probabilities"``, and
+            those ``beside``.
+
+        Raises:
+            ValueError: a name beside is taken, or nets beside have another loss.
         """
         loss = answers.judge("Ensemble", self._loss)
         entries = {
@@ -250,7 +276,14 @@ class Ensemble(Guided, Predictions):
     # Files -----------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write all members to one safetensors file, whole or not at all; ``ensemble/files.py`` has the format."""
+        """Write all members to one safetensors file, whole or not at all; ``ensemble/files.py`` has the format.
+
+        Args:
+            path: path of the file, in a folder that exists.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         arrays = {"params": self.params, "buffers": self.buffers}
         about = {
             "names": self.names,
@@ -262,12 +295,19 @@ class Ensemble(Guided, Predictions):
 
     @classmethod
     def load(cls, path: str | Path, net: Net) -> "Ensemble":
-        """Read a file of ``save``, for a net of the same architecture.
+        """Read a file of ``save``.
+
+        Args:
+            path: path of the file.
+            net: a net of the same architecture; its weights do not matter.
+
+        Returns:
+            The ensemble that was saved, with the same bits.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, is of another kind or version, or is of other networks than ``net``; the
-                message says what differs.
+            ValueError: the file is damaged, is of another kind or version, has values that no net has, or is of other
+                networks than ``net``; the message says what differs.
         """
         arrays, about = read(Path(path), net)
         members = list(zip(arrays["params"], arrays["buffers"], strict=True))

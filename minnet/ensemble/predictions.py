@@ -35,13 +35,25 @@ class Predictions:
         return len(self.params)
 
     def member(self, i: int) -> Net:
-        """Return member number i as a net with memory of its own."""
+        """Return a member as a net with memory of its own.
+
+        Args:
+            i: number of the member, from 0 to K - 1; negative ones count from the end.
+        """
         net = self._net.twin()
         net.params, net.buffers = self.params[i], self.buffers[i]
         return net
 
     def scores(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the scores of every member, (K, n, *output_shape), in a new array."""
+        """Return the scores of every member in a new array.
+
+        Args:
+            x: samples, shape (n, *input_shape).
+            batch_size: number of samples of a pass, which decides the memory.
+
+        Returns:
+            Scores (K, n, *output_shape) in the dtype of the nets.
+        """
         result = np.empty((len(self), *np.shape(x)[:1], *self._net.output_shape), self._net.dtype)
         with self._net.lock:
             for part, k, scores in self._passes(x, batch_size):
@@ -49,9 +61,16 @@ class Predictions:
         return result
 
     def probabilities(self, x: Any, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the probabilities of every member, float64 (K, n, outputs).
+        """Return the probabilities of every member.
 
-        The nets must have SoftmaxCrossEntropy or Logistic.
+        Args:
+            x, batch_size: as in ``scores``.
+
+        Returns:
+            Float64 (K, n, outputs).
+
+        Raises:
+            ValueError: the nets have another loss than SoftmaxCrossEntropy or Logistic.
         """
         way = answers.check_way("Ensemble", self._loss, "probabilities")
         return answers.in_way(way, self.scores(x, batch_size=batch_size), self._loss)
@@ -73,10 +92,20 @@ class Predictions:
         return self._together(x, answers.check_way("Ensemble", self._loss, how), batch_size)[0]
 
     def classify(self, x: Any, how: str | None = None, *, batch_size: int = _CHUNK) -> np.ndarray:
-        """Return the predicted classes, int64 (n,) or (n, *positions), of nets that choose among classes.
+        """Return the classes that the members choose together.
 
         If votes are equal, up to 1e-9 of all weights, the tied class with the largest mean probability is chosen, or
         with the largest mean score if there are no probabilities. If these are equal too, the lowest class is chosen.
+
+        Args:
+            x, batch_size: as in ``scores``.
+            how: the way of ``predict``; None for the first that the nets have.
+
+        Returns:
+            Classes, int64 (n,) or (n, *positions).
+
+        Raises:
+            ValueError: the nets do not choose among classes, or do not have this way.
         """
         how = answers.check_way("Ensemble", self._loss, how)
         if "votes" not in answers.ways(self._loss):
@@ -119,7 +148,14 @@ class Predictions:
         return self._net.loss_function
 
     def disagreement(self, x: Any) -> np.ndarray:
-        """Return the share of samples on which two members make different choices, (K, K)."""
+        """Return how often two members make different choices.
+
+        Args:
+            x: samples, shape (n, *input_shape).
+
+        Returns:
+            Shares of the samples, from 0 to 1, shape (K, K).
+        """
         chosen = answers.choices("Ensemble", self.scores(x), self._loss)
         chosen = chosen.reshape(*chosen.shape[:2], -1)
         return np.array([[(a != b).any(axis=1).mean() for b in chosen] for a in chosen])

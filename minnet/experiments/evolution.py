@@ -60,7 +60,11 @@ class Member:
         return self.path[-1]
 
     def after(self, outcome: Outcome) -> "Member":
-        """Return the member at the end of the generation."""
+        """Return the member at the end of the generation.
+
+        Args:
+            outcome: the outcome of its training; one that is not done leaves the member without a score.
+        """
         score = outcome.result["figure"] if outcome.status == DONE else None
         return replace(self, status=outcome.status, score=score, state=outcome.state)
 

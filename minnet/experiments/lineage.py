@@ -107,7 +107,15 @@ class PopulationResult:
         return digest(entries, np.asarray(net.params), np.asarray(net.buffers))
 
     def plot(self, path: str | Path | BinaryIO | None = None) -> Any:
-        """Draw values and scores of all members over the generations; see ``plots.population_lineage``."""
+        """Draw values and scores of all members over the generations; see ``plots.population_lineage``.
+
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
+        """
         from ..plots import population_lineage
 
         return population_lineage(self, path)

@@ -53,7 +53,11 @@ class Config(Mapping[str, Any]):
         return f"Config({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
 
     def replace(self, **values: Any) -> "Config":
-        """Return a configuration with other values for some names."""
+        """Return a configuration with other values for some names.
+
+        Args:
+            values: values by name, also of names that the configuration does not have.
+        """
         return Config({**self._values, **values})
 
 
@@ -322,7 +326,11 @@ class When:
         return hash(repr(self))
 
     def exists(self, config: Mapping[str, Any]) -> bool:
-        """Return whether the parameter exists for a configuration."""
+        """Return whether the parameter exists for a configuration.
+
+        Args:
+            config: values by name.
+        """
         return self.other in config and config[self.other] in self.values
 
 
@@ -356,7 +364,14 @@ class Space:
         return hash(repr(self))
 
     def plain(self, name: str) -> Range:
-        """Return the range of a parameter, without its condition."""
+        """Return the range of a parameter, without its condition.
+
+        Args:
+            name: name of the parameter.
+
+        Raises:
+            KeyError: there is no such parameter.
+        """
         given = self.ranges[name]
         return given.range if isinstance(given, When) else given
 
@@ -368,14 +383,23 @@ class Space:
         """Return a configuration, each parameter drawn on its scale.
 
         The number of random numbers is the same for every configuration, one for each range.
+
+        Args:
+            generator: source of the random numbers.
         """
         places = dict(zip(self.ranges, generator.random(len(self.ranges)), strict=True))
         return self._config({name: [self.plain(name).value(float(places[name]))] for name in self.ranges})[0]
 
     def grid(self, n: int | Mapping[str, int]) -> list[Config]:
-        """Return all combinations of n values of each parameter, of n[name] values if n is a dict.
+        """Return all combinations of values of the parameters.
 
         Choices take all their values. A parameter that does not exist for a configuration adds no combinations.
+
+        Args:
+            n: number of values of each parameter, at least 1: one number for all, or numbers by name.
+
+        Raises:
+            TypeError, ValueError: a number is not whole or below 1, or names are missing or unknown.
         """
         sizes = n if isinstance(n, Mapping) else dict.fromkeys(self.ranges, n)
         missing = [name for name in self.ranges if self.plain(name).ordered and name not in sizes]
@@ -398,19 +422,37 @@ class Space:
         return list(found.values())
 
     def contains(self, config: Mapping[str, Any]) -> bool:
-        """Return whether the configuration has the parameters that it should have, each within its range."""
+        """Return whether a configuration has the parameters that it should have, each within its range.
+
+        Args:
+            config: values by name.
+        """
         expected = [name for name in self.ranges if self._existing(name, config)]
         return sorted(config) == sorted(expected) and all(self.plain(name).contains(config[name]) for name in expected)
 
     def clip(self, config: Mapping[str, Any]) -> Config:
-        """Return the configuration with each number moved into its range, if it lies outside."""
+        """Return a configuration with each number moved into its range, if it lies outside.
+
+        Args:
+            config: values by name.
+
+        Raises:
+            ValueError: a name is no parameter of the space.
+        """
         unknown = [name for name in config if name not in self.ranges]
         if unknown:
             raise ValueError(f"Space.clip: expected parameters {', '.join(self.ranges)}; got {unknown}")
         return Config({name: self.plain(name).clip(value) for name, value in config.items()})
 
     def narrowed(self, configs: list[Config]) -> "Space":
-        """Return the part of the space around some configurations, a tenth wider on each side on each scale."""
+        """Return the part of the space around some configurations, a tenth wider on each side on each scale.
+
+        Args:
+            configs: at least one. A parameter that none of them has is left out.
+
+        Raises:
+            ValueError: there are none.
+        """
         if not configs:
             raise ValueError("Space.narrowed: expected at least one configuration; got none")
         ranges: dict[str, Range | When] = {}

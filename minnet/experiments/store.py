@@ -107,6 +107,9 @@ class Store:
     def reading(cls, path: str | Path) -> tuple[dict[str, Any], list[Row]]:
         """Return (subject, rows) of a file, also while a study writes to it.
 
+        Args:
+            path: path of the file, which stays as it is.
+
         Raises:
             FileNotFoundError: there is no file.
             StoreError: the file is damaged, is no store, or has a newer schema.
@@ -141,12 +144,24 @@ class Store:
             self._lock.release()
 
     def get(self, key: str, state: bool = True) -> Outcome | None:
-        """Return the outcome of a unit, with its state, or None if there is none."""
+        """Return the outcome of a unit; None if there is none.
+
+        Args:
+            key: key of the unit.
+            state: whether to read its state too, which may be large.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
         with _errors(self.path):
             return next((row.outcome for row in _rows(self._file, "WHERE key = ?", (key,), state)), None)
 
     def put(self, unit: Unit, outcome: Outcome) -> None:
         """Store an outcome, as a whole.
+
+        Args:
+            unit: the unit, whose key and columns are stored.
+            outcome: what came of it.
 
         Raises:
             StoreError: it cannot be written, for example because the disk is full. The store is as it was before.

@@ -208,7 +208,17 @@ class Study:
         return listing.as_text(list(dict.fromkeys(k for line in lines for k in line)), lines) if lines else "no trials"
 
     def to_csv(self, path: str | Path | None = None) -> str:
-        """Return the table as CSV, with seconds and machine of each trial, and write it to ``path`` if there is one."""
+        """Return the table as CSV, with seconds and machine of each trial.
+
+        Args:
+            path: path of a file to which the text is written too, whole or not at all; None for no file.
+
+        Returns:
+            The text, with a line for each trial.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         text = to_csv(self.rows, self.metric)
         if path is not None:
             write_whole(path, text)
@@ -220,6 +230,12 @@ class Study:
         Of a configuration with trials of several lengths, the longest counts. "So far" means the trials that this
         object was asked for, so that a program that is run again narrows to the same space; all stored trials if it
         was asked for none.
+
+        Args:
+            top: largest number of trials to return, at least 1.
+
+        Returns:
+            Rows of the store, the best first; none if no trial is done.
         """
         checks.count("Study", "top", top)
         rows = [row for row in self.rows if row.columns["kind"] == "trial" and row.outcome.status == DONE]
@@ -241,6 +257,9 @@ class Study:
 
     def narrowed(self, top: int = 8) -> Space:
         """Return the space around the best trials so far, see ``best``.
+
+        Args:
+            top: number of trials.
 
         Raises:
             ValueError: there are no trials that are done.
@@ -325,7 +344,15 @@ class Study:
         return [row.columns["config"] for row in chosen], np.array([self._cost(row.outcome) for row in chosen])
 
     def plot(self, path: Any = None) -> Any:
-        """Draw the figures against each parameter, on the scale of its range; see ``plots.study_values``."""
+        """Draw the figures against each parameter, on the scale of its range; see ``plots.study_values``.
+
+        Args:
+            path: path of an image file, beside which the data are written too; an open binary file; or None to return
+                the Matplotlib figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
+        """
         from ..plots import study_values
 
         logs = {name for name in self.space.ranges if _is_log(self.space, name)}

@@ -84,6 +84,9 @@ class Engine:
             store: where outcomes are looked up and stored.
             seen: called with each unit and its outcome.
 
+        Returns:
+            An iterator over (unit, outcome). Nothing runs before it is asked for the first.
+
         Raises:
             ValueError: a unit asks for a shared value that there is not; before anything starts.
             TypeError, RuntimeError: a function or an argument cannot be sent to a process, or the main program cannot

@@ -142,10 +142,13 @@ class LayerCase:
     training: bool = True
 
     def check(self, **options: Any) -> GradientCheck:
-        """Return ``check_layer`` of this case; ``options`` are those of ``check_layer``.
+        """Return ``check_layer`` of this case.
 
         If training passes of the layer need more samples than ``batch``, they get as many as they need. A BatchNorm of
         features needs two. A layer whose state goes on from pass to pass gets one sample of each stream.
+
+        Args:
+            options: further options of ``check_layer``, such as ``mode`` and ``seed``.
         """
         plan = plan_layer(self.layer, self.input_shape, "0", takes_words=True)
         batch = max(self.batch, plan.least_batch() if self.training else 1)

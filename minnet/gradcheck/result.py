@@ -258,27 +258,51 @@ class GradientCheck(Shown):
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
     def save(self, path: str | Path) -> None:
-        """Write ``to_json`` to a file. The file is written completely or not at all."""
+        """Write ``to_json`` to a file. The file is written completely or not at all.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         write_whole(path, self.to_json() + "\n")
 
     def remarked(self, *remarks: str) -> "GradientCheck":
-        """Return a copy with these remarks, except empty ones, in front of its own."""
+        """Return a copy with further remarks in front of its own.
+
+        Args:
+            remarks: sentences; empty ones are left out.
+        """
         return replace(self, remark=" ".join(filter(None, (*remarks, self.remark))))
 
     def without(self, names: list[str], note: str) -> "GradientCheck":
-        """Return a copy in which these tensors are not judged; ``note`` says why."""
+        """Return a copy in which some tensors are not judged.
+
+        Args:
+            names: names of the tensors.
+            note: why they are not judged, for the table.
+        """
         tensors = [unjudged(t.name, t.size, note, verdict="suspicious") if t.name in names else t for t in self.tensors]
         return replace(self, tensors=tuple(tensors))
 
     def explained(self, why: str) -> "GradientCheck":
-        """Return a copy that states why two evaluations differ, if the reason is not noise; "" changes nothing."""
+        """Return a copy that states why two evaluations differ, if the reason is not noise.
+
+        Args:
+            why: the reason, a sentence; "" changes nothing.
+        """
         tensors = self.tensors
         if why and self.nondeterminism:
             tensors = tuple(replace(t, note="not compared") if not t.checked and t.note else t for t in tensors)
         return replace(self, tensors=tensors).remarked(why)
 
     def renamed(self, prefix: str) -> "GradientCheck":
-        """Return a copy with ``prefix`` in front of each tensor's name, also in the sweep."""
+        """Return a copy with other names of the tensors, also in the sweep.
+
+        Args:
+            prefix: what is put in front of each name.
+        """
         sweep = self.sweep
         if sweep is not None:
             sweep = replace(sweep, curves=tuple(replace(c, name=prefix + c.name) for c in sweep.curves))

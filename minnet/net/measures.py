@@ -72,7 +72,12 @@ class Measures(Passes):
     def counted(self, y: Any, *, sample_weight: np.ndarray | None = None) -> float:
         """Return how many targets count in loss and accuracy: all except those with a label that the loss ignores.
 
-        With weights (n,), return the sum of the weights of these targets.
+        Args:
+            y: targets, as the loss takes them, such as labels (n,).
+            sample_weight: weight of each sample, shape (n,); None to count.
+
+        Returns:
+            A whole number of up to n * positions; with weights, the sum of the weights of the targets that count.
         """
         loss = self._loss()
         targets = loss.check_targets(y, self.output_shape, self.dtype)
@@ -88,6 +93,10 @@ class Measures(Passes):
 
     def counting(self, y: Any, *, sample_weight: Any = None) -> np.ndarray:
         """Return which samples add to the loss, booleans of shape (n,): not those of weight 0 or with ignored labels.
+
+        Args:
+            y: targets, as the loss takes them, such as labels (n,).
+            sample_weight: shape (n,), at least 0; None for equal weights.
 
         Raises:
             TypeError, ValueError: an argument does not fit, or no sample counts.

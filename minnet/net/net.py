@@ -189,6 +189,9 @@ class Net(Measures, Guided):
             sample_weight: shape (n,); None for equal weights.
             dx, observe: as in ``backward``.
 
+        Returns:
+            The objective of the batch, of which ``objective`` has the parts.
+
         Raises:
             TypeError, ValueError: an argument does not fit. Nothing has changed.
             RuntimeError: another thread trains this net.
@@ -227,7 +230,19 @@ class Net(Measures, Guided):
     # Parts of a batch ------------------------------------------------------------------------------------
 
     def loss_weights(self, y: Any, sample_weight: Any = None) -> np.ndarray:
-        """Return the weight of each target in the loss of a batch, (n * positions,), as ``Loss.weigh`` defines it."""
+        """Return the weight of each target in the loss of a batch.
+
+        Args:
+            y: targets, as the loss takes them, such as labels (n,).
+            sample_weight: shape (n,), at least 0; None for equal weights.
+
+        Returns:
+            Weights (n * positions,) in the dtype of the net, as ``Loss.weigh`` defines them: the positions of a sample
+            share its weight.
+
+        Raises:
+            TypeError, ValueError: an argument does not fit, or no sample counts.
+        """
         targets = self._loss().check_targets(y, self.output_shape, self.dtype)
         weights = np.empty(len(targets) * self.positions, self.dtype)
         self._loss().weigh(targets, sample_weight, weights)
@@ -243,6 +258,9 @@ class Net(Measures, Guided):
             x: samples, shape (n, *input_shape).
             y: their targets.
             weights: their part of what ``loss_weights`` returned for the batch, shape (n * positions,).
+
+        Returns:
+            The data loss of the part: the weighted sum of the losses of its targets.
 
         Raises:
             TypeError, ValueError: an argument does not fit. Nothing has changed.

@@ -76,7 +76,8 @@ class Passes(Vectors):
     def reserve(self, n: int = CHUNK) -> None:
         """Allocate memory for batches of up to ``n`` samples now, instead of at the first batch of that size.
 
-        The default is the batch size of ``evaluate`` and ``predict``.
+        Args:
+            n: number of samples; by default that of a pass of ``evaluate`` and ``predict``.
         """
         n = checks.count("Net.reserve", "n", n)
         with self.lock:
@@ -112,6 +113,10 @@ class Passes(Vectors):
         """Return x as the passes take it: finite, C-contiguous and of ``input_dtype``; a copy only if necessary.
 
         uint8 becomes x / 255. A net whose first layer is an Embedding takes words instead, of any integer dtype.
+
+        Args:
+            x: samples, shape (n, *input_shape): floating-point numbers, or bytes of images (uint8); or words of any
+                integer dtype.
 
         Raises:
             TypeError: x has another integer dtype, or words are no integers.
@@ -167,6 +172,10 @@ class Passes(Vectors):
         """Return n samples of random words that the net takes, int64 (n, *input_shape).
 
         Where a layer must see something, the first word is one that no layer leaves out, if there is one.
+
+        Args:
+            rng: generator of the words, which are drawn with equal probability.
+            n: number of samples.
         """
         words, left_out = rng.integers(0, self.vocabulary, (n, *self.input_shape)), list(self.words_left_out())
         for place in {hidden.start for hidden in self._hidden if hidden.within}:
@@ -180,12 +189,27 @@ class Passes(Vectors):
         return np.full((1, *self.input_shape), word, self.input_dtype)
 
     def warn_of_bytes(self, x: np.ndarray) -> None:
-        """Warn of input of uint8 that hardly is an image; words may well be bytes."""
+        """Warn of input of uint8 that hardly is an image; words may well be bytes.
+
+        Args:
+            x: samples, shape (n, *input_shape), as they were given.
+        """
         if x.dtype is not self.dtype and not self.vocabulary:
             checks.warn_of_numbers_as_bytes("Net", x)
 
     def check_dx(self, who: str, dx: np.ndarray, shape: Shape) -> None:
-        """Raise an error unless the gradient with respect to an input of this shape can be written to ``dx``."""
+        """Raise an error unless the gradient with respect to an input of this shape can be written to ``dx``.
+
+        Args:
+            who: name of the method that was called, for the error.
+            dx: the array.
+            shape: shape of the input, (n, *input_shape).
+
+        Raises:
+            TypeError: ``dx`` is no array.
+            ValueError: it has another shape or dtype than the input, is not C-contiguous or cannot be written to, or
+                the input is words, which have no gradient.
+        """
         if self.vocabulary:
             raise ValueError(
                 f"{who}: expected dx=None, as the input is words, which have no gradient; got an array"
@@ -286,7 +310,12 @@ class Passes(Vectors):
             self.layers.backward_observed(batch.memory, x, batch.scores, dscores, dx, observe)
 
     def note_pass(self, x: np.ndarray, objective: Objective) -> None:
-        """Record that a training pass over x was made by compiled code, which used the memory of this net."""
+        """Record that a training pass over x was made by compiled code, which used the memory of this net.
+
+        Args:
+            x: samples of the pass, shape (n, *input_shape), as ``as_input`` returns them.
+            objective: parts of the loss of the pass.
+        """
         self._saw(x, self._batch(len(x)))
         self.objective = objective
 
@@ -307,6 +336,12 @@ class Passes(Vectors):
         x is the input of the layer and y its output; both are valid until the next pass. Places are those of
         ``named_parameters``: ``"2"``, ``"3.layers.0"``. Chains are left out, because they consist of their layers
         only. Layers whose ReLU works in place (see ``activations``) are left out too; x of such a ReLU is its y.
+
+        Returns:
+            An iterator over a ``Pass`` for each layer, from the first to the last.
+
+        Raises:
+            ValueError: there was no forward pass.
         """
         if self._seen is None:
             raise ValueError("layer_passes: expected a forward pass first; got none")
@@ -344,7 +379,11 @@ class Passes(Vectors):
                 place += values.size
 
     def keep_statistics(self, measured: np.ndarray) -> None:
-        """Update the buffers by statistics that ``read_statistics`` has written, as the pass itself does."""
+        """Update the buffers by statistics that ``read_statistics`` has written, as the pass itself does.
+
+        Args:
+            measured: vector of ``statistics_size`` elements, in the dtype of the net.
+        """
         place = 0
         for node, memory in self._measuring(1):
             arrays = []
@@ -390,7 +429,14 @@ class Passes(Vectors):
 
     @contextmanager
     def trained_here(self) -> Iterator[None]:
-        """Within this context no other thread may train this net; all threads may predict."""
+        """Within this context no other thread may train this net; all threads may predict.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            RuntimeError: another thread trains the net.
+        """
         self.begin_training()
         self.lock.release()
         try:

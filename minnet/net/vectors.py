@@ -135,7 +135,11 @@ class Vectors:
             array.fill(start)
 
     def add_penalties(self) -> tuple[float, float]:
-        """Add the gradients of the penalties to ``grads`` and return the values (L2, L1)."""
+        """Add the gradients of the penalties to ``grads``.
+
+        Returns:
+            (L2, L1): l2 / 2 * sum(w^2) and l1 * sum(|w|) over the parameters that decay; 0 for a penalty of strength 0.
+        """
         weights, grads = self._params[: self.decaying], self._grads[: self.decaying]
         l2 = l1 = 0.0
         if self.l2:

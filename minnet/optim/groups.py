@@ -64,6 +64,9 @@ class Group(Guided):
     def holds(self, tensor: Tensor) -> bool:
         """Return whether the tensor is in the group.
 
+        Args:
+            tensor: name, shape and tag of a parameter, as in ``Net.tensors``.
+
         Raises:
             ValueError: ``where`` raised an error.
             TypeError: ``where`` did not return a bool.

@@ -89,6 +89,9 @@ class Optimizer(Guided):
                 ``{"W": (4, 3), "b": (3,)}``; for groups, and for rules that use whole tensors. None for one tensor of
                 one axis, named "params".
 
+        Returns:
+            An optimizer that updates ``params`` in place; ``step`` reads ``grads``, which the caller has filled.
+
         Raises:
             TypeError, ValueError: the arrays or shapes do not fit, or the rule would leave all tensors to another rule,
                 as Muon leaves vectors to Adam.
@@ -222,6 +225,12 @@ class Optimizer(Guided):
         """Raise ValueError if a schedule leaves its range within ``steps`` steps.
 
         The first and the last step are checked, and the steps of events and their neighbours (see ``telling_steps``).
+
+        Args:
+            steps: number of steps of the run, counted from its first.
+
+        Raises:
+            ValueError: a rate or hyper-parameter is out of its range; the error names the step and the schedules.
         """
         telling = {step for schedule in self.schedules.values() for step in telling_steps(schedule, steps)}
         for step in sorted(telling):
@@ -284,7 +293,9 @@ class Optimizer(Guided):
     ) -> None:
         """Do what ``step`` does, without checking the arguments and without counting the step.
 
-        ``rate`` is the learning rate times ``lr_factor``.
+        Args:
+            rate: the learning rate times ``lr_factor``.
+            lr_factor, loss, evaluate: as in ``step``.
         """
         bound = self.clip_norm
         if self._varying or isinstance(bound, Schedule):
@@ -349,7 +360,11 @@ class Optimizer(Guided):
                 raise refusal(name, grads, tensors)
 
     def updates(self, steps: int) -> int:
-        """Return in how many of the first ``steps`` steps parameters change; fewer if ``Accumulate`` sums gradients."""
+        """Return in how many of the first ``steps`` steps parameters change; fewer if ``Accumulate`` sums gradients.
+
+        Args:
+            steps: number of steps, from the first of the optimizer on.
+        """
         return max((part.rule.updates(steps) for part in self._parts), default=steps)
 
     @contextmanager
@@ -357,6 +372,9 @@ class Optimizer(Guided):
         """Within this context, params are the point to predict with, of a rule that trains at another point.
 
         ``ScheduleFreeSGD`` is such a rule; for other rules nothing changes.
+
+        Yields:
+            Nothing. Afterwards the parameters are those to train at again, also after an error.
         """
         kept = [(params, params.copy()) for params, _ in self._points_to_predict_with()]
         before, self.is_evaluating = self.is_evaluating, bool(kept)

@@ -154,7 +154,11 @@ class Linear(Schedule):
         return 0.0 if self.start == self.end else float(self.steps)
 
     def left(self, t: float) -> float:
-        """Return the share of the way that is left at time t: 1 at t = 0, and 0 from t = steps on."""
+        """Return the share of the way that is left: 1 at t = 0, and 0 from t = steps on.
+
+        Args:
+            t: time in steps, at least 0; it need not be whole.
+        """
         return linear(min(t / self.steps, 1.0))
 
     def at(self, t: float) -> float:

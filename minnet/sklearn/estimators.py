@@ -248,6 +248,9 @@ class Classifier(ClassifierMixin, _Estimator, BaseEstimator):
             sample_weight: shape (n,), at least 0. The loss of a batch is the weighted mean, so a sample of weight 2
                 counts as two samples of its batch. Samples of weight 0 are left out.
 
+        Returns:
+            The estimator itself.
+
         Raises:
             TypeError, ValueError: an argument does not fit. A network of an earlier call stays.
             DivergenceError: the loss is not finite; a lower ``lr`` helps.
@@ -275,6 +278,9 @@ class Classifier(ClassifierMixin, _Estimator, BaseEstimator):
             y: labels, shape (n,), all of them among the classes.
             classes: all classes there will ever be. The first call needs them; they may be left out later.
             sample_weight: as in ``fit``.
+
+        Returns:
+            The estimator itself.
 
         Raises:
             TypeError, ValueError: as in ``fit``, or labels are not among the classes. Nothing has changed.
@@ -355,6 +361,9 @@ class Regressor(RegressorMixin, _Estimator, BaseEstimator):
             y: targets, shape (n,) or (n, outputs).
             sample_weight: as in ``Classifier.fit``.
 
+        Returns:
+            The estimator itself.
+
         Raises:
             TypeError, ValueError, DivergenceError, KeyboardInterrupt: as in ``Classifier.fit``.
         """
@@ -371,6 +380,9 @@ class Regressor(RegressorMixin, _Estimator, BaseEstimator):
             X: features, shape (n, features).
             y: targets, shape (n,) or (n, outputs), with as many outputs as in the call before.
             sample_weight: as in ``Classifier.fit``.
+
+        Returns:
+            The estimator itself.
 
         Raises:
             TypeError, ValueError: as in ``fit``, or y has another number of outputs. Nothing has changed.

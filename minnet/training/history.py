@@ -191,6 +191,14 @@ class History(Guided):
 
         The text is UTF-8. All columns must contain numbers. In CSV, the column ``row`` says whether a row is a step or
         an epoch, and ``stopped`` is a column that is filled in the last row only, so a history without rows loses it.
+
+        Args:
+            path: path of the file, which ends in ``.csv`` or ``.json``.
+
+        Raises:
+            ValueError: the path has another ending, or a column is called ``stopped``.
+            TypeError: a column holds something that is no number.
+            OSError: the file cannot be written.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -233,7 +241,18 @@ class History(Guided):
 
     @classmethod
     def load(cls, path: str | Path) -> "History":
-        """Read a file of ``save``; raise ValueError for any other file."""
+        """Read a file of ``save``.
+
+        Args:
+            path: path of the file, which ends in ``.csv`` or ``.json``.
+
+        Returns:
+            The history. From CSV, numbers are whole where their text is.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or is no history; the error names it.
+        """
         path = Path(path)
         history = cls()
         if path.suffix == ".json":
@@ -273,6 +292,12 @@ class History(Guided):
 
         Args:
             path: path of a file, an open binary file, or None to return the Matplotlib figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
+
+        Raises:
+            ValueError: the history has no steps.
         """
         from .. import plots
 

@@ -309,12 +309,20 @@ class Loop(Replaying, Guided):
                 callback.on_break(self)
 
     def stop(self, reason: str) -> None:
-        """End the run after the current step; ``history.stopped`` becomes ``reason``."""
+        """End the run after the current step.
+
+        Args:
+            reason: what ``history.stopped`` becomes, unless the run has been asked to stop already.
+        """
         if self.history.stopped is None:
             self.history.stopped = reason
 
     def leave(self, reason: str) -> None:
-        """Interrupt the run after the current step, so that the run, or a checkpoint saved then, can be continued."""
+        """Interrupt the run after the current step, so that the run, or a checkpoint saved then, can be continued.
+
+        Args:
+            reason: what ``history.stopped`` becomes, until the run continues.
+        """
         self.leaving = reason
 
     def _stop_for_now(self, reason: str) -> None:
@@ -323,9 +331,16 @@ class Loop(Replaying, Guided):
         self.stop(reason)
 
     def end(self, reason: str) -> None:
-        """Close the run, once: set ``history.stopped``, unless it is set already, and call ``on_end`` of the callbacks.
+        """Close the run, once, and call ``on_end`` of the callbacks.
 
         A rule that trains at one point and predicts at another (``Rule.evaluated``) leaves the net at the latter.
+
+        Args:
+            reason: what ``history.stopped`` becomes, unless it is set already.
+
+        Raises:
+            RuntimeError: another run uses one of the callbacks.
+            Exception: what an ``on_end`` raised first; it has been called of all callbacks.
         """
         self.stop(reason)
         if self.ended:
@@ -370,6 +385,9 @@ class Loop(Replaying, Guided):
         The file contains weights and buffers under their names. It is written whole or not at all. A run that was left
         (``leave``) is saved as a run that has not ended. Call this method between two steps: in a loop of your own, or
         in ``between_steps`` of a callback. With an ``exchange``, rank 0 alone writes.
+
+        Args:
+            path: path of the file, in a folder that exists.
 
         Raises:
             RuntimeError: the call came within a step, after a step that an exception interrupted, or while the net has

@@ -35,7 +35,15 @@ class TensorBoard(Guided):
         return f"TensorBoard({str(self.folder)!r})"
 
     def begin(self, run: str, step: int) -> None:
-        """Open an event file that says which steps before it no longer count."""
+        """Open an event file that says which steps before it no longer count.
+
+        Args:
+            run: name of the run, of which the file's name has the beginning.
+            step: the last step that still counts; 0 for a run that begins.
+
+        Raises:
+            OSError: the folder cannot be made, or the file cannot be written.
+        """
         from tensorboardX import SummaryWriter
 
         # The name of a file has the second in which it was opened. Files of one second are told apart, and read in
@@ -50,7 +58,11 @@ class TensorBoard(Guided):
             self._writer.add_scalar(name, value, step)
 
     def close(self, ended: bool) -> None:
-        """Write what is left and close the file, which does not say how the run ended."""
+        """Write what is left and close the file, which does not say how the run ended.
+
+        Args:
+            ended: whether the run came to its end. The file does not depend on it.
+        """
         writer, self._writer = self._writer, None
         writer.close()
 
@@ -88,7 +100,12 @@ class MLflow(Guided):
         return f"MLflow({self.experiment!r}, {self.store!r}, {self.name!r})"
 
     def begin(self, run: str, step: int) -> None:
-        """Find the run in the store, or make it."""
+        """Find the run in the store, or make it.
+
+        Args:
+            run: name of the run, its tag ``minnet.run`` in the store.
+            step: the last step whose figures have been handed over. What the store has already decides instead.
+        """
         from mlflow import MlflowClient
 
         self._client = client = MlflowClient(tracking_uri=self.store)
@@ -112,7 +129,11 @@ class MLflow(Guided):
         self._client.log_batch(self._id, [Metric(name, value, now, step) for name, value in new.items()])
 
     def close(self, ended: bool) -> None:
-        """Mark the run as finished, or as failed if an exception has broken it off."""
+        """Mark the run as finished, or as failed if an exception has broken it off.
+
+        Args:
+            ended: whether the run came to its end.
+        """
         client, self._client = self._client, None
         client.set_terminated(self._id, "FINISHED" if ended else "FAILED")
 
@@ -148,7 +169,12 @@ class WandB(Guided):
         return f"WandB({self.project!r}{given})"
 
     def begin(self, run: str, step: int) -> None:
-        """Begin the run, or go on with it."""
+        """Begin the run, or go on with it.
+
+        Args:
+            run: name of the run, its id there.
+            step: the last step whose figures have been handed over. What the server has already decides instead.
+        """
         import wandb
 
         self._run = wandb.init(**{"project": self.project, "id": run, "resume": "allow", **self.settings})
@@ -159,6 +185,10 @@ class WandB(Guided):
             self._run.log(figures, step=step)
 
     def close(self, ended: bool) -> None:
-        """Send what is left, and end the run, as failed if an exception has broken it off."""
+        """Send what is left, and end the run, as failed if an exception has broken it off.
+
+        Args:
+            ended: whether the run came to its end.
+        """
         run, self._run = self._run, None
         run.finish(exit_code=0 if ended else 1)

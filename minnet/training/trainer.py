@@ -271,13 +271,21 @@ class Trainer(Loop):
     # Running and resuming --------------------------------------------------------------------------------
 
     def run(self, progress: Progress = None) -> History:
-        """Take all remaining steps and return the history; ``progress`` and signals are as in ``fit``.
+        """Take all remaining steps.
 
         After an interruption, call this method again to continue. Other threads may predict with the net during the
-        run.
+        run. Ctrl-C and SIGTERM end the run after the current step, as in ``fit``.
+
+        Args:
+            progress: what is written to standard error, as in ``fit``.
+
+        Returns:
+            The history of the whole run, ``self.history``.
 
         Raises:
-            RuntimeError: another thread trains the net.
+            DivergenceError: the loss, a gradient to clip or a parameter is not finite. Net and optimizer are as they
+                were at the start of an epoch.
+            RuntimeError: another thread trains the net, or an exception has broken off a step before.
         """
         with leave_on_signals(self), self.net.trained_here(), self.recorded.at_work():
             try:
@@ -327,8 +335,7 @@ class Trainer(Loop):
             trust_data: data are compared by shape, dtype and checksum. True allows floating-point data to have another
                 checksum, for example because another machine or library rounds differently. Shapes, dtypes and integer
                 data, such as labels and bytes of images, must still agree. The bits of the run then differ.
-
-        All other arguments are those of ``Trainer``.
+            others: all other arguments are those of ``Trainer``.
 
         Raises:
             CheckpointError: a ValueError: the file is damaged or belongs to another run; the message names all
@@ -384,8 +391,7 @@ class Trainer(Loop):
             callbacks: of the same classes as in the saved run, in the same order, apart from bystanders. Their
                 arguments may differ.
             trust_data: as in ``resume``.
-
-        All other arguments are those of ``Trainer``.
+            others: all other arguments are those of ``Trainer``.
 
         Raises:
             CheckpointError: a ValueError: the state is damaged, is of a run that has ended, or cannot be taken over,

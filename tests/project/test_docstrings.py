@@ -4,6 +4,7 @@ import inspect
 import re
 import runpy
 from pathlib import Path
+from typing import NoReturn
 
 import overrides
 import pytest
@@ -148,7 +149,7 @@ def unsaid(function, doc):
     if "others" in told:  # the arguments of another function, which is named there
         lacking = []
     says = section(doc, "Returns") or section(doc, "Yields")
-    return lacking + ["Returns"] * (signature.return_annotation not in (None, "None") and not says)
+    return lacking + ["Returns"] * (signature.return_annotation not in (None, NoReturn) and not says)
 
 
 def test_every_public_function_states_arguments_and_result():
@@ -178,6 +179,19 @@ def methods(kind):
 def returned(doc):
     """What the summary says of a method already; ``Return the number of steps.`` needs no section."""
     return {"Returns"} if doc.startswith(("Return ", "Yield ")) else set()
+
+
+def test_every_method_that_overrides_none_states_arguments_and_result():
+    kinds = {base for kind in CLASSES.values() for base in kind.__mro__ if base.__module__.startswith("minnet.")}
+    own = {
+        f"{kind.__name__}.{name}": function
+        for kind in kinds
+        for name, function in methods(kind)
+        if not any(getattr(vars(base).get(name), "__doc__", None) for base in kind.__mro__[1:])
+    }
+    assert len(own) > 300
+    lacking = {path: set(unsaid(f, f.__doc__)) - returned(f.__doc__) for path, f in own.items()}
+    assert {path: names for path, names in lacking.items() if names} == {}
 
 
 def test_methods_that_others_override_state_arguments_and_result():

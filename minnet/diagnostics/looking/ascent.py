@@ -37,6 +37,9 @@ class Ascent:
             path: path of an image file, beside which the data are written too; an open binary file; or None to return
                 the Matplotlib figure.
 
+        Returns:
+            The figure if ``path`` is None, else None.
+
         Raises:
             ValueError: if the samples are no images (H, W, 1 or 3).
         """

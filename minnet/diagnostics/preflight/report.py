@@ -83,5 +83,12 @@ class Preflight(Shown):
         return {"passed": self.passed, "subject": self.subject, "findings": plain(findings)}
 
     def save(self, path: str | Path) -> None:
-        """Write the report to a JSON file, completely or not at all."""
+        """Write the report to a JSON file, completely or not at all.
+
+        Args:
+            path: path of the file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         write_json(path, self.to_dict())

@@ -256,6 +256,9 @@ class RangeTest(Shown):
         Args:
             path: path of an image file, beside which the data are written too; an open binary file; or None to return
                 the Matplotlib figure.
+
+        Returns:
+            The figure if ``path`` is None, else None.
         """
         from ... import plots
 

@@ -34,7 +34,14 @@ class GuardedRule(Rule):
         return True
 
     def refuse(self, grads: np.ndarray) -> NoReturn:
-        """Raise the error for a gradient."""
+        """Raise the error for a gradient whose squares the dtype cannot add up.
+
+        Args:
+            grads: the gradient of the rule's tensors, of any shape.
+
+        Raises:
+            FloatingPointError: always.
+        """
         raise refusal(type(self).__name__, grads)
 
 
