@@ -16,7 +16,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
 
-from .emission import BODY, WholeCompiler
+from .emission import BODY, WholeCompiler, internal, set_apart
+from .sharing import share_schedule, take_shares
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _LAUNCH = ".kernel."  # how the name of the function begins that hands the body of a prange to the threads
@@ -137,12 +138,7 @@ def _without_flags(builder, before):
 
 def _flush_within(function):
     """Turn ``function`` into a function that sets the flags and calls its former body."""
-    body = _internal(function, "flushing")
-    for part in ("blocks", "args", "attributes", "scope"):
-        old, new = getattr(function, part), getattr(body, part)
-        setattr(body, part, old)
-        setattr(function, part, new)
-    _call_between(function, _with_flags, body)
+    _call_between(function, _with_flags, set_apart(function, "flushing"))
 
 
 def _launch_without(function):
@@ -150,16 +146,9 @@ def _launch_without(function):
     for block in function.blocks:
         for call in block.instructions:
             if isinstance(call, ir.CallInstr) and getattr(call.callee, "name", "").startswith(_LAUNCH):
-                launch = _internal(call.callee, "launch")
+                launch = internal(call.callee, "launch")
                 _call_between(launch, _without_flags, call.callee)
                 call.callee = launch
-
-
-def _internal(function, suffix):
-    """Declare an empty function of the same type as ``function``, which only its module can call."""
-    new = ir.Function(function.module, function.ftype, function.module.get_unique_name(f"{function.name}.{suffix}"))
-    new.linkage = "internal"
-    return new
 
 
 class FlushingCompiler(WholeCompiler):
@@ -171,14 +160,16 @@ class FlushingCompiler(WholeCompiler):
 
     def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
-        if _REGISTER is None:
-            return
         target = self.state.targetctx
 
         def post_lowering(module, library):
             target.post_lowering(module, library)
-            if module.name == self.state.func_id.unique_name or module.name.startswith(BODY):
-                for function in [f for f in module.functions if not f.is_declaration]:
+            is_body = module.name.startswith(BODY)
+            if not is_body and module.name != self.state.func_id.unique_name:
+                return
+            for function in [f for f in module.functions if not f.is_declaration]:
+                (take_shares if is_body else share_schedule)(function)
+                if _REGISTER is not None:
                     _launch_without(function)
                     _flush_within(function)
 

@@ -12,11 +12,29 @@ import gc
 from functools import cache
 from typing import Any
 
+from llvmlite import ir
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import Compiler
 from numba.core.registry import cpu_target
 
 BODY = "__numba_parfor_gufunc"  # how the name of the function begins that Numba makes of the body of a prange
+
+
+def internal(function: Any, suffix: str) -> Any:
+    """Declare an empty function of the same type as ``function``, which only its module can call."""
+    new = ir.Function(function.module, function.ftype, function.module.get_unique_name(f"{function.name}.{suffix}"))
+    new.linkage = "internal"
+    return new
+
+
+def set_apart(function: Any, suffix: str) -> Any:
+    """Move the body of ``function`` to a function that only its module can call, and return that."""
+    body = internal(function, suffix)
+    for part in ("blocks", "args", "attributes", "scope"):
+        old, new = getattr(function, part), getattr(body, part)
+        setattr(body, part, old)
+        setattr(function, part, new)
+    return body
 
 
 class _Code(JITCodeLibrary):
