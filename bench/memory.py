@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from peers import PEERS, Process, limit_threads
+from peers import FIT, PEERS, Process, limit_threads
 from workloads import WORKLOADS
 
 import minnet as mn
@@ -69,7 +69,7 @@ def main() -> None:
     unknown = set(arguments.workloads) - WORKLOADS.keys()
     if unknown:
         parser.error(f"expected workloads of {', '.join(WORKLOADS)}; got {', '.join(sorted(unknown))}")
-    names = [name for name in arguments.peers or PEERS if PEERS[name].is_there()]
+    names = [name for name in arguments.peers or PEERS if name != FIT and PEERS[name].is_there()]
     print(f"| workload | {', MB | '.join(names)}, MB |\n" + "|---" * (len(names) + 1) + "|")
     results = {}
     for workload in arguments.workloads or WORKLOADS:

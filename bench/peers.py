@@ -27,7 +27,7 @@ class Runner(Protocol):
         """Loss without penalties; gradients with them, by minnet's names and in its layouts."""
 
     def step(self) -> float:
-        """Forward, loss, backward, update; the loss is known when it returns."""
+        """Forward, loss, backward, update; the loss is known when it returns. ``steps_a_call`` of them if it has that."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,12 @@ class Peer:
     runner: str  # "module.Class"
     settings: dict[str, Any] = field(default_factory=dict)
     images_only: bool = False  # the settings make no difference where there are none
+    most: float = float("inf")  # multiply-adds of a step
 
     def suits(self, workload: str) -> bool:
         """Whether to run a workload with this peer."""
-        return WORKLOADS[workload].has_images or not self.images_only
+        work = WORKLOADS[workload]
+        return (work.has_images or not self.images_only) and work.multiply_adds() <= self.most
 
     def is_there(self) -> bool:
         compiles = self.settings.get("compiled", False)
@@ -54,8 +56,10 @@ class Peer:
         return runner(work, work.net().params, *work.data(batch), **self.settings)
 
 
+FIT = "minnet fit"  # minnet again, by another program
 PEERS = {
     "minnet": Peer("minnet", "peer_minnet.Minnet"),
+    FIT: Peer("minnet", "peer_minnet.Fit", most=1e7),
     "NumPy": Peer("numpy", "peer_numpy.NumPy"),
     "PyTorch": Peer("torch", "peer_torch.Torch"),
     "PyTorch, channels last": Peer("torch", "peer_torch.Torch", {"channels": "last"}, images_only=True),
@@ -107,7 +111,8 @@ def serve(pipe: Any, name: str, threads: int) -> None:
             pipe.send(runner.loss_and_gradients())
         else:
             assert runner is not None
-            seconds = seconds_each(runner.step, argument)
+            steps = getattr(runner, "steps_a_call", 1)
+            seconds = seconds_each(runner.step, max(1, argument // steps)) / steps
             fall_asleep()
             pipe.send(seconds)
 
