@@ -16,11 +16,10 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils
 
-from .emission import BODY, WholeCompiler, internal, set_apart
+from .emission import BODY, LAUNCH, WholeCompiler, internal, set_apart
 from .sharing import share_schedule, take_shares
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_LAUNCH = ".kernel."  # how the name of the function begins that hands the body of a prange to the threads
 
 llvm.initialize_native_asmparser()
 
@@ -145,7 +144,7 @@ def _launch_without(function):
     """Clear the flags while ``function`` launches threads: a new thread starts with the flags of its creator."""
     for block in function.blocks:
         for call in block.instructions:
-            if isinstance(call, ir.CallInstr) and getattr(call.callee, "name", "").startswith(_LAUNCH):
+            if isinstance(call, ir.CallInstr) and getattr(call.callee, "name", "").startswith(LAUNCH):
                 launch = internal(call.callee, "launch")
                 _call_between(launch, _without_flags, call.callee)
                 call.callee = launch

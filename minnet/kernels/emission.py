@@ -18,6 +18,7 @@ from numba.core.compiler import Compiler
 from numba.core.registry import cpu_target
 
 BODY = "__numba_parfor_gufunc"  # how the name of the function begins that Numba makes of the body of a prange
+LAUNCH = ".kernel."  # ... and that of the function that hands the body to the threads
 
 
 def internal(function: Any, suffix: str) -> Any:

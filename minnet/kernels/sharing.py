@@ -13,10 +13,11 @@ each row says where the parts are, and which of them is the thread's own. The bo
 nothing is left. ``tests/kernels/test_sharing.py`` fails if a version of Numba emits something else.
 """
 
+import numba
 from llvmlite import ir
 from numba.core import cgutils
 
-from .emission import set_apart
+from .emission import LAUNCH, set_apart
 
 _I64 = ir.IntType(64)
 _SHARES = 16  # that a part is taken in: to take one costs some 20 ns, an iteration far longer
@@ -34,6 +35,7 @@ def _element(builder, array, number):
 
 def share_schedule(function):
     """Have ``function``, a kernel, write parts that threads share after the schedule of each ``prange``."""
+    found = 0
     for block in function.blocks:
         for call in list(block.instructions):
             name = getattr(getattr(call, "callee", None), "name", "")
@@ -41,8 +43,17 @@ def share_schedule(function):
                 builder = ir.IRBuilder(block)
                 builder.position_before(call)
                 call.operands[1] = builder.mul(call.args[0], _const(1 + _ROOM // 2))
+                found += 1
             elif name in ("do_scheduling_signed", "do_scheduling_unsigned"):
                 call.callee = _scheduler(function.module, call.callee)
+                found += 1
+            elif name.startswith(LAUNCH):
+                found -= 2
+    if found:  # the body would take numbers for addresses
+        raise NotImplementedError(
+            f"minnet: expected Numba to plan each prange by allocate_sched and do_scheduling; Numba {numba.__version__} "
+            "does not. Install a version that pyproject.toml names, and report this"
+        )
 
 
 def _scheduler(module, numbas):
