@@ -27,7 +27,7 @@ class Runner(Protocol):
         """Loss without penalties; gradients with them, by minnet's names and in its layouts."""
 
     def step(self) -> float:
-        """Forward, loss, backward, update; the loss is known when it returns. ``steps_a_call`` of them if it has that."""
+        """Forward, loss, backward, update; the loss is known when it returns. If it has ``steps_a_call``, so many."""
 
 
 @dataclass(frozen=True)

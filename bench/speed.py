@@ -8,9 +8,9 @@ compared. Then rounds alternate between the peers, each in a process of its own 
 medians over the rounds, writes them with every round's time to bench/out/speed.json, and, where every workload ran,
 draws bench/figures/speed.png.
 
-"minnet" and all peers are called for each step by Python. "minnet fit" is a step within a run of minnet's Trainer, which
-calls compiled code for many steps: batches are gathered and each loss is kept. It is shown beside for small networks, for
-which it makes a difference, and does not count in "fastest peer / minnet".
+"minnet" and all peers are called for each step by Python. "minnet fit" is a step within a run of minnet's Trainer,
+which calls compiled code for many steps: batches are gathered and each loss is kept. It is shown beside for small
+networks, for which it makes a difference, and does not count in "fastest peer / minnet".
 """
 
 import argparse

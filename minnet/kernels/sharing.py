@@ -4,8 +4,8 @@ Numba gives each thread a half, a third or another equal part beforehand. All th
 wakes up late, or whose processor is slower, or is lent to another program for a while. On a machine that is shared with
 others, one of two processors often takes half as long again for the same work.
 
-Here a thread takes a few iterations of its part at a time, and then those that are left of the parts of the others. As
-long as all are equally fast, a thread gets the same iterations in each kernel, so what it needs is in its cache. What an
+Here a thread takes a few iterations of its part at a time, and then those that are left of the parts of the others. If
+all are equally fast, a thread gets the same iterations in each kernel, so what it needs is in its cache. What an
 iteration computes does not depend on who computes it, so results are the same.
 
 This works on the code that Numba emits. The schedule had a row of the first and the last iteration of each thread; now
@@ -51,13 +51,13 @@ def share_schedule(function):
                 found -= 2
     if found:  # the body would take numbers for addresses
         raise NotImplementedError(
-            f"minnet: expected Numba to plan each prange by allocate_sched and do_scheduling; Numba {numba.__version__} "
-            "does not. Install a version that pyproject.toml names, and report this"
+            f"minnet: expected Numba to plan each prange by allocate_sched and do_scheduling; got another way from "
+            f"Numba {numba.__version__}. Install a version that pyproject.toml names, and report this"
         )
 
 
 def _scheduler(module, numbas):
-    """Return a function that calls Numba's scheduler and then makes parts of its schedule, for a loop over one variable."""
+    """Return a function that calls Numba's scheduler and makes parts of what it writes, for loops over one variable."""
     name = f"minnet_{numbas.name}"
     if name in module.globals:
         return module.globals[name]
