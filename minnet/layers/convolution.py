@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels.vector import conv as direct
-from ..kernels.vector import winograd
+from ..kernels.vector import few_filters, winograd
 from .spec import Shape
 
 Array = np.ndarray
+LONG_ROW = 32  # numbers of a row of a patch
 Pair = tuple[int, int]  # along the rows, along the columns
 
 
@@ -96,6 +97,13 @@ class Geometry:
         plain = rows * columns * self.kernel[0] ** 2
         return 3 * winograd.ELEMENTS * math.prod(winograd.grid(rows, columns, self.kernel[0])) <= 2 * plain
 
+    @property
+    def has_few_filters(self) -> bool:
+        """Whether outputs have so few channels, and rows of patches are so long, that dot products are faster."""
+        if {*self.spread, self.dilation[1], self.groups} != {1}:
+            return False
+        return self.out_shape[2] <= few_filters.FILTERS and self.kernel[1] * self.in_shape[2] >= LONG_ROW
+
 
 def reach_of(kernel: Pair, dilation: Pair) -> Pair:
     """Return the rows and columns from the first to the last tap of a window, both included."""
@@ -123,6 +131,26 @@ class DirectConvolution:
             x, self._top, self._left, self._size, W, bias, floor, y, g.groups, g.spread, self._step,
             self._distance, self._phases, self._pixels, scratch, work,
         )  # fmt: skip
+
+
+class FewFiltersConvolution:
+    """Convolution of many channels with few filters, whose sums are dot products along the rows of a patch."""
+
+    def __init__(self, g: Geometry) -> None:
+        self.geometry = g
+        (self._top, rows), (self._left, columns) = g.borders(0), g.borders(1)
+        self._size, channels, (kh, kw) = (rows, columns), g.in_shape[2], g.kernel
+        self.scratch = few_filters.panels_size(kh, kw * channels, g.out_shape[2])
+        self.work = few_filters.work_size(rows * columns * channels)
+        self._down = g.dilation[0] * columns * channels
+        start = ((self._top - g.top) * columns + self._left - g.left) * channels
+        self._pixels = start + direct.pixel_offsets(*g.grid, g.stride, columns, channels)
+
+    def run(self, x: Array, W: Array, bias: Array, floor: Any, y: Array, scratch: Array, work: Array) -> None:
+        """Compute y = max(floor, convolution of x + bias); ``bias`` may be empty."""
+        few_filters.conv_few_filters(
+            x, self._top, self._left, self._size, W, bias, floor, y, self._down, self._pixels, scratch, work
+        )
 
 
 class WinogradConvolution:
@@ -184,9 +212,11 @@ class WinogradWeightsGradient:
 
 
 @lru_cache(maxsize=1024)
-def convolution(g: Geometry) -> DirectConvolution | WinogradConvolution:
+def convolution(g: Geometry) -> DirectConvolution | FewFiltersConvolution | WinogradConvolution:
     """Return the algorithm for a convolution of this geometry."""
-    return WinogradConvolution(g) if g.suits_winograd else DirectConvolution(g)
+    if g.suits_winograd:
+        return WinogradConvolution(g)
+    return FewFiltersConvolution(g) if g.has_few_filters else DirectConvolution(g)
 
 
 @lru_cache(maxsize=1024)

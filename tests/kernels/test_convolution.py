@@ -114,6 +114,14 @@ def test_the_cases_reach_every_corner():
         "an odd vector of channels and filters": lambda c: c.images[3] % 8 and c.layer.filters % 8 > 1,
         "a stride beyond the window": lambda c: down(c, "stride") > max(c.reach),
         "rows that no window sees": lambda c: not c.transposed and (c.images[1] - c.reach[0]) % c.layer.stride[0],
+        "few filters of long rows": lambda c: (
+            c.layer.filters <= 4 and c.layer.groups == c.layer.dilation[1] == 1 and c.layer.kernel[1] * c.images[3] > 40
+        ),
+        "gradients of few channels": lambda c: (
+            c.images[3] <= 4
+            and {c.layer.groups, *c.layer.stride, c.layer.dilation[1]} == {1}
+            and c.layer.kernel[1] * c.layer.filters > 40
+        ),
         "groups": lambda c: 1 < c.layer.groups < min(c.images[3], c.layer.filters),
         "a filter a channel": lambda c: 1 < c.layer.groups == c.images[3] == c.layer.filters,
         "dilated groups": lambda c: down(c, "dilation") > 1 and c.layer.groups > 1,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from twins import Table, check_twin, each_axis, empty
 
-from minnet.kernels.vector import borders, conv, product, winograd
-from minnet.layers.convolution import DirectConvolution, Geometry
+from minnet.kernels.vector import borders, conv, few_filters, product, winograd
+from minnet.layers.convolution import DirectConvolution, FewFiltersConvolution, Geometry
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -100,6 +100,46 @@ def convolution(x, top, left, size, W, bias, floor, y, groups, spread, step, dil
 
 for _floor in (-math.inf, 0.0):
     twin_of(conv.conv, make_conv(_floor), shapes=CONVOLUTIONS, sums=True)(convolution)
+
+
+def make_few_filters(floor):
+    def make(rng, shape):
+        x_shape, W_shape, y_shape, _ = geometry(shape)
+        g = Geometry(x_shape[1:], y_shape[1:], W_shape[:2], *[shape[10]] * 2, *map(each_axis, (shape[7], 1, shape[8])))
+        run = FewFiltersConvolution(g)
+        (top, rows), (left, columns) = g.borders(0), g.borders(1)
+        work, _ = product.new_work(np.dtype(np.float32), run.work)
+        x, *weights = (rng.standard_normal(shape) for shape in (x_shape, W_shape, y_shape[3]))
+        start = ((top - g.top) * columns + left - g.left) * x_shape[3]
+        pixels = start + conv.pixel_offsets(*y_shape[1:3], g.stride, columns, x_shape[3])
+        down = g.dilation[0] * columns * x_shape[3]
+        scratch = [np.zeros(run.scratch), np.zeros(work.shape)]
+        return [x, top, left, (rows, columns), *weights, floor, empty(y_shape), down, pixels, *scratch]
+
+    return make
+
+
+def few_filters_convolution(x, top, left, size, W, bias, floor, y, down, pixels, *scratch):
+    images, (kh, kw) = with_borders(x, top, left, size), W.shape[:2]
+    for n, i, j, f in np.ndindex(y.shape):
+        row, column = divmod(pixels[i * y.shape[2] + j] // x.shape[3], size[1])
+        patch = images[n, row :: down // (size[1] * x.shape[3]), column:][:kh, :kw]
+        y[n, i, j, f] = max(floor, bias[f] + math.fsum((patch * W[..., f]).reshape(-1)))
+
+
+FEW_FILTERS = [
+    (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1),
+    (3, 5, 6, 3, 2, 2, 3, 2, 1, 1, 1, 1),
+    (2, 4, 5, 33, 3, 3, 2, 1, 1, 1, 1, 1),  # three filters, rows of two vectors and a half
+    (2, 5, 4, 16, 4, 2, 3, 1, 1, 1, 0, 1),  # whole vectors
+    (9, 6, 5, 17, 1, 5, 5, 1, 1, 1, 2, 1),
+    (2, 7, 6, 12, 3, 3, 3, (2, 3), (2, 1), 1, 1, 1),  # strides, dilated along the rows
+    (2, 6, 5, 8, 4, 3, 3, 1, 1, 1, -1, 1),  # cropped
+]
+for _floor in (-math.inf, 0.0):
+    twin_of(few_filters.conv_few_filters, make_few_filters(_floor), shapes=FEW_FILTERS, sums=True)(
+        few_filters_convolution
+    )
 
 
 def make_conv_weights(rng, shape):
