@@ -45,6 +45,11 @@ def share_schedule(function):
                 call.operands[1] = builder.mul(call.args[0], _const(1 + _ROOM // 2))
                 found += 1
             elif name in ("do_scheduling_signed", "do_scheduling_unsigned"):
+                if call.args[0].constant != 1:  # the variables: rows are longer, and parts would overwrite them
+                    raise NotImplementedError(
+                        f"minnet: expected parallel loops over one variable in a kernel; got one over "
+                        f"{call.args[0].constant}, as of an assignment to an array of several axes. Write it as a loop"
+                    )
                 call.callee = _scheduler(function.module, call.callee)
                 found += 1
             elif name.startswith(LAUNCH):

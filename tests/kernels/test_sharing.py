@@ -49,6 +49,11 @@ def wait_in(waiting, done, turns):
         done[i] = 1
 
 
+@parallel_kernel
+def add_to_all(x, y):
+    x[:, :] = x + y
+
+
 @pytest.mark.parametrize("threads", range(1, numba.config.NUMBA_NUM_THREADS + 1))
 def test_each_iteration_is_done_once(threads):
     mn.set_num_threads(threads)
@@ -70,6 +75,14 @@ def test_a_second_loop_begins_when_the_first_has_ended():
         done, doubled = np.zeros(n, np.int64), np.zeros(n, np.int64)
         count_twice(done, doubled)
         assert (doubled == 2).all()
+
+
+def test_a_loop_over_several_variables_is_refused():
+    """Its rows of the schedule are longer: parts would be written over them, and the process would crash."""
+    with pytest.raises(
+        NotImplementedError, match="expected parallel loops over one variable in a kernel; got one over 2"
+    ):
+        add_to_all(np.zeros((3, 5)), np.ones((3, 5)))
 
 
 @needs_two
