@@ -16,7 +16,6 @@ from ..kernels.vector import few_filters, winograd
 from .spec import Shape
 
 Array = np.ndarray
-LONG_ROW = 32  # numbers of a row of a patch
 Pair = tuple[int, int]  # along the rows, along the columns
 
 
@@ -102,7 +101,7 @@ class Geometry:
         """Whether outputs have so few channels, and rows of patches are so long, that dot products are faster."""
         if {*self.spread, self.dilation[1], self.groups} != {1}:
             return False
-        return self.out_shape[2] <= few_filters.FILTERS and self.kernel[1] * self.in_shape[2] >= LONG_ROW
+        return few_filters.suits(self.out_shape[2], self.kernel[1] * self.in_shape[2])
 
 
 def reach_of(kernel: Pair, dilation: Pair) -> Pair:

@@ -11,7 +11,16 @@ from .borders import with_borders
 from .dots import dots
 from .simd import VECTOR_BYTES
 
-FILTERS = 4  # at the most
+_FILTERS = 4  # at the most
+_LENGTH = 40  # numbers of a row of a patch, at least
+
+
+def suits(filters: int, length: int) -> bool:
+    """Return whether this is faster than the micro-kernel for so many filters and numbers of a row of a patch.
+
+    In shorter registers, filters leave fewer lanes empty, and ``dots`` takes fewer of them at a time.
+    """
+    return VECTOR_BYTES == 64 and filters <= _FILTERS and length >= _LENGTH
 
 
 def _layout(length, lanes):
