@@ -110,6 +110,19 @@ def transform(matrix: Sequence[Sequence[float]], vector_bytes: int) -> Callable[
 def dots(vector_bytes: int) -> Callable[..., None]:
     """``dots.make_dots``."""
 
+    def run(A, a1, a2, n, B, b, ldb, sums):
+        lanes = vector_bytes // A.itemsize
+        columns = max(1, lanes // 4)
+        products = [A[a : a + n] @ B[b + j * ldb : b + j * ldb + n] for a in (a1, a2) for j in range(columns)]
+        sums[:lanes] = 0
+        sums[: 2 * columns] = products
+
+    return run
+
+
+def patch_dots(vector_bytes: int) -> Callable[..., None]:
+    """``patch_dots.make_patch_dots``."""
+
     def run(A, a1, a2, n1, step, n2, B, b, ldb, sums):
         lanes = vector_bytes // A.itemsize
         columns, width = max(1, lanes // 4), -(-n2 // lanes) * lanes

@@ -8,7 +8,7 @@ from numba import get_thread_id, prange
 
 from ..compile import helper, parallel_kernel
 from .borders import with_borders
-from .dots import dots
+from .patch_dots import patch_dots
 from .simd import VECTOR_BYTES
 
 _FILTERS = 4  # at the most
@@ -18,13 +18,13 @@ _LENGTH = 40  # numbers of a row of a patch, at least
 def suits(filters: int, length: int) -> bool:
     """Return whether this is faster than the micro-kernel for so many filters and numbers of a row of a patch.
 
-    In shorter registers, filters leave fewer lanes empty, and ``dots`` takes fewer of them at a time.
+    In shorter registers, filters leave fewer lanes empty, and ``patch_dots`` takes fewer of them at a time.
     """
     return VECTOR_BYTES == 64 and filters <= _FILTERS and length >= _LENGTH
 
 
 def _layout(length, lanes):
-    """Return the numbers of a row of the kernel, rounded up to whole vectors, and the filters of a call of ``dots``."""
+    """Return the numbers of a row of the kernel, rounded up to whole vectors, and the filters of a ``patch_dots``."""
     return (length + lanes - 1) // lanes * lanes, max(1, lanes // 4)
 
 
@@ -81,7 +81,7 @@ def conv_few_filters(x, top, left, size, W, bias, floor, y, down, pixels, panels
             near, far = pixels[p], pixels[min(p + 1, count - 1)]
             for first in range(0, filters, together):
                 many = min(together, filters - first)
-                dots(source, near, far, kh, down, length, panels, first * kh * padded, kh * padded, sums)
+                patch_dots(source, near, far, kh, down, length, panels, first * kh * padded, kh * padded, sums)
                 for each in range(min(2, count - p)):
                     for f in range(many):
                         total = sums[each * together + f] + (bias[first + f] if bias.size > 0 else zero)

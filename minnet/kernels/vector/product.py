@@ -105,7 +105,7 @@ def _edge(A, a_row, first, last, B, b_row, b_col, bias, floor, C, column, K, lan
                 spare[j * length + t] = B[(column + j) * b_col + (k + t) * b_row] if inside else zero
         for r in range(first, last, 2):
             many = min(2, last - r)
-            dots(A, r * a_row + k, (r + many - 1) * a_row + k, 1, 0, depth, spare, 0, length, sums)
+            dots(A, r * a_row + k, (r + many - 1) * a_row + k, depth, spare, 0, length, sums)
             for i in range(many):
                 for j in range(N - column):
                     to = (r + i) * N + column + j
