@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.core.caching import CacheImpl, CompileResultCacheImpl
 from numba.core.compiler_lock import global_compiler_lock
@@ -87,6 +88,25 @@ class Linked:
         library.add_ir_module(module)
         library.finalize()
         return library
+
+
+def in_both_precisions(
+    name: str, words: int, numbers: int, emit: Callable[..., None], *options: Any
+) -> dict[types.Float, Linked]:
+    """Return a function for float32 and one for float64, by Numba's type of the numbers.
+
+    Args:
+        name: that of ``Linked`` without the dtype.
+        words: how many int64 arguments come first.
+        numbers: how many numbers of the dtype follow.
+        emit: ``emit(builder, arguments, dtype, *options)``.
+        options: its further arguments.
+    """
+    found = {}
+    for dtype, kind in ((types.float32, ir.FloatType()), (types.float64, ir.DoubleType())):
+        kinds = [ir.IntType(64)] * words + [kind] * numbers
+        found[dtype] = Linked(f"{name}_{dtype}", kinds, emit, (dtype, *options))
+    return found
 
 
 class _Kernels(CompileResultCacheImpl):

@@ -107,19 +107,6 @@ def transform(matrix: Sequence[Sequence[float]], vector_bytes: int) -> Callable[
     return run
 
 
-def dots(vector_bytes: int) -> Callable[..., None]:
-    """``dots.make_dots``."""
-
-    def run(A, a1, a2, n, B, b, ldb, sums):
-        lanes = vector_bytes // A.itemsize
-        columns = max(1, lanes // 4)
-        products = [A[a : a + n] @ B[b + j * ldb : b + j * ldb + n] for a in (a1, a2) for j in range(columns)]
-        sums[:lanes] = 0
-        sums[: 2 * columns] = products
-
-    return run
-
-
 def patch_dots(vector_bytes: int) -> Callable[..., None]:
     """``patch_dots.make_patch_dots``."""
 
@@ -132,6 +119,44 @@ def patch_dots(vector_bytes: int) -> Callable[..., None]:
         ]
         sums[:lanes] = 0
         sums[: 2 * columns] = products
+
+    return run
+
+
+def dot_tiles(n, A, a, a_row, B, b, b_col, S, s, s_step, C, c, c_row, M, N, K, floor):
+    """``dot_tiles.make_dot_tiles``."""
+    i, j, k = np.arange(M)[:, None], np.arange(N), np.arange(K)
+    sums = S[s + s_step * j] + A[a + a_row * i + k] @ B[b + b_col * j + k[:, None]]
+    C[c + c_row * i + j] = np.where(sums < floor, floor, sums)
+
+
+def strip(vectors: Sequence[int], vector_bytes: int) -> Callable[..., None]:
+    """``strips.make_strip``."""
+
+    def run(n, A, a, a_row, a_col, B, b, b_row, b_next, S, s, s_next, C, c, c_row, adds, M, K, N, floor):
+        lanes = vector_bytes // A.itemsize
+        width, i, j, k = vectors[n] * lanes, np.arange(M)[:, None], np.arange(N), np.arange(K)[:, None]
+        sums = A[a + a_row * i + a_col * k.T] @ B[b + b_row * k + j // lanes * b_next + j % lanes]
+        places = c + c_row * i + j
+        sums += C[places] if adds else S[s + j // width * s_next + j % width]
+        C[places] = np.where(sums < floor, floor, sums)
+
+    return run
+
+
+def turn(back: bool, vector_bytes: int) -> Callable[..., None]:
+    """``turn.make_turn``."""
+
+    def run(X, x, x_row, x_next, Y, y, y_row, M, N):
+        lanes = vector_bytes // X.itemsize
+        i, j = np.arange(-(-M // lanes) * lanes), np.arange(N)
+        long = x + j * x_row + (i // lanes * x_next + i % lanes)[:, None]
+        short = y + i[:M, None] * y_row + j
+        if back:
+            X[long] = 0
+            X[long[:M]] = Y[short]
+        else:
+            Y[short] = X[long[:M]]
 
     return run
 

@@ -33,13 +33,13 @@ def test_every_kernel_is_cached_and_keeps_nan_and_infinity():
         shared = kernel.py_func.__module__.endswith(
             (
                 *("block", "channels", "chunks", "elementary", "means", "moves", "noise", "packed", "partials", "rows"),
-                *("sums", "through_time"),
+                *("strips", "sums", "through_time"),
             )
         )
         is_helper = (
             (shared and name != "means.squares_fit")
             or kernel.py_func.__name__.startswith("_")
-            or name.endswith((".with_borders", ".turned"))
+            or name.endswith((".with_borders", ".narrow"))
         )
         assert bool(kernel._cache.cache_path) != is_helper, name
 

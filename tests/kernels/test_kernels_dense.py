@@ -35,7 +35,7 @@ def make_product(transposed, floored):
         M, K, N = shape
         A = (rng.standard_normal((M, K)), K, 1) if "A" not in transposed else (rng.standard_normal((K, M)), 1, M)
         B = (rng.standard_normal((K, N)), N, 1) if "B" not in transposed else (rng.standard_normal((N, K)), 1, K)
-        bias = rng.standard_normal(N if not transposed else 0)
+        bias = rng.standard_normal(N if floored or not transposed else 0)
         work, offsets = product.new_work(np.dtype(np.float32))  # the larger of the two precisions
         return [
             *A,
@@ -60,52 +60,26 @@ def product_twin(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, *scratch):
         C[i] = np.maximum((rows[i][:, np.newaxis] * terms).sum(axis=0) + (bias if bias.size else 0), floor)
 
 
-for _transposed in ("", "A", "B"):
-    for _kernel in (product.small_matmul, product.matmul):
-        for _floored in (False, True):
-            twin_of(_kernel, make_product(_transposed, _floored), shapes=PRODUCTS, sums=True)(product_twin)
+def without_offsets(make):
+    """Arguments of ``make`` but the last."""
+    return lambda rng, shape: make(rng, shape)[:-1]
 
 
-def reordered(make, *places):
-    """Arguments of ``make`` in another order: the number of each, or ``"row"`` for the first row of the work memory."""
+# Few rows, columns and terms, for which strips, dot products and exchanged strips are the quickest; sums of several
+# blocks; B that is copied in several parts.
+SMALL = [(3, 6, 3), (9, 3, 20), (7, 2, 130), (31, 20, 4), (5, 300, 3), (70, 300, 3), (33, 64, 10), (64, 600, 1)]
+SMALL += [(1, 600, 64), (9, 200, 400)]
+# The same where C may be cut into tasks, and where its last columns are computed apart.
+NARROW = [(70, 9, 90), (40, 300, 36), (50, 300, 10), (90, 40, 1), (20, 50, 33)]
 
-    def made(rng, shape):
-        arguments = make(rng, shape)
-        return [arguments[10][0] if place == "row" else arguments[place] for place in places]
-
-    return made
-
-
-# Kernels for small sizes: around blocks of two rows and four columns; few terms, few columns; columns around two
-# vectors, with sums longer than a panel.
-TINY = [(1, 1, 1), (5, 4, 4), (4, 7, 5), (3, 6, 3)]
-FEW_TERMS = [(30, 1, 16), (7, 2, 33), (9, 3, 20), (5, 4, 17)]
-FEW_COLUMNS = [(6, 40, 1), (7, 33, 2), (5, 300, 3), (31, 20, 4)]
-TURNED = [(16, 5, 1), (70, 300, 3), (33, 64, 10), (64, 20, 15)]
-
-for _transposed in ("", "A", "B"):
+for _transposed in ("", "A", "B", "AB"):
     for _floored in (False, True):
         _make = make_product(_transposed, _floored)
+        twin_of(product.matmul, _make, shapes=PRODUCTS + NARROW, sums=True)(product_twin)
 
-        @twin_of(small.tiny_matmul, reordered(_make, *range(10)), shapes=TINY, sums=True)
-        def tiny_matmul(*arguments):
+        @twin_of(small.small_matmul, without_offsets(_make), shapes=PRODUCTS + SMALL, sums=True)
+        def small_matmul(*arguments):
             product_twin(*arguments)
-
-        @twin_of(small.few_terms, reordered(_make, *range(10), "row"), shapes=FEW_TERMS, sums=True)
-        def few_terms(*arguments):
-            product_twin(*arguments)
-
-        if _transposed != "A":
-
-            @twin_of(small.few_columns, reordered(_make, 0, 1, *range(3, 10), "row"), shapes=FEW_COLUMNS, sums=True)
-            def few_columns(A, a_row, *others):
-                product_twin(A, a_row, 1, *others)
-
-        else:
-
-            @twin_of(small.turned_matmul, reordered(_make, 0, *range(2, 12)), shapes=TURNED, sums=True)
-            def turned_matmul(A, a_col, *others):
-                product_twin(A, 1, a_col, *others)
 
 
 @twin_of(dense.column_sums, lambda rng, s: [rng.standard_normal(s), empty(s[1]), empty(2 * s[1])], sums=True)

@@ -1,6 +1,7 @@
 """Matrix products: the micro-kernel at every width of vector, whole networks at narrower ones, and the threads."""
 
 import inspect
+import itertools
 import os
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from numba import njit
 import minnet as mn
 from minnet.kernels.passes import gather
 from minnet.kernels.vector import block as blocks
-from minnet.kernels.vector import dots as dot_products
-from minnet.kernels.vector import moves, product, simd
+from minnet.kernels.vector import dot_tiles, moves, product, simd, strips
 from minnet.kernels.vector import transform as transforms
+from minnet.kernels.vector import turn as turns
 
 EPS = {np.float32: 2**-23, np.float64: 2**-52}
 # Vectors of 2, 4, 8 and 16 lanes. Every pass elsewhere uses those of this processor in both precisions.
@@ -126,25 +127,76 @@ def test_part_of_a_vector_is_moved_at_any_width(vector_bytes, dtype):
 
 
 @every_number_of_lanes
-def test_dot_products_of_two_stretches_at_any_width(vector_bytes, dtype):
-    dots = dot_products.make_dots(vector_bytes)
+def test_tiles_of_dot_products_at_any_width(vector_bytes, dtype):
+    tiles = dot_tiles.make_dot_tiles((1, 4, 8), vector_bytes)
 
     @njit
-    def run(A, a1, a2, n, B, b, ldb, sums):
-        dots(A, a1, a2, n, B, b, ldb, sums)
+    def run(n, A, a, a_row, B, b, b_col, S, s, step, C, c, c_row, M, N, K, floor):
+        tiles(n, A, a, a_row, B, b, b_col, S, s, step, C, c, c_row, M, N, K, floor)
+
+    lanes, rng = vector_bytes // np.dtype(dtype).itemsize, np.random.default_rng(0)
+    for n, M, N, K in itertools.product(range(3), (1, 3, 9), (1, 2, lanes + 1), (1, lanes, 3 * lanes + 1)):
+        a_row, b_col, c_row = K + 2, K + 1, N + 3
+        A, B = rng.standard_normal((M, a_row)).astype(dtype), rng.standard_normal((N, b_col)).astype(dtype)
+        C = np.full((M, c_row), np.nan, dtype)
+        a, b, c, sizes = A.reshape(-1), B.reshape(-1), C.reshape(-1), (M, N, K, dtype(0))
+        # A row to start from, and a vector of one number.
+        for step, S in ((1, rng.standard_normal(N + 2).astype(dtype)), (0, np.full(2 + lanes, 0.7, dtype))):
+            run(n, a, 1, a_row, b, 1, b_col, S, 2, step, c, 3, c_row, *sizes)
+            sums = A[:, 1 : K + 1].astype(float) @ B[:, 1 : K + 1].T.astype(float) + (S[2:] if step else S[2])
+            np.testing.assert_allclose(C[:, 3:], np.maximum(sums, 0), atol=100 * EPS[dtype])
+            assert np.isnan(C[:, :3]).all()
+
+
+@every_number_of_lanes
+@pytest.mark.parametrize("size", [(6, 2, 1), (2, 4, 2), (1, 1, 4)])
+def test_a_strip_takes_several_rows_vectors_and_turns_at_any_width(size, vector_bytes, dtype):
+    strip = strips.make_strip((size,), vector_bytes)
+
+    @njit
+    def run(A, a, a_row, a_col, B, b, b_row, b_next, S, s, s_next, C, c, c_row, adds, M, K, N, floor):
+        strip(0, A, a, a_row, a_col, B, b, b_row, b_next, S, s, s_next, C, c, c_row, adds, M, K, N, floor)
+
+    lanes, rng, (rows, vectors, _) = vector_bytes // np.dtype(dtype).itemsize, np.random.default_rng(0), size
+    for groups, K, adds in itertools.product((1, 2), (0, 1, 7), (False, True)):
+        M, N = groups * rows, groups * vectors * lanes - lanes + 1
+        A, B = rng.standard_normal((K, M)).astype(dtype), rng.standard_normal((K, N + lanes)).astype(dtype)
+        S, C = rng.standard_normal(N + 1).astype(dtype), rng.standard_normal((M, N + 2)).astype(dtype)
+        before, b_row, c_row = C.copy(), N + lanes, N + 2
+        a, b, c, sizes = A.reshape(-1), B.reshape(-1), C.reshape(-1), (M, K, N, dtype(0.1))
+        run(a, 0, 1, M, b, 0, b_row, lanes, S, 1, vectors * lanes, c, 2, c_row, adds, *sizes)
+        sums = A.T.astype(float) @ B[:, :N].astype(float) + (before[:, 2:] if adds else S[1:])
+        np.testing.assert_allclose(C[:, 2:], np.maximum(sums, 0.1), atol=100 * EPS[dtype])
+        np.testing.assert_array_equal(C[:, :2], before[:, :2])
+
+
+@every_number_of_lanes
+def test_long_rows_are_turned_to_short_ones_and_back_at_any_width(vector_bytes, dtype):
+    turn, turn_back = (turns.make_turn(back, vector_bytes) for back in (False, True))
+
+    @njit
+    def run(back, X, x, x_row, x_next, Y, y, y_row, M, N):
+        if back:
+            turn_back(X, x, x_row, x_next, Y, y, y_row, M, N)
+        else:
+            turn(X, x, x_row, x_next, Y, y, y_row, M, N)
 
     lanes = vector_bytes // np.dtype(dtype).itemsize
-    columns, rng = max(1, lanes // 4), np.random.default_rng(0)
-    for n in (1, lanes - 1, lanes, 3 * lanes + 1):
-        length = -(-n // lanes) * lanes
-        A, B = np.full(200, np.nan, dtype), np.zeros((columns, length + 2), dtype)
-        A[3 : 3 + n], A[100 : 100 + n] = rng.standard_normal((2, n))
-        B[:, :n] = rng.standard_normal((columns, n))
-        sums = np.full(lanes + 1, np.nan, dtype)
-        run(A, 3, 100, n, np.concatenate([np.zeros(5, dtype), B.reshape(-1)]), 5, length + 2, sums)
-        expected = np.concatenate([B[:, :n].astype(float) @ A[start : start + n].astype(float) for start in (3, 100)])
-        np.testing.assert_allclose(sums[: 2 * columns], expected, atol=100 * EPS[dtype])
-        assert np.isnan(sums[lanes])
+    for M, N in itertools.product((1, lanes, 2 * lanes + 1), (1, 3, 4, 6)):
+        length = -(-M // lanes) * lanes
+        # Vectors of a long row follow each other, or lie in panels of one vector of all rows.
+        for x_row, x_next in ((length + 1, lanes), (lanes, N * lanes)):
+            X, Y = np.full(2 + N * (length + 1), np.nan, dtype), np.full((M, N + 2), np.nan, dtype)
+            places = 2 + np.arange(N)[:, None] * x_row + np.arange(length) // lanes * x_next + np.arange(length) % lanes
+            Y[:, 1:-1] = np.arange(M * N).reshape(M, N)
+            run(True, X, 2, x_row, x_next, Y.reshape(-1), 1, N + 2, M, N)
+            np.testing.assert_array_equal(X[places[:, :M]], Y[:, 1:-1].T)
+            assert not X[places[:, M:]].any()
+            assert np.isfinite(X).sum() == places.size
+            Y[:] = np.nan
+            run(False, X, 2, x_row, x_next, Y.reshape(-1), 1, N + 2, M, N)
+            np.testing.assert_array_equal(Y[:, 1:-1], X[places[:, :M]].T)
+            assert np.isnan(Y[:, [0, -1]]).all()
 
 
 @every_number_of_lanes
@@ -186,8 +238,12 @@ def test_the_three_products_of_a_dense_layer_equal_numpys(M, K, N, dtype):
     np.testing.assert_allclose(dx, dy.astype(np.float64) @ W.T, atol=bound * N)
 
 
+# Whole panels and what is left over beside them; few columns; few terms.
+TASKS = [(150, 300, 130), (700, 90, 68), (33, 1024, 400), (450, 700, 7), (90, 1500, 20), (700, 20, 150)]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("M", "K", "N"), [(150, 300, 130), (700, 90, 68), (33, 1024, 400)])
+@pytest.mark.parametrize(("M", "K", "N"), TASKS)
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_product_has_the_same_bits_however_it_is_cut_into_tasks(M, K, N, dtype, turned):
     rng = np.random.default_rng(0)

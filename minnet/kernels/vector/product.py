@@ -8,23 +8,18 @@ import numpy as np
 from numba import config, get_thread_id, prange
 
 from ..arrays import aligned_empty
-from ..compile import helper, kernel, parallel_kernel, routine
+from ..compile import helper, parallel_kernel, routine
 from ..views import flat
 from . import small
 from .block import ROWS, packing_block, rows_of_next, tile
-from .dots import dots
 from .moves import borrowed, copy_vector, move, pack, prefetch, prefetch_to_write
 from .simd import VECTOR_BYTES
-from .small import turned
+from .small import FEW, narrow
 
 _DEPTH = 256  # terms of a sum that are taken at a time: 14 rows of A' of them, 14 KB, stay in the first-level cache
 _PANELS = 8  # of B' that are packed at a time, or more if they are shorter: 256 KB for two AVX-512 vectors each
 _MOST = 32  # ... panels at the most
-_TINY = 300  # multiply-adds up to which sums number by number are quicker than vectors
-_LONG = 1024  # terms of a sum that ``few_columns`` adds without breaking it up
 _IN_PLACE = 16384  # bytes of A or B that stay in the first-level cache, whatever the distance of their terms
-_SMALL = 1000  # multiply-adds up to which plain loops are quicker than packing
-_THIN = 3  # ... and so many rows
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
 # Cycles of a term, of which the products of a row and a panel take one.
 _PACK, _COPY, _READ = 6.0, 0.2, 0.05  # to pack a panel, to copy a row, to read a row in place
@@ -90,34 +85,16 @@ def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, at, of
     return step
 
 
-@routine
-def _edge(A, a_row, first, last, B, b_row, b_col, bias, floor, C, column, K, lanes, spare):
-    """Compute the last columns of C, few, from rows of A' that are contiguous: dot products with two rows at a time."""
-    c, N, most, zero = flat(C), C.shape[1], max(1, lanes // 4), C.dtype.type(0)
-    sums = spare[most * _DEPTH :]
-    for k in range(0, K, _DEPTH):
-        depth = min(_DEPTH, K - k)
-        length = (depth + lanes - 1) // lanes * lanes
-        bottom = floor if k + depth == K else -C.dtype.type(np.inf)
-        for j in range(most):
-            for t in range(length):
-                inside = column + j < N and t < depth
-                spare[j * length + t] = B[(column + j) * b_col + (k + t) * b_row] if inside else zero
-        for r in range(first, last, 2):
-            many = min(2, last - r)
-            dots(A, r * a_row + k, (r + many - 1) * a_row + k, depth, spare, 0, length, sums)
-            for i in range(many):
-                for j in range(N - column):
-                    to = (r + i) * N + column + j
-                    start = bias[column + j] if bias.size > 0 else zero
-                    total = sums[i * most + j] + (start if k == 0 else c[to])
-                    c[to] = bottom if total < bottom else total
-
-
 @helper
 def _shares(amount, many):
     """Return the size of each of ``many`` shares of ``amount``, the last of which may be smaller."""
     return (amount + many - 1) // many
+
+
+@helper
+def _is_narrow(M, N, K, width):
+    """Return whether all columns of C are computed without panels: a panel or less of them, or sums of few terms."""
+    return width >= N or K <= FEW <= M
 
 
 @routine
@@ -132,7 +109,7 @@ def _plan(M, N, K, threads, copied, lanes):
         return 1, 1
     panels = _shares(N, 2 * lanes)
     best, parts, groups = np.inf, 1, 1
-    for g in range(1, min(threads, panels) + 1):
+    for g in range(1, (1 if _is_narrow(M, N, K, 2 * lanes) else min(threads, panels)) + 1):
         p = min(threads // g, _shares(M, _BLOCK))
         rows, columns = _shares(M, p), _shares(panels, g)
         cycles = rows * columns + _PACK * columns + (_COPY if copied else _READ) * rows
@@ -199,7 +176,7 @@ def _run_turn(
 
 @routine
 def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """Run one task of the plan: a part of the rows by a group of panels.
+    """Run one task of the plan: a part of the rows by a group of panels. Columns beside whole panels have none.
 
     A few panels of B' take a turn. Blocks of rows follow each other, and each runs along these panels, so C is written
     along its rows. A B' that lies closely together is read in place.
@@ -211,14 +188,14 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
     part, group = task // groups, task % groups
     first, last = part * M // parts, (part + 1) * M // parts
     first_column, last_column = group * panels // groups * width, min(N, (group + 1) * panels // groups * width)
-    starts, _, copy = _places(lanes)
-    edge = last_column % width
-    if a_col == 1 and 0 < 4 * edge <= lanes <= K:
+    starts = _places(lanes)[0]
+    edge = last_column - first_column if _is_narrow(M, N, K, width) else last_column % width
+    if edge > 0:
         last_column -= edge
-        _edge(a, a_row, first, last, b, b_row, b_col, bias, floor, C, last_column, K, lanes, work[copy:])
-    elif a_row == 1 and copied and 0 < 2 * edge <= lanes <= K:
-        last_column -= edge
-        turned(a, a_col, first, last, b, b_row, b_col, bias, floor, C, last_column, K, work, offsets)
+        narrow(
+            part, parts, a, a_row, a_col, b, last_column * b_col, b_row, b_col, bias, last_column, floor,
+            flat(C), last_column, N, M, edge, K, work,
+        )  # fmt: skip
     near = b_col == 1 and K * b_row * C.itemsize <= _IN_PLACE
     # All turns take about the same number of panels.
     count = max(1, _shares(last_column - first_column, width))
@@ -263,59 +240,12 @@ def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
             )  # fmt: skip
 
 
-@kernel
-def small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
-    """``matmul`` row by row in plain loops, for few rows, for which packing takes too long."""
-    M, N = C.shape
-    a, b, before = flat(A), flat(B), work[0, :N]
-    if b_col != 1:  # the loop over columns needs them side by side
-        for k in range(K):
-            for j in range(N):
-                work[0, (k + 1) * N + j] = b[k * b_row + j * b_col]
-        b, b_row = work[0, N:], N
-    for i in range(M):
-        out, left = C[i], a[i * a_row :]
-        for j in range(N):
-            before[j], out[j] = bias[j] if bias.size > 0 else C.dtype.type(0), C.dtype.type(0)
-        for start in range(0, K, _DEPTH):
-            end = min(start + _DEPTH, K)
-            if start > 0:
-                for j in range(N):
-                    before[j], out[j] = before[j] + out[j], C.dtype.type(0)
-            for k in range(start, end - 1, 2):  # two terms at a time, to write half as often
-                first, second = left[k * a_col], left[(k + 1) * a_col]
-                one, other = b[k * b_row : k * b_row + N], b[(k + 1) * b_row : (k + 1) * b_row + N]
-                for j in range(N):
-                    out[j] += first * one[j] + second * other[j]
-            if (end - start) % 2 == 1:
-                last, row = left[(end - 1) * a_col], b[(end - 1) * b_row : (end - 1) * b_row + N]
-                for j in range(N):
-                    out[j] += last * row[j]
-        for j in range(N):
-            out[j] += before[j]
-        if floor > -C.dtype.type(np.inf):
-            for j in range(N):
-                out[j] = floor if out[j] < floor else out[j]
-
-
 def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
     """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes, for any number of threads."""
-    M, N = C.shape
-    operations, room, lanes = M * N * K, work.shape[1], VECTOR_BYTES // C.itemsize
-    if operations <= _TINY:
-        small.tiny_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K)
-    elif operations > _SERIAL:
+    if C.size * K > _SERIAL:
         matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
-    elif K <= small.TERMS and lanes <= N and room >= 5 * N:
-        small.few_terms(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0])
-    elif N <= small.COLUMNS and a_col == 1 and lanes <= K <= _LONG and room >= 4 * K:
-        small.few_columns(A, a_row, B, b_row, b_col, bias, floor, C, K, work[0])
-    elif N < 2 * lanes <= M and a_row == 1:
-        small.turned_matmul(A, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
-    elif (operations <= _SMALL or M <= _THIN) and N * (1 if b_col == 1 else K + 1) <= room:
-        small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
     else:
-        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+        small.small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work)
 
 
 def least_work(itemsize: int = 4) -> int:
@@ -328,8 +258,8 @@ def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray
     """Return scratch memory for products: work (threads, n) of ``dtype``, offsets (threads, rows) int64.
 
     n is at least ``elements``, and enough for packed panels, a row to start from, a block of results and copied rows.
-    rows are those that the products with exchanged rows and columns need.
+    rows are those of a block, in whole cache lines.
     """
     threads, line = config.NUMBA_NUM_THREADS, 64 // dtype.itemsize
     each = -(-max(least_work(dtype.itemsize), elements) // line) * line
-    return aligned_empty((threads, each), dtype), np.empty((threads, 16 * ROWS[0]), np.int64)
+    return aligned_empty((threads, each), dtype), np.empty((threads, -(-_BLOCK // 8) * 8), np.int64)

@@ -1,6 +1,7 @@
 """Vector registers: their width on this processor, and emitters of LLVM code for them."""
 
 import os
+from contextlib import contextmanager
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -103,6 +104,41 @@ class VectorEmitter:
         kind = ir.FunctionType(self.vector, [self.vector] * arguments)
         full_name = f"llvm.{name}.v{self.lanes}f{8 * self.size}"
         return cgutils.get_or_insert_function(self.builder.module, kind, full_name)
+
+    def smaller(self, one, other):
+        """Return the smaller of two int64 values."""
+        return self.builder.select(self.builder.icmp_signed("<", one, other), one, other)
+
+    def raised(self, value, bottom):
+        """Return a vector whose lanes are at least those of ``bottom``."""
+        # This comparison is false for NaN, so NaN stays.
+        return self.builder.select(self.builder.fcmp_ordered("<", value, bottom), bottom, value)
+
+    def spread(self, start, step, count):
+        """Return ``count`` addresses from ``start`` on that are ``step`` bytes apart."""
+        return [self.builder.add(start, self.builder.mul(step, self.const(i))) for i in range(count)]
+
+    def choose(self, number, emitters):
+        """Emit code that runs the code of one of ``emitters``, by its number."""
+        builder, after = self.builder, self.builder.append_basic_block("after")
+        choice = builder.switch(number, after)
+        for n, emit in enumerate(emitters):
+            block = builder.append_basic_block(f"case{n}")
+            choice.add_case(self.const(n), block)
+            builder.position_at_end(block)
+            emit()
+            builder.branch(after)
+        builder.position_at_end(after)
+
+    @contextmanager
+    def loop(self, start, stop, step):
+        """Within this context code is emitted that is repeated for each value of range(start, stop, step), yielded."""
+        with cgutils.for_range_slice(self.builder, start, stop, self.const(step), I64) as (n, _):
+            yield n
+
+    def shuffled(self, one, other, lanes):
+        """Return the vector of these lanes of two vectors, which are counted through both."""
+        return self.builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
     def phi(self, kind, *incoming):
         """Return a phi node with these (value, block) pairs; those of later blocks are added by ``add_incoming``."""
