@@ -99,7 +99,8 @@ def test_kept_keys_and_values_give_the_scores_of_whole_passes(make, monkeypatch)
     reader = generation._reader(net, changed(net.layers, lambda layer: kept(layer, TIME)))
     expected, read = net.predict(np.array([words]))[0], words[:1]
     for t, scores in enumerate(generation._step_by_step(reader, read, TIME)):
-        np.testing.assert_allclose(scores, expected[t], rtol=0, atol=1e-13)
+        # Half a unit in the last place of each weight changes scores by up to 3e-13: two layer norms have small inputs.
+        np.testing.assert_allclose(scores, expected[t], rtol=0, atol=1e-12)
         read += words[t + 1 : t + 2]
     assert t == TIME - 1
     monkeypatch.setattr(net, "predict", None)  # no whole pass is made
