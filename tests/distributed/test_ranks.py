@@ -127,5 +127,6 @@ def test_an_exception_on_one_rank_ends_both_and_is_shown(tmp_path):
 
 @pytest.mark.parametrize("mode", ["twice", "twice on both", "three times", "while saving"])
 def test_ctrl_c_again_ends_both_ranks_at_once_and_damages_no_file(mode, tmp_path):
-    assert "KeyboardInterrupt" in lose(mode, tmp_path)
+    # The third comes while the error of the second is printed, and may cut it off before its last line.
+    assert ("Traceback" if mode == "three times" else "KeyboardInterrupt") in lose(mode, tmp_path)
     assert goes_on(tmp_path)
