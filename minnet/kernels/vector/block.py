@@ -97,15 +97,12 @@ class _Block(VectorEmitter):
         builder, bottom = self.builder, self.broadcast(self.floor)
         befores, targets = self._places(self.d, self.ldd), self._places(self.c, self.ldc)
         for value, before, place in zip(sums, befores, targets, strict=True):
-            value = builder.fadd(value, self.load(before))
-            # This comparison is false for NaN, so NaN is stored.
-            self.store(builder.select(builder.fcmp_ordered("<", value, bottom), bottom, value), place)
+            self.store(self.raised(builder.fadd(value, self.load(before)), bottom), place)
 
     def _places(self, start, step):
         """Return the addresses of all vectors of a block whose rows are ``step`` bytes apart."""
-        builder = self.builder
-        each = [builder.add(start, builder.mul(step, self.const(i))) for i in range(self.rows)]
-        return [builder.add(row, self.const(v * self.bytes)) for row in each for v in range(self.vectors)]
+        rows = self.spread(start, step, self.rows)
+        return [self.builder.add(row, self.const(v * self.bytes)) for row in rows for v in range(self.vectors)]
 
 
 class _PackingBlock(_Block):

@@ -76,23 +76,12 @@ class _Tiles(VectorEmitter):
         """Store the sums of some rows of C from column j on."""
         part, lanes = self.part, range(self.lanes)
         place = self.builder.add(self.start, self.scaled(self.builder.mul(j, self.step)))
-        start = part.load_first(self.count, place)
-        value = self.builder.fadd(self.shuffled(start, start, [n % self.columns for n in lanes]), self._reduced())
+        start, total = part.load_first(self.count, place), self.totals([self.builder.load(each) for each in self.sums])
+        value = self.builder.fadd(self.shuffled(start, start, [n % self.columns for n in lanes]), total)
         value = self.raised(value, self.broadcast(self.floor))
         for i, row in enumerate(c):
             numbers = self.shuffled(value, value, lanes[i * self.columns : (i + 1) * self.columns])
             part.store_first(self.count, numbers, self.builder.add(row, self.scaled(j)))
-
-    def _reduced(self):
-        """Return the vector of all sums, each of which has been a vector of parts."""
-        sums, width = [self.builder.load(total) for total in self.sums], self.lanes
-        while width > 1:  # width is the number of lanes of one sum: add their halves, of two vectors into one
-            half, groups = width // 2, range(0, 2 * self.lanes, width)
-            halves = [[g + k + shift for g in groups for k in range(half)] for shift in (0, half)]
-            pairs = zip(sums[::2], sums[1::2], strict=True)
-            sums = [self.builder.fadd(*(self.shuffled(*pair, lanes) for lanes in halves)) for pair in pairs]
-            width = half
-        return sums[0]
 
 
 def _emit(builder, args, *options):

@@ -9,7 +9,7 @@ from numba.core import cgutils
 
 from .. import plain
 from ..compile import vector_code
-from .simd import I32, VECTOR_BYTES, Emitter
+from .simd import VECTOR_BYTES, Emitter
 
 
 def make_patch_dots(vector_bytes: int) -> Callable[..., Any]:
@@ -51,15 +51,7 @@ def make_patch_dots(vector_bytes: int) -> Callable[..., Any]:
                     at = builder.mul(vectors, e.const(e.bytes))
                     left = [e.load_first(rest, builder.add(row, builder.add(here, at))) for row in rows]
                     add(left, builder.add(there, at))
-            sums, width = [builder.load(total) for total in totals], e.lanes
-            while width > 1:  # width is the number of lanes of one sum: add their halves, of two vectors into one
-                half, groups = width // 2, range(0, 2 * e.lanes, width)
-                firsts, seconds = ([g + k + shift for g in groups for k in range(half)] for shift in (0, half))
-                masks = [ir.Constant(ir.VectorType(I32, e.lanes), lanes) for lanes in (firsts, seconds)]
-                pairs = zip(sums[::2], sums[1::2] or sums, strict=True)
-                sums = [builder.fadd(*(builder.shuffle_vector(*pair, mask) for mask in masks)) for pair in pairs]
-                width = half
-            e.store(sums[0], e.address(9, e.const(0)))
+            e.store(e.totals([builder.load(total) for total in totals]), e.address(9, e.const(0)))
             return context.get_dummy_value()
 
         return signature, codegen

@@ -136,6 +136,20 @@ class VectorEmitter:
         with cgutils.for_range_slice(self.builder, start, stop, self.const(step), I64) as (n, _):
             yield n
 
+    def totals(self, sums):
+        """Return a vector with the sum of the lanes of each of ``sums``, at most as many as a vector has lanes.
+
+        Lanes are added in pairs. If the sums are fewer, they repeat.
+        """
+        width = self.lanes
+        while width > 1:  # width is the number of lanes of one sum: add their halves, of two vectors into one
+            half, groups = width // 2, range(0, 2 * self.lanes, width)
+            halves = [[g + k + shift for g in groups for k in range(half)] for shift in (0, half)]
+            pairs = zip(sums[::2], sums[1::2] or sums, strict=True)
+            sums = [self.builder.fadd(*(self.shuffled(*pair, lanes) for lanes in halves)) for pair in pairs]
+            width = half
+        return sums[0]
+
     def shuffled(self, one, other, lanes):
         """Return the vector of these lanes of two vectors, which are counted through both."""
         return self.builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
