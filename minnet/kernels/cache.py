@@ -3,22 +3,28 @@
 ``linked`` says what is kept. The code of a kernel is valid as long as its own file, and all files of this folder that
 it imports, have the same contents. Files with machine code are checked when they are read. If they cannot be read or
 written, the kernel is compiled again.
+
+Most processes call few of the kernels, so the files of one are looked for when it is first called. Its sources are
+read then too. If somebody has changed them since this process imported them, nothing is kept or read.
 """
 
 import functools
 import hashlib
 import os
 import re
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.runtime import rtsys
 
 _FOLDER = Path(__file__).parent
 _IMPORT = re.compile(rb"^from (\.+)(\w[\w.]*) import ", re.MULTILINE)
 _DIGEST = 32  # bytes
+_IMPORTED = time.time()
 
 
 def sources(file: Path) -> frozenset[Path]:
@@ -36,6 +42,7 @@ def sources(file: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
+@functools.cache
 def _imports(file: Path) -> list[Path]:
     """Return the modules of this folder that a file imports by lines such as ``from ..vector.sums import finish``."""
     found: list[Path] = []
@@ -49,7 +56,12 @@ def _imports(file: Path) -> list[Path]:
 
 @functools.cache
 def _contents(file: Path) -> bytes:
-    return file.read_bytes()
+    """Return what is in a source. Raises OSError if this may be other code than what this process has imported."""
+    contents, written = file.read_bytes(), file.stat()
+    # A package that is installed anew may give its files old times, but not the time of their last change.
+    if _FOLDER in file.parents and max(written.st_mtime, written.st_ctime) > _IMPORTED:
+        raise OSError(f"{file} was changed after this process had imported minnet: start a new process")
+    return contents
 
 
 @functools.cache
@@ -107,9 +119,13 @@ class CodeCache(FunctionCache):
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the kept code, or None. Damaged files may raise any error when they are read; they are removed."""
+        """Return the kept code, or None. Damaged files may raise any error when they are read; they are removed.
+
+        Numba's own method first imports all that it could compile, and SciPy, which machine code does not need.
+        """
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception as error:
             self._begin_anew(error)
             return None
@@ -131,13 +147,38 @@ class CodeCache(FunctionCache):
             _warn(f"{error} as {self._cache_file._index_path} was read, which cannot be removed: delete it")
 
 
+class Kept:
+    """What Numba asks for the code of one kernel: its ``CodeCache``, made when it is first needed."""
+
+    def __init__(self, kind: type[CodeCache], function: Callable[..., Any]) -> None:
+        self._kind, self._function = kind, function
+        _kept.append(self)
+
+    @functools.cached_property
+    def _files(self) -> Any:
+        return of(self._kind, self._function) or NullCache()
+
+    @property
+    def cache_path(self) -> str | None:
+        return self._files.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        return self._files.load_overload(sig, target_context)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        self._files.save_overload(sig, data)
+
+    def flush(self) -> None:
+        self._files.flush()
+
+
+_kept: list[Kept] = []  # of all kernels
 _warned: list[str] = []
-_places: set[Path] = set()
 
 
 def places() -> list[Path]:
     """Return the folders in which the code of kernels is kept, which need not exist yet."""
-    return sorted(_places)
+    return sorted({Path(kept.cache_path) for kept in _kept if kept.cache_path})
 
 
 def failure() -> str | None:
@@ -159,9 +200,7 @@ def _warn(reason: str) -> None:
 def of(kind: type[CodeCache], function: Callable[..., Any]) -> Any:
     """Return the cache for a function, or None after a warning, once for all, if there is no place for it."""
     try:
-        files = kind(function)
-        _places.add(Path(files.cache_path))
-        return files
+        return kind(function)
     except (RuntimeError, OSError) as error:  # Numba finds no folder to write in; or the sources cannot be read
         _warn(str(error))
         return None

@@ -112,6 +112,12 @@ def in_both_precisions(
 class _Kernels(CompileResultCacheImpl):
     """How a kernel is put into a file. When it is read, the functions that its machine code names are loaded first."""
 
+    def reduce(self, compiled: Any) -> Any:
+        """Leave out the globals of Numba's functions, whose modules take long to import: no machine code reads them."""
+        *parts, environments = super().reduce(compiled)
+        needed = (it for it in environments if not it.globals["__name__"].startswith("numba."))
+        return *parts, tuple(needed)
+
     def rebuild(self, target_context: Any, payload: Any) -> Any:
         _, _, (machine_code, _) = payload[0]
         for name in set(_NAMES.findall(machine_code)):
@@ -125,6 +131,4 @@ class _KernelCache(cache.CodeCache):
 
 def keep(compiled: Any) -> None:
     """Keep the machine code of a kernel, if there is a place."""
-    files = cache.of(_KernelCache, compiled.py_func)
-    if files:
-        compiled._cache = files
+    compiled._cache = cache.Kept(_KernelCache, compiled.py_func)

@@ -1,6 +1,7 @@
 """Machine code of kernels that is kept in files: when it is used, when it is not, and what damage to the files does."""
 
 import ast
+import math
 import os
 import resource
 import shutil
@@ -154,6 +155,7 @@ def test_a_full_disk_is_warned_of_once_and_kernels_run(folder):
 
 def test_a_folder_that_has_become_unusable_is_warned_of_once_and_kernels_run(folder):
     first, second = fresh(), fresh()
+    assert first._cache.cache_path == second._cache.cache_path  # looked for before it becomes unusable
     (inner,) = folder.iterdir()
     inner.rmdir()
     inner.write_text("in the way", encoding="utf-8")
@@ -188,15 +190,20 @@ def copied(tmp_path, monkeypatch):
     """A copy of the kernels' files that may be changed, and their digests by name."""
     shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(cache, "_FOLDER", tmp_path / "kernels")
+    monkeypatch.setattr(cache, "_IMPORTED", math.inf)  # as if each digest were that of a new process
 
     def digests():
-        cache._contents.cache_clear()
-        cache.digest.cache_clear()
+        forget_sources()
         return {path.stem: cache.digest(path) for path in (tmp_path / "kernels").rglob("*.py")}
 
     yield tmp_path / "kernels", digests
-    cache._contents.cache_clear()
-    cache.digest.cache_clear()
+    forget_sources()
+
+
+def forget_sources():
+    """As in a process that has not read the files of any kernel."""
+    for known in (cache._contents, cache._imports, cache.digest):
+        known.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -228,9 +235,32 @@ def test_touching_files_changes_nothing(copied):
     assert digests() == before
 
 
+@pytest.mark.parametrize("changed_by", ["its own file", "a file that it imports", "an older file in its place"])
+def test_what_was_changed_since_it_was_imported_is_neither_read_nor_kept(tmp_path, changed_by):
+    """The process has the old code, and would keep it as that of the new sources."""
+    shutil.copytree(KERNELS.parent, tmp_path / "minnet", ignore=shutil.ignore_patterns("__pycache__"))
+    given = {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+    assert elsewhere(tmp_path, **given)[:2] == (1, 0)
+    edited = tmp_path / "minnet" / "kernels" / ("compile.py" if "imports" in changed_by else "passes/flat.py")
+    change = f"""
+from pathlib import Path
+new = Path("new")
+new.write_bytes(Path({str(edited)!r}).read_bytes() + b"\\n")
+{"os.utime(new, (1, 1))" if "older" in changed_by else ""}
+new.replace({str(edited)!r})
+"""
+    compiled, warned, text = elsewhere(tmp_path, change, **given)
+    assert (compiled, warned) == (1, 1)
+    assert "was changed after this process had imported minnet: start a new process" in text
+    assert elsewhere(tmp_path, **given)[:2] == (1, 0)
+    assert elsewhere(tmp_path, **given)[:2] == (0, 0)
+
+
 # In a process of its own ---------------------------------------------------------------------------------
 
 ELSEWHERE = """
+import os
+import sys
 import warnings
 import numpy as np
 from numba.core import event
@@ -239,15 +269,16 @@ with warnings.catch_warnings(record=True) as caught, event.install_recorder("num
     warnings.simplefilter("always")
     import minnet
     from minnet.kernels.passes import flat
+    exec(sys.argv[1])
     flat.scale(np.ones(3, np.float32), np.float32(2))
 print(len(compiled.buffer) // 2, len(caught), *(warning.message for warning in caught))
 """
 
 
-def elsewhere(package, **environment):
-    """(compilations, warnings, text) of a process that calls one kernel of a package."""
+def elsewhere(package, before="", **environment):
+    """(compilations, warnings, text) of a process that calls one kernel of a package, after it has run a program."""
     run = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE],
+        [sys.executable, "-c", ELSEWHERE, before],
         cwd=package,
         env={**os.environ, "PYTHONPATH": str(package), **environment},
         capture_output=True,
@@ -275,3 +306,30 @@ def test_where_nothing_can_be_kept_kernels_are_compiled_after_one_warning(tmp_pa
     edited = tmp_path / "minnet" / "kernels" / "passes" / "flat.py"
     edited.write_text(edited.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert elsewhere(tmp_path, **given)[:2] == (1, 0)
+
+
+STEP = """
+import sys
+import numpy as np
+import minnet as mn
+from numba.core import event
+
+with event.install_recorder("numba:compile") as compiled:
+    layers = [mn.Conv2D(4, 3), mn.BatchNorm(), mn.ReLU(), mn.MaxPool2D(2), mn.Flatten(), mn.Dense(300), mn.Tanh()]
+    net = mn.Net([*layers, mn.Dropout(0.5), mn.Dense(3)], (8, 8, 3), mn.SoftmaxCrossEntropy())
+    net.loss_and_grads(np.ones((70, 8, 8, 3)), np.zeros(70, np.int64))
+    mn.Optimizer(net, mn.Adam()).step(0.1)
+print(len(compiled.buffer), *sorted(name for name in sys.modules if name in ("numba.np.linalg", "scipy.linalg")))
+"""
+
+
+def test_a_step_whose_kernels_are_kept_imports_nothing_that_compiles(tmp_path):
+    def run():
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(KERNELS.parent.parent)}
+        done = subprocess.run([sys.executable, "-c", STEP], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    compiled, *imported = run()
+    assert int(compiled) > 0
+    assert "numba.np.linalg" in imported  # and SciPy, if there is one
+    assert run() == ["0"]
