@@ -40,6 +40,16 @@ def packing_block(rows: int, vector_bytes: int) -> Callable[..., None]:
     return run
 
 
+def fetching_block(rows: int, vector_bytes: int) -> Callable[..., None]:
+    """``block.make_fetching_block``."""
+    sums = block(rows, 2, vector_bytes)
+
+    def run(*arguments):
+        sums(*arguments[:-3])
+
+    return run
+
+
 def copy(vector_bytes: int, vectors: int) -> Callable[..., None]:
     """``moves.make_copy``."""
 

@@ -38,6 +38,8 @@ class _Block(VectorEmitter):
     followed by the bytes from row to row; then n1, the bytes of step1, n2, the bytes of step2, and the floor.
     """
 
+    prefix = ""  # of the names of its functions
+
     def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
         super().__init__(builder, dtype, vector_bytes)
         self.rows, self.vectors = rows, vectors
@@ -57,6 +59,7 @@ class _Block(VectorEmitter):
         k1, a1, b1 = (self.phi(I64, (first, start)) for first in (self.const(0), self.const(0), self.b))
         zeros = ir.Constant(self.vector, None)
         sums1 = [self.phi(self.vector, (zeros, start)) for _ in range(self.rows * self.vectors)]
+        self.begin_row()
         builder.branch(inner)
 
         builder.position_at_end(inner)
@@ -74,6 +77,9 @@ class _Block(VectorEmitter):
 
         builder.position_at_end(done)
         return sums
+
+    def begin_row(self):
+        """Emit what happens once for each k1."""
 
     def columns(self, b):
         """Return the vectors of the row of B at this address."""
@@ -111,6 +117,8 @@ class _PackingBlock(_Block):
     Further ``args`` are the address of the panel, and the bytes from a row of B to the cache lines to fetch.
     """
 
+    prefix = "packing_"
+
     def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
         super().__init__(builder, args, dtype, vector_bytes, rows, vectors)
         self.ahead = args[14]
@@ -126,6 +134,24 @@ class _PackingBlock(_Block):
         return columns
 
 
+class _FetchingBlock(_Block):
+    """Emits the code of a block that fetches a cache line for each k1, which something later will use.
+
+    Further ``args`` are the address of the first line, and the bytes from each line to the next.
+    """
+
+    prefix = "fetching_"
+
+    def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
+        super().__init__(builder, args, dtype, vector_bytes, rows, vectors)
+        self.place, self.apart = cgutils.alloca_once_value(builder, args[13]), args[14]
+
+    def begin_row(self):
+        line = self.builder.load(self.place)
+        self.prefetch(line)
+        self.builder.store(self.builder.add(line, self.apart), self.place)
+
+
 def _add_incoming(source, nodes, values):
     """Set the values of phi nodes for the case that control comes from the block ``source``."""
     for node, value in zip(nodes, values, strict=True):
@@ -133,18 +159,18 @@ def _add_incoming(source, nodes, values):
 
 
 def _emit(builder, args, kind, dtype, vector_bytes, rows, vectors):
-    """Emit the code of a block of one of the two kinds."""
+    """Emit the code of a block of one of the three kinds."""
     block = kind(builder, args, dtype, vector_bytes, rows, vectors)
     block.finish(block.sums())
 
 
 def _linked(kind, vector_bytes, rows, vectors):
     """Return a function of machine code for each dtype of a block."""
-    further = 2 if kind is _PackingBlock else 0
+    further = 0 if kind is _Block else 2
     found = {}
     for dtype, scalar in ((types.float32, ir.FloatType()), (types.float64, ir.DoubleType())):
         kinds = [I64] * 12 + [scalar] + [I64] * further
-        name = f"{'packing_' * (further > 0)}block_{rows}x{vectors}x{vector_bytes}_{dtype}"
+        name = f"{kind.prefix}block_{rows}x{vectors}x{vector_bytes}_{dtype}"
         found[dtype] = Linked(name, kinds, _emit, (kind, dtype, vector_bytes, rows, vectors))
     return found
 
@@ -188,10 +214,25 @@ def make_packing_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
     of ``make_block``, and P, p, ahead: the panel is P[p:], and the cache lines ``ahead`` elements after each row of B
     are fetched for a later call.
     """
-    linked = _linked(_PackingBlock, vector_bytes, rows, 2)
+    return _with_further(_PackingBlock, plain.packing_block(rows, vector_bytes), rows, vector_bytes)
 
-    @vector_code(plain.packing_block(rows, vector_bytes))
-    def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, ahead):
+
+def make_fetching_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
+    """Return a block of ``rows`` by 2 registers that fetches cache lines of something else while it computes.
+
+    A processor fetches a dozen lines at a time. Many in a row would be waited for; a line for every few terms is not.
+    The arguments are those of ``make_block``, and P, p, apart: n1 lines are fetched, from P[p] on, each ``apart``
+    elements after the one before. They may be outside of P.
+    """
+    return _with_further(_FetchingBlock, plain.fetching_block(rows, vector_bytes), rows, vector_bytes)
+
+
+def _with_further(kind, twin, rows, vector_bytes):
+    """Return a block of ``rows`` by 2 registers with an array, an index of it, and a number of elements besides."""
+    linked = _linked(kind, vector_bytes, rows, 2)
+
+    @vector_code(twin)
+    def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, further):
         n = types.intp
         signature = types.void(A, offsets, n, B, n, n, D, n, n, C, n, n, n, n, n, n, A.dtype, P, n, n)
 
@@ -208,6 +249,7 @@ def make_packing_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
 _R0, _R1, _R2, _R3 = ROWS
 _wide0, _wide1, _wide2, _wide3 = (make_block(rows, 2, VECTOR_BYTES) for rows in ROWS)
 packing_block = make_packing_block(ROWS[0], VECTOR_BYTES)
+fetching_block = make_fetching_block(ROWS[0], VECTOR_BYTES)
 _slim0, _slim1, _slim2, _slim3 = (make_block(rows, 1, VECTOR_BYTES) for rows in ROWS)
 
 

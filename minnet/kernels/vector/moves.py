@@ -98,18 +98,6 @@ def prefetch(typingctx, B, at):
     return types.void(B, types.intp), codegen
 
 
-@vector_code(plain.prefetch)
-def prefetch_to_write(typingctx, B, at):
-    """Fetch the cache line of B[at], a flat array, before it is written; ``at`` may be outside of B."""
-
-    def codegen(context, builder, signature, args):
-        e = Emitter(context, builder, signature, args, B.dtype, VECTOR_BYTES)
-        e.prefetch(e.address(0, args[1]), to_write=True)
-        return context.get_dummy_value()
-
-    return types.void(B, types.intp), codegen
-
-
 @vector_code(plain.borrowed)
 def borrowed(typingctx, A):
     """Return A without its reference count. Otherwise a choice between arrays would count references for each block.

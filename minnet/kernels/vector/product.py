@@ -11,12 +11,15 @@ from ..arrays import aligned_empty
 from ..compile import helper, parallel_kernel, routine
 from ..views import flat
 from . import small
-from .block import ROWS, packing_block, rows_of_next, tile
-from .moves import borrowed, copy_vector, move, pack, prefetch, prefetch_to_write
+from .block import ROWS, fetching_block, packing_block, rows_of_next, tile
+from .moves import borrowed, copy_vector, move, pack
 from .simd import VECTOR_BYTES
 from .small import FEW, narrow
 
-_DEPTH = 256  # terms of a sum that are taken at a time: 14 rows of A' of them, 14 KB, stay in the first-level cache
+_DEPTH = (
+    256  # most terms of a sum that are taken at a time: 14 rows of A' of them, 14 KB, stay in the first-level cache
+)
+_TERMS = 4  # of a block, for which it fetches a cache line, if so few suffice
 _PANELS = 8  # of B' that are packed at a time, or more if they are shorter: 256 KB for two AVX-512 vectors each
 _MOST = 32  # ... panels at the most
 _IN_PLACE = 16384  # bytes of A or B that stay in the first-level cache, whatever the distance of their terms
@@ -119,58 +122,85 @@ def _plan(M, N, K, threads, copied, lanes):
 
 
 @helper
-def _fetch(B, at, step, lines, first, last):
-    """Fetch stretches ``first`` to ``last``, ``step`` elements apart, of ``lines`` cache lines each, from B[at:]."""
-    each = _LINE // B.itemsize
-    for row in range(first, last):
-        for line in range(lines):
-            prefetch(B, at + row * step + line * each)
+def _depth(K):
+    """Return how many of K terms are taken at a time, so that all times are about equally long."""
+    if K <= _DEPTH:
+        return K
+    return _shares(_shares(K, _shares(K, _DEPTH)), _TERMS) * _TERMS
+
+
+@helper
+def _terms_a_line(depth, blocks, lines):
+    """Return for how many terms, a divisor of ``depth``, each of ``blocks`` blocks fetches one of ``lines`` lines."""
+    terms = _TERMS
+    while terms > 1 and (depth % terms != 0 or blocks * (depth // terms) < lines):
+        terms //= 2
+    return terms
+
+
+@helper
+def _column_of_lines(n, length, at, row, lines, per_line):
+    """Return where the n-th column of cache lines begins; each has ``length`` rows, and ``lines`` lie side by side."""
+    return at + n // lines * length * row + n % lines * per_line
 
 
 @routine
 def _run_turn(
-    copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right, next_at, stretches, length, distance,
+    copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right, next_at, next_rows, next_row, next_lines,
     k, depth, bottom, c, N, lanes, work, offsets,
 ):  # fmt: skip
     """Add ``depth`` terms from k on to rows ``first`` to ``last`` and columns ``left`` to ``right`` of C.
 
-    The first block of rows packs the panels. The next panels, ``stretches`` of ``length`` cache lines at b[next_at:],
-    ``distance`` apart, are fetched meanwhile, a share with each block, and so are rows that will be copied.
+    The first block of rows packs the panels. Each other block fetches a column of cache lines meanwhile. It belongs to
+    the next panels: ``next_rows`` rows, ``next_row`` elements apart, of ``next_lines`` lines from b[next_at:] on. If
+    columns of A are copied, it belongs to the next of them or to C, of which a gradient of weights has most.
     """
-    width, (starts, spare, copy) = 2 * lanes, _places(lanes)
-    panels = _shares(right - left, width)
-    share, fetched = _shares(stretches, panels * _shares(last - first, _BLOCK)), 0
+    width, per_line, (starts, spare, copy) = 2 * lanes, _LINE // c.itemsize, _places(lanes)
+    turned, panels, blocks = copied and a_col != 1, (right - left) // width, (last - first) // _BLOCK
+    f, f_at, f_rows, f_row, f_lines = b, next_at, next_rows, next_row, next_lines
+    if turned:
+        f, f_at, f_row, f_lines = c, (first + _BLOCK) * N + left, N, panels * width // per_line
+        f_rows = max(0, last - first - _BLOCK)
+    terms = _terms_a_line(depth, panels * blocks, f_rows * f_lines + (2 * depth * blocks if turned else 0))
+    length = depth // terms
+    columns_of_a, columns_of_f = 2 * terms if turned else 0, f_lines * _shares(f_rows, length)
+    fetched, passed = 0, 2 * panels  # as if two blocks of rows had passed: what they need comes in time
     i = first
     while i < last:
         rows = rows_of_next(last - i)
         step = _rows_at(a, a_row, a_col, i, rows, k, depth, copied, lanes, work, copy, offsets)
         source = work[copy:] if copied else a
-        terms = depth if copied and a_col != 1 and i + rows < last else 0  # of the next rows
         for column in range(left, right, width):
             cols, at, panel = min(width, N - column), k * b_row + column * b_col, (column - left) * depth
             in_panel, to = width if cols > lanes else lanes, i * N + column
             D, d, ldd = (work, starts + column - left, 0) if k == 0 else (c, to, N)
             in_place = near and cols == width
-            if i == first and not in_place and b_col == 1 and cols == width and rows == _BLOCK:
+            packs, whole, part = i == first and not in_place, cols == width and rows == _BLOCK, (column - left) // width
+            Q, q, ldq = (b, at, b_row) if in_place else (work, panel, in_panel)
+            if packs and whole and b_col == 1:
                 packing_block(
                     source, offsets, 0, b, at, b_row, D, d, ldd, c, to, N, 1, 0, depth, step, bottom, work, panel, width
                 )
+            elif whole and not packs:
+                g, g_at, g_row = c, to, 0  # nothing: a line that is near
+                if part < columns_of_a:
+                    g, g_at, g_row = a, (i + rows) * a_row + k * a_col, a_col
+                    g_at += part // 2 * length * a_col + part % 2 * (rows - 1) * a_row
+                elif fetched * panels * blocks < columns_of_f * passed:
+                    g, g_at, g_row = f, _column_of_lines(fetched, length, f_at, f_row, f_lines, per_line), f_row
+                    fetched += 1
+                fetching_block(
+                    source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, length, step * terms, terms, step, bottom,
+                    g, g_at, g_row,
+                )  # fmt: skip
             else:
-                if i == first and not in_place:
+                if packs:
                     pack(b, at, b_row, b_col, depth, cols, in_panel, lanes, work, panel)
-                Q, q, ldq = (b, at, b_row) if in_place else (work, panel, in_panel)
                 tile(
                     rows, cols, lanes, source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, 1, 0, depth, step, bottom,
                     work[spare:copy],
                 )  # fmt: skip
-            for row in range(rows, rows + min(_BLOCK, last - i - rows)):
-                prefetch_to_write(c, to + row * N)
-                prefetch_to_write(c, to + row * N + lanes)
-            until = min(stretches, fetched + share)
-            _fetch(b, next_at, distance, length, fetched, until)
-            fetched = until
-            done = (column - left) // width * _shares(terms, panels)
-            _fetch(a, (i + rows) * a_row + k * a_col, a_col, 1, done, min(terms, done + _shares(terms, panels)))
+            passed += whole
         i += rows
 
 
@@ -199,21 +229,22 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
     near = b_col == 1 and K * b_row * C.itemsize <= _IN_PLACE
     # All turns take about the same number of panels.
     count = max(1, _shares(last_column - first_column, width))
-    most = width * _shares(count, _shares(count, min(_MOST, _PANELS * _DEPTH // min(K, _DEPTH))))
-    for k in range(0, K, _DEPTH):
-        depth = min(_DEPTH, K - k)
+    deep = _depth(K)
+    most = width * _shares(count, _shares(count, min(_MOST, _PANELS * _DEPTH // deep)))
+    for k in range(0, K, deep):
+        depth = min(deep, K - k)
         bottom = floor if k + depth == K else -C.dtype.type(np.inf)
         for left in range(first_column, last_column, most):
             right = min(left + most, last_column)
             for j in range(most if k == 0 else 0):
                 work[starts + j] = bias[left + j] if bias.size > 0 and left + j < right else zero
             # The next turn: more columns, or the next terms of the first ones.
-            next_k, next_left = (k, right) if right < last_column else (k + _DEPTH, first_column)
-            terms, columns = max(0, min(_DEPTH, K - next_k)), min(most, last_column - next_left)
-            stretches, length, distance = (terms, columns, b_row) if b_col == 1 else (columns, terms, b_col)
+            next_k, next_left = (k, right) if right < last_column else (k + deep, first_column)
+            terms, columns = max(0, min(deep, K - next_k)), min(most, last_column - next_left)
+            rows, row, length = (terms, b_row, columns) if b_col == 1 else (columns, b_col, terms)
             _run_turn(
                 copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right,
-                next_k * b_row + next_left * b_col, 0 if near else stretches, _shares(length, per_line), distance,
+                next_k * b_row + next_left * b_col, 0 if near else rows, row, _shares(length, per_line),
                 k, depth, bottom, flat(C), N, lanes, work, offsets,
             )  # fmt: skip
 

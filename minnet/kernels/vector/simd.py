@@ -55,15 +55,12 @@ class VectorEmitter:
         """Store a vector."""
         self.builder.store(value, self.builder.inttoptr(where, self.vector.as_pointer())).align = self.size
 
-    def prefetch(self, where, to_write=False):
-        """Fetch the cache line at this address, which may be outside of all arrays, into the second-level cache.
-
-        To be written, it comes into the first.
-        """
+    def prefetch(self, where):
+        """Fetch the cache line at this address, which may be outside of all arrays, into the second-level cache."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         ask = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        write, locality, data = (ir.Constant(I32, n) for n in (int(to_write), 3 if to_write else 2, 1))
+        write, locality, data = (ir.Constant(I32, n) for n in (0, 2, 1))
         self.builder.call(ask, [self.builder.inttoptr(where, byte), write, locality, data])
 
     def broadcast(self, value):
