@@ -27,27 +27,29 @@ def block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., None]:
     return run
 
 
-def packing_block(rows: int, vector_bytes: int) -> Callable[..., None]:
-    """``block.make_packing_block``."""
-    sums = block(rows, 2, vector_bytes)
+def panel_blocks(in_rows: bool, sizes: Sequence[int], vector_bytes: int) -> list[Callable[..., None]]:
+    """``panel_block.make_blocks``."""
 
-    def run(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, ahead):
+    def fetching(rows):
+        def run(A, a, a_step, B, b, ldb, D, d, ldd, C, c, ldc, terms, floor, P, p, further):
+            columns, row, term = np.arange(2 * vector_bytes // A.itemsize), np.arange(rows)[:, None], np.arange(terms)
+            sums = (
+                A[a + (a_step * row + term if in_rows else row + a_step * term)] @ B[b + ldb * term[:, None] + columns]
+            )
+            sums += D[d + ldd * row + columns]
+            C[c + ldc * row + columns] = np.where(sums < floor, floor, sums)
+
+        return run
+
+    def packing(*arguments):
+        blocks[1](*arguments)
+        A, (B, b, ldb), terms, (P, p) = arguments[0], arguments[3:6], arguments[12], arguments[14:16]
         count = 2 * vector_bytes // A.itemsize
-        for k in range(n1 * n2):
+        for k in range(terms):
             P[p + k * count : p + (k + 1) * count] = B[b + k * ldb : b + k * ldb + count]
-        sums(A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor)
 
-    return run
-
-
-def fetching_block(rows: int, vector_bytes: int) -> Callable[..., None]:
-    """``block.make_fetching_block``."""
-    sums = block(rows, 2, vector_bytes)
-
-    def run(*arguments):
-        sums(*arguments[:-3])
-
-    return run
+    blocks = [packing, *map(fetching, sizes)]
+    return blocks
 
 
 def copy(vector_bytes: int, vectors: int) -> Callable[..., None]:

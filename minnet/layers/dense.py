@@ -56,13 +56,13 @@ class Dense(Layer):
         inputs, units = m.W.shape
         x, y = rows(x), rows(y)
         bias = m.b if self.bias else m.nothing
-        multiply(x, inputs, 1, m.W, units, 1, bias, m.floor, y, inputs, m.work, m.offsets)
+        multiply(x, inputs, 1, m.W, units, 1, bias, m.floor, y, inputs, m.work)
 
     def backward(self, m: Memory, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
         inputs, units = m.W.shape
         x, dy = rows(x), rows(dy)
-        multiply(x, 1, inputs, dy, units, 1, m.nothing, m.no_floor, m.dW, len(x), m.work, m.offsets)  # x.T @ dy
+        multiply(x, 1, inputs, dy, units, 1, m.nothing, m.no_floor, m.dW, len(x), m.work)  # x.T @ dy
         if self.bias:
             column_sums(dy, m.db, m.work[0])
         if dx is not None:
-            multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, rows(dx), units, m.work, m.offsets)  # dy @ W.T
+            multiply(dy, units, 1, m.W, 1, units, m.nothing, m.no_floor, rows(dx), units, m.work)  # dy @ W.T

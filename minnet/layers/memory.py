@@ -30,7 +30,7 @@ class Run:
         words: input of the pass, if it is words; otherwise ``NO_WORDS``.
         place: number of steps of the sequence that the passes before have read, if this one goes on from them.
         resting: places of layers whose parameters and statistics are frozen.
-        work, offsets: working memory of matrix products. Its contents do not matter between kernels.
+        work, offsets: working memory of kernels. Its contents do not matter between them.
         nothing: empty array in the net's dtype.
         no_floor, zero: minus infinity and 0 in the net's dtype.
     """
@@ -60,7 +60,7 @@ class Memory:
         step: number of the training pass, which also keys the noise.
         words: input of the net in this pass, if it is words.
         place: number of steps of the sequence that the passes before have read, if this one goes on from them.
-        work, offsets: working memory of matrix products.
+        work, offsets: working memory of kernels.
         nothing: empty array in the net's dtype.
         floor: lower bound of the output, for a layer that ``floors``: 0 if it takes over a ReLU, else minus infinity
             (``no_floor``).

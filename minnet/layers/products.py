@@ -23,14 +23,14 @@ class PerGate:
 
 def product(m: Memory, A: np.ndarray, B: np.ndarray, bias: np.ndarray, C: np.ndarray) -> None:
     """C = A @ B + bias; bias may be empty."""
-    multiply(A, A.shape[1], 1, B, B.shape[1], 1, bias, m.no_floor, C, A.shape[1], m.work, m.offsets)
+    multiply(A, A.shape[1], 1, B, B.shape[1], 1, bias, m.no_floor, C, A.shape[1], m.work)
 
 
 def product_with_transpose(m: Memory, A: np.ndarray, B: np.ndarray, C: np.ndarray) -> None:
     """C = A @ B.T."""
-    multiply(A, A.shape[1], 1, B, 1, B.shape[1], m.nothing, m.no_floor, C, A.shape[1], m.work, m.offsets)
+    multiply(A, A.shape[1], 1, B, 1, B.shape[1], m.nothing, m.no_floor, C, A.shape[1], m.work)
 
 
 def product_of_transpose(m: Memory, A: np.ndarray, B: np.ndarray, C: np.ndarray) -> None:
     """C = A.T @ B."""
-    multiply(A, 1, A.shape[1], B, B.shape[1], 1, m.nothing, m.no_floor, C, len(A), m.work, m.offsets)
+    multiply(A, 1, A.shape[1], B, B.shape[1], 1, m.nothing, m.no_floor, C, len(A), m.work)

@@ -27,7 +27,7 @@ def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
 
 # (M, K, N): one of everything; odd and smaller than a block; more rows, columns and depth than one tile takes.
 # The last ones are shared between threads; columns beyond a panel are few in the one, many in the other.
-PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70), (270, 260, 35), (40, 513, 125)]
+PRODUCTS = [(1, 1, 1), (5, 7, 3), (15, 2, 33), (31, 300, 70), (270, 260, 35), (40, 513, 125), (44, 101, 96)]
 
 
 def make_product(transposed, floored):
@@ -36,7 +36,7 @@ def make_product(transposed, floored):
         A = (rng.standard_normal((M, K)), K, 1) if "A" not in transposed else (rng.standard_normal((K, M)), 1, M)
         B = (rng.standard_normal((K, N)), N, 1) if "B" not in transposed else (rng.standard_normal((N, K)), 1, K)
         bias = rng.standard_normal(N if floored or not transposed else 0)
-        work, offsets = product.new_work(np.dtype(np.float32))  # the larger of the two precisions
+        work, _ = product.new_work(np.dtype(np.float32))  # the larger of the two precisions
         return [
             *A,
             *B,
@@ -45,7 +45,6 @@ def make_product(transposed, floored):
             empty((M, N)),
             K,
             np.zeros((len(work), max(work.shape[1], K * N))),
-            offsets,
         ]
 
     return make
@@ -60,11 +59,6 @@ def product_twin(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, *scratch):
         C[i] = np.maximum((rows[i][:, np.newaxis] * terms).sum(axis=0) + (bias if bias.size else 0), floor)
 
 
-def without_offsets(make):
-    """Arguments of ``make`` but the last."""
-    return lambda rng, shape: make(rng, shape)[:-1]
-
-
 # Few rows, columns and terms, for which strips, dot products and exchanged strips are the quickest; sums of several
 # blocks; B that is copied in several parts.
 SMALL = [(3, 6, 3), (9, 3, 20), (7, 2, 130), (31, 20, 4), (5, 300, 3), (70, 300, 3), (33, 64, 10), (64, 600, 1)]
@@ -77,7 +71,7 @@ for _transposed in ("", "A", "B", "AB"):
         _make = make_product(_transposed, _floored)
         twin_of(product.matmul, _make, shapes=PRODUCTS + NARROW, sums=True)(product_twin)
 
-        @twin_of(small.small_matmul, without_offsets(_make), shapes=PRODUCTS + SMALL, sums=True)
+        @twin_of(small.small_matmul, _make, shapes=PRODUCTS + SMALL, sums=True)
         def small_matmul(*arguments):
             product_twin(*arguments)
 

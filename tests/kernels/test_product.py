@@ -13,7 +13,7 @@ from numba import njit
 import minnet as mn
 from minnet.kernels.passes import gather
 from minnet.kernels.vector import block as blocks
-from minnet.kernels.vector import dot_tiles, moves, product, simd, strips
+from minnet.kernels.vector import dot_tiles, moves, panel_block, product, simd, strips
 from minnet.kernels.vector import transform as transforms
 from minnet.kernels.vector import turn as turns
 
@@ -59,30 +59,69 @@ def test_a_block_sums_over_both_steps_at_any_width(rows, vectors, vector_bytes, 
 
 
 @pytest.mark.parametrize(("vector_bytes", "dtype"), [LANES[0], LANES[-1]])
-def test_a_packing_block_has_the_sums_of_a_block_and_copies_b_at_any_width(vector_bytes, dtype):
-    rows, lanes = 6, vector_bytes // np.dtype(dtype).itemsize
-    block, packing = blocks.make_block(rows, 2, vector_bytes), blocks.make_packing_block(rows, vector_bytes)
+@pytest.mark.parametrize("in_rows", [True, False])
+def test_blocks_of_a_product_add_all_terms_and_pack_at_any_width(vector_bytes, dtype, in_rows):
+    sizes, width = (7, 2), 2 * vector_bytes // np.dtype(dtype).itemsize
+    blocks = [numba_caller(block) for block in panel_block.make_blocks(in_rows, sizes, vector_bytes)]
+    rng = np.random.default_rng(0)
+    for (n, run), terms, ldb in itertools.product(enumerate(blocks), (2, 4, 14), (width, width + 3)):
+        packs, rows = n == 0, (7, 7, 2)[n]
+        factors = rng.standard_normal((rows, terms)).astype(dtype)
+        A = np.full((rows if in_rows else terms, 17), np.nan, dtype)  # what is not to be read
+        A[:, : terms if in_rows else rows] = factors if in_rows else factors.T
+        B, D = rng.standard_normal((terms, ldb)).astype(dtype), rng.standard_normal((rows, width + 1)).astype(dtype)
+        for floor, ldd in ((-np.inf, width + 1), (0.5, 0)):
+            C, P = np.full((rows, width + 5), np.nan, dtype), np.full(3 + terms * width + 2, np.nan, dtype)
+            flat = [np.concatenate([np.zeros(at, dtype), array.reshape(-1)]) for at, array in enumerate((A, B, D))]
+            run(
+                flat[0],
+                0,
+                17,
+                flat[1],
+                1,
+                ldb,
+                flat[2],
+                2,
+                ldd,
+                C.reshape(-1),
+                0,
+                width + 5,
+                terms,
+                dtype(floor),
+                P,
+                3,
+                5,
+            )
+            starts = D[:, :width] if ldd else D[:1, :width]
+            exact = np.maximum(factors.astype(np.float64) @ B[:, :width] + starts, floor)
+            np.testing.assert_allclose(C[:, :width], exact, atol=200 * EPS[dtype])
+            assert np.isnan(C[:, width:]).all()
+            assert np.isnan(P[:3]).all()
+            assert np.isnan(P[-2:]).all()
+            if packs:
+                np.testing.assert_array_equal(P[3:-2].reshape(terms, width), B[:, :width])
+            else:
+                assert np.isnan(P).all()
+
+
+def numba_caller(block):
+    """Compiled code that calls vector code."""
 
     @njit
-    def run(A, offsets, B, b, ldb, D, C, packed, P, p, terms, floor):
-        width = 2 * lanes
-        block(A, offsets, 1, B, b, ldb, D, 0, 0, C, 0, width, 1, 0, terms, 2, floor)
-        packing(A, offsets, 1, B, b, ldb, D, 0, 0, packed, 0, width, 1, 0, terms, 2, floor, P, p, 5)
+    def run(A, a, a_step, B, b, ldb, D, d, ldd, C, c, ldc, terms, floor, P, p, further):
+        block(A, a, a_step, B, b, ldb, D, d, ldd, C, c, ldc, terms, floor, P, p, further)
 
-    rng = np.random.default_rng(0)
-    width = 2 * lanes
-    for terms in (1, 2, 7):
-        ldb = width + 3
-        A, B = rng.standard_normal(60).astype(dtype), rng.standard_normal(4 + terms * ldb).astype(dtype)
-        offsets, D = rng.integers(0, 40, rows + 1), rng.standard_normal(width).astype(dtype)
-        C, packed = (np.full((rows, width), np.nan, dtype) for _ in range(2))
-        P = np.full(3 + terms * width + 2, np.nan, dtype)
-        run(A, offsets, B, 4, ldb, D, C.reshape(-1), packed.reshape(-1), P, 3, terms, dtype(-0.5))
-        assert np.isfinite(C).all()
-        np.testing.assert_array_equal(packed, C)
-        np.testing.assert_array_equal(P[3:-2].reshape(terms, width), B[4:].reshape(terms, ldb)[:, :width])
-        assert np.isnan(P[:3]).all()
-        assert np.isnan(P[-2:]).all()
+    return run
+
+
+@pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 511, 513, 784, 1000, 3072, 100_000])
+def test_terms_are_taken_in_turns_of_about_one_length(size):
+    depth = njit(lambda K: product._depth(K))(size)
+    turns = -(-size // depth)
+    assert depth <= product._DEPTH
+    assert turns == -(-size // product._DEPTH)
+    assert size - (turns - 1) * depth > depth - panel_block.TERMS * turns  # the last is hardly shorter
+    assert turns == 1 or depth % panel_block.TERMS == 0
 
 
 @every_number_of_lanes
@@ -238,8 +277,9 @@ def test_the_three_products_of_a_dense_layer_equal_numpys(M, K, N, dtype):
     np.testing.assert_allclose(dx, dy.astype(np.float64) @ W.T, atol=bound * N)
 
 
-# Whole panels and what is left over beside them; few columns; few terms.
+# Whole panels and what is left over beside them; few columns; few terms; an odd number of terms; rows 2 KB apart.
 TASKS = [(150, 300, 130), (700, 90, 68), (33, 1024, 400), (450, 700, 7), (90, 1500, 20), (700, 20, 150)]
+TASKS += [(330, 75, 96), (75, 1024, 64)]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -252,12 +292,11 @@ def test_a_product_has_the_same_bits_however_it_is_cut_into_tasks(M, K, N, dtype
     found = []
     assert M * K * N > product._SERIAL
     for tasks in (1, 2, 3, 5, 12):
-        work, offsets = (
-            np.resize(memory, (tasks + 1, memory.shape[1])) for memory in product.new_work(np.dtype(dtype))
-        )
+        work, _ = product.new_work(np.dtype(dtype))
+        work = np.resize(work, (tasks + 1, work.shape[1]))
         steps = (1, M) if turned else (K, 1)
         C = np.full((M, N), np.nan, dtype)
-        product.matmul(x, *steps, W, N, 1, bias, dtype(0), C, K, work[:tasks], offsets[:tasks])
+        product.matmul(x, *steps, W, N, 1, bias, dtype(0), C, K, work[:tasks])
         found.append(C)
     exact = np.maximum((x.T if turned else x).astype(np.float64) @ W + bias, 0)
     np.testing.assert_allclose(found[0], exact, atol=12 * EPS[dtype] * K)

@@ -1,8 +1,9 @@
-"""Small products of all sizes, in arrays that end where memory ends: what reads or writes beyond one ends the process.
+"""Products of all sizes, in arrays that end where memory ends: what reads or writes beyond one ends the process.
 
     python guarded_products.py
 
-Each way to compute them is called for each size, in both precisions. MINNET_VECTOR_BYTES sets the width of vectors.
+Each way to compute small ones is called for each size, and panels for some, in both precisions. MINNET_VECTOR_BYTES
+sets the width of vectors.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ from numba import njit
 
 from minnet.kernels.vector import product, small
 from minnet.kernels.vector.simd import VECTOR_BYTES
+from minnet.kernels.vector.small import FEW
 from minnet.kernels.vector.strips import ROWS
 
 WAYS = {"strips": 0, "exchanged": 1, "dots": 2}
@@ -112,5 +114,29 @@ def check(dtype):
     return count
 
 
+def check_panels(dtype):
+    """Compare products that panels are packed for with NumPy, however A and B lie; return their number."""
+    rng, lanes, eps = np.random.default_rng(0), VECTOR_BYTES // np.dtype(dtype).itemsize, np.finfo(dtype).eps
+    rooms, count = [Room(1 << 20) for _ in range(5)], 0
+    work = rooms[4].last((1, product.least_work(np.dtype(dtype).itemsize)), dtype)
+    columns, terms = (2 * lanes, 4 * lanes + 1, 6 * lanes - 1), (FEW + 1, FEW + 2, 64, 257, 300)
+    for M, N, K in itertools.product((1, 2, 5, 8, 13, 14, 15, 27, 31, 43), columns, terms):
+        A, B = rng.standard_normal((M, K)).astype(dtype), rng.standard_normal((K, N)).astype(dtype)
+        bias = rooms[3].holding(rng.standard_normal(N).astype(dtype))
+        exact = np.maximum(A.astype(np.float64) @ B + bias, 0)
+        for turned_a, turned_b in itertools.product((False, True), repeat=2):
+            work[:] = np.nan
+            a = rooms[0].holding(np.ascontiguousarray(A.T if turned_a else A))
+            b = rooms[1].holding(np.ascontiguousarray(B.T if turned_b else B))
+            c = rooms[2].last((M, N), dtype)
+            c[:] = np.nan
+            steps = ((1, M) if turned_a else (K, 1)), ((1, K) if turned_b else (N, 1))
+            product.matmul(a, *steps[0], b, *steps[1], bias, dtype(0), c, K, work)
+            label = f"{M}x{K}x{N}, {np.dtype(dtype).name}, vectors of {VECTOR_BYTES} bytes, {turned_a}, {turned_b}"
+            np.testing.assert_allclose(c, exact, rtol=0, atol=8 * eps * K, err_msg=label)
+            count += 1
+    return count
+
+
 if __name__ == "__main__":
-    sys.stdout.write(f"{check(np.float32)} {check(np.float64)}\n")
+    sys.stdout.write(" ".join(str(test(kind)) for test in (check, check_panels) for kind in (np.float32, np.float64)))

@@ -19,11 +19,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from .. import plain
 from ..compile import helper, routine, vector_code
-from ..linked import Linked
+from ..linked import in_both_precisions
 from .moves import borrowed, move
 from .simd import I64, VECTOR_BYTES, Emitter, VectorEmitter
 
@@ -31,20 +30,40 @@ from .simd import I64, VECTOR_BYTES, Emitter, VectorEmitter
 ROWS = (6, 4, 2, 1) if VECTOR_BYTES == 32 else (14, 8, 4, 2)
 
 
-class _Block(VectorEmitter):
+class Results(VectorEmitter):
+    """Emits the end of a block: ``rows`` by ``vectors`` vectors of C, from sums in registers and what D holds.
+
+    d and c are the addresses of the rows of D and C that are used first, ldd and ldc the bytes from row to row.
+    """
+
+    def __init__(self, builder, dtype, vector_bytes, rows, vectors, d, ldd, c, ldc, floor):
+        super().__init__(builder, dtype, vector_bytes)
+        self.rows, self.vectors, self.floor = rows, vectors, floor
+        self.d, self.ldd, self.c, self.ldc = d, ldd, c, ldc
+
+    def finish(self, sums):
+        """Add D to the sums, raise them to the floor and store them in C."""
+        builder, bottom = self.builder, self.broadcast(self.floor)
+        befores, targets = self._places(self.d, self.ldd), self._places(self.c, self.ldc)
+        for value, before, place in zip(sums, befores, targets, strict=True):
+            self.store(self.raised(builder.fadd(value, self.load(before)), bottom), place)
+
+    def _places(self, start, step):
+        """Return the addresses of all vectors of a block whose rows are ``step`` bytes apart."""
+        rows = self.spread(start, step, self.rows)
+        return [self.builder.add(row, self.const(v * self.bytes)) for row in rows for v in range(self.vectors)]
+
+
+class _Block(Results):
     """Emits the code of a block.
 
     ``args`` are the addresses of A, of the offsets, and of the rows of B, D and C that are used first, each but A's two
     followed by the bytes from row to row; then n1, the bytes of step1, n2, the bytes of step2, and the floor.
     """
 
-    prefix = ""  # of the names of its functions
-
     def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
-        super().__init__(builder, dtype, vector_bytes)
-        self.rows, self.vectors = rows, vectors
-        a, table, self.b, self.ldb, self.d, self.ldd, self.c, self.ldc, *counts = args[:13]
-        self.n1, self.step1, self.n2, self.step2, self.floor = counts
+        a, table, self.b, self.ldb, d, ldd, c, ldc, self.n1, self.step1, self.n2, self.step2, floor = args
+        super().__init__(builder, dtype, vector_bytes, rows, vectors, d, ldd, c, ldc, floor)
         offsets = (self.load(builder.add(table, self.const(8 * i)), I64) for i in range(rows))
         self.a_rows = [builder.add(a, self.scaled(offset)) for offset in offsets]
 
@@ -59,7 +78,6 @@ class _Block(VectorEmitter):
         k1, a1, b1 = (self.phi(I64, (first, start)) for first in (self.const(0), self.const(0), self.b))
         zeros = ir.Constant(self.vector, None)
         sums1 = [self.phi(self.vector, (zeros, start)) for _ in range(self.rows * self.vectors)]
-        self.begin_row()
         builder.branch(inner)
 
         builder.position_at_end(inner)
@@ -67,19 +85,16 @@ class _Block(VectorEmitter):
         sums2 = [self.phi(self.vector, (value, outer)) for value in sums1]
         sums = self._with_products(a2, b2, sums2)
         next_k2, next_b = builder.add(k2, self.const(1)), builder.add(b2, self.ldb)
-        _add_incoming(inner, [k2, a2, b2, *sums2], [next_k2, builder.add(a2, self.step2), next_b, *sums])
+        add_incoming(inner, [k2, a2, b2, *sums2], [next_k2, builder.add(a2, self.step2), next_b, *sums])
         builder.cbranch(builder.icmp_signed("<", next_k2, n2), inner, after)
 
         builder.position_at_end(after)
         next_k1 = builder.add(k1, self.const(1))
-        _add_incoming(after, [k1, a1, b1, *sums1], [next_k1, builder.add(a1, self.step1), next_b, *sums])
+        add_incoming(after, [k1, a1, b1, *sums1], [next_k1, builder.add(a1, self.step1), next_b, *sums])
         builder.cbranch(builder.icmp_signed("<", next_k1, n1), outer, done)
 
         builder.position_at_end(done)
         return sums
-
-    def begin_row(self):
-        """Emit what happens once for each k1."""
 
     def columns(self, b):
         """Return the vectors of the row of B at this address."""
@@ -98,81 +113,17 @@ class _Block(VectorEmitter):
             ]
         return found
 
-    def finish(self, sums):
-        """Add D to the sums, raise them to the floor and store them in C."""
-        builder, bottom = self.builder, self.broadcast(self.floor)
-        befores, targets = self._places(self.d, self.ldd), self._places(self.c, self.ldc)
-        for value, before, place in zip(sums, befores, targets, strict=True):
-            self.store(self.raised(builder.fadd(value, self.load(before)), bottom), place)
 
-    def _places(self, start, step):
-        """Return the addresses of all vectors of a block whose rows are ``step`` bytes apart."""
-        rows = self.spread(start, step, self.rows)
-        return [self.builder.add(row, self.const(v * self.bytes)) for row in rows for v in range(self.vectors)]
-
-
-class _PackingBlock(_Block):
-    """Emits the code of a block that copies B while it reads it.
-
-    Further ``args`` are the address of the panel, and the bytes from a row of B to the cache lines to fetch.
-    """
-
-    prefix = "packing_"
-
-    def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
-        super().__init__(builder, args, dtype, vector_bytes, rows, vectors)
-        self.ahead = args[14]
-        self.place = cgutils.alloca_once_value(builder, args[13])
-
-    def columns(self, b):
-        builder, panel, columns = self.builder, self.builder.load(self.place), super().columns(b)
-        for v, column in enumerate(columns):
-            distance = self.const(v * self.bytes)
-            self.store(column, builder.add(panel, distance))
-            self.prefetch(builder.add(builder.add(b, self.ahead), distance))
-        builder.store(builder.add(panel, self.const(self.vectors * self.bytes)), self.place)
-        return columns
-
-
-class _FetchingBlock(_Block):
-    """Emits the code of a block that fetches a cache line for each k1, which something later will use.
-
-    Further ``args`` are the address of the first line, and the bytes from each line to the next.
-    """
-
-    prefix = "fetching_"
-
-    def __init__(self, builder, args, dtype, vector_bytes, rows, vectors):
-        super().__init__(builder, args, dtype, vector_bytes, rows, vectors)
-        self.place, self.apart = cgutils.alloca_once_value(builder, args[13]), args[14]
-
-    def begin_row(self):
-        line = self.builder.load(self.place)
-        self.prefetch(line)
-        self.builder.store(self.builder.add(line, self.apart), self.place)
-
-
-def _add_incoming(source, nodes, values):
-    """Set the values of phi nodes for the case that control comes from the block ``source``."""
+def add_incoming(source, nodes, values):
+    """Set the values of phi nodes for the case that control comes from the LLVM block ``source``."""
     for node, value in zip(nodes, values, strict=True):
         node.add_incoming(value, source)
 
 
-def _emit(builder, args, kind, dtype, vector_bytes, rows, vectors):
-    """Emit the code of a block of one of the three kinds."""
-    block = kind(builder, args, dtype, vector_bytes, rows, vectors)
+def _emit(builder, args, dtype, vector_bytes, rows, vectors):
+    """Emit the code of a block."""
+    block = _Block(builder, args, dtype, vector_bytes, rows, vectors)
     block.finish(block.sums())
-
-
-def _linked(kind, vector_bytes, rows, vectors):
-    """Return a function of machine code for each dtype of a block."""
-    further = 0 if kind is _Block else 2
-    found = {}
-    for dtype, scalar in ((types.float32, ir.FloatType()), (types.float64, ir.DoubleType())):
-        kinds = [I64] * 12 + [scalar] + [I64] * further
-        name = f"{kind.prefix}block_{rows}x{vectors}x{vector_bytes}_{dtype}"
-        found[dtype] = Linked(name, kinds, _emit, (kind, dtype, vector_bytes, rows, vectors))
-    return found
 
 
 def _addresses(e):
@@ -190,7 +141,8 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
     arrays of one dtype. B, C and D are used from their elements b, c and d. offsets are int64 indices of A, used from
     element o. B has n1 * n2 rows. Rows of B, C and D are ldb, ldc and ldd elements apart. NaN stays NaN.
     """
-    linked = _linked(_Block, vector_bytes, rows, vectors)
+    name = f"block_{rows}x{vectors}x{vector_bytes}"
+    linked = in_both_precisions(name, 12, 1, _emit, vector_bytes, rows, vectors)
 
     @vector_code(plain.block(rows, vectors, vector_bytes))
     def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor):
@@ -207,49 +159,8 @@ def make_block(rows: int, vectors: int, vector_bytes: int) -> Callable[..., Any]
     return block
 
 
-def make_packing_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
-    """Return a block of ``rows`` by 2 registers that copies the rows of B to a panel, where they lie side by side.
-
-    The first block that uses a part of B copies it, because its sums take longer than the copy. The arguments are those
-    of ``make_block``, and P, p, ahead: the panel is P[p:], and the cache lines ``ahead`` elements after each row of B
-    are fetched for a later call.
-    """
-    return _with_further(_PackingBlock, plain.packing_block(rows, vector_bytes), rows, vector_bytes)
-
-
-def make_fetching_block(rows: int, vector_bytes: int) -> Callable[..., Any]:
-    """Return a block of ``rows`` by 2 registers that fetches cache lines of something else while it computes.
-
-    A processor fetches a dozen lines at a time. Many in a row would be waited for; a line for every few terms is not.
-    The arguments are those of ``make_block``, and P, p, apart: n1 lines are fetched, from P[p] on, each ``apart``
-    elements after the one before. They may be outside of P.
-    """
-    return _with_further(_FetchingBlock, plain.fetching_block(rows, vector_bytes), rows, vector_bytes)
-
-
-def _with_further(kind, twin, rows, vector_bytes):
-    """Return a block of ``rows`` by 2 registers with an array, an index of it, and a number of elements besides."""
-    linked = _linked(kind, vector_bytes, rows, 2)
-
-    @vector_code(twin)
-    def block(typingctx, A, offsets, o, B, b, ldb, D, d, ldd, C, c, ldc, n1, step1, n2, step2, floor, P, p, further):
-        n = types.intp
-        signature = types.void(A, offsets, n, B, n, n, D, n, n, C, n, n, n, n, n, n, A.dtype, P, n, n)
-
-        def codegen(context, builder, signature, args):
-            e = Emitter(context, builder, signature, args, A.dtype, vector_bytes)
-            linked[A.dtype].call(builder, [*_addresses(e), e.address(17, args[18]), e.scaled(args[19])])
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    return block
-
-
 _R0, _R1, _R2, _R3 = ROWS
 _wide0, _wide1, _wide2, _wide3 = (make_block(rows, 2, VECTOR_BYTES) for rows in ROWS)
-packing_block = make_packing_block(ROWS[0], VECTOR_BYTES)
-fetching_block = make_fetching_block(ROWS[0], VECTOR_BYTES)
 _slim0, _slim1, _slim2, _slim3 = (make_block(rows, 1, VECTOR_BYTES) for rows in ROWS)
 
 

@@ -11,18 +11,17 @@ from ..arrays import aligned_empty
 from ..compile import helper, parallel_kernel, routine
 from ..views import flat
 from . import small
-from .block import ROWS, fetching_block, packing_block, rows_of_next, tile
+from .block import ROWS, block_rows_for, rows_of_next
 from .moves import borrowed, copy_vector, move, pack
+from .panel_block import TERMS, fetching_columns, fetching_rows, packing_columns, packing_rows
 from .simd import VECTOR_BYTES
 from .small import FEW, narrow
 
 _DEPTH = (
     256  # most terms of a sum that are taken at a time: 14 rows of A' of them, 14 KB, stay in the first-level cache
 )
-_TERMS = 4  # of a block, for which it fetches a cache line, if so few suffice
 _PANELS = 8  # of B' that are packed at a time, or more if they are shorter: 256 KB for two AVX-512 vectors each
 _MOST = 32  # ... panels at the most
-_IN_PLACE = 16384  # bytes of A or B that stay in the first-level cache, whatever the distance of their terms
 _SERIAL = 2_000_000  # multiply-adds up to which waking a second thread costs more than it brings
 # Cycles of a term, of which the products of a row and a panel take one.
 _PACK, _COPY, _READ = 6.0, 0.2, 0.05  # to pack a panel, to copy a row, to read a row in place
@@ -46,52 +45,55 @@ _places = helper(_layout)
 
 
 @helper
-def _copies(a_row, a_col, M, K, itemsize):
-    """Return whether rows of A' are copied, because they are columns of A, or share few sets of the cache.
-
-    An A that lies closely together is read in place.
-    """
-    extent = (M - 1) * a_row + (K - 1) * a_col + 1
-    return extent * itemsize > _IN_PLACE and (a_col != 1 or (a_row * itemsize) % _CROWDED == 0)
-
-
-@routine
-def _rows_at(A, a_row, a_col, first, rows, k, depth, copied, lanes, copy, at, offsets):
-    """Set offsets to the starts of rows of A' from ``first`` at term k, in A or, if they are copied, in copy[at:].
-
-    Returns the distance of two terms.
-    """
-    step = a_col
-    if copied and a_col != 1:  # the rows side by side, so that the terms of a block lie close together
-        start, step = first * a_row + k * a_col, (rows + lanes - 1) // lanes * lanes
-        for t in range(depth):
-            for j in range(0, rows, lanes):
-                place, to = start + t * a_col + j, at + t * step + j
-                if place + lanes <= A.size:
-                    copy_vector(A, place, copy, to)
-                else:
-                    move(A, place, rows - j, copy, to, lanes)
-        for r in range(rows):
-            offsets[r] = r
-    else:
-        for r in range(rows):
-            offsets[r] = (first + r) * a_row + k * a_col
-            if copied:
-                length = depth + 2 * lanes
-                whole = depth - depth % lanes
-                for j in range(0, whole, lanes):
-                    copy_vector(A, offsets[r] + j, copy, at + r * length + j)
-                move(A, offsets[r] + whole, depth - whole, copy, at + r * length + whole, lanes)
-                offsets[r] = r * length
-    for r in range(rows, _BLOCK):
-        offsets[r] = offsets[rows - 1]
-    return step
-
-
-@helper
 def _shares(amount, many):
     """Return the size of each of ``many`` shares of ``amount``, the last of which may be smaller."""
     return (amount + many - 1) // many
+
+
+@helper
+def _copies(a_row, a_col, itemsize):
+    """Return whether rows of A' are copied, because they are columns of A, or share few sets of the cache."""
+    return a_col != 1 or (a_row * itemsize) % _CROWDED == 0
+
+
+@routine
+def _copy_columns(A, at, a_row, a_col, rows, depth, lanes, copy, to):
+    """Copy rows of A' from A[at:] to columns at copy[to:]. Returns their distance.
+
+    A zero follows each row if its terms are not a multiple of ``TERMS``.
+    """
+    step = _shares(_BLOCK, lanes) * lanes
+    if a_row != 1:
+        pack(A, at, a_col, a_row, depth, rows, step, lanes, copy, to)
+        return step
+    for t in range(depth):
+        for j in range(0, rows, lanes):
+            place, target = at + t * a_col + j, to + t * step + j
+            if place + lanes <= A.size:
+                copy_vector(A, place, copy, target)
+            else:
+                move(A, place, rows - j, copy, target, lanes)
+    _clear(copy, to, step, depth, lanes)
+    return step
+
+
+@routine
+def _copy_rows(A, at, a_row, rows, depth, lanes, copy, to):
+    """Copy rows of A' from A[at:] to copy[to:]. Returns their distance."""
+    length, whole = depth + 2 * lanes, depth - depth % lanes
+    for r in range(rows):
+        for j in range(0, whole, lanes):
+            copy_vector(A, at + r * a_row + j, copy, to + r * length + j)
+        move(A, at + r * a_row + whole, depth - whole, copy, to + r * length + whole, lanes)
+    return length
+
+
+@helper
+def _clear(panel, to, width, depth, lanes):
+    """Write zeros to the rows of a panel from ``depth`` to the next multiple of ``TERMS``."""
+    for k in range(depth, _shares(depth, TERMS) * TERMS):
+        for j in range(0, width, lanes):
+            move(panel, to, 0, panel, to + k * width + j, lanes)
 
 
 @helper
@@ -124,96 +126,126 @@ def _plan(M, N, K, threads, copied, lanes):
 @helper
 def _depth(K):
     """Return how many of K terms are taken at a time, so that all times are about equally long."""
-    if K <= _DEPTH:
-        return K
-    return _shares(_shares(K, _shares(K, _DEPTH)), _TERMS) * _TERMS
+    return K if K <= _DEPTH else _shares(_shares(K, _shares(K, _DEPTH)), TERMS) * TERMS
 
 
 @helper
-def _terms_a_line(depth, blocks, lines):
-    """Return for how many terms, a divisor of ``depth``, each of ``blocks`` blocks fetches one of ``lines`` lines."""
-    terms = _TERMS
-    while terms > 1 and (depth % terms != 0 or blocks * (depth // terms) < lines):
-        terms //= 2
-    return terms
+def _block(packs, in_rows, *where):
+    """Compute a whole block, which packs its panel or fetches something, and whose A' lies in rows or in columns."""
+    if packs and in_rows:
+        packing_rows(*where)
+    elif packs:
+        packing_columns(*where)
+    elif in_rows:
+        fetching_rows(*where)
+    else:
+        fetching_columns(_BLOCK, *where)
 
 
-@helper
-def _column_of_lines(n, length, at, row, lines, per_line):
-    """Return where the n-th column of cache lines begins; each has ``length`` rows, and ``lines`` lie side by side."""
-    return at + n // lines * length * row + n % lines * per_line
+@routine
+def _last_rows(rows, A, a, a_step, B, b, width, lanes, D, d, ldd, C, c, ldc, terms, floor, spare, at):
+    """Compute fewer rows than a whole block has. A block that extends beyond C is written to spare[at:] first."""
+    C, D, spare = borrowed(C), borrowed(D), borrowed(spare)
+    fits = rows == block_rows_for(rows)
+    if not fits and ldd != 0:
+        for i in range(rows):
+            for j in range(0, width, lanes):
+                copy_vector(D, d + i * ldd + j, spare, at + i * width + j)
+        D, d, ldd = spare, at, width
+    out, to, step = (C, c, ldc) if fits else (spare, at, width)
+    fetching_columns(rows, A, a, a_step, B, b, width, D, d, ldd, out, to, step, terms, floor, out, to, 0)
+    if not fits:
+        for i in range(rows):
+            for j in range(0, width, lanes):
+                copy_vector(spare, at + i * width + j, C, c + i * ldc + j)
 
 
 @routine
 def _run_turn(
-    copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right, next_at, next_rows, next_row, next_lines,
-    k, depth, bottom, c, N, lanes, work, offsets,
+    copied, a, a_row, a_col, first, last, b, b_row, b_col, left, right, f, f_at, f_rows, f_row, f_lines, k, depth,
+    bottom, c, N, lanes, work,
 ):  # fmt: skip
     """Add ``depth`` terms from k on to rows ``first`` to ``last`` and columns ``left`` to ``right`` of C.
 
-    The first block of rows packs the panels. Each other block fetches a column of cache lines meanwhile. It belongs to
-    the next panels: ``next_rows`` rows, ``next_row`` elements apart, of ``next_lines`` lines from b[next_at:] on. If
-    columns of A are copied, it belongs to the next of them or to C, of which a gradient of weights has most.
+    The first block of rows packs the panels. Each other block fetches a column of cache lines meanwhile, first the end
+    of the next columns of A, then a part of what is wanted: ``f_rows`` rows, ``f_row`` elements apart, of ``f_lines``
+    lines from f[f_at:] on.
     """
     width, per_line, (starts, spare, copy) = 2 * lanes, _LINE // c.itemsize, _places(lanes)
-    turned, panels, blocks = copied and a_col != 1, (right - left) // width, (last - first) // _BLOCK
-    f, f_at, f_rows, f_row, f_lines = b, next_at, next_rows, next_row, next_lines
-    if turned:
-        f, f_at, f_row, f_lines = c, (first + _BLOCK) * N + left, N, panels * width // per_line
-        f_rows = max(0, last - first - _BLOCK)
-    terms = _terms_a_line(depth, panels * blocks, f_rows * f_lines + (2 * depth * blocks if turned else 0))
-    length = depth // terms
-    columns_of_a, columns_of_f = 2 * terms if turned else 0, f_lines * _shares(f_rows, length)
+    panels, blocks, length = (right - left) // width, (last - first) // _BLOCK, _shares(depth, TERMS)
+    terms = length * TERMS
+    wanted = f_lines * _shares(f_rows, length)  # columns of lines, each of as many as a block fetches
     fetched, passed = 0, 2 * panels  # as if two blocks of rows had passed: what they need comes in time
     i = first
     while i < last:
-        rows = rows_of_next(last - i)
-        step = _rows_at(a, a_row, a_col, i, rows, k, depth, copied, lanes, work, copy, offsets)
-        source = work[copy:] if copied else a
-        for column in range(left, right, width):
-            cols, at, panel = min(width, N - column), k * b_row + column * b_col, (column - left) * depth
-            in_panel, to = width if cols > lanes else lanes, i * N + column
-            D, d, ldd = (work, starts + column - left, 0) if k == 0 else (c, to, N)
-            in_place = near and cols == width
-            packs, whole, part = i == first and not in_place, cols == width and rows == _BLOCK, (column - left) // width
-            Q, q, ldq = (b, at, b_row) if in_place else (work, panel, in_panel)
-            if packs and whole and b_col == 1:
-                packing_block(
-                    source, offsets, 0, b, at, b_row, D, d, ldd, c, to, N, 1, 0, depth, step, bottom, work, panel, width
-                )
-            elif whole and not packs:
-                g, g_at, g_row = c, to, 0  # nothing: a line that is near
-                if part < columns_of_a:
-                    g, g_at, g_row = a, (i + rows) * a_row + k * a_col, a_col
-                    g_at += part // 2 * length * a_col + part % 2 * (rows - 1) * a_row
-                elif fetched * panels * blocks < columns_of_f * passed:
-                    g, g_at, g_row = f, _column_of_lines(fetched, length, f_at, f_row, f_lines, per_line), f_row
-                    fetched += 1
-                fetching_block(
-                    source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, length, step * terms, terms, step, bottom,
-                    g, g_at, g_row,
-                )  # fmt: skip
+        rows, at_a = rows_of_next(last - i), i * a_row + k * a_col
+        whole, in_rows = rows == _BLOCK, a_col == 1 and rows == _BLOCK and terms == depth
+        source, s, s_step = a, at_a, a_row
+        if copied or not in_rows:
+            source, s = work, copy
+            if in_rows:
+                s_step = _copy_rows(a, at_a, a_row, rows, depth, lanes, work, copy)
             else:
-                if packs:
-                    pack(b, at, b_row, b_col, depth, cols, in_panel, lanes, work, panel)
-                tile(
-                    rows, cols, lanes, source, offsets, 0, Q, q, ldq, D, d, ldd, c, to, N, 1, 0, depth, step, bottom,
-                    work[spare:copy],
+                s_step = _copy_columns(a, at_a, a_row, a_col, rows, depth, lanes, work, copy)
+        for column in range(left, right, width):
+            to, part, panel = i * N + column, (column - left) // width, (column - left) * terms
+            D, d, ldd = (work, starts + column - left, 0) if k == 0 else (c, to, N)
+            if i == first and whole and b_col == 1 and terms == depth:
+                _block(
+                    True, in_rows, source, s, s_step, b, k * b_row + column, b_row, D, d, ldd, c, to, N, terms, bottom,
+                    work, panel, width,
                 )  # fmt: skip
-            passed += whole
+                continue
+            if i == first:
+                pack(b, k * b_row + column * b_col, b_row, b_col, depth, width, width, lanes, work, panel)
+                _clear(work, panel, width, depth, lanes)
+            if not whole:
+                _last_rows(
+                    rows, source, s, s_step, work, panel, width, lanes, D, d, ldd, c, to, N, terms, bottom, work, spare
+                )
+                continue
+            g, g_at, g_row = c, to, 0  # nothing: a line that is near
+            if a_col != 1 and part < TERMS:
+                g, g_at, g_row = a, at_a + (2 * _BLOCK - 1) * a_row + part * length * a_col, a_col
+            elif fetched * panels * blocks < wanted * passed:
+                g, g_at, g_row = f, f_at + fetched // f_lines * length * f_row + fetched % f_lines * per_line, f_row
+                fetched += 1
+            _block(
+                False, in_rows, source, s, s_step, work, panel, width, D, d, ldd, c, to, N, terms, bottom, g, g_at,
+                g_row,
+            )  # fmt: skip
+            passed += 1
         i += rows
 
 
+@helper
+def _wanted(a_col, b, b_row, b_col, c, N, K, k, deep, first, last, first_column, last_column, left, right, most):
+    """Return what the blocks of a turn fetch: an array and an index of it, rows, their distance, and lines of each.
+
+    If A' consists of columns of A, the product is a gradient of weights, and larger than its factors: these are rows of
+    C after the first. Otherwise it is B' of the next turn, which has more columns, or the next terms of the first ones.
+    """
+    per_line = _LINE // c.itemsize
+    if a_col != 1:
+        return c, (first + _BLOCK) * N + left, max(0, last - first - _BLOCK), N, (right - left) // per_line
+    next_k, next_left = (k, right) if right < last_column else (k + deep, first_column)
+    terms, columns = max(0, min(deep, K - next_k)), min(most, last_column - next_left)
+    at = next_k * b_row + next_left * b_col
+    if b_col == 1:
+        return b, at, terms, b_row, _shares(columns, per_line)
+    return b, at, columns, b_col, _shares(terms, per_line)
+
+
 @routine
-def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work):
     """Run one task of the plan: a part of the rows by a group of panels. Columns beside whole panels have none.
 
     A few panels of B' take a turn. Blocks of rows follow each other, and each runs along these panels, so C is written
-    along its rows. A B' that lies closely together is read in place.
+    along its rows.
     """
     M, N = C.shape
     a, b, work = flat(A), flat(B), borrowed(work)
-    lanes, per_line, zero = VECTOR_BYTES // C.itemsize, _LINE // C.itemsize, C.dtype.type(0)
+    lanes, zero = VECTOR_BYTES // C.itemsize, C.dtype.type(0)
     width, panels = 2 * lanes, _shares(N, 2 * lanes)
     part, group = task // groups, task % groups
     first, last = part * M // parts, (part + 1) * M // parts
@@ -226,11 +258,10 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
             part, parts, a, a_row, a_col, b, last_column * b_col, b_row, b_col, bias, last_column, floor,
             flat(C), last_column, N, M, edge, K, work,
         )  # fmt: skip
-    near = b_col == 1 and K * b_row * C.itemsize <= _IN_PLACE
     # All turns take about the same number of panels.
     count = max(1, _shares(last_column - first_column, width))
     deep = _depth(K)
-    most = width * _shares(count, _shares(count, min(_MOST, _PANELS * _DEPTH // deep)))
+    most = width * _shares(count, _shares(count, min(_MOST, _PANELS * _DEPTH // (_shares(deep, TERMS) * TERMS))))
     for k in range(0, K, deep):
         depth = min(deep, K - k)
         bottom = floor if k + depth == K else -C.dtype.type(np.inf)
@@ -238,43 +269,54 @@ def _run_task(task, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bia
             right = min(left + most, last_column)
             for j in range(most if k == 0 else 0):
                 work[starts + j] = bias[left + j] if bias.size > 0 and left + j < right else zero
-            # The next turn: more columns, or the next terms of the first ones.
-            next_k, next_left = (k, right) if right < last_column else (k + deep, first_column)
-            terms, columns = max(0, min(deep, K - next_k)), min(most, last_column - next_left)
-            rows, row, length = (terms, b_row, columns) if b_col == 1 else (columns, b_col, terms)
+            f, f_at, f_rows, f_row, f_lines = _wanted(
+                a_col,
+                b,
+                b_row,
+                b_col,
+                flat(C),
+                N,
+                K,
+                k,
+                deep,
+                first,
+                last,
+                first_column,
+                last_column,
+                left,
+                right,
+                most,
+            )
             _run_turn(
-                copied, a, a_row, a_col, first, last, b, b_row, b_col, near, left, right,
-                next_k * b_row + next_left * b_col, 0 if near else rows, row, _shares(length, per_line),
-                k, depth, bottom, flat(C), N, lanes, work, offsets,
+                copied, a, a_row, a_col, first, last, b, b_row, b_col, left, right, f, f_at, f_rows, f_row, f_lines, k,
+                depth, bottom, flat(C), N, lanes, work,
             )  # fmt: skip
 
 
 @parallel_kernel
-def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+def matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work):
     """C = max(A' @ B' + bias, floor) for C (M, N), A' (M, K) and B' (K, N).
 
     A and B are any arrays of two axes. A'[i, k] is the element i * a_row + k * a_col of A in C order, and B'
-    accordingly, so transposes are read in place. bias (N,) may be empty. work and offsets are scratch memory from
-    ``new_work``.
+    accordingly, so transposes are read in place. bias (N,) may be empty. work is scratch memory from ``new_work``.
     """
-    copied = _copies(a_row, a_col, C.shape[0], K, C.itemsize)
+    copied = _copies(a_row, a_col, C.itemsize)
     parts, groups = _plan(C.shape[0], C.shape[1], K, len(work), copied, VECTOR_BYTES // C.itemsize)
     if parts * groups == 1:
-        _run_task(0, 1, 1, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0], offsets[0])
+        _run_task(0, 1, 1, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[0])
     else:
         for i in prange(parts * groups):
             shared = np.intp(i)  # prange counts in uint64, for which the helpers would be compiled once more
             own = get_thread_id()
             _run_task(
-                shared, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[own],
-                offsets[own],
+                shared, parts, groups, copied, A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work[own]
             )  # fmt: skip
 
 
-def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets):
+def multiply(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work):
     """C = max(A' @ B' + bias, floor) by the kernel that suits the sizes, for any number of threads."""
     if C.size * K > _SERIAL:
-        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work, offsets)
+        matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work)
     else:
         small.small_matmul(A, a_row, a_col, B, b_row, b_col, bias, floor, C, K, work)
 
@@ -286,7 +328,7 @@ def least_work(itemsize: int = 4) -> int:
 
 
 def new_work(dtype: np.dtype, elements: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return scratch memory for products: work (threads, n) of ``dtype``, offsets (threads, rows) int64.
+    """Return scratch memory: work (threads, n) of ``dtype``, and for ``block`` offsets (threads, rows) int64.
 
     n is at least ``elements``, and enough for packed panels, a row to start from, a block of results and copied rows.
     rows are those of a block, in whole cache lines.

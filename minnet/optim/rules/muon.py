@@ -130,17 +130,17 @@ def orthogonalize(
     """
     rows, columns = X.shape
     n, cast = len(A), X.dtype.type
-    nothing, no_floor, (work, offsets) = X[0, :0], cast(-np.inf), product_work(X.dtype)
+    nothing, no_floor, work = X[0, :0], cast(-np.inf), product_work(X.dtype)
     for _ in range(steps):
         if rows <= columns:
-            multiply(X, columns, 1, X, 1, columns, nothing, no_floor, A, columns, work, offsets)
+            multiply(X, columns, 1, X, 1, columns, nothing, no_floor, A, columns, work)
         else:
-            multiply(X, 1, columns, X, columns, 1, nothing, no_floor, A, rows, work, offsets)
-        multiply(A, n, 1, A, n, 1, nothing, no_floor, S, n, work, offsets)
+            multiply(X, 1, columns, X, columns, 1, nothing, no_floor, A, rows, work)
+        multiply(A, n, 1, A, n, 1, nothing, no_floor, S, n, work)
         kernels.quadratic(A, *map(cast, coefficients), S)
         if rows <= columns:
-            multiply(S, n, 1, X, columns, 1, nothing, no_floor, Y, n, work, offsets)
+            multiply(S, n, 1, X, columns, 1, nothing, no_floor, Y, n, work)
         else:
-            multiply(X, columns, 1, S, n, 1, nothing, no_floor, Y, n, work, offsets)
+            multiply(X, columns, 1, S, n, 1, nothing, no_floor, Y, n, work)
         X, Y = Y, X
     return X

@@ -14,7 +14,7 @@ class _Scratch(threading.local):
 
     def __init__(self) -> None:
         self.flat: dict[np.dtype, np.ndarray] = {}
-        self.work: dict[np.dtype, tuple[np.ndarray, np.ndarray]] = {}
+        self.work: dict[np.dtype, np.ndarray] = {}
 
 
 _scratch = _Scratch()
@@ -33,8 +33,8 @@ def scratch(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     return arrays
 
 
-def product_work(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return the memory that matrix products need: ``work`` and ``offsets``."""
+def product_work(dtype: np.dtype) -> np.ndarray:
+    """Return the memory that matrix products need."""
     if dtype not in _scratch.work:
-        _scratch.work[dtype] = new_work(dtype)
+        _scratch.work[dtype], _ = new_work(dtype)
     return _scratch.work[dtype]
