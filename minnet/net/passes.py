@@ -11,6 +11,7 @@ import numpy as np
 
 from ..base import checks
 from ..kernels.arrays import aligned_empty
+from ..kernels.chunks import for_size
 from ..kernels.passes import flat as kernels
 from ..kernels.passes.embedding import are_seen
 from ..kernels.passes.losses.targets import are_labels
@@ -140,7 +141,7 @@ class Passes(Vectors):
 
     def _as_finite(self, x: np.ndarray) -> np.ndarray:
         x = np.ascontiguousarray(x)
-        if not kernels.all_finite(x):
+        if not for_size(x.size, kernels.all_finite, kernels.all_finite_parallel)(x):
             raise ValueError("Net: expected finite input; got NaN or infinity in x")
         return x
 

@@ -7,13 +7,9 @@ import pytest
 from splitmix import GOLDEN, MASK, STREAM, mixed, splitmix64
 from twins import DTYPES, EPS32, FLAT, LARGE, Table, check_twin, empty, make_update
 
-from minnet.kernels.passes import (
-    flat,
-)
-from minnet.kernels.updates import (
-    gradients,
-    means,
-)
+from minnet.kernels import chunks
+from minnet.kernels.passes import flat
+from minnet.kernels.updates import gradients, means
 
 TWINS = Table()
 twin_of = TWINS.twin_of
@@ -28,6 +24,7 @@ def test_a_kernel_equals_its_naive_twin(name, twin, make, shape, terms, dtype):
 
 
 @twin_of(flat.all_finite, lambda rng, s: [rng.standard_normal(s)])
+@twin_of(flat.all_finite_parallel, lambda rng, s: [rng.standard_normal(s)], [*FLAT, LARGE])
 def all_finite(x):
     return all(math.isfinite(v) for v in x.reshape(-1))
 
@@ -205,6 +202,17 @@ def test_one_bad_number_anywhere_is_found(bad, dtype):
             x[0, place] = bad
             assert not flat.all_finite(x), (size, place)
             x[0, place] = 1
+
+
+@DTYPES
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_number_is_found_by_several_threads(bad, dtype):
+    x = np.ones((3, chunks.CHUNK), dtype)
+    assert flat.all_finite_parallel(x)
+    for place in (0, chunks.CHUNK - 1, chunks.CHUNK, 2 * chunks.CHUNK + 5, x.size - 1):
+        x.reshape(-1)[place] = bad
+        assert not flat.all_finite_parallel(x), place
+        x.reshape(-1)[place] = 1
 
 
 @DTYPES

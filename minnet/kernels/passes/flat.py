@@ -2,7 +2,10 @@
 
 import math
 
-from ..compile import kernel
+from numba import prange
+
+from ..chunks import bounds, chunks
+from ..compile import kernel, parallel_kernel
 from ..views import flat
 
 # Sums are taken in blocks, then over blocks in float64, so that float32 stays accurate. A block is a view, counted from
@@ -19,6 +22,20 @@ def all_finite(x):
     for i in range(xs.size):
         total += zero * xs[i]
     return total == zero
+
+
+@parallel_kernel
+def all_finite_parallel(x):
+    """``all_finite`` by several threads."""
+    xs = flat(x)
+    zero, bad = x.dtype.type(0), 0
+    for chunk in prange(chunks(xs.size)):
+        first, last = bounds(chunk, xs.size)
+        part, total = xs[first:last], zero
+        for i in range(part.size):
+            total += zero * part[i]
+        bad += total != zero
+    return bad == 0
 
 
 @kernel
