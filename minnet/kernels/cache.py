@@ -12,7 +12,6 @@ import functools
 import hashlib
 import os
 import re
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,15 @@ from numba.core.runtime import rtsys
 _FOLDER = Path(__file__).parent
 _IMPORT = re.compile(rb"^from (\.+)(\w[\w.]*) import ", re.MULTILINE)
 _DIGEST = 32  # bytes
-_IMPORTED = time.time()
+
+
+def _marks(file: Path) -> tuple[int, ...]:
+    """Return what tells whether a file was replaced or written to since it was last looked at."""
+    found = file.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+_imported = {file: _marks(file) for file in _FOLDER.rglob("*.py")}  # as this process imports them
 
 
 def sources(file: Path) -> frozenset[Path]:
@@ -57,9 +64,8 @@ def _imports(file: Path) -> list[Path]:
 @functools.cache
 def _contents(file: Path) -> bytes:
     """Return what is in a source. Raises OSError if this may be other code than what this process has imported."""
-    contents, written = file.read_bytes(), file.stat()
-    # A package that is installed anew may give its files old times, but not the time of their last change.
-    if _FOLDER in file.parents and max(written.st_mtime, written.st_ctime) > _IMPORTED:
+    contents = file.read_bytes()
+    if _FOLDER in file.parents and _marks(file) != _imported.get(file):
         raise OSError(f"{file} was changed after this process had imported minnet: start a new process")
     return contents
 

@@ -1,7 +1,6 @@
 """Machine code of kernels that is kept in files: when it is used, when it is not, and what damage to the files does."""
 
 import ast
-import math
 import os
 import resource
 import shutil
@@ -190,10 +189,10 @@ def copied(tmp_path, monkeypatch):
     """A copy of the kernels' files that may be changed, and their digests by name."""
     shutil.copytree(KERNELS, tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(cache, "_FOLDER", tmp_path / "kernels")
-    monkeypatch.setattr(cache, "_IMPORTED", math.inf)  # as if each digest were that of a new process
 
     def digests():
-        forget_sources()
+        forget_sources()  # as in a new process
+        monkeypatch.setattr(cache, "_imported", {path: cache._marks(path) for path in cache._FOLDER.rglob("*.py")})
         return {path.stem: cache.digest(path) for path in (tmp_path / "kernels").rglob("*.py")}
 
     yield tmp_path / "kernels", digests
