@@ -31,6 +31,7 @@ from minnet.storage.files import write_whole
 OUT = Path(__file__).parent / "out"
 LANES = VECTOR_BYTES // 4
 WIDTH = 2 * LANES
+COLUMN = -(-ROWS[0] // LANES) * LANES  # from column to column of A' that is copied
 DEPTH = product._DEPTH
 REPEATS = 400
 
@@ -52,9 +53,7 @@ def repeat_rows(A, B, C, terms, floor, times):
 def repeat_columns(rows, A, B, C, terms, floor, times):
     """Compute a block of ``rows`` ``times`` over, of an A' that lies in columns."""
     for _ in range(times):
-        panel_block.fetching_columns(
-            rows, A, 0, 2 * LANES, B, 0, WIDTH, C, 0, WIDTH, C, 0, WIDTH, terms, floor, C, 0, 0
-        )
+        panel_block.fetching_columns(rows, A, 0, COLUMN, B, 0, WIDTH, C, 0, WIDTH, C, 0, WIDTH, terms, floor, C, 0, 0)
 
 
 @kernel
@@ -66,7 +65,7 @@ def repeat_pack(B, row_step, column_step, depth, panel, times):
 
 def cycles_of_block(kind: str, rows: int, unit: float) -> tuple[float, float]:
     """Cycles of a term, and of a block besides its terms."""
-    A, B = np.ones(max(ROWS[0], 2 * LANES) * DEPTH, np.float32), np.ones(DEPTH * WIDTH, np.float32)
+    A, B = np.ones(max(ROWS[0], COLUMN) * DEPTH, np.float32), np.ones(DEPTH * WIDTH, np.float32)
     C, floor = np.zeros(ROWS[0] * WIDTH, np.float32), np.float32(-np.inf)
 
     def seconds(terms: int) -> float:
